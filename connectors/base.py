@@ -1,0 +1,197 @@
+"""The contract between CertRelay and a certificate authority.
+
+A connector answers `submit` and `collect` with one of four outcomes, and nothing else:
+
+    Outcome
+    ├── Issued       the authority's answer, in any encoding; CertRelay picks the leaf, orders and verifies
+    ├── Pending      not yet; come back with this reference
+    ├── Rejected     no, and it will not change; never retried
+    └── Unavailable  could not ask; retried with back-off until the operation's deadline
+
+Whatever a connector raises counts as Unavailable. It may be called twice, late, or after a crash at any line.
+What a connector can do beyond this are the small protocols at the end; what it cannot do it leaves out of `features`.
+"""
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+MAX_REFERENCE_BYTES = 16_000
+
+
+class Feature(enum.StrEnum):
+    """What an authority can put into, or do for, a certificate. Undeclared ones are refused before `submit`."""
+
+    WILDCARD = "wildcard"
+    IP_ADDRESS = "ip_address"
+    EMAIL = "email"
+    URI = "uri"
+    USER_PRINCIPAL_NAME = "user_principal_name"
+    COMMON_NAME_ONLY = "common_name_only"
+    RSA = "rsa"
+    EC = "ec"
+    REQUESTED_VALIDITY = "requested_validity"
+    FINDS_EARLIER_ORDER = "finds_earlier_order"
+    CERTIFICATE_AUTHORITY = "certificate_authority"
+
+
+class RevocationReason(enum.StrEnum):
+    """CRLReason of RFC 5280, section 5.3.1, as far as an end-entity certificate's owner may give it."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "keyCompromise"
+    CA_COMPROMISE = "cACompromise"
+    AFFILIATION_CHANGED = "affiliationChanged"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessationOfOperation"
+    CERTIFICATE_HOLD = "certificateHold"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectNames:
+    """The names a certificate is asked for: A-labels in lower case, without trailing dot; no duplicates."""
+
+    common_name: str | None = None
+    dns_names: tuple[str, ...] = ()
+    email_addresses: tuple[str, ...] = ()
+    ip_addresses: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
+    user_principal_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SigningRequest:
+    """One CSR to be signed.
+
+    `operation_id` is the same on every repeat of one order: an idempotency handle. `csr` is a DER PKCS#10
+    (RFC 2986). `not_after` is the wanted end of validity (UTC); authorities without REQUESTED_VALIDITY ignore it.
+    `replaces` is the DER of the certificate that this one renews (RFC 9773, section 5; RFC 7030, section 4.2.2).
+    `is_ca` asks for a CA certificate.
+    """
+
+    operation_id: str
+    csr: bytes
+    names: SubjectNames
+    not_after: datetime
+    replaces: bytes | None = None
+    is_ca: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """`answer`: leaf and chain as the authority sent them (PEM, DER or PKCS#7, any order)."""
+
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """`reference` finds the order again (opaque, public, at most MAX_REFERENCE_BYTES); `retry_after` in seconds."""
+
+    reference: str
+    retry_after: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """`reason`: one sentence for the caller, without secrets."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """`retry_after` in seconds where the authority named one.
+
+    `restart` says that the reference is worthless (an order that expired, say): the next try submits anew."""
+
+    reason: str
+    retry_after: float | None = None
+    restart: bool = False
+
+
+type Outcome = Issued | Pending | Rejected | Unavailable
+
+
+class ConnectorSettings(BaseModel):
+    """What every authority's settings share. Unknown keys are refused. A secret is a `SecretStr` field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a connector gets from CertRelay besides its own settings.
+
+    `authority` is its name in the settings; `now` tells the time (UTC); `credential` makes the app's own Azure
+    credential (an `azure.core.credentials.TokenCredential`); `environment` holds the application settings.
+    """
+
+    authority: str
+    now: Callable[[], datetime]
+    credential: Callable[[], Any]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Connector(Protocol):
+    """One kind of authority. Construction reads settings only: no network, no slow import."""
+
+    Settings: ClassVar[type[ConnectorSettings]]
+    features: ClassVar[frozenset[Feature]]
+
+    def __init__(self, settings: Any, context: Context) -> None: ...
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        """Place the order, or find the one that an earlier call with this `operation_id` placed."""
+        ...
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        """Look once, without waiting, at the order that `reference` names, and take its next step if it has one."""
+        ...
+
+
+class ConnectorError(Exception):
+    """An optional ability could not be carried out; its text is fit for the caller."""
+
+
+@runtime_checkable
+class Revokes(Protocol):
+    def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
+        """Revoke the certificate (DER). Doing it twice is no error. Raises ConnectorError when refused."""
+        ...
+
+
+@runtime_checkable
+class Cancels(Protocol):
+    def cancel(self, reference: str) -> None:
+        """Withdraw the order. Best effort: raises ConnectorError when the authority cannot any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalWindow:
+    """RFC 9773, section 4.2: renew at a random moment in [start, end); ask again after `retry_after` seconds."""
+
+    start: datetime
+    end: datetime
+    retry_after: float = 21_600.0
+    explanation_url: str | None = None
+
+
+@runtime_checkable
+class SuggestsRenewal(Protocol):
+    def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
+        """The authority's suggestion for the certificate (DER); None when it has none. Raises ConnectorError."""
+        ...
+
+
+@runtime_checkable
+class ChecksHealth(Protocol):
+    def check(self) -> None:
+        """One cheap request that proves the authority answers and accepts our credentials. Raises ConnectorError."""
+        ...
