@@ -1,0 +1,1 @@
+"""What CertRelay does with a certificate, from the request to the revocation. `operations` orders every effect."""

@@ -1,0 +1,76 @@
+"""Everything that lifecycle/ raises on purpose.
+
+    CertRelayError
+    ├── Invalid            the caller's input; lists every fault            400
+    │   └── Unverified     a CSR, certificate or chain that is not what was asked
+    ├── NotPermitted       a rule of the settings or of Key Vault forbids it 403
+    ├── NotFound           no such vault, authority, certificate, operation  404
+    ├── Conflict           the name is busy, deleted or changed meanwhile    409
+    ├── NotReady           Key Vault, storage or an authority cannot now     503
+    └── SettingsError      the settings; lists every fault                   at start
+
+The texts are fit for the caller: no secret, no stack, no text of an SDK.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: `pointer` is a JSON pointer (RFC 6901) into the request body, `""` for the whole of it."""
+
+    pointer: str
+    detail: str
+
+
+class CertRelayError(Exception):
+    """`code` is a short, stable name for programs; the message is a sentence for people."""
+
+    code = "Error"
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code or type(self).code
+
+
+class Invalid(CertRelayError):
+    code = "BadRequest"
+
+    def __init__(self, faults: Sequence[Fault] | str, code: str | None = None) -> None:
+        self.faults = (Fault("", faults),) if isinstance(faults, str) else tuple(faults)
+        super().__init__("; ".join(fault.detail for fault in self.faults), code)
+
+
+class Unverified(Invalid):
+    code = "Unverified"
+
+
+class NotPermitted(CertRelayError):
+    code = "Forbidden"
+
+
+class NotFound(CertRelayError):
+    code = "NotFound"
+
+
+class Conflict(CertRelayError):
+    code = "Conflict"
+
+
+class NotReady(CertRelayError):
+    """`retry_after` in seconds."""
+
+    code = "NotReady"
+
+    def __init__(self, message: str, retry_after: float = 10.0, code: str | None = None) -> None:
+        super().__init__(message, code)
+        self.retry_after = retry_after
+
+
+class SettingsError(CertRelayError):
+    code = "Settings"
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("the settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
