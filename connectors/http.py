@@ -1,0 +1,214 @@
+"""HTTP to one certificate authority: its configured origin and no other, TLS verified, everything bounded.
+
+What a session refuses or cuts off it raises as `requests.RequestException`; `failure` puts that into a sentence.
+The environment is not consulted: neither REQUESTS_CA_BUNDLE, which `requests` prefers to `Session.verify`, nor
+proxies, nor ~/.netrc.
+"""
+
+import ipaddress
+import os
+import ssl
+import time
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import certifi
+import requests
+import urllib3
+from cryptography import x509
+from pydantic import AfterValidator, Field
+from requests.adapters import HTTPAdapter
+
+from connectors.base import ConnectorSettings, Unavailable
+
+MAX_BODY_BYTES = 1_000_000
+MAX_RETRY_AFTER = 86_400.0
+CONNECT_TIMEOUT = 10.0
+
+
+class UnboundedAnswer(requests.RequestException):
+    """The answer was longer than MAX_BODY_BYTES, or came too slowly."""
+
+
+class ForeignOrigin(requests.RequestException):
+    """The request would have left the configured origin."""
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port (RFC 6454, section 4). Raises ValueError."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").rstrip("."), parts.port or {"https": 443, "http": 80}.get(scheme, 0)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _authority_url(url: str) -> str:
+    scheme, host, _ = origin(url)
+    if not host or not (scheme == "https" or (scheme == "http" and _is_loopback(host))):
+        raise ValueError("must be an https URL (http only for a loopback address)")
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must have neither credentials nor query nor fragment")
+    return url.rstrip("/")
+
+
+def _certificates_pem(pem: str) -> str:
+    try:
+        x509.load_pem_x509_certificates(pem.encode())
+    except ValueError:
+        raise ValueError("must hold certificates in PEM") from None
+    return pem
+
+
+AuthorityUrl = Annotated[str, AfterValidator(_authority_url)]
+CertificatesPem = Annotated[str, AfterValidator(_certificates_pem)]
+
+
+class HttpSettings(ConnectorSettings):
+    """What every authority reached over HTTP has in its settings.
+
+    `ca_certificates` are the only roots (PEM) that its TLS certificate may chain to; without them, the public ones.
+    `timeout` in seconds: the longest wait for a byte, and the longest time for one whole answer.
+    """
+
+    url: AuthorityUrl
+    ca_certificates: CertificatesPem | None = None
+    timeout: float = Field(default=30.0, gt=0, le=120)
+
+
+class AuthoritySession(requests.Session):
+    """A `requests.Session` for one authority. `client_certificate`: certificate chain and its key in one PEM."""
+
+    def __init__(self, settings: HttpSettings, client_certificate: str | None = None) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _BoundedAdapter(settings, _tls_context(settings.ca_certificates, client_certificate))
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """No redirect is ever followed: the answer is the 3xx itself."""
+
+
+class _BoundedAdapter(HTTPAdapter):
+    def __init__(self, settings: HttpSettings, tls: ssl.SSLContext) -> None:
+        self._origin = origin(settings.url)
+        self._timeout = settings.timeout
+        self._tls = tls
+        super().__init__()
+
+    def send(self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any) -> requests.Response:
+        if origin(request.url or "") != self._origin:
+            raise ForeignOrigin("a request outside the configured origin", request=request)
+        deadline = time.monotonic() + self._timeout
+        timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
+        response = super().send(request, stream=True, timeout=timeout, verify=True)
+        try:
+            _read_body(response, deadline)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"ssl_context": self._tls}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing to add: the TLS context holds the roots, and `requests` would add its own."""
+
+
+def _read_body(response: requests.Response, deadline: float) -> None:
+    """Fill `response.content`. Raises UnboundedAnswer, ConnectionError."""
+    body = bytearray()
+    try:
+        while chunk := response.raw.read1(65_536, decode_content=True):
+            body += chunk
+            if len(body) > MAX_BODY_BYTES or time.monotonic() > deadline:
+                raise UnboundedAnswer("too long or too slow an answer", response=response)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        raise requests.ConnectionError(error, response=response) from error
+    response._content = bytes(body)
+    response._content_consumed = True  # type: ignore[attr-defined]
+    response.raw.release_conn()
+
+
+def _tls_context(ca_certificates: str | None, client_certificate: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=ca_certificates, cafile=None if ca_certificates else certifi.where())
+    if client_certificate:
+        # OpenSSL's loader wants a file name; an anonymous memory file keeps the key off every disk.
+        with os.fdopen(os.memfd_create("client-certificate"), "wb", buffering=0) as memory:
+            memory.write(client_certificate.encode())
+            context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
+    return context
+
+
+def sentence(text: object, limit: int = 500) -> str:
+    """An authority's own words, fit for a log line and a caller: one line, no control characters, bounded."""
+    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in str(text)[: 4 * limit])
+    line = " ".join(visible.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def failure(error: Exception) -> str:
+    """Why a request got no usable answer: one clause without URL, header or body."""
+    match error:
+        case requests.exceptions.SSLError():
+            return f"its TLS certificate was not accepted ({_verification_fault(error)})"
+        case requests.Timeout():
+            return "it did not answer in time"
+        case UnboundedAnswer():
+            return "its answer was too long or too slow"
+        case ForeignOrigin():
+            return "it pointed to another origin than the configured one"
+        case requests.ConnectionError():
+            return "it could not be reached, or broke off the connection"
+        case _:
+            return f"the request failed ({type(error).__name__})"
+
+
+def _verification_fault(error: BaseException | None) -> str:
+    """The TLS library's own words, which stand at the bottom of the chain of causes."""
+    seen = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return sentence(seen.verify_message)
+        inner = getattr(seen, "reason", None) or next((arg for arg in seen.args if isinstance(arg, Exception)), None)
+        seen = inner if isinstance(inner, BaseException) else seen.__context__
+    return "TLS handshake failed"
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """`Retry-After` (RFC 9110, section 10.2.3) in seconds, at most MAX_RETRY_AFTER; None if absent or malformed."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def unavailable(answer: requests.Response | Exception, now: datetime) -> Unavailable:
+    """The outcome for a request that failed, or whose answer says nothing about the order."""
+    if isinstance(answer, requests.Response):
+        return Unavailable(f"it answered HTTP {answer.status_code}", retry_after(answer.headers, now))
+    return Unavailable(failure(answer))
