@@ -1,0 +1,81 @@
+"""The lease on an operation's row, which keeps two workers apart, and the writes of the one who holds it."""
+
+import logging
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+from lifecycle.errors import NotReady
+from lifecycle.model import Operation
+from lifecycle.services import Services
+from lifecycle.storage import Stale
+
+LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
+MAX_TRANSITIONS = 60
+
+log = logging.getLogger("certrelay.operations")
+
+
+def take(
+    services: Services, vault: str, name: str, identifier: str | None = None, even_early: bool = False
+) -> Operation | None:
+    """The open operation with a lease on it, or None: there is none, it is not due, or somebody else has it."""
+    operation = services.storage.open(vault, name)
+    if operation is None or (identifier is not None and operation.id != identifier):
+        return None
+    now = services.now()
+    held = operation.lease_until is not None and operation.lease_until > now
+    early = not even_early and operation.next_attempt_at > now + timedelta(seconds=1)
+    if held or (early and not operation.cancel_requested):
+        return None
+    try:
+        leased = replace(operation, lease_id=uuid.uuid4().hex, lease_until=now + LEASE)
+        return services.storage.save(leased) if not operation.lease_id else _take_over(services, operation, leased)
+    except Stale:
+        return None
+
+
+def _take_over(services: Services, abandoned: Operation, leased: Operation) -> Operation:
+    log.warning("operation %s: its last worker never came back", abandoned.id)
+    return services.storage.save(replace(leased, crashes=abandoned.crashes + 1))
+
+
+def save(services: Services, operation: Operation, let_go: bool = False) -> Operation:
+    """Write the row as the holder of its lease; `let_go` gives the lease back. Raises Stale when the lease is lost.
+
+    A cancellation that was asked for meanwhile changes the row too: it is kept, and does not cost the lease."""
+    kept = operation.transitions[:1] + operation.transitions[1:][-MAX_TRANSITIONS:]
+    written = replace(operation.freed() if let_go else operation, transitions=kept)
+    try:
+        return services.storage.save(written)
+    except Stale:
+        current = services.storage.open(operation.vault, operation.name)
+        if current is None or current.lease_id != operation.lease_id or not current.cancel_requested:
+            raise
+        due = services.now() if let_go else written.next_attempt_at
+        merged = replace(written, cancel_requested=True, etag=current.etag, next_attempt_at=due)
+        return services.storage.save(merged)
+
+
+def release(services: Services, operation: Operation) -> None:
+    """Give the lease back, if that can be done."""
+    try:
+        save(services, operation, let_go=True)
+    except (Stale, NotReady):
+        log.info("operation %s: the lease runs out by itself", operation.id)
+
+
+def crashed(services: Services, operation: Operation) -> None:
+    """Count the crash on the row and free it; called while the exception is handled."""
+    log.exception("operation %s crashed in state %s", operation.id, operation.state)
+    current = services.storage.open(operation.vault, operation.name)
+    if current is not None and current.lease_id == operation.lease_id:
+        release(services, replace(current, crashes=current.crashes + 1))
+
+
+def nudge(services: Services, operation: Operation, delay: float = 0.0) -> None:
+    """Ask the queue to look at the operation; the timer is the net under a nudge that cannot be sent."""
+    try:
+        services.storage.nudge(operation, delay)
+    except NotReady:
+        log.warning("operation %s: the queue cannot be reached; the timer will look at it", operation.id)

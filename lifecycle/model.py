@@ -1,0 +1,202 @@
+"""What CertRelay knows of an operation: one attempt to get one new version of one certificate."""
+
+import base64
+import enum
+import hashlib
+import json
+import re
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+CERTIFICATE_NAME = re.compile(r"^[0-9A-Za-z-]{1,127}$")
+AUTHORITY_TAG = "certrelay-authority"
+RENEWAL_TAG = "certrelay-renewal"
+VALIDITY_TAG = "certrelay-validity-days"
+OWN_TAGS = (AUTHORITY_TAG, RENEWAL_TAG, VALIDITY_TAG)
+
+
+class State(enum.StrEnum):
+    """Where an operation stands; the last three are its ends."""
+
+    REQUESTED = "requested"
+    PENDING = "pending"
+    SUBMITTED = "submitted"
+    ISSUED = "issued"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def ended(self) -> bool:
+        return self in (State.COMPLETED, State.FAILED, State.CANCELED)
+
+
+class Kind(enum.StrEnum):
+    CREATE = "create"
+    RENEW = "renew"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """What is asked for. `policy` is Key Vault's policy in the JSON of its REST API; `issuer` is Key Vault's word.
+
+    With an authority the issuer is `Unknown` and `validity_days` says how long the certificate shall live."""
+
+    policy: dict[str, Any]
+    authority: str | None = None
+    validity_days: int | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    enabled: bool = True
+
+    @property
+    def issuer(self) -> str:
+        return str(self.policy["issuer"]["name"])
+
+    def fingerprint(self) -> str:
+        """Two requests are the same when this is: SHA-256 (hex) of their canonical JSON."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy,
+            "authority": self.authority,
+            "validity_days": self.validity_days,
+            "tags": self.tags,
+            "enabled": self.enabled,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an operation failed, or why its last try did not succeed: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    state: State
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """The open row of one certificate name. Times are UTC.
+
+    `earlier_request_id` is the pending operation that Key Vault already had before this one; `request_id` is this
+    one's (the fencing token). `reference` is the authority's. `chain` is DER, leaf first. `replaces` is the version
+    that a renewal renews. `crashes` counts the tries that ended in an error nobody foresaw.
+    """
+
+    id: str
+    vault: str
+    name: str
+    kind: Kind
+    state: State
+    request: CertificateRequest
+    requested_by: str
+    requested_at: datetime
+    deadline: datetime
+    next_attempt_at: datetime
+    reason: str = ""
+    earlier_request_id: str = ""
+    request_id: str = ""
+    reference: str = ""
+    chain: tuple[bytes, ...] = ()
+    version: str = ""
+    replaces: str = ""
+    attempts: int = 0
+    crashes: int = 0
+    cancel_requested: bool = False
+    lease_id: str = ""
+    lease_until: datetime | None = None
+    failure: Failure | None = None
+    transitions: tuple[Transition, ...] = ()
+    ended_at: datetime | None = None
+    etag: str = ""
+
+    def moved(self, state: State, at: datetime, detail: str = "", **changes: Any) -> "Operation":
+        """This operation in the next state, with the transition on record and the failed tries forgotten."""
+        ended = {"ended_at": at} if state.ended else {}
+        entry = Transition(state, at, detail)
+        fresh = {"state": state, "attempts": 0, "next_attempt_at": at, "transitions": (*self.transitions, entry)}
+        return replace(self, **{**fresh, "failure": None, **ended, **changes})
+
+    def freed(self) -> "Operation":
+        """This operation without its lease."""
+        return replace(self, lease_id="", lease_until=None)
+
+
+def operation_id(vault: str, name: str, idempotency_key: str | None = None) -> str:
+    """A new operation's id, which tells vault and name so that it can be found; the same for the same key."""
+    unique = hashlib.sha256(f"{vault}|{name.lower()}|{idempotency_key}".encode()).hexdigest()[:32]
+    return f"{vault}.{name}.{unique if idempotency_key else uuid.uuid4().hex}"
+
+
+def split_operation_id(identifier: str) -> tuple[str, str] | None:
+    """Vault and certificate name of an operation's id; None when it is no such id."""
+    parts = identifier.split(".")
+    return (parts[0], parts[1]) if len(parts) == 3 and CERTIFICATE_NAME.match(parts[1]) else None
+
+
+_TIMES = ("requested_at", "deadline", "next_attempt_at", "lease_until", "ended_at")
+_TEXTS = (
+    "id",
+    "vault",
+    "name",
+    "requested_by",
+    "reason",
+    "earlier_request_id",
+    "request_id",
+    "version",
+    "replaces",
+    "lease_id",
+)
+_NUMBERS = ("attempts", "crashes")
+
+
+def to_entity(operation: Operation) -> dict[str, Any]:
+    """The operation's properties for a table. Long texts are binary (64 KiB each; strings hold half of that)."""
+    entity: dict[str, Any] = {name: getattr(operation, name) for name in (*_TEXTS, *_NUMBERS)}
+    entity |= {name: value.isoformat() for name in _TIMES if (value := getattr(operation, name)) is not None}
+    entity |= {"kind": operation.kind.value, "state": operation.state.value}
+    entity |= {"cancel_requested": operation.cancel_requested, "reference": operation.reference.encode()}
+    entity["request"] = json.dumps(operation.request.to_json()).encode()
+    entity["transitions"] = json.dumps([[t.state, t.at.isoformat(), t.detail] for t in operation.transitions]).encode()
+    entity["chain"] = json.dumps([base64.b64encode(certificate).decode() for certificate in operation.chain]).encode()
+    failure = operation.failure
+    entity["failure_code"] = failure.code if failure else ""
+    entity["failure_message"] = failure.message if failure else ""
+    return entity
+
+
+def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
+    """The reverse of `to_entity`."""
+    times: dict[str, Any] = {
+        name: datetime.fromisoformat(entity[name]).astimezone(UTC) for name in _TIMES if entity.get(name)
+    }
+    transitions = [
+        Transition(State(s), datetime.fromisoformat(at), d) for s, at, d in json.loads(entity["transitions"])
+    ]
+    code = entity["failure_code"]
+    return Operation(
+        **{name: entity[name] for name in (*_TEXTS, *_NUMBERS, "cancel_requested")},
+        **times,
+        kind=Kind(entity["kind"]),
+        state=State(entity["state"]),
+        chain=tuple(base64.b64decode(certificate) for certificate in json.loads(entity["chain"])),
+        reference=bytes(entity["reference"]).decode(),
+        request=CertificateRequest(**json.loads(entity["request"])),
+        transitions=tuple(transitions),
+        failure=Failure(code, entity["failure_message"]) if code else None,
+        etag=etag,
+    )
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,310 @@
+"""The reconciler. Every effect on Key Vault, on an authority and on the ledger is ordered here.
+
+`advance` may be called twice, late, concurrently, or after a crash at any line; it ends in exactly one new version.
+Each step is gather (read), decide (lifecycle.decide, pure), act (one effect, then one write of the row).
+"""
+
+import base64
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
+from connectors.base import Cancels, Connector, Issued, Outcome, Pending, Rejected, SigningRequest, Unavailable
+from lifecycle import decide, leases, policy, verify
+from lifecycle.decide import Act, Facts, Step
+from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
+from lifecycle.model import CertificateRequest, Failure, Operation, State
+from lifecycle.services import Services
+from lifecycle.storage import Stale
+from lifecycle.vault import PendingOperation, version_of
+
+MAX_STEPS = 16
+
+log = logging.getLogger("certrelay.operations")
+
+
+def advance(services: Services, vault: str, name: str, identifier: str | None = None) -> Operation | None:
+    """Move the open operation as far as it goes now; with `identifier` only if it is that one.
+
+    None when there is nothing to do: no such operation, not due yet, or somebody else is at work on it. Raises only
+    what nobody foresaw; the row then counts a crash and is free again."""
+    operation = leases.take(services, vault, name, identifier)
+    if operation is None:
+        return None
+    try:
+        for _ in range(MAX_STEPS):
+            operation = _step(services, operation)
+            if operation.state.ended and not operation.etag:
+                return operation
+            if not operation.lease_id:
+                leases.nudge(services, operation, (operation.next_attempt_at - services.now()).total_seconds())
+                return operation
+        return _postponed(services, operation, Failure("NoProgress", "Key Vault's answers contradict each other"))
+    except Stale:
+        log.info("operation %s is in other hands", operation.id)
+        return None
+    except NotReady as error:
+        log.warning("operation %s: %s", operation.id, error)
+        return None
+    except Exception:
+        leases.crashed(services, operation)
+        raise
+
+
+def _step(services: Services, operation: Operation) -> Operation:
+    try:
+        facts = _gather(services, operation)
+        step = decide.next_step(operation, facts)
+        return _ACTS[step.act](services, operation, facts, step)
+    except NotReady as error:
+        if error.code == "StorageNotReady":
+            raise
+        return _postponed(services, operation, Failure(error.code, str(error)), error.retry_after)
+    except NotPermitted as error:
+        return _postponed(services, operation, Failure(error.code, str(error)))
+
+
+def _gather(services: Services, operation: Operation) -> Facts:
+    if operation.state.ended:
+        return Facts(None)
+    vault = services.vault(operation.vault)
+    pending = vault.pending(operation.name)
+    ours = pending is not None and pending.in_progress and pending.request_id == operation.request_id
+    if operation.state is not State.ISSUED or ours:
+        return Facts(pending)
+    bundle = vault.get(operation.name)
+    if bundle is None or not bundle.get("cer"):
+        return Facts(pending)
+    merged = public_key_of(base64.b64decode(bundle["cer"])) == public_key_of(operation.chain[0])
+    return Facts(pending, version_of(bundle) if merged else "")
+
+
+def _create(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    wanted = operation.request
+    try:
+        pending = services.vault(operation.vault).create(operation.name, wanted.policy, wanted.tags, wanted.enabled)
+    except Conflict as error:
+        if error.code == "ObjectIsDeletedButRecoverable":
+            return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
+        if error.code == "ObjectIsBeingDeleted":
+            return _postponed(services, operation, Failure(error.code, str(error)))
+        return operation
+    except Invalid as error:
+        return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
+    return leases.save(services, operation.moved(State.PENDING, services.now(), request_id=pending.request_id))
+
+
+def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    pending = facts.pending
+    if pending is None or not adoptable(pending, operation.request):
+        failure = Failure("NameBusy", "the name has a pending operation in Key Vault that is not CertRelay's")
+        return _ended_as(services, operation, State.FAILED, failure)
+    moved = operation.moved(State.PENDING, services.now(), "adopted", request_id=pending.request_id)
+    return leases.save(services, moved)
+
+
+def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    return _ask_authority(services, operation, facts, lambda connector, request: connector.submit(request))
+
+
+def _collect(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    return _ask_authority(
+        services, operation, facts, lambda connector, request: connector.collect(request, operation.reference)
+    )
+
+
+def _ask_authority(
+    services: Services, operation: Operation, facts: Facts, ask: Callable[[Connector, SigningRequest], Outcome]
+) -> Operation:
+    pending = facts.pending
+    assert pending is not None  # noqa: S101 - decide() saw it
+    try:
+        verify.verify_csr(pending.csr, policy.expected(operation.request.policy))
+    except Unverified as error:
+        failure = Failure("UnverifiedRequest", f"Key Vault's CSR is not what was asked: {error}")
+        return _ended_as(services, operation, State.FAILED, failure)
+    name = operation.request.authority or ""
+    signing_request = _signing_request(services, operation, pending)
+    try:
+        services.authority(name)
+        outcome = ask(services.connector(name), signing_request)
+    except Exception as error:  # whatever a connector raises means that it could not ask
+        log.exception("operation %s: the connector of %s raised", operation.id, name)
+        outcome = Unavailable(f"the connector of {name} failed ({type(error).__name__})")
+    return _with_outcome(services, operation, pending, outcome)
+
+
+def _with_outcome(services: Services, operation: Operation, pending: PendingOperation, outcome: Outcome) -> Operation:
+    now = services.now()
+    match outcome:
+        case Issued(answer):
+            try:
+                return leases.save(services, verified(services, operation, pending, answer))
+            except Invalid as error:
+                return _ended_as(services, operation, State.FAILED, Failure("UnverifiedCertificate", str(error)))
+        case Rejected(reason):
+            return _ended_as(services, operation, State.FAILED, Failure("RequestRejected", reason))
+        case Pending(reference, retry_after) if len(reference.encode()) <= MAX_REFERENCE:
+            failure = decide.overdue(operation, now)
+            if failure:
+                return _ended_as(services, replace(operation, reference=reference), State.FAILED, failure)
+            if operation.state is not State.SUBMITTED:
+                operation = operation.moved(State.SUBMITTED, now)
+            due = now + timedelta(seconds=max(retry_after, 0))
+            waiting = replace(operation, reference=reference, attempts=0, failure=None, next_attempt_at=due)
+            return leases.save(services, waiting, let_go=True)
+        case Pending():
+            text = "the connector's reference is too long"
+            return _ended_as(services, operation, State.FAILED, Failure("ConnectorError", text))
+        case Unavailable(reason, retry_after, restart):
+            if restart and operation.state is State.SUBMITTED:
+                operation = replace(
+                    operation.moved(State.PENDING, now, reason, reference=""), attempts=operation.attempts
+                )
+            return _postponed(services, operation, Failure("AuthorityUnavailable", reason), retry_after)
+
+
+def verified(services: Services, operation: Operation, pending: PendingOperation, answer: bytes) -> Operation:
+    """The operation as issued. Raises Unverified or Invalid."""
+    now = services.now()
+    rules = services.authority(operation.request.authority or "").settings.rules
+    limits = verify.Limits(rules.max_validity_days, rules.keep_root, rules.issuer_pins, rules.public_trust)
+    expected = policy.expected(operation.request.policy)
+    chain = verify.verify_answer(answer, pending.csr, expected, limits, now)
+    return operation.moved(State.ISSUED, now, chain=chain)
+
+
+def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    wanted = operation.request
+    try:
+        bundle = services.vault(operation.vault).merge(operation.name, operation.chain, wanted.tags, wanted.enabled)
+    except (Conflict, NotFound) as error:
+        return _postponed(services, operation, Failure(error.code, str(error)))
+    except Invalid as error:
+        return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
+    return leases.save(services, operation.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
+
+
+def _await_key_vault(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    now = services.now()
+    failure = decide.overdue(operation, now)
+    if failure:
+        return _ended_as(services, operation, State.FAILED, failure)
+    delay = decide.key_vault_delay(now - operation.requested_at)
+    return leases.save(services, replace(operation, next_attempt_at=now + timedelta(seconds=delay)), let_go=True)
+
+
+def _cancel_in_key_vault(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    services.vault(operation.vault).cancel(operation.name, operation.request_id)
+    return _await_key_vault(services, operation, facts, step)
+
+
+def _complete(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    version = facts.merged_version
+    if not version:
+        bundle = services.vault(operation.vault).get(operation.name)
+        version = version_of(bundle) if bundle else ""
+    return leases.save(services, operation.moved(State.COMPLETED, services.now(), version=version))
+
+
+def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    assert step.state is not None  # noqa: S101 - an END says how
+    return _ended_as(services, operation, step.state, step.failure)
+
+
+def _close(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    if operation.state is not State.COMPLETED and operation.request.authority is not None:
+        _withdraw(services, operation)
+        if operation.request_id:
+            services.vault(operation.vault).delete_pending(operation.name, operation.request_id)
+    services.storage.close(operation)
+    _log_end(operation)
+    return replace(operation, etag="")
+
+
+_ACTS: dict[Act, Callable[[Services, Operation, Facts, Step], Operation]] = {
+    Act.CREATE: _create,
+    Act.ADOPT: _adopt,
+    Act.SUBMIT: _submit,
+    Act.COLLECT: _collect,
+    Act.MERGE: _merge,
+    Act.AWAIT_KEY_VAULT: _await_key_vault,
+    Act.CANCEL_IN_KEY_VAULT: _cancel_in_key_vault,
+    Act.COMPLETE: _complete,
+    Act.END: _end,
+    Act.CLOSE: _close,
+}
+
+
+def public_key_of(certificate: bytes) -> bytes:
+    """The SubjectPublicKeyInfo (DER) of a certificate (DER)."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    loaded = x509.load_der_x509_certificate(certificate)
+    return loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _withdraw(services: Services, operation: Operation) -> None:
+    """Tell the authority that nobody waits for the order any more; best effort."""
+    if not operation.reference or operation.request.authority not in services.settings.authorities:
+        return
+    try:
+        connector = services.connector(operation.request.authority or "")
+        if isinstance(connector, Cancels):
+            connector.cancel(operation.reference)
+    except Exception as error:
+        log.warning("operation %s: its order could not be withdrawn (%s)", operation.id, type(error).__name__)
+
+
+def _signing_request(services: Services, operation: Operation, pending: PendingOperation) -> SigningRequest:
+    asked = policy.expected(operation.request.policy)
+    days = operation.request.validity_days or 365
+    replaced = services.vault(operation.vault).get(operation.name, operation.replaces) if operation.replaces else None
+    return SigningRequest(
+        operation_id=operation.id,
+        csr=pending.csr,
+        names=asked.names,
+        not_after=services.now().replace(microsecond=0) + timedelta(days=days),
+        replaces=base64.b64decode(replaced["cer"]) if replaced and replaced.get("cer") else None,
+        is_ca=asked.is_ca,
+    )
+
+
+def adoptable(pending: PendingOperation, wanted: CertificateRequest) -> bool:
+    """Ours, as far as can be told: the same kind of issuer and a CSR for exactly what we ask."""
+    if pending.issuer.lower() != wanted.issuer.lower():
+        return False
+    try:
+        verify.verify_csr(pending.csr, policy.expected(wanted.policy))
+    except Unverified:
+        return False
+    return True
+
+
+def _ended_as(services: Services, operation: Operation, state: State, failure: Failure | None = None) -> Operation:
+    detail = failure.message if failure else ""
+    return leases.save(services, operation.moved(state, services.now(), detail, failure=failure))
+
+
+def _postponed(
+    services: Services, operation: Operation, failure: Failure, retry_after: float | None = None
+) -> Operation:
+    """Try again later, unless the operation is past its deadline. An ended one always tries again to be closed."""
+    now = services.now()
+    operation = replace(operation, failure=operation.failure if operation.state.ended else failure)
+    too_late = None if operation.state.ended else decide.overdue(operation, now)
+    if too_late:
+        return _ended_as(services, operation, State.FAILED, too_late)
+    delay = decide.back_off(operation.attempts, retry_after, services.jitter)
+    log.warning("operation %s (%s): %s; again in %.0f s", operation.id, operation.state, failure.message, delay)
+    later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=now + timedelta(seconds=delay))
+    return leases.save(services, later, let_go=True)
+
+
+def _log_end(operation: Operation) -> None:
+    reason = f": {operation.failure.message}" if operation.failure else ""
+    level = logging.ERROR if operation.state is State.FAILED else logging.INFO
+    log.log(level, "operation %s of %s is %s%s", operation.id, operation.name, operation.state, reason)

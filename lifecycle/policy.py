@@ -1,0 +1,182 @@
+"""Key Vault's certificate policy, in the JSON of its REST API: defaults, checks, and what follows for the CSR.
+
+https://learn.microsoft.com/rest/api/keyvault/certificates/create-certificate/create-certificate#certificatepolicy
+"""
+
+import copy
+import re
+from typing import Any
+
+from connectors.base import SubjectNames
+from lifecycle.errors import Fault, Invalid
+from lifecycle.names import subject_names
+from lifecycle.verify import Expected
+
+RSA_SIZES, CURVES = (2048, 3072, 4096), {"P-256": 256, "P-384": 384, "P-521": 521}
+KEY_USAGES = (
+    "digitalSignature",
+    "nonRepudiation",
+    "keyEncipherment",
+    "dataEncipherment",
+    "keyAgreement",
+    "keyCertSign",
+    "cRLSign",
+    "encipherOnly",
+    "decipherOnly",
+)
+CONTENT_TYPES = ("application/x-pkcs12", "application/x-pem-file")
+DEFAULT_EKUS = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]
+MAX_NAMES = 100
+
+type Json = dict[str, Any]
+
+
+def complete(policy: Json, *, authority: str | None, validity_days: int | None) -> Json:
+    """`policy` with Key Vault's defaults filled in and its values checked; with an authority the issuer is Unknown.
+
+    Raises Invalid naming every fault by its JSON pointer below `/policy`."""
+    policy = copy.deepcopy(policy)
+    faults: list[Fault] = []
+    _complete_key(policy.setdefault("key_props", {}), faults)
+    _complete_x509(policy.setdefault("x509_props", {}), validity_days, faults)
+    content_type = policy.setdefault("secret_props", {}).setdefault("contentType", CONTENT_TYPES[0])
+    if content_type not in CONTENT_TYPES:
+        faults.append(Fault("/policy/secret_props/contentType", f"must be one of {', '.join(CONTENT_TYPES)}"))
+    _check_issuer(policy.setdefault("issuer", {}), authority, faults)
+    months = policy["x509_props"].get("validity_months")
+    policy.setdefault("lifetime_actions", [_default_action(authority)])
+    _check_actions(policy["lifetime_actions"], months, faults)
+    if faults:
+        raise Invalid(faults)
+    return policy
+
+
+def names(policy: Json) -> SubjectNames:
+    """The normalised names a policy asks for. Raises Invalid."""
+    x509 = policy.get("x509_props") or {}
+    sans = x509.get("sans") or {}
+    return subject_names(
+        x509.get("subject") or None,
+        dns_names=sans.get("dns_names") or (),
+        email_addresses=sans.get("emails") or (),
+        ip_addresses=sans.get("ipAddresses") or (),
+        uris=sans.get("uris") or (),
+        user_principal_names=sans.get("upns") or (),
+    )
+
+
+def expected(policy: Json) -> Expected:
+    """What a CSR and a certificate for this (complete) policy must look like."""
+    key = policy["key_props"]
+    x509 = policy["x509_props"]
+    kind = "RSA" if key["kty"].startswith("RSA") else "EC"
+    return Expected(
+        names=names(policy),
+        key_type=kind,
+        key_size=key["key_size"] if kind == "RSA" else None,
+        curve=key.get("crv") if kind == "EC" else None,
+        is_ca=bool((x509.get("basic_constraints") or {}).get("ca")),
+    )
+
+
+def threshold(policy: Json) -> Json | None:
+    """The trigger of the policy's lifetime action: `lifetime_percentage` or `days_before_expiry`."""
+    actions = policy.get("lifetime_actions") or []
+    return dict(actions[0]["trigger"]) if actions else None
+
+
+def _default_action(authority: str | None) -> Json:
+    action = "EmailContacts" if authority else "AutoRenew"
+    return {"trigger": {"lifetime_percentage": 67 if authority else 80}, "action": {"action_type": action}}
+
+
+def _complete_key(key: Json, faults: list[Fault]) -> None:
+    where = "/policy/key_props"
+    kind = key.setdefault("kty", "EC" if key.get("crv") else "RSA")
+    key.setdefault("exportable", kind in ("RSA", "EC"))
+    key.setdefault("reuse_key", False)
+    if kind in ("RSA", "RSA-HSM"):
+        if key.setdefault("key_size", 2048) not in RSA_SIZES:
+            faults.append(Fault(f"{where}/key_size", f"must be one of {', '.join(map(str, RSA_SIZES))}"))
+        if key.get("crv"):
+            faults.append(Fault(f"{where}/crv", "belongs to EC keys"))
+    elif kind in ("EC", "EC-HSM"):
+        if key.setdefault("crv", "P-256") not in CURVES:
+            faults.append(Fault(f"{where}/crv", f"must be one of {', '.join(CURVES)}"))
+        elif key.setdefault("key_size", CURVES[key["crv"]]) != CURVES[key["crv"]]:
+            faults.append(Fault(f"{where}/key_size", f"of {key['crv']} is {CURVES[key['crv']]}"))
+    else:
+        faults.append(Fault(f"{where}/kty", "must be one of RSA, EC, RSA-HSM, EC-HSM"))
+    if kind.endswith("-HSM") and key["exportable"]:
+        faults.append(Fault(f"{where}/exportable", "a key in an HSM is not exportable"))
+
+
+def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -> None:
+    where = "/policy/x509_props"
+    if validity_days is not None:
+        x509["validity_months"] = max(1, -(-validity_days // 31))
+    months = x509.setdefault("validity_months", 12)
+    if not 1 <= months <= 1200:
+        faults.append(Fault(f"{where}/validity_months", "must be from 1 to 1200"))
+    x509.setdefault("key_usage", ["digitalSignature", "keyEncipherment"])
+    faults += [
+        Fault(f"{where}/key_usage/{index}", f"must be one of {', '.join(KEY_USAGES)}")
+        for index, usage in enumerate(x509["key_usage"])
+        if usage.lower() not in (known.lower() for known in KEY_USAGES)
+    ]
+    x509.setdefault("ekus", DEFAULT_EKUS)
+    faults += [
+        Fault(f"{where}/ekus/{index}", "must be an object identifier such as 1.3.6.1.5.5.7.3.1")
+        for index, oid in enumerate(x509["ekus"])
+        if not re.match(r"^[0-2](\.(0|[1-9][0-9]*)){1,20}$", oid)
+    ]
+    _check_names(x509, faults)
+
+
+def _check_names(x509: Json, faults: list[Fault]) -> None:
+    sans = x509.get("sans") or {}
+    if not x509.get("subject") and not any(sans.values()):
+        faults.append(Fault("/policy/x509_props", "a subject or a subject alternative name must be present"))
+        return
+    if sum(len(values) for values in sans.values() if values) > MAX_NAMES:
+        faults.append(Fault("/policy/x509_props/sans", f"at most {MAX_NAMES} names are allowed"))
+        return
+    try:
+        asked = names({"x509_props": x509})
+    except Invalid as error:
+        faults += error.faults
+        return
+    x509["sans"] = {
+        key: list(values)
+        for key, values in {
+            "dns_names": asked.dns_names,
+            "emails": asked.email_addresses,
+            "upns": asked.user_principal_names,
+            "uris": asked.uris,
+            "ipAddresses": asked.ip_addresses,
+        }.items()
+        if values
+    }
+
+
+def _check_issuer(issuer: Json, authority: str | None, faults: list[Fault]) -> None:
+    name = issuer.setdefault("name", "Unknown" if authority else "Self")
+    if authority and name.lower() != "unknown":
+        faults.append(Fault("/policy/issuer/name", "is Unknown when an authority signs; leave it out"))
+    elif not authority and name.lower() == "unknown":
+        faults.append(Fault("/authority", "is missing: issuer Unknown needs an authority that signs"))
+
+
+def _check_actions(actions: list[Json], months: Any, faults: list[Fault]) -> None:
+    where = "/policy/lifetime_actions"
+    if len(actions) > 1:
+        faults.append(Fault(where, "at most one action is allowed"))
+    for index, action in enumerate(actions):
+        trigger = action.get("trigger") or {}
+        days, share = trigger.get("days_before_expiry"), trigger.get("lifetime_percentage")
+        if (days is None) == (share is None):
+            faults.append(Fault(f"{where}/{index}/trigger", "needs either days_before_expiry or lifetime_percentage"))
+        if share is not None and not 1 <= share <= 99:
+            faults.append(Fault(f"{where}/{index}/trigger/lifetime_percentage", "must be from 1 to 99"))
+        if days is not None and isinstance(months, int) and not 1 <= days <= months * 27:
+            faults.append(Fault(f"{where}/{index}/trigger/days_before_expiry", f"must be from 1 to {months * 27}"))

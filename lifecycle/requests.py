@@ -1,0 +1,152 @@
+"""What callers ask of operations: open, find, cancel, abandon one, or bring the answer of an authority."""
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from lifecycle import decide, leases, operations
+from lifecycle.decide import Act, Facts
+from lifecycle.errors import Conflict, NotFound, NotReady
+from lifecycle.model import CertificateRequest, Failure, Kind, Operation, State, operation_id, split_operation_id
+from lifecycle.services import Services
+from lifecycle.storage import Stale
+
+log = logging.getLogger("certrelay.operations")
+
+
+def request(
+    services: Services,
+    vault: str,
+    name: str,
+    wanted: CertificateRequest,
+    *,
+    requested_by: str,
+    kind: Kind = Kind.CREATE,
+    reason: str = "",
+    replaces: str = "",
+    idempotency_key: str | None = None,
+) -> Operation:
+    """Open an operation, or return the open (or, with the same idempotency key, the ended) one for the same request.
+
+    Raises Conflict when the name is busy with something else."""
+    identifier = operation_id(vault, name, idempotency_key)
+    existing = services.storage.open(vault, name) or (_ended(services, identifier) if idempotency_key else None)
+    if existing is not None:
+        return _same(existing, wanted)
+    now = services.now()
+    earlier = services.vault(vault).pending(name)
+    if earlier is not None and earlier.in_progress and not operations.adoptable(earlier, wanted):
+        raise Conflict(f"{name} has a pending operation in Key Vault that is not CertRelay's", "NameBusy")
+    operation = Operation(
+        id=identifier, vault=vault, name=name, kind=kind, state=State.REQUESTED, request=wanted,
+        requested_by=requested_by, requested_at=now, deadline=now + _patience(services, wanted), next_attempt_at=now,
+        reason=reason, replaces=replaces, earlier_request_id=earlier.request_id if earlier else "",
+    ).moved(State.REQUESTED, now)  # fmt: skip
+    opened = services.storage.insert(operation)
+    if opened is None:
+        existing = services.storage.open(vault, name)
+        if existing is None:
+            raise Conflict(f"{name} was busy until just now; ask again", "NameBusy")
+        return _same(existing, wanted)
+    leases.nudge(services, opened)
+    return opened
+
+
+def cancel(services: Services, vault: str, name: str) -> Operation:
+    """Ask for the open operation to be canceled. It takes effect unless the certificate is merged first."""
+    for _ in range(5):
+        operation = services.storage.open(vault, name)
+        if operation is None:
+            raise NotFound(f"{name} has no operation in progress", "NoPendingOperation")
+        if operation.cancel_requested or operation.state.ended:
+            return operation
+        try:
+            asked = replace(operation, cancel_requested=True, next_attempt_at=services.now())
+            saved = services.storage.save(asked)
+        except Stale:
+            continue
+        leases.nudge(services, saved)
+        return saved
+    raise NotReady(f"the operation of {name} is being changed; ask again", 1)
+
+
+def abandon(services: Services, vault: str, name: str, identifier: str) -> bool:
+    """Close an operation whose nudges crashed every time (the poison queue). A message alone proves nothing: it is
+    heeded only when the row itself counts crashes."""
+    operation = services.storage.open(vault, name)
+    if operation is None or operation.id != identifier or not operation.crashes or operation.state.ended:
+        return False
+    failure = Failure("Abandoned", f"given up after {operation.crashes} tries that crashed; the log tells more")
+    try:
+        services.storage.save(operation.moved(State.FAILED, services.now(), failure=failure).freed())
+    except Stale:
+        return False
+    log.error("operation %s is abandoned after %d crashes", operation.id, operation.crashes)
+    operations.advance(services, vault, name)
+    return True
+
+
+def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> Operation:
+    """Take a certificate that somebody brings for the open operation, verify it like any other, and merge it.
+
+    Raises NotFound, Conflict (at work right now, or past this step), Unverified."""
+    operation = leases.take(services, vault, name, even_early=True)
+    if operation is None:
+        if services.storage.open(vault, name) is None:
+            raise NotFound(f"{name} has no operation in progress", "NoPendingOperation")
+        raise Conflict(f"the operation of {name} is being worked on; ask again", "NameBusy")
+    try:
+        pending = services.vault(vault).pending(name)
+        step = decide.next_step(operation, Facts(pending))
+        if step.act not in (Act.SUBMIT, Act.COLLECT) or pending is None:
+            raise Conflict(
+                f"the operation of {name} cannot take a certificate now: it is {operation.state}", "NotWaiting"
+            )
+        issued = operations.verified(services, operation, pending, answer)
+    except BaseException:
+        leases.release(services, operation)
+        raise
+    saved = services.storage.save(issued.freed())
+    return operations.advance(services, vault, name) or saved
+
+
+def find(services: Services, identifier: str) -> Operation:
+    """The operation with this id, open or ended. Raises NotFound."""
+    parts = split_operation_id(identifier)
+    found = services.storage.open(*parts) if parts else None
+    if found is None or found.id != identifier:
+        found = _ended(services, identifier) if parts else None
+    if found is None:
+        raise NotFound(f"there is no operation {identifier!r}", "NoSuchOperation")
+    return found
+
+
+def latest(services: Services, vault: str, name: str) -> Operation:
+    """The open operation of a certificate, else the last one that ended. Raises NotFound."""
+    found = services.storage.open(vault, name) or next(iter(services.storage.ended(vault, name)), None)
+    if found is None:
+        raise NotFound(f"{name} has had no operation", "NoSuchOperation")
+    return found
+
+
+def _same(existing: Operation, wanted: CertificateRequest) -> Operation:
+    if existing.request.fingerprint() == wanted.fingerprint():
+        return existing
+    raise Conflict(f"{existing.name} has another operation: {existing.id} ({existing.state})", "NameBusy")
+
+
+def _ended(services: Services, identifier: str) -> Operation | None:
+    parts = split_operation_id(identifier)
+    history = services.storage.ended(*parts) if parts else []
+    return next((operation for operation in history if operation.id == identifier), None)
+
+
+def _patience(services: Services, wanted: CertificateRequest) -> timedelta:
+    hours = services.authority(wanted.authority).settings.deadline_hours if wanted.authority else 24 * 7
+    return timedelta(hours=hours)
+
+
+def due(services: Services, now: datetime) -> list[tuple[str, str, str]]:
+    """Vault, name and id of the open operations that are due, longest due first."""
+    worklist = sorted(services.storage.worklist(now), key=lambda entry: entry.next_attempt_at)
+    return [(entry.vault, entry.name, entry.id) for entry in worklist]

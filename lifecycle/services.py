@@ -1,0 +1,70 @@
+"""The world as `lifecycle` sees it: settings, ledger, vaults, authorities, time, chance. Built once, lazily."""
+
+import functools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from connectors.base import Connector, Context
+from lifecycle import storage, vault
+from lifecycle.errors import NotFound
+from lifecycle.settings import Authority, Settings, VaultSettings
+from lifecycle.storage import Storage
+from lifecycle.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    storage: Storage
+    vault: Callable[[str], Vault]
+    connector: Callable[[str], Connector]
+    now: Callable[[], datetime]
+    jitter: random.Random = field(default_factory=random.SystemRandom)
+
+    def authority(self, name: str) -> Authority:
+        """Raises NotFound naming the known ones."""
+        try:
+            return self.settings.authorities[name]
+        except KeyError:
+            raise _unknown("authority", name, self.settings.authorities) from None
+
+    def vault_settings(self, alias: str) -> VaultSettings:
+        """Raises NotFound naming the known ones."""
+        try:
+            return self.settings.vaults[alias]
+        except KeyError:
+            raise _unknown("vault", alias, self.settings.vaults) from None
+
+
+def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Services:
+    """The real world. Vaults and authorities are connected when they are first used, and then kept."""
+
+    @functools.cache
+    def credential(client_id: str | None = None) -> Any:
+        from azure.identity import DefaultAzureCredential
+
+        options = {"managed_identity_client_id": client_id} if client_id else {}
+        return DefaultAzureCredential(exclude_interactive_browser_credential=True, **options)
+
+    @functools.cache
+    def vault_named(alias: str) -> Vault:
+        found = settings.vaults[alias]
+        return vault.connect(found.url, credential(found.client_id))
+
+    @functools.cache
+    def connector_named(name: str) -> Connector:
+        authority = settings.authorities[name]
+        context = Context(name, now, credential, settings.environment)
+        return authority.connector_class(authority.connector_settings, context)
+
+    client_id = settings.storage.get("AzureWebJobsStorage__clientId")
+    storage_credential = None if "AzureWebJobsStorage" in settings.storage else credential(client_id)
+    ledger = storage.connect(settings.storage, storage_credential)
+    return Services(settings, ledger, vault_named, connector_named, now)
+
+
+def _unknown(kind: str, name: str, known: Any) -> NotFound:
+    return NotFound(f"there is no {kind} {name!r}; known are: {', '.join(sorted(known)) or 'none'}", "NotConfigured")

@@ -1,0 +1,246 @@
+"""The application settings, read once into frozen values; every fault is named in one error.
+
+    CERTRELAY_VAULTS          {"alias": {"url": "https://…"}}
+    CERTRELAY_AUTHORITIES     {"name": {"connector": "vault_pki", …}}
+    AzureWebJobsStorage       connection string, or AzureWebJobsStorage__accountName with the app's managed identity
+
+A value "@NAME" anywhere inside CERTRELAY_AUTHORITIES stands for the setting NAME; secrets can be given in no other
+way, so that the JSON itself may be shown to anybody. This is the only module that reads the environment.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from connectors.base import Connector, ConnectorSettings
+from connectors.registry import connector_class
+from lifecycle.errors import SettingsError
+
+ALIAS = re.compile(r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")
+SETTING_REFERENCE = re.compile(r"^@([A-Za-z][A-Za-z0-9_]*)$")
+COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "rate", "concurrency")
+
+
+def _https(url: str) -> str:
+    if not re.match(r"^https://[^/?#@\s]+/?$", url):
+        raise ValueError("must be https://HOST, without a path")
+    return url.rstrip("/")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Rules(_Frozen):
+    """What may be asked of an authority or for a vault. An empty list of `names` allows every name.
+
+    `names` are patterns: `www.contoso.example` (that name), `*.contoso.example` (any name below, wildcards too).
+    IP addresses, e-mail addresses and URIs are matched as text, `*` for any text.
+    """
+
+    names: tuple[str, ...] = ()
+    key_types: tuple[Literal["RSA", "EC"], ...] = ("RSA", "EC")
+    minimum_rsa_size: int = Field(default=2048, ge=2048)
+    exportable: bool | None = None
+    max_validity_days: int | None = Field(default=None, ge=1, le=3650)
+    keep_root: bool = True
+    issuer_pins: tuple[str, ...] = ()
+    public_trust: bool = False
+    certificate_authority: bool = False
+
+
+class Rate(_Frozen):
+    """At most `requests` new operations in `seconds`."""
+
+    requests: int = Field(ge=1)
+    seconds: int = Field(ge=1, le=604_800)
+
+
+class VaultSettings(_Frozen):
+    """One Key Vault. `client_id` picks a user-assigned managed identity; `authorities` empty means all of them."""
+
+    url: Annotated[str, AfterValidator(_https)]
+    client_id: str | None = None
+    authorities: tuple[str, ...] = ()
+    rules: Rules = Rules()
+    rate: Rate | None = None
+
+
+class AuthoritySettings(_Frozen):
+    """What is common to all authorities; the connector's own settings are in `connector_settings`."""
+
+    connector: str
+    rules: Rules = Rules()
+    deadline_hours: float = Field(default=24, gt=0, le=24 * 90)
+    default_validity_days: int = Field(default=90, ge=1, le=3650)
+    rate: Rate | None = None
+    concurrency: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    name: str
+    settings: AuthoritySettings
+    connector_class: type[Connector]
+    connector_settings: ConnectorSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    vaults: Mapping[str, VaultSettings]
+    authorities: Mapping[str, Authority]
+    storage: Mapping[str, str]
+    renewal_batch: int
+    app_service_authentication: bool
+    environment: Mapping[str, str]
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in the environment (default: the process's own). Raises SettingsError naming every fault."""
+    environment = os.environ if environment is None else environment
+    faults: list[str] = []
+    vaults = {
+        alias: vault
+        for alias, value in _json_object(environment, "CERTRELAY_VAULTS", faults).items()
+        if (vault := _vault(alias, value, faults)) is not None
+    }
+    authorities = {
+        name: authority
+        for name, value in _json_object(environment, "CERTRELAY_AUTHORITIES", faults).items()
+        if (authority := _authority(name, value, environment, faults)) is not None
+    }
+    for alias, vault in vaults.items():
+        faults += [
+            f"CERTRELAY_VAULTS/{alias}/authorities: there is no authority {name!r}"
+            for name in vault.authorities
+            if name not in authorities
+        ]
+    settings = Settings(
+        vaults=vaults,
+        authorities=authorities,
+        storage=_storage(environment, faults),
+        renewal_batch=_whole_number(environment, "CERTRELAY_RENEWAL_BATCH", 100, faults),
+        app_service_authentication=_flag(environment, "CERTRELAY_APP_SERVICE_AUTHENTICATION", faults),
+        environment=environment,
+    )
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -> dict[str, Any]:
+    text = environment.get(name, "")
+    if not text.strip():
+        faults.append(f"{name} is missing: a JSON object is expected")
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        faults.append(f"{name} is not JSON: {error}")
+        return {}
+    if not isinstance(value, dict) or (not value and name == "CERTRELAY_VAULTS"):
+        faults.append(f"{name} must be a JSON object with an entry each")
+        return {}
+    for alias in [alias for alias in value if not ALIAS.match(alias)]:
+        faults.append(f"{name}/{alias}: a name has 2 to 24 lower-case letters, digits and hyphens")
+        del value[alias]
+    return value
+
+
+def _vault(alias: str, value: Any, faults: list[str]) -> VaultSettings | None:
+    try:
+        return VaultSettings.model_validate(value)
+    except ValidationError as error:
+        faults += _sentences(f"CERTRELAY_VAULTS/{alias}", error)
+        return None
+
+
+def _authority(name: str, value: Any, environment: Mapping[str, str], faults: list[str]) -> Authority | None:
+    where = f"CERTRELAY_AUTHORITIES/{name}"
+    if not isinstance(value, dict):
+        faults.append(f"{where}: must be a JSON object")
+        return None
+    before = len(faults)
+    common = {key: item for key, item in value.items() if key in COMMON_FIELDS}
+    own = {key: item for key, item in value.items() if key not in COMMON_FIELDS}
+    settings = None
+    try:
+        settings = AuthoritySettings.model_validate(common)
+        found = connector_class(settings.connector)
+        _refuse_literal_secrets(where, found.Settings, own, faults)
+        connector_settings = found.Settings.model_validate(_resolved(where, own, environment, faults))
+    except ValidationError as error:
+        faults += _sentences(where, error)
+    except LookupError as error:
+        faults.append(f"{where}/connector: {error}")
+    if len(faults) > before or settings is None:
+        return None
+    return Authority(name, settings, found, connector_settings)
+
+
+def _resolved(where: str, value: Any, environment: Mapping[str, str], faults: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolved(f"{where}/{key}", item, environment, faults) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(f"{where}/{index}", item, environment, faults) for index, item in enumerate(value)]
+    reference = SETTING_REFERENCE.match(value) if isinstance(value, str) else None
+    if reference is None:
+        return value
+    if not environment.get(reference[1]):
+        faults.append(f"{where}: the setting {reference[1]} that it refers to is missing")
+    return environment.get(reference[1], "")
+
+
+def _refuse_literal_secrets(where: str, model: type[BaseModel], value: dict[str, Any], faults: list[str]) -> None:
+    for key, field in model.model_fields.items():
+        item = value.get(key)
+        kinds = {field.annotation, *get_args(field.annotation)}
+        if isinstance(item, str) and SecretStr in kinds and not SETTING_REFERENCE.match(item):
+            faults.append(f"{where}/{key}: is a secret; put it into a setting NAME and write @NAME here")
+        for nested in kinds:
+            if isinstance(item, dict) and isinstance(nested, type) and issubclass(nested, BaseModel):
+                _refuse_literal_secrets(f"{where}/{key}", nested, item, faults)
+
+
+def _storage(environment: Mapping[str, str], faults: list[str]) -> dict[str, str]:
+    names = (
+        "AzureWebJobsStorage",
+        "AzureWebJobsStorage__accountName",
+        "AzureWebJobsStorage__tableServiceUri",
+        "AzureWebJobsStorage__queueServiceUri",
+        "AzureWebJobsStorage__clientId",
+    )
+    found = {name: environment[name] for name in names if environment.get(name)}
+    identity = "AzureWebJobsStorage__accountName" in found or {names[2], names[3]} <= found.keys()
+    if "AzureWebJobsStorage" not in found and not identity:
+        faults.append("AzureWebJobsStorage is missing: a connection string, or AzureWebJobsStorage__accountName")
+    return found
+
+
+def _whole_number(environment: Mapping[str, str], name: str, default: int, faults: list[str]) -> int:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        faults.append(f"{name} must be a whole number of at least 1")
+        return default
+    return int(text)
+
+
+def _flag(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:
+    text = environment.get(name, "false").strip().lower()
+    if text not in ("true", "false"):
+        faults.append(f"{name} must be true or false")
+    return text == "true"
+
+
+def _sentences(where: str, error: ValidationError) -> list[str]:
+    return [
+        f"{'/'.join([where, *(str(part) for part in fault['loc'])])}: {fault['msg']}"
+        for fault in error.errors(include_input=False, include_url=False)
+    ]

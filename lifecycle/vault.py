@@ -1,0 +1,204 @@
+"""Key Vault certificates: the operations of the REST API that CertRelay uses, in the JSON of the REST API.
+
+The SDK's client is the pipeline (challenge, tokens, retries); its models are not used, since its poller for creations
+starts a thread that outlives the function. https://learn.microsoft.com/rest/api/keyvault/certificates
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lifecycle.errors import CertRelayError, Conflict, Invalid, NotFound, NotPermitted, NotReady
+
+if TYPE_CHECKING:
+    from azure.keyvault.certificates import CertificateClient
+
+API_VERSION = "2025-07-01"
+PAGE = 25
+BUDGET_SECONDS = 25.0
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOperation:
+    """Key Vault's CertificateOperation. `status` is inProgress, completed, cancelled or failed."""
+
+    request_id: str
+    status: str
+    csr: bytes
+    issuer: str
+    error_code: str = ""
+    error_message: str = ""
+    cancellation_requested: bool = False
+
+    @property
+    def in_progress(self) -> bool:
+        return self.status.lower() == "inprogress"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateItem:
+    """One line of the certificate list: what the sweep needs and nothing that costs a request of its own."""
+
+    name: str
+    enabled: bool
+    created: datetime | None
+    not_before: datetime | None
+    expires: datetime | None
+    tags: Mapping[str, str]
+    thumbprint: str
+
+
+class Vault:
+    """One Key Vault. Every method raises NotReady, NotPermitted, Conflict, Invalid or NotFound as Key Vault answers."""
+
+    def __init__(self, client: "CertificateClient") -> None:
+        self._client = client
+
+    @property
+    def url(self) -> str:
+        return str(self._client.vault_url).rstrip("/")
+
+    def create(self, name: str, policy: Json, tags: Mapping[str, str], enabled: bool) -> PendingOperation:
+        body = {"policy": policy, "tags": dict(tags), "attributes": {"enabled": enabled}}
+        return _pending(self.call("POST", f"/certificates/{name}/create", body))
+
+    def pending(self, name: str) -> PendingOperation | None:
+        """The pending operation of a name, ended ones included, until it is deleted."""
+        try:
+            return _pending(self.call("GET", f"/certificates/{name}/pending"))
+        except NotFound:
+            return None
+
+    def cancel(self, name: str, request_id: str) -> None:
+        """Ask Key Vault to cancel; it may or may not take effect. An operation that is gone or ended is left alone."""
+        try:
+            self.call("PATCH", f"/certificates/{name}/pending", {"cancellation_requested": True}, request_id=request_id)
+        except (NotFound, NotPermitted):
+            return
+
+    def delete_pending(self, name: str, request_id: str) -> None:
+        """Free the name, if the pending operation is still the one with this request id."""
+        try:
+            self.call("DELETE", f"/certificates/{name}/pending", request_id=request_id)
+        except NotFound:
+            return
+
+    def merge(self, name: str, chain: tuple[bytes, ...], tags: Mapping[str, str], enabled: bool) -> Json:
+        """Complete the pending operation with a chain of DER certificates, leaf first."""
+        x5c = [base64.b64encode(certificate).decode() for certificate in chain]
+        body = {"x5c": x5c, "tags": dict(tags), "attributes": {"enabled": enabled}}
+        return self.call("POST", f"/certificates/{name}/pending/merge", body)
+
+    def import_certificate(self, name: str, body: Json) -> Json:
+        return self.call("POST", f"/certificates/{name}/import", body)
+
+    def get(self, name: str, version: str = "") -> Json | None:
+        """A CertificateBundle: the newest version with policy, or a named one without."""
+        try:
+            return self.call("GET", f"/certificates/{name}/{version}")
+        except NotFound:
+            return None
+
+    def certificates(self) -> Iterator[CertificateItem]:
+        """All certificates that have a version, alphabetically, a page of 25 at a time."""
+        return (_item(item) for item in self.pages(f"/certificates?maxresults={PAGE}"))
+
+    def versions(self, name: str) -> Iterator[Json]:
+        return self.pages(f"/certificates/{name}/versions?maxresults={PAGE}")
+
+    def pages(self, path: str) -> Iterator[Json]:
+        """The items of a paged list. `nextLink` is followed on this vault only."""
+        while path:
+            page = self.call("GET", path)
+            yield from page.get("value") or ()
+            following = page.get("nextLink") or ""
+            path = re.sub(r"^https://[^/]+", "", following)
+
+    def call(self, method: str, path: str, body: Json | None = None, **query: str) -> Json:
+        """One request; the answer's JSON. `query` is added to the path's own."""
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
+        from azure.core.rest import HttpRequest
+
+        path, _, own = path.partition("?")
+        own = re.sub(r"(^|&)api-version=[^&]*", "", own).lstrip("&")
+        parameters = "&".join(f"{key}={quote(value)}" for key, value in {**query, "api-version": API_VERSION}.items())
+        url = f"{self.url}{path}?{own + '&' if own else ''}{parameters}"
+        try:
+            response = self._client.send_request(HttpRequest(method, url, json=body), timeout=BUDGET_SECONDS)
+        except ClientAuthenticationError as error:
+            raise NotReady("Key Vault does not accept the app's identity", 60, "KeyVaultUnauthorized") from error
+        except AzureError as error:
+            raise NotReady("Key Vault cannot be reached", code="KeyVaultNotReady") from error
+        if response.status_code < 300:
+            answer = response.json() if response.content else {}
+            return answer if isinstance(answer, dict) else {}
+        raise _refusal(response)
+
+
+def connect(url: str, credential: Any) -> Vault:
+    """The vault at `url`, with short retries: waiting longer is the reconciler's, not a function's."""
+    from azure.keyvault.certificates import CertificateClient
+
+    limits = {"retry_total": 3, "retry_backoff_factor": 0.5, "retry_backoff_max": 4}
+    return Vault(CertificateClient(url, credential, connection_timeout=5, read_timeout=20, **limits))
+
+
+def version_of(bundle: Json) -> str:
+    """The version in the `id` of a CertificateBundle."""
+    return str(bundle["id"]).rstrip("/").rsplit("/", 1)[-1]
+
+
+def moment(seconds: int | None) -> datetime | None:
+    """Key Vault's UNIX seconds as UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _pending(body: Json) -> PendingOperation:
+    error = body.get("error") or {}
+    return PendingOperation(
+        request_id=str(body.get("request_id", "")),
+        status=str(body.get("status", "")),
+        csr=base64.b64decode(body.get("csr") or ""),
+        issuer=str((body.get("issuer") or {}).get("name", "")),
+        error_code=str(error.get("code", "")),
+        error_message=str(error.get("message", "")),
+        cancellation_requested=bool(body.get("cancellation_requested")),
+    )
+
+
+def _item(item: Json) -> CertificateItem:
+    attributes = item.get("attributes") or {}
+    return CertificateItem(
+        name=str(item["id"]).split("/certificates/", 1)[1].split("/")[0],
+        enabled=bool(attributes.get("enabled", True)),
+        created=moment(attributes.get("created")),
+        not_before=moment(attributes.get("nbf")),
+        expires=moment(attributes.get("exp")),
+        tags=item.get("tags") or {},
+        thumbprint=base64.urlsafe_b64decode(str(item.get("x5t", "")) + "==").hex(),
+    )
+
+
+def _refusal(response: Any) -> CertRelayError:
+    status = response.status_code
+    try:
+        error = response.json()["error"]
+        code, text = str(error["code"]), str(error["message"]).strip()
+        inner = str((error.get("innererror") or {}).get("code", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, text, inner = "KeyVaultError", f"Key Vault answered {status}", ""
+    if status in (400, 405, 413):
+        return Invalid(f"Key Vault refuses it: {text}", inner or code)
+    kinds: dict[int, type[CertRelayError]] = {403: NotPermitted, 404: NotFound, 409: Conflict}
+    if status in kinds:
+        return kinds[status](text, inner or code)
+    if status == 401:
+        return NotReady("Key Vault does not accept the app's identity", 60, "KeyVaultUnauthorized")
+    wait = response.headers.get("Retry-After", "")
+    return NotReady(f"Key Vault answered {status} ({code})", float(wait) if wait.isdigit() else 10.0, code)
