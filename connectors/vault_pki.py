@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from connectors.base import (
     ConnectorError,
+    ConnectorSettings,
     Context,
     Feature,
     Issued,
@@ -34,7 +35,8 @@ from connectors.http import AuthoritySession, HttpSettings, failure, retry_after
 USER_PRINCIPAL_NAME = "1.3.6.1.4.1.311.20.2.3"
 MAX_TOKEN_USE = timedelta(hours=12)
 
-PATH_PATTERN = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"
+SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+PATH_PATTERN = rf"^{SEGMENT}(/{SEGMENT})*$"
 
 
 class VaultPkiSettings(HttpSettings):
@@ -47,7 +49,7 @@ class VaultPkiSettings(HttpSettings):
     """
 
     mount: str = Field(default="pki", pattern=PATH_PATTERN)
-    role: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    role: str = Field(pattern=rf"^{SEGMENT}$")
     namespace: str | None = Field(default=None, pattern=PATH_PATTERN)
     verbatim: bool = False
     send_not_after: bool = True
@@ -77,7 +79,7 @@ class _Refused(Exception):
 class VaultPki:
     """Connector `vault_pki`."""
 
-    Settings: ClassVar[type[VaultPkiSettings]] = VaultPkiSettings
+    Settings: ClassVar[type[ConnectorSettings]] = VaultPkiSettings
     features: ClassVar[frozenset[Feature]] = frozenset(Feature) - {Feature.FINDS_EARLIER_ORDER}
 
     def __init__(self, settings: VaultPkiSettings, context: Context) -> None:
@@ -97,7 +99,7 @@ class VaultPki:
             return Unavailable(refusal.reason, refusal.wait)
         try:
             return Issued(_chain(answer["data"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             return Unavailable("it answered without a certificate")
 
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
@@ -145,10 +147,13 @@ class VaultPki:
         """One call with a good token. A token that is denied may have been revoked: log in once more.
 
         Raises requests.RequestException, _Refused."""
-        token = self._login.token()
-        answer = call(self._adapter(token))
-        if getattr(answer, "status_code", None) == requests.codes.forbidden and self._login.forget(token):
-            answer = call(self._adapter(self._login.token()))
+        try:
+            token = self._login.token()
+            answer = call(self._adapter(token))
+            if getattr(answer, "status_code", None) == requests.codes.forbidden and self._login.forget(token):
+                answer = call(self._adapter(self._login.token()))
+        except RecursionError:
+            raise _Refused(requests.codes.ok, "it answered JSON that is nested too deeply", None) from None
         return _json_object(answer, self._now())
 
     def _ask_or_raise(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
@@ -192,10 +197,14 @@ class _Login:
         if not isinstance(answer, dict):
             # A given token that cannot be renewed may still be good; the call itself will tell.
             answer = {"auth": {"client_token": self._given}} if self._given else self._log_in()
-        auth = answer.get("auth") or {}
-        lease = timedelta(seconds=auth.get("lease_duration") or 0) or MAX_TOKEN_USE
-        self._token = auth["client_token"]
-        self._fresh_until = self._context.now() + min(lease * 2 / 3, MAX_TOKEN_USE)
+        match answer:
+            case {"auth": {"client_token": str(token), **rest}}:
+                lease = rest.get("lease_duration") or 0
+            case _:
+                raise _Refused(requests.codes.ok, "login: it answered without a token", None)
+        self._token = self._given or token
+        use = timedelta(seconds=lease * 2 / 3) if isinstance(lease, int) and lease > 0 else MAX_TOKEN_USE
+        self._fresh_until = self._context.now() + min(use, MAX_TOKEN_USE)
 
     def _log_in(self) -> dict[str, Any]:
         settings, adapter = self._settings, self._adapter(None)
@@ -235,7 +244,7 @@ def _parameters(request: SigningRequest) -> dict[str, Any]:
 
 def _chain(data: dict[str, Any]) -> bytes:
     chain = data.get("ca_chain") or [data["issuing_ca"]]
-    return "\n".join([data["certificate"], *chain]).encode()
+    return "\n".join(dict.fromkeys(pem.strip() for pem in [data["certificate"], *chain])).encode()
 
 
 def _json_object(answer: Any, now: datetime) -> dict[str, Any]:

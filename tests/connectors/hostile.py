@@ -1,0 +1,291 @@
+"""A server that misbehaves in one way at a time, and what every connector that speaks HTTP must make of it.
+
+    class TestExampleAgainstAHostileServer(HostileConformance):
+        def connect(self, url: str, ca_certificates: str, timeout: float) -> Connector:
+            return Example(ExampleSettings(url=url, ca_certificates=ca_certificates, timeout=timeout), context("x"))
+
+Each test starts the server with one of BEHAVIOURS; whatever path is asked, the server does just that.
+"""
+
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import trustme
+
+from connectors.base import ChecksHealth, Connector, ConnectorError, SubjectNames, Unavailable
+from tests.connectors.conformance import signing_request
+
+MAX_SENT = 40_000_000
+TIMEOUT = 1.5
+
+
+@dataclass
+class HostileServer:
+    url: str
+    ca_certificates: str
+    foreign_url: str
+    sent: int = 0
+    requests: list[str] = field(default_factory=list)
+    foreign_requests: list[str] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+type Behaviour = Callable[[BaseHTTPRequestHandler, HostileServer], None]
+
+
+def _answer(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(body)
+
+
+def endless_body(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.end_headers()
+    while server.sent < MAX_SENT and not server.stopping.is_set():
+        server.sent += handler.wfile.write(b" " * 100_000)
+
+
+def endless_error_body(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    handler.send_response(503)
+    handler.end_headers()
+    while server.sent < MAX_SENT and not server.stopping.is_set():
+        server.sent += handler.wfile.write(b"x" * 100_000)
+
+
+def compressed_bomb(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 200, zlib.compress(b" " * 50_000_000, 9), {"Content-Encoding": "deflate"})
+
+
+def dripping_body(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    while not server.stopping.wait(0.1):
+        handler.wfile.write(b" ")
+
+
+def redirect(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 307, b"", {"Location": server.foreign_url + "/redirected"})
+
+
+def redirect_on_the_same_origin(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 302, b"", {"Location": server.url + "/redirected"})
+
+
+def foreign_location(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    foreign = server.foreign_url
+    headers = {"Location": foreign + "/order", "Link": f'<{foreign}/chain>;rel="alternate"', "Retry-After": "0"}
+    _answer(handler, 201, b"{}", {"Content-Type": "application/json", **headers})
+
+
+def not_json(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 200, b"<html>Sign in to the guest network</html>", {"Content-Type": "text/html"})
+
+
+def json_of_another_shape(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 200, b'["data", null, {"auth": 5}]', {"Content-Type": "application/json"})
+
+
+def json_with_nulls(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 200, b'{"data": null, "auth": null}', {"Content-Type": "application/json"})
+
+
+def deep_json(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 200, b"[" * 200_000, {"Content-Type": "application/json"})
+
+
+def not_utf8(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 200, b"\xff\xfe\x00\xd8" * 10, {"Content-Type": "application/json; charset=utf-8"})
+
+
+def empty_answer(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 200, b"", {})
+
+
+def internal_error(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 500, b'{"errors": ["a\\u001b[31m\\nforged log line"]}', {"Content-Type": "application/json"})
+
+
+def too_many_requests(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 429, b"{}", {"Retry-After": "17"})
+
+
+def hang(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    server.stopping.wait(30)
+
+
+def broken_off(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def not_http(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+
+BEHAVIOURS: list[Behaviour] = [
+    endless_body,
+    endless_error_body,
+    compressed_bomb,
+    dripping_body,
+    redirect,
+    redirect_on_the_same_origin,
+    foreign_location,
+    not_json,
+    json_of_another_shape,
+    json_with_nulls,
+    deep_json,
+    not_utf8,
+    empty_answer,
+    internal_error,
+    too_many_requests,
+    hang,
+    broken_off,
+    not_http,
+]
+
+
+@contextmanager
+def _listening(
+    handle: Behaviour | None, seen: Callable[[str], None], certificate: trustme.LeafCert, server: HostileServer
+) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            self.close_connection = True
+            length = int(self.headers.get("Content-Length") or 0)
+            self.rfile.read(length)
+            seen(self.path)
+            try:
+                if handle:
+                    handle(self, server)
+            except OSError:
+                return  # the client has had enough
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    for method in ("GET", "POST", "PUT", "HEAD", "LIST"):
+        setattr(Handler, f"do_{method}", Handler.handle_any)
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = False
+
+        def get_request(self) -> tuple[socket.socket, object]:
+            connection, address = self.socket.accept()
+            connection.settimeout(5)
+            return tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass  # a refused handshake
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(tls)
+    with Server(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield http.server_port
+        finally:
+            server.stopping.set()
+            http.shutdown()
+            thread.join()
+
+
+@contextmanager
+def hostile_server(behaviour: Behaviour, host_in_certificate: str = "127.0.0.1") -> Iterator[HostileServer]:
+    """A TLS server that does `behaviour` to every request, and a foreign one that nobody may ever talk to."""
+    authority = trustme.CA()
+    server = HostileServer("", authority.cert_pem.bytes().decode(), "")
+    own, foreign = authority.issue_cert(host_in_certificate), authority.issue_cert("127.0.0.1")
+    with (
+        _listening(None, server.foreign_requests.append, foreign, server) as foreign_port,
+        _listening(behaviour, server.requests.append, own, server) as port,
+    ):
+        server.url, server.foreign_url = f"https://127.0.0.1:{port}", f"https://127.0.0.1:{foreign_port}"
+        yield server
+
+
+def closed_port_url() -> str:
+    """An https URL on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"https://127.0.0.1:{probe.getsockname()[1]}"
+
+
+class HostileConformance:
+    """Inherit, and give `connect`."""
+
+    names = SubjectNames("host.example.com", ("host.example.com",))
+    secrets: tuple[str, ...] = ()
+
+    def connect(self, url: str, ca_certificates: str, timeout: float) -> Connector:
+        """The connector for this authority URL, trusting these roots only."""
+        raise NotImplementedError
+
+    def verify_unavailable(self, server: HostileServer, connector: Connector) -> Unavailable:
+        begin = time.monotonic()
+        outcome = connector.submit(signing_request(self.names))
+        assert isinstance(outcome, Unavailable)
+        assert time.monotonic() - begin < 4 * TIMEOUT
+        assert server.sent < MAX_SENT // 2
+        assert not server.foreign_requests
+        assert outcome.reason.isprintable()
+        assert len(outcome.reason) <= 1000
+        assert not [secret for secret in self.secrets if secret in outcome.reason]
+        return outcome
+
+    @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: str(behaviour.__name__))
+    def test_it_is_unavailable_with(self, behaviour: Behaviour) -> None:
+        with hostile_server(behaviour) as server:
+            connector = self.connect(server.url, server.ca_certificates, TIMEOUT)
+            outcome = self.verify_unavailable(server, connector)
+            assert server.requests
+            assert not [path for path in server.requests if "redirected" in path]
+            if behaviour is too_many_requests:
+                assert outcome.retry_after == 17
+
+    @pytest.mark.parametrize("behaviour", [endless_body, redirect, not_json, hang], ids=lambda b: str(b.__name__))
+    def test_its_health_check_fails_with(self, behaviour: Behaviour) -> None:
+        with hostile_server(behaviour) as server:
+            connector = self.connect(server.url, server.ca_certificates, TIMEOUT)
+            assert isinstance(connector, ChecksHealth)
+            with pytest.raises(ConnectorError):
+                connector.check()
+            assert not server.foreign_requests
+
+    def test_a_tls_certificate_for_another_name_is_not_accepted(self) -> None:
+        with hostile_server(not_json, "other.example.com") as server:
+            outcome = self.verify_unavailable(server, self.connect(server.url, server.ca_certificates, TIMEOUT))
+            assert not server.requests
+            assert "TLS certificate" in outcome.reason
+
+    def test_a_tls_certificate_of_another_root_is_not_accepted(self) -> None:
+        with hostile_server(not_json) as server:
+            other_root = trustme.CA().cert_pem.bytes().decode()
+            outcome = self.verify_unavailable(server, self.connect(server.url, other_root, TIMEOUT))
+            assert not server.requests
+            assert "TLS certificate" in outcome.reason
+
+    def test_the_environment_cannot_replace_the_configured_roots(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        with hostile_server(not_json) as server:
+            bundle = tmp_path_factory.mktemp("roots") / "bundle.pem"
+            bundle.write_text(server.ca_certificates)
+            for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+                monkeypatch.setenv(name, str(bundle))
+            self.verify_unavailable(server, self.connect(server.url, trustme.CA().cert_pem.bytes().decode(), TIMEOUT))
+            assert not server.requests
