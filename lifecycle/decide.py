@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lifecycle.model import Failure, Operation, State
+from lifecycle.model import Failure, Kind, Operation, State
 from lifecycle.vault import PendingOperation
 
 FIRST_DELAY, LONGEST_DELAY = 5.0, 3600.0
@@ -38,10 +38,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What Key Vault said just now. `merged_version` is the newest version if its key is the issued chain's."""
+    """What Key Vault said just now. `newest_version` is read for a renewal that is about to start; `merged_version` is
+    the newest version if its key is the issued chain's."""
 
     pending: PendingOperation | None
     merged_version: str = ""
+    newest_version: str = ""
 
 
 def next_step(operation: Operation, facts: Facts) -> Step:
@@ -64,6 +66,11 @@ def next_step(operation: Operation, facts: Facts) -> Step:
 
 
 def _when_requested(operation: Operation, facts: Facts) -> Step:
+    if operation.kind is Kind.IMPORT:
+        return Step(Act.END, State.FAILED, Failure("ImportInterrupted", "the import was cut off; send it again"))
+    if operation.kind is Kind.RENEW and facts.newest_version != operation.replaces:
+        text = "the certificate has a newer version already, or is gone"
+        return Step(Act.END, State.CANCELED, Failure("AlreadyRenewed", text))
     pending = facts.pending
     ours = pending is not None and pending.request_id != operation.earlier_request_id
     if ours or (pending is not None and pending.in_progress):

@@ -15,7 +15,7 @@ from connectors.base import Cancels, Connector, Issued, Outcome, Pending, Reject
 from lifecycle import decide, leases, policy, verify
 from lifecycle.decide import Act, Facts, Step
 from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
-from lifecycle.model import CertificateRequest, Failure, Operation, State
+from lifecycle.model import CertificateRequest, Failure, Kind, Operation, State
 from lifecycle.services import Services
 from lifecycle.storage import Stale
 from lifecycle.vault import PendingOperation, version_of
@@ -71,6 +71,9 @@ def _gather(services: Services, operation: Operation) -> Facts:
         return Facts(None)
     vault = services.vault(operation.vault)
     pending = vault.pending(operation.name)
+    if operation.state is State.REQUESTED and operation.kind is Kind.RENEW:
+        newest = vault.get(operation.name)
+        return Facts(pending, newest_version=version_of(newest) if newest else "")
     ours = pending is not None and pending.in_progress and pending.request_id == operation.request_id
     if operation.state is not State.ISSUED or ours:
         return Facts(pending)

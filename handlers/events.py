@@ -1,0 +1,19 @@
+"""Event Grid: Key Vault's events are hints to look at a certificate; its own dates decide."""
+
+import logging
+from typing import Any
+
+import azure.functions as func
+
+from handlers import services
+from lifecycle import hints
+
+blueprint = func.Blueprint()
+log = logging.getLogger("certrelay.events")
+
+
+@blueprint.event_grid_trigger(arg_name="event")
+def certificate_events(event: func.EventGridEvent) -> None:
+    kind = getattr(event, "event_type", None) or getattr(event, "type", "")
+    data: Any = event.get_json()
+    hints.take(services(), str(kind), data if isinstance(data, dict) else {})

@@ -1,0 +1,134 @@
+"""What callers may send. Key Vault's names of its REST API; unknown fields and wrong types are refused."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lifecycle.creations import Asked
+from lifecycle.imports import ToImport
+
+type Text = Annotated[str, Field(max_length=2048)]
+type Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=2048)]], Field(max_length=100)]
+type Tags = Annotated[dict[str, str], Field(max_length=15)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class KeyProperties(Body):
+    exportable: bool | None = None
+    kty: Literal["RSA", "EC", "RSA-HSM", "EC-HSM"] | None = None
+    key_size: int | None = None
+    crv: Literal["P-256", "P-384", "P-521"] | None = None
+    reuse_key: bool | None = None
+
+
+class SecretProperties(Body):
+    contentType: Literal["application/x-pkcs12", "application/x-pem-file"] | None = None  # noqa: N815 - Key Vault's name
+
+
+class SubjectAlternativeNames(Body):
+    dns_names: Names | None = None
+    emails: Names | None = None
+    upns: Names | None = None
+    uris: Names | None = None
+    ipAddresses: Names | None = None  # noqa: N815 - Key Vault's name
+
+
+class BasicConstraints(Body):
+    ca: bool | None = None
+    path_len_constraint: int | None = Field(default=None, ge=0, le=10)
+
+
+class X509Properties(Body):
+    subject: Text | None = None
+    sans: SubjectAlternativeNames | None = None
+    ekus: Annotated[list[Text], Field(max_length=20)] | None = None
+    key_usage: Annotated[list[Text], Field(max_length=9)] | None = None
+    validity_months: int | None = None
+    basic_constraints: BasicConstraints | None = None
+
+
+class Trigger(Body):
+    lifetime_percentage: int | None = None
+    days_before_expiry: int | None = None
+
+
+class Action(Body):
+    action_type: Literal["AutoRenew", "EmailContacts"]
+
+
+class LifetimeAction(Body):
+    trigger: Trigger
+    action: Action
+
+
+class Issuer(Body):
+    name: Text | None = None
+    cty: Text | None = None
+    cert_transparency: bool | None = None
+
+
+class Policy(Body):
+    """Key Vault's CertificatePolicy."""
+
+    key_props: KeyProperties | None = None
+    secret_props: SecretProperties | None = None
+    x509_props: X509Properties | None = None
+    lifetime_actions: Annotated[list[LifetimeAction], Field(max_length=10)] | None = None
+    issuer: Issuer | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True)
+
+
+class CreateCertificate(Body):
+    """A certificate by an authority of the settings, or by one of Key Vault's own issuers (`policy.issuer`)."""
+
+    authority: Text | None = None
+    policy: Policy = Policy()
+    subject: Text | None = None
+    dns_names: Names = []
+    email_addresses: Names = []
+    ip_addresses: Names = []
+    uris: Names = []
+    user_principal_names: Names = []
+    validity_days: int | None = Field(default=None, ge=1, le=3650)
+    tags: Tags = {}
+    enabled: bool = True
+
+    def to_asked(self) -> Asked:
+        return Asked(
+            authority=self.authority,
+            policy=self.policy.to_json(),
+            subject=self.subject,
+            dns_names=tuple(self.dns_names),
+            email_addresses=tuple(self.email_addresses),
+            ip_addresses=tuple(self.ip_addresses),
+            uris=tuple(self.uris),
+            user_principal_names=tuple(self.user_principal_names),
+            validity_days=self.validity_days,
+            tags=self.tags,
+            enabled=self.enabled,
+        )
+
+
+class ImportCertificate(Body):
+    """`value`: base64 of a PFX, PEM or DER file, or PEM text. `pwd` opens it."""
+
+    value: Annotated[str, Field(min_length=1, max_length=512 * 1024, repr=False)]
+    pwd: Annotated[str, Field(max_length=1024, repr=False)] | None = None
+    policy: Policy = Policy()
+    tags: Tags | None = None
+    enabled: bool = True
+    strict: bool = False
+    force: bool = False
+
+    def to_import(self) -> ToImport:
+        policy = self.policy.to_json()
+        return ToImport(self.value, self.pwd, policy, self.tags, self.enabled, self.strict, self.force)
+
+
+class CancelOperation(Body):
+    cancellation_requested: Literal[True]

@@ -1,0 +1,77 @@
+"""What callers get to see, as JSON."""
+
+import base64
+from typing import Any
+from urllib.parse import quote
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from lifecycle.model import Operation, State
+from lifecycle.names import names_of
+from lifecycle.vault import version_of
+
+_STATUS = {State.COMPLETED: "completed", State.FAILED: "failed", State.CANCELED: "canceled"}
+
+
+def certificate_path(vault: str, name: str) -> str:
+    return f"/api/vaults/{quote(vault)}/certificates/{quote(name)}"
+
+
+def operation_json(operation: Operation) -> dict[str, Any]:
+    """An operation: Key Vault's words where it has them, and where it stands."""
+    failure = operation.failure
+    shown = {"code": failure.code, "message": failure.message} if failure else None
+    ended = operation.state.ended
+    answer: dict[str, Any] = {
+        "id": operation.id,
+        "vault": operation.vault,
+        "name": operation.name,
+        "kind": operation.kind,
+        "status": _STATUS.get(operation.state, "inProgress"),
+        "step": operation.state,
+        "issuer": {"name": operation.request.issuer},
+        "authority": operation.request.authority,
+        "cancellation_requested": operation.cancel_requested,
+        "request_id": operation.request_id or None,
+        "requested_by": operation.requested_by,
+        "reason": operation.reason or None,
+        "requested_at": operation.requested_at.isoformat(),
+        "ended_at": operation.ended_at.isoformat() if operation.ended_at else None,
+        "deadline": None if ended else operation.deadline.isoformat(),
+        "next_attempt_at": None if ended else operation.next_attempt_at.isoformat(),
+        "error" if ended else "last_error": shown,
+        "transitions": [
+            {"step": entry.state, "at": entry.at.isoformat(), "detail": entry.detail or None}
+            for entry in operation.transitions
+        ],
+    }
+    if operation.version:
+        answer["target"] = f"{certificate_path(operation.vault, operation.name)}/{operation.version}"
+    return {key: value for key, value in answer.items() if value is not None}
+
+
+def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str, Any]:
+    """A CertificateBundle without what only Key Vault's own clients need, and what is written in the certificate."""
+    version = version_of(bundle)
+    kept = {key: bundle[key] for key in ("id", "x5t", "cer", "attributes", "tags", "policy") if key in bundle}
+    answer = {"name": name, "vault": vault, "version": version, **kept}
+    return answer | (read_certificate(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {})
+
+
+def read_certificate(der: bytes) -> dict[str, Any]:
+    """What a certificate (DER) says, for people and programs."""
+    certificate = x509.load_der_x509_certificate(der)
+    names = names_of(certificate)
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial_number": f"{certificate.serial_number:x}",
+        "thumbprint_sha256": certificate.fingerprint(hashes.SHA256()).hex(),
+        "not_before": certificate.not_valid_before_utc.isoformat(),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+        "dns_names": list(names.dns_names),
+        "email_addresses": list(names.email_addresses),
+        "ip_addresses": list(names.ip_addresses),
+        "uris": list(names.uris),
+    }

@@ -1,0 +1,155 @@
+"""A new certificate, or a new version of one: from what a caller wrote to an open operation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifecycle import policy, requests, rules
+from lifecycle.errors import Fault, Invalid
+from lifecycle.model import (
+    AUTHORITY_TAG,
+    CERTIFICATE_NAME,
+    OWN_TAGS,
+    RENEWAL_TAG,
+    VALIDITY_TAG,
+    CertificateRequest,
+    Kind,
+    Operation,
+)
+from lifecycle.services import Services
+
+MAX_TAGS, MAX_TAG_LENGTH = 15, 256
+MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A caller's wish. `policy` is Key Vault's JSON; the names beside it are short for its x509_props."""
+
+    authority: str | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
+    subject: str | None = None
+    dns_names: tuple[str, ...] = ()
+    email_addresses: tuple[str, ...] = ()
+    ip_addresses: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
+    user_principal_names: tuple[str, ...] = ()
+    validity_days: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    enabled: bool = True
+
+
+_SHORT = {
+    "dns_names": "dns_names",
+    "emails": "email_addresses",
+    "ipAddresses": "ip_addresses",
+    "uris": "uris",
+    "upns": "user_principal_names",
+}
+
+
+def create(
+    services: Services, vault: str, name: str, asked: Asked, *, requested_by: str, idempotency_key: str | None = None
+) -> Operation:
+    """Open the operation that makes the certificate. Raises Invalid (every fault), NotPermitted, Conflict, NotReady."""
+    wanted = complete(services, vault, name, asked)
+    rules.check(services, vault, wanted)
+    kind = Kind.CREATE
+    return requests.request(
+        services, vault, name, wanted, requested_by=requested_by, kind=kind, idempotency_key=idempotency_key
+    )
+
+
+def complete(services: Services, vault: str, name: str, asked: Asked) -> CertificateRequest:
+    """The whole request, defaults filled in. No call to Key Vault. Raises Invalid naming every fault."""
+    faults = where_faults(services, vault, name)
+    authority = services.settings.authorities.get(asked.authority or "")
+    if asked.authority is not None and authority is None:
+        known = ", ".join(sorted(services.settings.authorities)) or "none"
+        faults.append(Fault("/authority", f"there is no authority {asked.authority!r}; known are: {known}"))
+    days = asked.validity_days
+    written = _with_short_names(asked, faults)
+    if authority is not None and days is None:
+        days = _days_of(written) or authority.settings.default_validity_days
+    completed: dict[str, Any] = {}
+    try:
+        completed = policy.complete(written, authority=asked.authority, validity_days=days)
+    except Invalid as error:
+        faults += [_as_written(asked, fault) for fault in error.faults]
+    tags = _tags(asked, days, completed, faults)
+    if faults:
+        raise Invalid(faults)
+    return CertificateRequest(completed, asked.authority, days if asked.authority else None, tags, asked.enabled)
+
+
+def where_faults(services: Services, vault: str, name: str) -> list[Fault]:
+    """What is wrong with the vault's alias and the certificate's name in a path."""
+    faults = []
+    if vault not in services.settings.vaults:
+        known = ", ".join(sorted(services.settings.vaults))
+        faults.append(Fault("", f"there is no vault {vault!r}; known are: {known}"))
+    if not CERTIFICATE_NAME.fullmatch(name):
+        faults.append(Fault("", "a certificate's name has 1 to 127 letters, digits and hyphens"))
+    return faults
+
+
+def check_tags(tags: Mapping[str, str], faults: list[Fault]) -> None:
+    """Key Vault's limits: 15 tags, 256 characters each; ours are among them and not the caller's to set."""
+    if len({*tags, *OWN_TAGS}) > MAX_TAGS:
+        faults.append(Fault("/tags", f"at most {MAX_TAGS - len(OWN_TAGS)} tags, since CertRelay needs {len(OWN_TAGS)}"))
+    for key, value in tags.items():
+        pointer = "/tags/" + key.replace("~", "~0").replace("/", "~1")
+        if not key or len(key) > MAX_TAG_LENGTH or len(value) > MAX_TAG_LENGTH:
+            faults.append(Fault(pointer, f"a tag's name and value have at most {MAX_TAG_LENGTH} characters"))
+        if key in OWN_TAGS:
+            faults.append(Fault(pointer, "is CertRelay's own tag"))
+
+
+def own_tags(authority: str, days: int, trigger: Mapping[str, int] | None) -> dict[str, str]:
+    """The tags that the sweep reads: who renews, how long for, and when."""
+    tags = {AUTHORITY_TAG: authority, VALIDITY_TAG: str(days)}
+    if trigger:
+        tags[RENEWAL_TAG] = ",".join(f"{key}={value}" for key, value in trigger.items())
+    return tags
+
+
+def _with_short_names(asked: Asked, faults: list[Fault]) -> dict[str, Any]:
+    written = {**asked.policy, "x509_props": dict(asked.policy.get("x509_props") or {})}
+    x509 = written["x509_props"]
+    sans = dict(x509.get("sans") or {})
+    for key, short in _SHORT.items():
+        values = list(getattr(asked, short))
+        if values and sans.get(key):
+            faults.append(Fault(f"/{short}", f"is given in policy/x509_props/sans/{key} as well"))
+        if values:
+            sans[key] = values
+    if asked.subject and x509.get("subject"):
+        faults.append(Fault("/subject", "is given in policy/x509_props/subject as well"))
+    subject = asked.subject or x509.get("subject") or ""
+    first = next(iter(sans.get("dns_names") or ()), None)
+    if not subject and isinstance(first, str) and first.isascii() and 0 < len(first) <= MAX_COMMON_NAME:
+        subject = f"CN={first.rstrip('.')}"
+    return written | {"x509_props": x509 | {"subject": subject, "sans": sans}}
+
+
+def _days_of(written: dict[str, Any]) -> int | None:
+    months = written["x509_props"].get("validity_months")
+    return round(months * 365 / 12) if isinstance(months, int) else None
+
+
+def _as_written(asked: Asked, fault: Fault) -> Fault:
+    """The fault at the place where the caller wrote the value: the short form where that was used."""
+    for key, short in _SHORT.items():
+        if getattr(asked, short):
+            for long in (f"/policy/x509_props/sans/{key}", f"/{key}"):
+                if fault.pointer == long or fault.pointer.startswith(long + "/"):
+                    return Fault(f"/{short}" + fault.pointer.removeprefix(long), fault.detail)
+    return fault
+
+
+def _tags(asked: Asked, days: int | None, completed: dict[str, Any], faults: list[Fault]) -> dict[str, str]:
+    check_tags(asked.tags, faults)
+    if asked.authority is None or days is None:
+        return dict(asked.tags)
+    given = policy.threshold(completed) if asked.policy.get("lifetime_actions") else None
+    return dict(asked.tags) | own_tags(asked.authority, days, given)

@@ -1,0 +1,45 @@
+"""Key Vault's events. An event is a hint, never an instruction: it makes us look at what Key Vault itself says now."""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lifecycle import renewal
+from lifecycle.errors import CertRelayError, Conflict, NotFound, NotReady
+from lifecycle.services import Services
+
+NEAR_EXPIRY = "Microsoft.KeyVault.CertificateNearExpiry"
+EXPIRED = "Microsoft.KeyVault.CertificateExpired"
+
+log = logging.getLogger("certrelay.hints")
+
+
+def take(services: Services, kind: str, data: Mapping[str, Any]) -> None:
+    """Renew the certificate that an event speaks of, if it is managed and due. Raises NotReady, so that Event Grid
+    delivers again; whatever else an event says or lacks is logged and does nothing."""
+    found = _where(services, str(data.get("Id", "")))
+    if kind not in (NEAR_EXPIRY, EXPIRED) or found is None:
+        return
+    vault, name = found
+    try:
+        operation = renewal.renew(services, vault, name, requested_by="event", reason=kind, only_if_due=True)
+    except (Conflict, NotFound) as error:
+        log.info("%s of %s/%s: nothing to do: %s", kind, vault, name, error)
+    except NotReady:
+        raise
+    except CertRelayError as error:
+        log.error("%s of %s/%s: it cannot be renewed: %s", kind, vault, name, error)
+    else:
+        log.info("%s of %s/%s: operation %s", kind, vault, name, operation.id)
+
+
+def _where(services: Services, identifier: str) -> tuple[str, str] | None:
+    """The vault's alias and the certificate's name in `https://VAULT/certificates/NAME/VERSION`."""
+    match = re.fullmatch(r"(https://[^/\s]+)/certificates/([0-9A-Za-z-]{1,127})(/[0-9a-f]{1,64})?", identifier)
+    if match is None:
+        return None
+    for alias, vault in services.settings.vaults.items():
+        if vault.url.lower() == match[1].lower():
+            return alias, match[2]
+    return None

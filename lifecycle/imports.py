@@ -1,0 +1,113 @@
+"""Import of a certificate with its key. Both touch only memory and Key Vault."""
+
+import base64
+import binascii
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from lifecycle import bundles, leases
+from lifecycle.creations import check_tags, where_faults
+from lifecycle.errors import Conflict, Fault, Invalid
+from lifecycle.model import AUTHORITY_TAG, CertificateRequest, Failure, Kind, Operation, State, operation_id
+from lifecycle.services import Services
+from lifecycle.vault import version_of
+
+PEM = "application/x-pem-file"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ToImport:
+    """What a caller sends: `value` is base64 (PFX, DER, PEM) or PEM text. Has no repr, since it holds a key."""
+
+    value: str
+    password: str | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] | None = None
+    enabled: bool = True
+    strict: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """`bundle` is Key Vault's CertificateBundle; `changes` says what was changed in the file, a sentence each;
+    `is_new` is False when the newest version was this certificate already."""
+
+    bundle: dict[str, Any]
+    changes: tuple[str, ...]
+    is_new: bool
+
+
+def import_certificate(services: Services, vault: str, name: str, given: ToImport, *, requested_by: str) -> Imported:
+    """Import it, unless it is there already. Raises Invalid (every fault), Conflict, NotPermitted, NotReady."""
+    faults = where_faults(services, vault, name)
+    check_tags(given.tags or {}, faults)
+    bundle = _bundle(services, given, faults)
+    if faults or bundle is None:
+        raise Invalid(faults)
+    current = services.vault(vault).get(name)
+    leaf = bundle.chain[0].public_bytes(Encoding.DER)
+    if current and current.get("cer") and base64.b64decode(current["cer"]) == leaf:
+        return Imported(current, bundle.changes, is_new=False)
+    if current and AUTHORITY_TAG in (current.get("tags") or {}) and not given.force:
+        raise Conflict(f"{name} is renewed by CertRelay; import over it with force", "Managed")
+    operation = _claim(services, vault, name, given, requested_by)
+    try:
+        made = services.vault(vault).import_certificate(name, _body(bundle, given))
+    except Exception as error:
+        _close(services, operation, State.FAILED, Failure(getattr(error, "code", "Error"), "Key Vault did not take it"))
+        raise
+    _close(services, operation, State.COMPLETED, version=version_of(made))
+    return Imported(made, bundle.changes, is_new=True)
+
+
+def _bundle(services: Services, given: ToImport, faults: list[Fault]) -> bundles.Bundle | None:
+    try:
+        bundle = bundles.read_bundle(_bytes(given.value), given.password, strict=given.strict)
+        bundles.verify_bundle(bundle, services.now())
+    except Invalid as error:
+        faults += [replace(fault, pointer=fault.pointer or "/value") for fault in error.faults]
+        return None
+    return bundle
+
+
+def _bytes(value: str) -> bytes:
+    if "-----BEGIN" in value:
+        return value.encode()
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise Invalid("is neither base64 nor PEM text") from None
+
+
+def _body(bundle: bundles.Bundle, given: ToImport) -> dict[str, Any]:
+    attributes = {"enabled": given.enabled}
+    body: dict[str, Any] = {"attributes": attributes, "policy": given.policy, "tags": dict(given.tags or {})}
+    if (given.policy.get("secret_props") or {}).get("contentType") == PEM:
+        return body | {"value": bundle.pem().decode()}
+    password = secrets.token_urlsafe(24)
+    return body | {"value": base64.b64encode(bundle.pfx(password)).decode(), "pwd": password}
+
+
+def _claim(services: Services, vault: str, name: str, given: ToImport, requested_by: str) -> Operation:
+    now = services.now()
+    wanted = CertificateRequest(policy={"issuer": {"name": "Unknown"}}, tags=dict(given.tags or {}))
+    operation = Operation(
+        id=operation_id(vault, name), vault=vault, name=name, kind=Kind.IMPORT, state=State.REQUESTED, request=wanted,
+        requested_by=requested_by, requested_at=now, deadline=now + timedelta(hours=1), next_attempt_at=now,
+        lease_id=uuid.uuid4().hex, lease_until=now + leases.LEASE,
+    )  # fmt: skip
+    claimed = services.storage.insert(operation.moved(State.REQUESTED, now))
+    if claimed is None:
+        raise Conflict(f"{name} has an operation in progress", "NameBusy")
+    return claimed
+
+
+def _close(services: Services, operation: Operation, state: State, failure: Failure | None = None, **more: Any) -> None:
+    services.storage.close(operation.moved(state, services.now(), failure=failure, **more))

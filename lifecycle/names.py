@@ -1,0 +1,258 @@
+"""The names in a subject and its alternative names (RFC 5280, sections 4.1.2.6 and 4.2.1.6), in one normal form.
+
+Two writings of one name are equal once they are normalised: `Münch.Example.` and `xn--mnch-0ra.example`, `::1` and
+`0:0:0:0:0:0:0:1`. What was asked and what a certificate says are compared in this form only.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+import idna
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from connectors.base import SubjectNames
+from lifecycle.distinguished_names import attributes
+from lifecycle.errors import Fault, Invalid
+
+USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+MAX_COMMON_NAME, MAX_NAME = 64, 2048
+
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-\[\]_a-z~]+")
+
+
+def subject_names(
+    subject: str | None,
+    dns_names: Iterable[str] = (),
+    email_addresses: Iterable[str] = (),
+    ip_addresses: Iterable[str] = (),
+    uris: Iterable[str] = (),
+    user_principal_names: Iterable[str] = (),
+) -> SubjectNames:
+    """The asked names, normalised, without duplicates, in the order of their first appearance.
+
+    `subject` is an X.500 string as Key Vault writes it (`CN=www.contoso.example, O=Contoso`). Raises Invalid with a
+    fault for every name that is none; its pointer is the parameter's name and the index: `/dns_names/2`, `/subject`."""
+    faults: list[Fault] = []
+
+    def normal(kind: str, names: Iterable[str], normalise: Callable[[str], str]) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for index, name in enumerate(names):
+            try:
+                found[normalise(name)] = None
+            except ValueError as error:
+                faults.append(Fault(f"/{kind}/{index}", f"{_shown(name)} {error}"))
+        return tuple(found)
+
+    common = None
+    try:
+        common = common_name(subject) if subject else None
+    except Invalid as error:
+        faults += error.faults
+    names = SubjectNames(
+        common_name=common,
+        dns_names=normal("dns_names", dns_names, dns_name),
+        email_addresses=normal("email_addresses", email_addresses, email_address),
+        ip_addresses=normal("ip_addresses", ip_addresses, ip_address),
+        uris=normal("uris", uris, uri),
+        user_principal_names=normal("user_principal_names", user_principal_names, user_principal_name),
+    )
+    if faults:
+        raise Invalid(faults)
+    return names
+
+
+def common_name(subject: str) -> str | None:
+    """The normalised common name of an X.500 string; None where it has none. Raises Invalid, pointer `/subject`."""
+    found = [value for kind, value in attributes(subject) if kind in ("CN", NameOID.COMMON_NAME.dotted_string)]
+    if len(found) > 1:
+        raise Invalid([Fault("/subject", "the subject has several common names; one is allowed")])
+    if not found:
+        return None
+    try:
+        return _checked_common_name(found[0])
+    except ValueError as error:
+        raise Invalid([Fault("/subject", f"the common name {_shown(found[0])} {error}")]) from None
+
+
+def names_of(signed: x509.Certificate | x509.CertificateSigningRequest) -> SubjectNames:
+    """The names a certificate or CSR carries, normalised where they are well-formed and otherwise as they stand.
+
+    Kinds of names that SubjectNames lacks are left out: see `other_names`. Raises Invalid when its extensions or its
+    subject cannot be read."""
+    names = general_names(signed)
+    common = common_names(signed)
+    return SubjectNames(
+        common_name=common[-1] if common else None,
+        dns_names=_values(names, x509.DNSName, dns_name),
+        email_addresses=_values(names, x509.RFC822Name, email_address),
+        ip_addresses=_values(names, x509.IPAddress, ip_address),
+        uris=_values(names, x509.UniformResourceIdentifier, uri),
+        user_principal_names=tuple(dict.fromkeys(_lenient(user_principal_name, _upn(n)) for n in names if _is_upn(n))),
+    )
+
+
+def common_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
+    """Every common name of the subject, normalised where well-formed. More than one is a fault in most eyes."""
+    try:
+        found = signed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        raise Invalid("the subject cannot be read") from None
+    return tuple(
+        _lenient(_checked_common_name, value.decode("latin-1") if isinstance(value := name.value, bytes) else value)
+        for name in found
+    )
+
+
+def other_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
+    """The kinds of the alternative names that SubjectNames has no place for (`DirectoryName`, `OtherName 1.2.3`)."""
+    known = (x509.DNSName, x509.RFC822Name, x509.IPAddress, x509.UniformResourceIdentifier)
+    strange = [name for name in general_names(signed) if not isinstance(name, known) and not _is_upn(name)]
+    return tuple(
+        f"OtherName {name.type_id.dotted_string}" if isinstance(name, x509.OtherName) else type(name).__name__
+        for name in strange
+    )
+
+
+def general_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[x509.GeneralName, ...]:
+    """The subject alternative names as they stand; raises Invalid when the extensions cannot be read."""
+    try:
+        return tuple(signed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return ()
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise Invalid("the extensions cannot be read") from None
+
+
+def dns_name(name: str) -> str:
+    """A-labels in lower case without the trailing dot; `*` as the whole left-most label. Raises ValueError.
+
+    RFC 1034, section 3.5; RFC 5890; RFC 9525, section 6.3."""
+    wildcard, rest = ("*.", name[2:]) if name.startswith("*.") else ("", name)
+    if "*" in rest:
+        raise ValueError("has a wildcard that is not the whole left-most label")
+    if is_ip_address(name):
+        raise ValueError("is an IP address, not a DNS name")
+    host = wildcard + _host(rest)
+    if wildcard and "." not in host[2:]:
+        raise ValueError("is a wildcard right below a top-level domain")
+    return host
+
+
+def email_address(name: str) -> str:
+    """The mailbox of RFC 5321 with its domain as A-labels in lower case. Raises ValueError."""
+    local, at, domain = name.rpartition("@")
+    if not at or len(local) > 64 or not _LOCAL_PART.fullmatch(local):
+        raise ValueError("is not an e-mail address")
+    return f"{local}@{dns_name(domain)}"
+
+
+def ip_address(name: str) -> str:
+    """The address in the canonical text of RFC 5952. Raises ValueError."""
+    if "%" in name or not is_ip_address(name):
+        raise ValueError("is not an IP address")
+    return str(ipaddress.ip_address(name))
+
+
+def uri(name: str) -> str:
+    """The absolute URI (RFC 3986, section 4.3) with its scheme and host in lower case. Raises ValueError."""
+    if not _URI.fullmatch(name) or len(name) > MAX_NAME:
+        raise ValueError("is not an absolute URI in ASCII")
+    try:
+        parts = urlsplit(name)
+        host = parts.hostname
+    except ValueError:
+        raise ValueError("is not an absolute URI in ASCII") from None
+    scheme, _, rest = name.partition(":")
+    if host and parts.netloc:
+        user, at, place = parts.netloc.rpartition("@")
+        rest = rest.replace(parts.netloc, f"{user}{at}{place.lower()}", 1)
+    return f"{scheme.lower()}:{rest}"
+
+
+def user_principal_name(name: str) -> str:
+    """`user@suffix` with the suffix in lower case. Raises ValueError."""
+    user, at, suffix = name.rpartition("@")
+    if not at or not user or not suffix or not name.isprintable() or " " in suffix or len(name) > MAX_NAME:
+        raise ValueError("is not a user principal name")
+    return f"{user}@{suffix.lower()}"
+
+
+def is_ip_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _host(name: str) -> str:
+    plain = name.removesuffix(".")
+    try:
+        ascii_name = plain.lower() if plain.isascii() else idna.encode(plain, uts46=True).decode()
+        labels = ascii_name.removesuffix(".").split(".")
+        for label in labels:
+            if label.startswith("xn--"):
+                idna.decode(label)
+    except (idna.IDNAError, UnicodeError):
+        raise ValueError("is not a DNS name") from None
+    host = ".".join(labels)
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("is not a DNS name")
+    if labels[-1].isdigit():
+        raise ValueError("is not a DNS name: its last label is a number")
+    return host
+
+
+def _checked_common_name(name: str) -> str:
+    """A common name that is a host or an address is compared as one. X.520 allows 64 characters."""
+    if not name.strip() or not name.isprintable():
+        raise ValueError("is empty or has unprintable characters")
+    for normalise in (ip_address, dns_name) if "." in name or ":" in name else ():
+        try:
+            name = normalise(name)
+            break
+        except ValueError:
+            continue
+    else:
+        if "*" in name:
+            raise ValueError("has a wildcard that is not the whole left-most label")
+    if len(name) > MAX_COMMON_NAME:
+        raise ValueError(f"is longer than {MAX_COMMON_NAME} characters; put it among the DNS names instead")
+    return name
+
+
+def _values(
+    names: tuple[x509.GeneralName, ...], kind: type[x509.GeneralName], normalise: Callable[[str], str]
+) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_lenient(normalise, str(name.value)) for name in names if isinstance(name, kind)))
+
+
+def _is_upn(name: x509.GeneralName) -> bool:
+    return isinstance(name, x509.OtherName) and name.type_id == USER_PRINCIPAL_NAME
+
+
+def _upn(name: x509.GeneralName) -> str:
+    """The UTF8String in the otherName; one of another make shows as hex, and so equals no asked name."""
+    value: bytes = name.value
+    try:
+        if len(value) > 2 and value[0] == 0x0C and value[1] == len(value) - 2 < 0x80:
+            return value[2:].decode()
+    except UnicodeDecodeError:
+        pass
+    return value.hex()
+
+
+def _lenient(normalise: Callable[[str], str], name: str) -> str:
+    try:
+        return normalise(name)
+    except ValueError:
+        return name
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:77]}...")

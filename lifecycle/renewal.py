@@ -1,0 +1,83 @@
+"""When a certificate is due, and how its renewal starts. Key Vault's own dates decide; events are hints."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from lifecycle import requests, rules
+from lifecycle.creations import own_tags
+from lifecycle.errors import Conflict, NotFound
+from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, VALIDITY_TAG, CertificateRequest, Kind, Operation
+from lifecycle.services import Services
+from lifecycle.vault import CertificateItem, moment, version_of
+
+DEFAULT_SHARE_LEFT = 1 / 3
+SHORTEST_LEFT = timedelta(days=3)
+
+
+def due_at(not_before: datetime, expires: datetime, trigger: str) -> datetime:
+    """When a certificate is to be renewed: `lifetime_percentage=N`, `days_before_expiry=N`, or by default when a third
+    of its lifetime is left.
+
+    There are always 3 days (or a sixth of a shorter lifetime) for several tries, and a third of the lifetime passes
+    first, so that no renewal follows upon the last one."""
+    lifetime = expires - not_before
+    kind, _, number = trigger.partition("=")
+    left = lifetime * DEFAULT_SHARE_LEFT
+    if number.isdigit() and kind == "lifetime_percentage":
+        left = lifetime * (1 - min(int(number), 100) / 100)
+    elif number.isdigit() and kind == "days_before_expiry":
+        left = timedelta(days=int(number))
+    return expires - min(max(left, min(lifetime / 6, SHORTEST_LEFT)), lifetime * 2 / 3)
+
+
+def due_of(item: CertificateItem) -> datetime | None:
+    """When a certificate of the list is due; None when CertRelay does not look after it."""
+    if AUTHORITY_TAG not in item.tags or not item.enabled or item.expires is None:
+        return None
+    begins = item.not_before or item.created or item.expires
+    return due_at(begins, item.expires, item.tags.get(RENEWAL_TAG, ""))
+
+
+def renew(services: Services, vault: str, name: str, *, requested_by: str, reason: str, only_if_due: bool) -> Operation:
+    """Open the operation that renews the newest version: same policy, tags and authority.
+
+    Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, or busy), NotPermitted, NotReady."""
+    open_one = services.storage.open(vault, name)
+    if open_one is not None and open_one.kind is Kind.RENEW:
+        return open_one
+    bundle = services.vault(vault).get(name)
+    if bundle is None or not bundle.get("cer"):
+        raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
+    tags = bundle.get("tags") or {}
+    authority = tags.get(AUTHORITY_TAG)
+    if not authority:
+        raise Conflict(f"{name} is not looked after by CertRelay; adopt it first", "NotManaged")
+    attributes = bundle["attributes"]
+    begins, expires = moment(attributes["nbf"]), moment(attributes["exp"])
+    if only_if_due and begins and expires and services.now() < due_at(begins, expires, tags.get(RENEWAL_TAG, "")):
+        raise Conflict(f"{name} is not due yet", "NotDue")
+    wanted = renewed_request(services, authority, bundle["policy"], tags, bool(attributes.get("enabled", True)))
+    rules.check(services, vault, wanted)
+    return requests.request(
+        services, vault, name, wanted,
+        requested_by=requested_by, kind=Kind.RENEW, reason=reason, replaces=version_of(bundle),
+    )  # fmt: skip
+
+
+def renewed_request(
+    services: Services, authority: str, policy: Mapping[str, Any], tags: Mapping[str, str], enabled: bool
+) -> CertificateRequest:
+    """The request that makes the same certificate again. Raises NotFound when the authority is not configured."""
+    known = services.authority(authority)
+    kept = {key: value for key, value in policy.items() if key not in ("id", "attributes")}
+    issuer = {"issuer": {**(policy.get("issuer") or {}), "name": "Unknown"}}
+    written = tags.get(VALIDITY_TAG, "")
+    days = int(written) if written.isdigit() and int(written) > 0 else known.settings.default_validity_days
+    kind, _, number = tags.get(RENEWAL_TAG, "").partition("=")
+    own = own_tags(authority, days, {kind: int(number)} if number.isdigit() else None)
+    return CertificateRequest({**kept, **issuer}, authority, days, {**_without_own(tags), **own}, enabled)
+
+
+def _without_own(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in tags.items() if key not in OWN_TAGS}

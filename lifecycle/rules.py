@@ -1,0 +1,87 @@
+"""What may be asked of an authority and for a vault: names, keys, validity, and what the connector can do."""
+
+import re
+from collections.abc import Iterator
+
+from connectors.base import Connector, Feature, SubjectNames
+from lifecycle import policy
+from lifecycle.errors import NotPermitted
+from lifecycle.model import CertificateRequest
+from lifecycle.services import Services
+from lifecycle.settings import Rules
+
+
+def check(services: Services, vault: str, wanted: CertificateRequest) -> None:
+    """Raise NotPermitted, naming everything that the rules or the authority do not allow."""
+    vault_settings = services.vault_settings(vault)
+    found = list(_broken(f"vault {vault}", vault_settings.rules, wanted))
+    if wanted.authority is not None:
+        authority = services.authority(wanted.authority)
+        if vault_settings.authorities and wanted.authority not in vault_settings.authorities:
+            found.append(f"vault {vault} does not allow authority {wanted.authority}")
+        found += _broken(f"authority {wanted.authority}", authority.settings.rules, wanted)
+        found += _beyond(wanted.authority, authority.connector_class, wanted)
+    if found:
+        raise NotPermitted("; ".join(found), "NotAllowedByRules")
+
+
+def name_allowed(patterns: tuple[str, ...], name: str) -> bool:
+    """Whether one of the patterns (see lifecycle.settings.Rules) covers the name; no patterns cover every name."""
+    return not patterns or any(_matches(pattern.lower(), name.lower()) for pattern in patterns)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if pattern.startswith("*.") and "*" not in pattern[1:]:
+        return name.endswith(pattern[1:]) and len(name) > len(pattern) - 1
+    text = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(text, name, re.DOTALL) is not None
+
+
+def _broken(who: str, rules: Rules, wanted: CertificateRequest) -> Iterator[str]:
+    asked = policy.expected(wanted.policy)
+    for name in _all(asked.names):
+        if not name_allowed(rules.names, name):
+            yield f"{who} does not allow the name {name}"
+    if asked.key_type not in rules.key_types:
+        yield f"{who} does not allow {asked.key_type} keys"
+    if asked.key_size is not None and asked.key_size < rules.minimum_rsa_size:
+        yield f"{who} wants RSA keys of at least {rules.minimum_rsa_size} bits"
+    exportable = wanted.policy["key_props"]["exportable"]
+    if rules.exportable is not None and exportable is not rules.exportable:
+        yield f"{who} wants keys that are {'' if rules.exportable else 'not '}exportable"
+    longest = rules.max_validity_days
+    days = wanted.validity_days or wanted.policy["x509_props"]["validity_months"] * 31
+    if longest is not None and days > longest:
+        yield f"{who} allows at most {longest} days of validity"
+    if asked.is_ca and not rules.certificate_authority:
+        yield f"{who} does not allow CA certificates"
+
+
+def _beyond(who: str, connector: type[Connector], wanted: CertificateRequest) -> Iterator[str]:
+    asked = policy.expected(wanted.policy)
+    names = asked.names
+    needed = {
+        Feature.WILDCARD: any(name.startswith("*.") for name in names.dns_names),
+        Feature.IP_ADDRESS: bool(names.ip_addresses),
+        Feature.EMAIL: bool(names.email_addresses),
+        Feature.URI: bool(names.uris),
+        Feature.USER_PRINCIPAL_NAME: bool(names.user_principal_names),
+        Feature.COMMON_NAME_ONLY: not any(_sans(names)),
+        Feature.RSA: asked.key_type == "RSA",
+        Feature.EC: asked.key_type == "EC",
+        Feature.CERTIFICATE_AUTHORITY: asked.is_ca,
+    }
+    for feature, is_needed in needed.items():
+        if is_needed and feature not in connector.features:
+            yield f"authority {who} cannot do {feature.value.replace('_', ' ')}"
+
+
+def _sans(names: SubjectNames) -> tuple[str, ...]:
+    others = names.email_addresses + names.uris + names.user_principal_names
+    return names.dns_names + names.ip_addresses + others
+
+
+def _all(names: SubjectNames) -> tuple[str, ...]:
+    common_name = names.common_name
+    own = (common_name,) if common_name and common_name not in _sans(names) else ()
+    return own + _sans(names)
