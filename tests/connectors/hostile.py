@@ -24,7 +24,7 @@ from connectors.base import ChecksHealth, Connector, ConnectorError, SubjectName
 from tests.connectors.conformance import signing_request
 
 MAX_SENT = 40_000_000
-TIMEOUT = 1.5
+TIMEOUT = 0.8
 
 
 @dataclass

@@ -1,0 +1,45 @@
+"""An authority that is people: an operator has the CSR signed and posts the answer to CertRelay's API.
+
+Nothing is sent anywhere. The order stays pending until the operation gets its answer or its deadline passes; every
+look at it is a reminder in the log.
+"""
+
+import logging
+from typing import ClassVar
+
+from pydantic import Field
+
+from connectors.base import ConnectorSettings, Context, Feature, Outcome, Pending, SigningRequest
+
+logger = logging.getLogger(__name__)
+
+
+class ManualSettings(ConnectorSettings):
+    """`remind_every`: seconds between two reminders."""
+
+    remind_every: float = Field(default=3600.0, ge=60.0)
+
+
+class Manual:
+    """Connector `manual`. An order's reference is its operation id, so the same order is found again."""
+
+    Settings: ClassVar[type[ConnectorSettings]] = ManualSettings
+    features: ClassVar[frozenset[Feature]] = frozenset(Feature)
+
+    def __init__(self, settings: ManualSettings, context: Context) -> None:
+        self._settings = settings
+        self._authority = context.authority
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        return self._wait(request)
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        return self._wait(request)
+
+    def _wait(self, request: SigningRequest) -> Outcome:
+        logger.warning(
+            "operation %s waits for an operator: have its CSR signed by %r and post the certificate",
+            request.operation_id,
+            self._authority,
+        )
+        return Pending(request.operation_id, self._settings.remind_every)

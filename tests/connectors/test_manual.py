@@ -1,0 +1,47 @@
+"""`manual`: nobody is asked; the order waits for an operator."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from connectors.base import Feature, Pending, SubjectNames
+from connectors.manual import Manual, ManualSettings
+from tests.connectors.conformance import ABILITIES, context, signing_request
+
+REQUEST = replace(signing_request(SubjectNames("a.example.com", ("a.example.com",))), operation_id="operation-1")
+
+
+def manual(remind_every: float = 3600.0) -> Manual:
+    return Manual(ManualSettings(remind_every=remind_every), context("the offline root"))
+
+
+def test_it_declares_every_feature_and_no_ability() -> None:
+    assert manual().features == set(Feature)
+    assert not [ability for ability in ABILITIES if isinstance(manual(), ability)]
+
+
+def test_an_order_is_pending_until_somebody_posts_the_answer_elsewhere() -> None:
+    pending = manual(7200).submit(REQUEST)
+    assert pending == Pending("operation-1", 7200)
+    assert manual(7200).collect(REQUEST, pending.reference) == pending
+
+
+def test_the_same_order_has_the_same_reference_after_a_restart() -> None:
+    assert manual().submit(REQUEST) == manual().submit(REQUEST)
+
+
+def test_every_look_reminds_of_the_operation_and_the_authority(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "connectors.manual"):
+        manual().submit(REQUEST)
+        manual().collect(REQUEST, "operation-1")
+    assert len(caplog.records) == 2
+    assert all("operation-1" in line and "the offline root" in line for line in caplog.messages)
+
+
+def test_reminders_cannot_flood_the_log() -> None:
+    with pytest.raises(ValidationError, match="remind_every"):
+        ManualSettings(remind_every=1)
+    with pytest.raises(ValidationError, match="url"):
+        ManualSettings.model_validate({"url": "https://ca.example.com"})
