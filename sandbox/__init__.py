@@ -1,0 +1,1 @@
+"""The Azure that the app needs, on this machine. Nothing in it is deployed."""

@@ -1,0 +1,212 @@
+"""Child processes that end with their parent, however that ends."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+# Below the ranges from which Linux (32768), macOS and Windows (49152) take the ports of outgoing connections, so that
+# no connection can take a port between its choice and its use.
+FIRST_PORT, LAST_PORT = 20_000, 32_000
+GRACE = 5.0
+POLL = 0.02
+
+# Reads "+PID" and "-PID" lines; when its input ends, the parent is gone: it kills what is still on the list.
+WATCHDOG = """
+import os, signal, sys
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass
+"""
+
+
+class ProcessError(RuntimeError):
+    """A child ended, or was not ready in time. The message ends with the tail of its log."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports on 127.0.0.1 that nothing listens on."""
+    ports: list[int] = []
+    for port in random.sample(range(FIRST_PORT, LAST_PORT), LAST_PORT - FIRST_PORT):
+        if len(ports) == count:
+            return ports
+        if _is_free(port):
+            ports.append(port)
+    raise ProcessError(f"there are no {count} free ports from {FIRST_PORT} to {LAST_PORT}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        # A server sets this too: a port whose last connections are still closing (TIME_WAIT) is free.
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def accepts_connections(port: int) -> bool:
+    """Whether something listens on this port of 127.0.0.1."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def exit_on_signals() -> None:
+    """From now on SIGTERM and SIGHUP raise SystemExit in the main thread, so that `with` blocks clean up."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), leave)
+
+
+class Child:
+    """A running child, leader of its own process group, with standard output and error in the file `log`."""
+
+    def __init__(self, name: str, command: Sequence[str | Path], log: Path, cwd: Path, env: Mapping[str, str]) -> None:
+        self.name, self.log = name, log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=dict(env),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_until(self, ready: Callable[[], bool], timeout: float = 30) -> None:
+        """Until `ready()` is true. Raises ProcessError when the child ends first or `timeout` seconds have passed."""
+        deadline = time.monotonic() + timeout
+        while not ready():
+            if not self.is_running():
+                raise self.error(f"ended with code {self._process.returncode} before it was ready")
+            if time.monotonic() > deadline:
+                raise self.error(f"was not ready within {timeout:g} s")
+            time.sleep(POLL)
+
+    def error(self, what: str) -> ProcessError:
+        lines = self.log.read_text(errors="replace").splitlines()
+        tail = "\n".join(f"    {line[:500]}" for line in lines[-20:]) or "    (it wrote nothing)"
+        return ProcessError(f"{self.name} {what}. Its log, {self.log}, ends:\n{tail}")
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to the child and all that it started. Nothing happens when they are gone."""
+        if os.name != "posix":
+            self._process.terminate()
+            return
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+            return
+
+    def wait(self, timeout: float) -> bool:
+        """Whether the child has ended within `timeout` seconds."""
+        try:
+            self._process.wait(max(timeout, 0))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+class Processes:
+    """Context manager that owns children. On leaving, it ends them all, the last first: TERM, then KILL.
+
+    Where the parent is killed itself (SIGKILL), a watchdog process kills the children and what they started. A signal
+    at the death of the parent (PR_SET_PDEATHSIG) would be simpler, but is Linux's alone, reaches no grandchildren and
+    strikes when the *thread* that started the child ends.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = logs.absolute()
+        self._children: list[Child] = []
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    def start(
+        self, name: str, command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start a command; `env` is its whole environment (default: the parent's). Its log is `LOGS/NAME.log`."""
+        log = self._logs / f"{name}.log"
+        try:
+            child = Child(name, command, log, cwd or Path.cwd(), os.environ if env is None else env)
+        except OSError as error:
+            raise ProcessError(f"{name} cannot be started: {error}") from error
+        self._children.append(child)
+        self._tell_watchdog(f"+{child.pid}\n")
+        return child
+
+    def check(self) -> None:
+        """Raises ProcessError when a child has ended."""
+        for child in self._children:
+            if not child.is_running():
+                raise child.error("ended unexpectedly")
+
+    def stop(self) -> None:
+        """End all children. May be called again."""
+        try:
+            for child in reversed(self._children):
+                child.signal_group(signal.SIGTERM)
+            deadline = time.monotonic() + GRACE
+            for child in reversed(self._children):
+                child.wait(deadline - time.monotonic())
+        finally:
+            self._kill()
+
+    def _kill(self) -> None:
+        while self._children:
+            child = self._children[-1]
+            if os.name == "posix":
+                child.signal_group(signal.SIGKILL)
+            child.wait(GRACE)
+            self._children.pop()
+            self._tell_watchdog(f"-{child.pid}\n")
+        if self._watchdog is not None:
+            self._watchdog.communicate()
+            self._watchdog = None
+
+    def _tell_watchdog(self, line: str) -> None:
+        if os.name != "posix":
+            return
+        if self._watchdog is None:
+            self._watchdog = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", WATCHDOG], stdin=subprocess.PIPE, start_new_session=True
+            )
+        assert self._watchdog.stdin is not None  # noqa: S101  # for the type checker
+        self._watchdog.stdin.write(line.encode())
+        self._watchdog.stdin.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
