@@ -1,0 +1,124 @@
+"""Die before and after every effect, alone and in pairs, then recover: exactly one new version, nothing stuck, nothing
+doubled (checks 2, 5 and 6 of the promises that CONTRIBUTING lists)."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from lifecycle import creations, operations, renewal
+from lifecycle.creations import Asked
+from lifecycle.model import Operation, State
+from lifecycle.services import Services
+from tests.lifecycle.world import ALIAS, Killed, Life, World
+
+KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
+
+
+def asked(name: str) -> Asked:
+    return Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"})
+
+
+def create(services: Services, name: str) -> Operation:
+    return creations.create(services, ALIAS, name, asked(name), requested_by="test", idempotency_key=name)
+
+
+def run_to_the_end(world: World, name: str, life: Life, start: Callable[[Services], Operation]) -> None:
+    """Start and advance in a process that dies as `life` says, and again after each death."""
+    doomed = world.mortal(life)
+    for _ in range(40):
+        try:
+            operation = start(doomed)
+            while not operation.state.ended:
+                operations.advance(doomed, ALIAS, name)
+                world.clock.advance(6)
+                operation = start(doomed)
+            return
+        except Killed:
+            world.outlive_lease()
+    raise AssertionError(f"{name} never ended: {world.services.storage.open(ALIAS, name)}")
+
+
+def effects_of_one_life(world: World, wait: int) -> list[str]:
+    world.ca.wait = wait
+    life = Life()
+    name = world.name("baseline")
+    run_to_the_end(world, name, life, lambda services: create(services, name))
+    return life.effects
+
+
+def check_one_version_and_nothing_left(world: World, name: str, deaths: object) -> None:
+    assert len(world.versions(name)) == 1, deaths
+    assert world.services.storage.open(ALIAS, name) is None, deaths
+    ended = world.services.storage.ended(ALIAS, name)
+    assert [operation.state for operation in ended] == [State.COMPLETED], deaths
+    assert len(world.ca.orders) == 1, (deaths, "the authority finds the first order")
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    assert bundle["tags"]["team"] == "web"
+
+
+MOMENTS = ("before", "after")
+
+
+@pytest.mark.parametrize("wait", [0, 1])
+def test_a_death_at_any_effect_ends_in_exactly_one_version(world: World, wait: int) -> None:
+    effects = effects_of_one_life(world, wait)
+    assert any(effect.endswith("merge") for effect in effects)
+    for death in itertools.product(range(len(effects)), MOMENTS):
+        name = world.name(f"-{death[0]}-{death[1]}")
+        world.ca.orders.clear()
+        run_to_the_end(world, name, Life({death}), lambda services, name=name: create(services, name))  # type: ignore[misc]
+        check_one_version_and_nothing_left(world, name, (death, effects))
+
+
+def test_two_deaths_at_any_effects_end_in_exactly_one_version(world: World) -> None:
+    effects = effects_of_one_life(world, 1)
+    single = list(itertools.product(range(len(effects) + 4), MOMENTS))
+    for number, (first, second) in enumerate(itertools.combinations(single, 2)):
+        name = world.name(f"-{number}")
+        world.ca.orders.clear()
+        life = Life({first, second})
+        run_to_the_end(world, name, life, lambda services, name=name: create(services, name))  # type: ignore[misc]
+        check_one_version_and_nothing_left(world, name, (first, second, effects))
+
+
+def test_a_renewal_that_dies_at_any_effect_ends_in_exactly_one_more_version(world: World) -> None:
+    probe = world.name("probe")
+    run_to_the_end(world, probe, Life(), lambda services: create(services, probe))
+    life = Life()
+    run_to_the_end(world, probe, life, lambda services: renew(services, probe))
+    for death in itertools.product(range(len(life.effects)), MOMENTS):
+        name = world.name(f"-{death[0]}-{death[1]}")
+        run_to_the_end(world, name, Life(), lambda services, name=name: create(services, name))  # type: ignore[misc]
+        run_to_the_end(world, name, Life({death}), lambda services, name=name: renew(services, name))  # type: ignore[misc]
+        assert len(world.versions(name)) == 2, death
+        assert world.services.storage.open(ALIAS, name) is None, death
+
+
+def renew(services: Services, name: str) -> Operation:
+    """Ask for the renewal until there is one in the history."""
+    ended = services.storage.ended(ALIAS, name)
+    done = [operation for operation in ended if operation.kind == "renew"]
+    if done:
+        return done[0]
+    return renewal.renew(services, ALIAS, name, requested_by="test", reason="test", only_if_due=False)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_certificate_of_key_vaults_own_issuer_survives_any_death(world: World, moment: str) -> None:
+    """`Self` completes by itself: a repeat must find the version instead of making a second one."""
+
+    def start(services: Services, name: str) -> Operation:
+        plain = Asked(dns_names=(f"{name}.contoso.example",), policy=KEY)
+        return creations.create(services, ALIAS, name, plain, requested_by="test", idempotency_key=name)
+
+    baseline = Life()
+    probe = world.name("probe")
+    run_to_the_end(world, probe, baseline, lambda services: start(services, probe))
+    for number in range(len(baseline.effects)):
+        name = world.name(f"-{number}-{moment}")
+        life = Life({(number, moment)})
+        run_to_the_end(world, name, life, lambda services, name=name: start(services, name))  # type: ignore[misc]
+        assert len(world.versions(name)) == 1, (number, baseline.effects)
+        assert world.services.storage.open(ALIAS, name) is None

@@ -1,0 +1,132 @@
+"""What a caller may ask for, and every fault of what a caller may not (checks 37 and 38)."""
+
+from dataclasses import replace
+
+import pytest
+
+from lifecycle import creations, settings
+from lifecycle.creations import Asked
+from lifecycle.errors import Invalid, NotPermitted
+from lifecycle.rules import check, name_allowed
+from lifecycle.services import Services, connect
+
+SETTINGS = {
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "CERTRELAY_VAULTS": '{"main": {"url": "https://v.example"}, "narrow": {"url": "https://n.example", "authorities": ["b1"]}}',
+    "CERTRELAY_AUTHORITIES": """{
+        "a1": {"connector": "tests.lifecycle.world:TestCa",
+               "rules": {"names": ["*.contoso.example"], "max_validity_days": 90, "minimum_rsa_size": 3072}},
+        "b1": {"connector": "tests.lifecycle.world:TestCa"}}""",
+}
+
+
+@pytest.fixture(scope="module")
+def services() -> Services:
+    return connect(settings.load(SETTINGS))
+
+
+def pointers(services: Services, asked: Asked, vault: str = "main", name: str = "www") -> set[str]:
+    with pytest.raises(Invalid) as refused:
+        creations.complete(services, vault, name, asked)
+    return {fault.pointer for fault in refused.value.faults}
+
+
+def test_an_authority_and_a_name_are_a_complete_request(services: Services) -> None:
+    wanted = creations.complete(services, "main", "www", Asked(authority="b1", dns_names=("WWW.Contoso.Example.",)))
+    assert wanted.policy["x509_props"]["sans"] == {"dns_names": ["www.contoso.example"]}
+    assert wanted.policy["issuer"] == {"name": "Unknown"}
+    assert wanted.policy["key_props"] == {"kty": "RSA", "key_size": 2048, "exportable": True, "reuse_key": False}
+    assert wanted.validity_days == 90
+    assert wanted.tags == {"certrelay-authority": "b1", "certrelay-validity-days": "90"}
+
+
+def test_without_an_authority_key_vault_signs_itself(services: Services) -> None:
+    wanted = creations.complete(services, "main", "www", Asked(dns_names=("www.contoso.example",)))
+    assert wanted.issuer == "Self"
+    assert wanted.tags == {}
+
+
+def test_a_threshold_travels_in_a_tag(services: Services) -> None:
+    actions = [{"trigger": {"days_before_expiry": 20}, "action": {"action_type": "EmailContacts"}}]
+    asked = Asked(authority="b1", dns_names=("www.contoso.example",), policy={"lifetime_actions": actions})
+    assert creations.complete(services, "main", "www", asked).tags["certrelay-renewal"] == "days_before_expiry=20"
+
+
+def test_every_fault_is_named_at_once(services: Services) -> None:
+    asked = Asked(
+        authority="nobody",
+        dns_names=("ok.example", "not a name"),
+        ip_addresses=("300.1.1.1",),
+        policy={"key_props": {"kty": "RSA", "key_size": 1024}, "x509_props": {"ekus": ["x"], "key_usage": ["sing"]}},
+        tags={"certrelay-authority": "forged"},
+    )
+    assert pointers(services, asked, vault="gone", name="bad_name") == {
+        "",
+        "/authority",
+        "/dns_names/1",
+        "/ip_addresses/0",
+        "/policy/key_props/key_size",
+        "/policy/x509_props/ekus/0",
+        "/policy/x509_props/key_usage/0",
+        "/tags/certrelay-authority",
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer"),
+    [
+        (Asked(authority="b1"), "/policy/x509_props"),
+        (Asked(policy={"issuer": {"name": "Unknown"}}, dns_names=("a.example",)), "/authority"),
+        (Asked(authority="b1", policy={"issuer": {"name": "Self"}}, dns_names=("a.example",)), "/policy/issuer/name"),
+        (Asked(authority="b1", subject="CN=a.example", policy={"x509_props": {"subject": "CN=b.example"}}), "/subject"),
+        (Asked(authority="b1", dns_names=("a.example",), tags={"k": "v" * 257}), "/tags/k"),
+        (Asked(authority="b1", dns_names=("a.example",), tags={str(n): "v" for n in range(13)}), "/tags"),
+        (Asked(authority="b1", dns_names=tuple(f"n{n}.example" for n in range(101))), "/policy/x509_props/sans"),
+        (Asked(authority="b1", dns_names=("a.b*.example",)), "/dns_names/0"),
+        (Asked(authority="b1", dns_names=("10.0.0.1",)), "/dns_names/0"),
+    ],
+)
+def test_a_fault_is_named_where_it_was_written(services: Services, asked: Asked, pointer: str) -> None:
+    assert pointer in pointers(services, asked)
+
+
+def refusal(services: Services, asked: Asked, vault: str = "main") -> str:
+    with pytest.raises(NotPermitted) as refused:
+        check(services, vault, creations.complete(services, vault, "www", asked))
+    return str(refused.value)
+
+
+def test_the_rules_of_an_authority_and_of_a_vault_are_kept(services: Services) -> None:
+    asked = Asked(authority="a1", dns_names=("www.bank.example",), validity_days=91)
+    message = refusal(services, asked)
+    for part in ("the name www.bank.example", "at least 3072 bits", "at most 90 days"):
+        assert part in message
+    assert "vault narrow does not allow authority a1" in refusal(services, asked, "narrow")
+    assert "CA certificates" in refusal(
+        services,
+        replace(asked, policy={"x509_props": {"basic_constraints": {"ca": True}}}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "allowed"),
+    [
+        ("www.contoso.example", "www.contoso.example", True),
+        ("www.contoso.example", "xwww.contoso.example", False),
+        ("*.contoso.example", "a.b.contoso.example", True),
+        ("*.contoso.example", "*.contoso.example", True),
+        ("*.contoso.example", "contoso.example", False),
+        ("*.contoso.example", "evilcontoso.example", False),
+        ("*.contoso.example", ".contoso.example", False),
+        ("10.0.*", "10.0.3.4", True),
+        ("10.0.*", "10.10.3.4", False),
+        ("spiffe://contoso/*", "spiffe://contoso/web", True),
+        ("www.contoso.example", "www-contoso-example", False),
+    ],
+)
+def test_a_name_pattern_covers_what_it_says(pattern: str, name: str, allowed: bool) -> None:
+    assert name_allowed((pattern,), name) is allowed
+
+
+def test_no_patterns_cover_every_name() -> None:
+    assert name_allowed((), "anything.example")

@@ -1,0 +1,121 @@
+"""The pure decisions."""
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifecycle import decide
+from lifecycle.decide import Act, Facts, next_step
+from lifecycle.model import CertificateRequest, Failure, Kind, Operation, State, from_entity, to_entity
+from lifecycle.vault import PendingOperation
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+REQUEST = CertificateRequest({"issuer": {"name": "Unknown"}}, authority="corp", validity_days=90, tags={"a": "b"})
+
+
+def operation(state: State, **changes: object) -> Operation:
+    made = Operation(
+        id="main.www.1", vault="main", name="www", kind=Kind.CREATE, state=state, request=REQUEST, requested_by="test",
+        requested_at=NOW, deadline=NOW + timedelta(days=1), next_attempt_at=NOW, request_id="ours",
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def pending(request_id: str = "ours", status: str = "inProgress", **changes: object) -> PendingOperation:
+    return replace(PendingOperation(request_id, status, b"csr", "Unknown"), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "act"),
+    [
+        (State.REQUESTED, None, Act.CREATE),
+        (State.REQUESTED, pending("earlier", "completed"), Act.CREATE),
+        (State.REQUESTED, pending("earlier"), Act.ADOPT),
+        (State.REQUESTED, pending("another"), Act.ADOPT),
+        (State.REQUESTED, pending("another", "completed"), Act.ADOPT),
+        (State.PENDING, pending(), Act.SUBMIT),
+        (State.SUBMITTED, pending(), Act.COLLECT),
+        (State.ISSUED, pending(), Act.MERGE),
+        (State.PENDING, None, Act.END),
+        (State.SUBMITTED, pending("another"), Act.END),
+        (State.ISSUED, pending(status="completed"), Act.END),
+        (State.COMPLETED, None, Act.CLOSE),
+        (State.FAILED, pending(), Act.CLOSE),
+        (State.CANCELED, pending("another"), Act.CLOSE),
+    ],
+)
+def test_each_state_has_its_next_effect(state: State, found: PendingOperation | None, act: Act) -> None:
+    assert next_step(operation(state, earlier_request_id="earlier"), Facts(found)).act is act
+
+
+def test_a_merged_version_with_our_key_completes_whatever_became_of_the_pending_operation() -> None:
+    for found in (None, pending("another"), pending(status="completed")):
+        assert next_step(operation(State.ISSUED), Facts(found, merged_version="v2")).act is Act.COMPLETE
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.SUBMITTED, State.ISSUED])
+def test_a_cancellation_ends_every_state_before_the_merge(state: State) -> None:
+    step = next_step(operation(state, cancel_requested=True), Facts(pending()))
+    assert (step.act, step.state) == (Act.END, State.CANCELED)
+
+
+def test_a_cancellation_before_anything_was_created_creates_nothing() -> None:
+    step = next_step(operation(State.REQUESTED, cancel_requested=True), Facts(None))
+    assert step.state is State.CANCELED
+
+
+def test_a_renewal_whose_version_is_no_longer_the_newest_ends() -> None:
+    renewal = operation(State.REQUESTED, kind=Kind.RENEW, replaces="v1")
+    assert next_step(renewal, Facts(None, newest_version="v1")).act is Act.CREATE
+    assert next_step(renewal, Facts(None, newest_version="v2")).state is State.CANCELED
+
+
+@pytest.mark.parametrize(
+    ("found", "act", "state"),
+    [
+        (pending(), Act.AWAIT_KEY_VAULT, None),
+        (pending(status="completed"), Act.COMPLETE, None),
+        (pending(status="cancelled"), Act.END, State.CANCELED),
+        (pending(status="failed", error_code="Request rejected", error_message="no"), Act.END, State.FAILED),
+    ],
+)
+def test_key_vaults_own_issuers_are_waited_for(found: PendingOperation, act: Act, state: State | None) -> None:
+    own = operation(State.PENDING, request=replace(REQUEST, authority=None))
+    step = next_step(own, Facts(found))
+    assert (step.act, step.state) == (act, state)
+    if state is State.FAILED:
+        assert step.failure == Failure("Request rejected", "no")
+
+
+def test_a_cancellation_is_handed_to_key_vault_once() -> None:
+    own = operation(State.PENDING, request=replace(REQUEST, authority=None), cancel_requested=True)
+    assert next_step(own, Facts(pending())).act is Act.CANCEL_IN_KEY_VAULT
+    assert next_step(own, Facts(pending(cancellation_requested=True))).act is Act.AWAIT_KEY_VAULT
+
+
+@given(attempts=st.integers(0, 10_000), asked=st.none() | st.floats(0, 1e6), seed=st.integers(0, 999))
+def test_back_off_is_bounded_jittered_and_never_sooner_than_asked(
+    attempts: int, asked: float | None, seed: int
+) -> None:
+    delay = decide.back_off(attempts, asked, random.Random(seed))
+    assert delay >= (asked or 0)
+    assert 4 <= delay <= max(decide.LONGEST_DELAY * 1.2, asked or 0)
+
+
+def test_the_deadline_names_the_last_answer() -> None:
+    late = operation(State.SUBMITTED, failure=Failure("AuthorityUnavailable", "out of order"))
+    assert decide.overdue(late, NOW) is None
+    failure = decide.overdue(late, NOW + timedelta(days=1))
+    assert failure is not None
+    assert "out of order" in failure.message
+
+
+def test_an_operation_survives_its_way_through_a_row() -> None:
+    moved = operation(
+        State.SUBMITTED, chain=(b"leaf", b"issuer"), reference="r" * 9000, lease_until=NOW, failure=Failure("C", "text")
+    ).moved(State.ISSUED, NOW, "detail", failure=Failure("C", "text"))
+    assert from_entity(to_entity(moved)) == moved

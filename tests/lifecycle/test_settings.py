@@ -1,0 +1,104 @@
+"""Settings: read once, every fault in one message, secrets by reference only (check 47)."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lifecycle import settings
+from lifecycle.errors import SettingsError
+
+GOOD = {
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "CERTRELAY_VAULTS": '{"main": {"url": "https://contoso.vault.azure.net/"}}',
+    "CERTRELAY_AUTHORITIES": json.dumps(
+        {
+            "corp": {
+                "connector": "vault_pki",
+                "url": "https://bao.contoso.example",
+                "role": "web",
+                "token": "@CORP_TOKEN",
+                "rules": {"names": ["*.contoso.example"], "max_validity_days": 90},
+            }
+        }
+    ),
+    "CORP_TOKEN": "canary-7f3a",
+}
+
+
+def faults(**changes: str | None) -> str:
+    environment = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    with pytest.raises(SettingsError) as refused:
+        settings.load(environment)
+    return str(refused.value)
+
+
+def test_good_settings_are_read() -> None:
+    found = settings.load(GOOD)
+    assert found.vaults["main"].url == "https://contoso.vault.azure.net"
+    assert found.authorities["corp"].settings.rules.max_validity_days == 90
+
+
+def test_nothing_set_names_all_that_is_missing() -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings.load({})
+    assert [fault.split()[0] for fault in refused.value.faults] == [
+        "CERTRELAY_VAULTS",
+        "CERTRELAY_AUTHORITIES",
+        "AzureWebJobsStorage",
+    ]
+
+
+def test_every_fault_is_named_at_once() -> None:
+    authorities = {
+        "corp": {"connector": "vault_pki", "url": 7, "colour": "red"},
+        "other": {"connector": "no-such"},
+        "Bad Name": {},
+    }
+    message = faults(
+        CERTRELAY_VAULTS='{"main": {"url": "http://plain.example"}}',
+        CERTRELAY_AUTHORITIES=json.dumps(authorities),
+        CERTRELAY_RENEWAL_BATCH="many",
+    )
+    for part in ("main/url", "corp/url", "corp/colour", "other/connector", "Bad Name", "CERTRELAY_RENEWAL_BATCH"):
+        assert part in message
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "{}"])
+def test_vaults_that_are_no_json_object_are_refused(text: str) -> None:
+    assert "CERTRELAY_VAULTS" in faults(CERTRELAY_VAULTS=text)
+
+
+def test_a_secret_written_into_the_json_is_refused_and_not_repeated() -> None:
+    written = GOOD["CERTRELAY_AUTHORITIES"].replace("@CORP_TOKEN", "canary-7f3a")
+    message = faults(CERTRELAY_AUTHORITIES=written)
+    assert "corp/token: is a secret" in message
+    assert "canary" not in message
+
+
+def test_a_reference_to_a_missing_setting_is_named() -> None:
+    assert "CORP_TOKEN" in faults(CORP_TOKEN=None)
+
+
+def test_a_vault_that_allows_an_unknown_authority_is_refused() -> None:
+    vaults = '{"main": {"url": "https://v.example", "authorities": ["corp", "gone"]}}'
+    assert "no authority 'gone'" in faults(CERTRELAY_VAULTS=vaults)
+
+
+def test_a_secret_is_in_no_representation_of_the_settings() -> None:
+    found = settings.load(GOOD)
+    assert "canary" not in repr(found.authorities)
+
+
+def test_storage_by_identity_is_enough() -> None:
+    environment = {**GOOD, "AzureWebJobsStorage__accountName": "contoso"}
+    del environment["AzureWebJobsStorage"]
+    assert settings.load(environment).storage == {"AzureWebJobsStorage__accountName": "contoso"}
+
+
+def test_the_sample_file_loads_and_names_every_setting() -> None:
+    values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
+    settings.load(values)
+    source = Path("lifecycle/settings.py").read_text() + Path("handlers/schedule.py").read_text()
+    named = {word.strip('"%') for word in source.replace("(", " ").replace(",", " ").split() if "CERTRELAY_" in word}
+    assert {name for name in named if name.isupper() and name.startswith("CERTRELAY_")} <= values.keys()

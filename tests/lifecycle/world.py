@@ -1,0 +1,261 @@
+"""The world of lifecycle's tests: the sandbox vault, Azurite, a CA of the tests' own, a clock; and death at any effect."""
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from azure.data.tables import TableServiceClient
+from azure.identity import ManagedIdentityCredential
+from azure.storage.queue import LinearRetry, QueueServiceClient, TextBase64EncodePolicy
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from connectors.base import (
+    Connector,
+    ConnectorSettings,
+    Context,
+    Feature,
+    Issued,
+    Outcome,
+    Pending,
+    RevocationReason,
+    SigningRequest,
+)
+from lifecycle import leases, operations, services, settings, vault
+from lifecycle.model import Operation
+from lifecycle.services import Services
+from lifecycle.storage import Storage
+from lifecycle.vault import Vault
+from sandbox.azurite import Azurite
+from sandbox.clock import Clock
+from sandbox.vault import VaultServer
+
+ALIAS = "main"
+
+
+class Killed(BaseException):
+    """The process is gone: nothing but recovery may catch this."""
+
+
+@dataclass
+class Life:
+    """Counts effects and ends at the chosen ones: (number, "before" | "after")."""
+
+    deaths: set[tuple[int, str]] = field(default_factory=set)
+    effects: list[str] = field(default_factory=list)
+
+    def live(self, name: str, effect: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        number = len(self.effects)
+        self.effects.append(name)
+        if (number, "before") in self.deaths:
+            raise Killed(f"before {name}")
+        result = effect(*args, **kwargs)
+        if (number, "after") in self.deaths:
+            raise Killed(f"after {name}")
+        return result
+
+
+def mortal(thing: Any, life: Life, *effects: str) -> Any:
+    """`thing` whose named effects are counted, and may be the last."""
+
+    def wrapped(name: str) -> Callable[..., Any]:
+        original = getattr(thing, name)
+        return lambda *args, **kwargs: life.live(f"{type(thing).__name__}.{name}", original, *args, **kwargs)
+
+    for name in effects:
+        setattr(thing, name, wrapped(name))
+    return thing
+
+
+class TestCaSettings(ConnectorSettings):
+    pass
+
+
+class TestCa:
+    """A CA in the test's process, which signs for real. Finds an earlier order by its operation id.
+
+    `wait` looks pass before it issues; `answers` (outcomes or exceptions) come first; `issue` may be replaced."""
+
+    __test__ = False
+    Settings: ClassVar[type[ConnectorSettings]] = TestCaSettings
+    features: ClassVar[frozenset[Feature]] = frozenset(Feature)
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        self.now = context.now
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = self._self_signed()
+        self.wait = 0
+        self.orders: dict[str, int] = {}
+        self.answers: list[Outcome | Exception] = []
+        self.issue: Callable[[SigningRequest], bytes] = self.signed
+        self.seen: list[SigningRequest] = []
+        self.canceled: list[str] = []
+        self.revoked: list[tuple[bytes, RevocationReason]] = []
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        self.seen.append(request)
+        if self.answers:
+            return self._scripted()
+        self.orders.setdefault(request.operation_id, 0)
+        return self._look(request)
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        if self.answers:
+            return self._scripted()
+        assert reference == request.operation_id
+        return self._look(request)
+
+    def cancel(self, reference: str) -> None:
+        self.canceled.append(reference)
+
+    def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
+        self.revoked.append((certificate, reason))
+
+    def signed(self, request: SigningRequest, **changes: Any) -> bytes:
+        csr = x509.load_der_x509_csr(request.csr)
+        begins = changes.get("begins", self.now() - timedelta(minutes=1))
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(csr.subject)
+            .issuer_name(self.certificate.subject)
+            .public_key(changes.get("public_key", csr.public_key()))
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begins)
+            .not_valid_after(changes.get("ends", request.not_after))
+        )
+        for extension in csr.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        leaf = builder.sign(self.key, hashes.SHA256())
+        return leaf.public_bytes(Encoding.PEM) + self.certificate.public_bytes(Encoding.PEM)
+
+    def _scripted(self) -> Outcome:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _look(self, request: SigningRequest) -> Outcome:
+        self.orders[request.operation_id] += 1
+        if self.orders[request.operation_id] <= self.wait:
+            return Pending(request.operation_id, retry_after=5)
+        return Issued(self.issue(request))
+
+    def _self_signed(self) -> x509.Certificate:
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
+        constraints = x509.BasicConstraints(ca=True, path_length=0)
+        builder = x509.CertificateBuilder(name, name, self.key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(self.now() - timedelta(days=1)).not_valid_after(
+            self.now() + timedelta(days=3650)
+        )
+        return builder.add_extension(constraints, critical=True).sign(self.key, hashes.SHA256())
+
+
+@dataclass
+class World:
+    """One test's world: its own tables and queue, names of its own, the shared vault."""
+
+    services: Services
+    clock: Clock
+    server: VaultServer
+    ca: TestCa
+    prefix: str
+
+    @property
+    def vault(self) -> Vault:
+        return self.services.vault(ALIAS)
+
+    def name(self, suffix: str = "") -> str:
+        return f"{self.prefix}{suffix}"
+
+    def advance(self, name: str, times: int = 1) -> Operation | None:
+        """Advance as the queue would, with the clock moved to when it is due."""
+        result = None
+        for _ in range(times):
+            operation = self.services.storage.open(ALIAS, name)
+            if operation is None:
+                return result
+            wait = (operation.next_attempt_at - self.services.now()).total_seconds()
+            if wait > 0:
+                self.clock.advance(wait + 0.001)
+            result = operations.advance(self.services, ALIAS, name)
+        return result
+
+    def finish(self, name: str) -> Operation:
+        """Advance until the operation has ended."""
+        for _ in range(60):
+            self.advance(name)
+            if self.services.storage.open(ALIAS, name) is None:
+                return self.services.storage.ended(ALIAS, name)[0]
+        raise AssertionError(f"{name} does not end: {self.services.storage.open(ALIAS, name)}")
+
+    def outlive_lease(self) -> None:
+        self.clock.advance(leases.LEASE.total_seconds() + 1)
+
+    def versions(self, name: str) -> list[str]:
+        return [str(item["id"]) for item in self.vault.versions(name)]
+
+    def mortal(self, life: Life) -> Services:
+        """The same world for a process that dies where `life` says."""
+        ledger = Storage(*(getattr(self.services.storage, part) for part in ("_operations", "_history", "_queue")))
+        mortal(ledger, life, "insert", "save", "record", "_remove", "nudge")
+        doomed_vault = mortal(
+            Vault(self.vault._client), life, "create", "cancel", "delete_pending", "merge", "import_certificate"
+        )
+        connector = _MortalConnector(self.services.connector("test-ca"), life)
+        return replace(
+            self.services, storage=ledger, vault=lambda alias: doomed_vault, connector=lambda name: connector
+        )
+
+
+class _MortalConnector:
+    features: ClassVar[frozenset[Feature]] = frozenset(Feature)
+
+    def __init__(self, connector: Connector, life: Life) -> None:
+        self._connector, self._life = connector, life
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        outcome: Outcome = self._life.live("submit", self._connector.submit, request)
+        return outcome
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        outcome: Outcome = self._life.live("collect", self._connector.collect, request, reference)
+        return outcome
+
+
+def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities: str = "", **environment: str) -> World:
+    """A world with the authority `test-ca` and whatever `authorities` (JSON members) adds."""
+    prefix = "t" + uuid.uuid4().hex[:10]
+    found = settings.load(
+        {
+            "AzureWebJobsStorage": azurite.connection_string,
+            "CERTRELAY_VAULTS": f'{{"{ALIAS}": {{"url": "{server.url}"}}}}',
+            "CERTRELAY_AUTHORITIES": '{"test-ca": {"connector": "tests.lifecycle.world:TestCa"}' + authorities + "}",
+            **environment,
+        }
+    )
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(clock.now(), UTC)
+
+    tables = TableServiceClient.from_connection_string(azurite.connection_string)
+    queues = QueueServiceClient.from_connection_string(
+        azurite.connection_string, retry_policy=LinearRetry(backoff=1, retry_total=3)
+    )
+    queue = queues.get_queue_client(prefix, message_encode_policy=TextBase64EncodePolicy())
+    ledger = Storage(tables.get_table_client(f"{prefix}o"), tables.get_table_client(f"{prefix}h"), queue)
+    connected_vault = vault.connect(server.url, ManagedIdentityCredential())
+    context = Context("test-ca", now, lambda: None)
+    ca = TestCa(TestCaSettings(), context)
+    others = services.connect(found, now)
+
+    def connector(name: str) -> Connector:
+        return ca if name == "test-ca" else others.connector(name)
+
+    made = Services(found, ledger, lambda alias: connected_vault, connector, now, random.Random(7))
+    return World(made, clock, server, ca, prefix)
