@@ -6,6 +6,7 @@ https://openbao.org/api-docs/secret/pki/
 import contextlib
 import os
 import secrets
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,10 +41,10 @@ ROLE_SETTINGS: dict[str, Any] = {
     "key_type": "any",
     "ttl": "2160h",
     "max_ttl": "8760h",
-    # A request may name its own end. With the default, `ttl-limited`, OpenBao holds it against the machine's clock,
-    # of which the sandbox's may be months ahead.
-    "not_after_bound": "permit",
 }
+# A request may name its own end. By default OpenBao holds it against its own clock, which is the machine's; the
+# sandbox's may be months ahead. So the bound is a date, and late enough.
+LATEST_END = timedelta(days=2 * 365)
 
 
 class OpenBao:
@@ -93,7 +94,8 @@ class OpenBao:
         limits = {"organization": "Contoso", "ttl": f"{10 * 8760}h", "max_path_length": 0}
         signed = pki.sign_intermediate(request["data"]["csr"], ISSUING_NAME, limits, ROOT_MOUNT)
         pki.set_signed_intermediate("\n".join(signed["data"]["ca_chain"]), MOUNT)
-        pki.create_or_update_role(ROLE, ROLE_SETTINGS, MOUNT)
+        bound = f"{datetime.now(UTC) + LATEST_END:%Y-%m-%dT%H:%M:%SZ}"
+        pki.create_or_update_role(ROLE, {**ROLE_SETTINGS, "not_after_bound": bound}, MOUNT)
         self._set_up_login(client)
 
     def _set_up_login(self, client: hvac.Client) -> None:
