@@ -54,7 +54,7 @@ class VaultPkiSettings(HttpSettings):
     verbatim: bool = False
     send_not_after: bool = True
     token: SecretStr | None = None
-    role_id: SecretStr | None = None
+    role_id: str | None = None
     secret_id: SecretStr | None = None
     jwt_role: str | None = None
     jwt_audience: str | None = None
@@ -63,7 +63,7 @@ class VaultPkiSettings(HttpSettings):
     @model_validator(mode="after")
     def _one_way_to_log_in(self) -> Self:
         given = {name for name in ("token", "role_id", "secret_id", "jwt_role", "jwt_audience") if getattr(self, name)}
-        if given not in ({"token"}, {"role_id"}, {"role_id", "secret_id"}, {"jwt_role", "jwt_audience"}):
+        if given not in ({"token"}, {"role_id", "secret_id"}, {"jwt_role", "jwt_audience"}):
             raise ValueError("needs exactly one of: token; role_id and secret_id; jwt_role and jwt_audience")
         return self
 
@@ -211,7 +211,7 @@ class _Login:
         if settings.role_id:
             secret_id = settings.secret_id.get_secret_value() if settings.secret_id else None
             mount = settings.auth_mount or "approle"
-            answer = AppRole(adapter).login(settings.role_id.get_secret_value(), secret_id, False, mount)
+            answer = AppRole(adapter).login(settings.role_id, secret_id, False, mount)
         else:
             answer = JWT(adapter).jwt_login(
                 settings.jwt_role, self._managed_identity_token(), False, settings.auth_mount

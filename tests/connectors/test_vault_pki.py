@@ -190,7 +190,7 @@ class TestVaultPkiLoggingInToAHostileServer(TestVaultPkiAgainstAHostileServer):
             ca_certificates=ca_certificates,
             timeout=timeout,
             role="web",
-            role_id=SecretStr("r"),
+            role_id="r",
             secret_id=SecretStr("s.top-secret"),
         )
         return VaultPki(settings, context("bao"))
