@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Everything a developer does here, with nothing but Python.
+
+    python3 dev.py demo     the main job before your eyes: issue, import, renew, refuse
+    python3 dev.py up       the sandbox and the app, until Ctrl-C  [--only vault] [--directory D] [--app-port P] …
+    python3 dev.py test     the tests                              [pytest arguments]
+    python3 dev.py check    lint, format and types
+    python3 dev.py help     this text
+
+Any Python from 3.9 on can start it. It finds Python 3.13, makes `.venv` with it, installs the pinned requirements
+there (again only when they change) and runs the command in it.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+# The first is there while `.venv` changes; the second says which requirements it holds.
+UNFINISHED, INSTALLED = VENV / ".unfinished", VENV / ".requirements"
+REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
+WANTED = (3, 13)
+
+NO_PYTHON = """dev.py: Python 3.13 is needed, and was not found: not on PATH, not in pyenv, not by the `py` launcher.
+Install it in any of these ways, then run dev.py again:
+    pyenv install 3.13                   (Linux, macOS)
+    brew install python@3.13             (macOS)
+    apt install python3.13 python3.13-venv   (Debian 13, Ubuntu 25.04 and newer)
+    winget install Python.Python.3.13    (Windows)
+    https://www.python.org/downloads/"""
+
+COMMANDS = {
+    "demo": [["-m", "sandbox.demo"]],
+    "up": [["-m", "sandbox.up"]],
+    "test": [["-m", "pytest"]],
+    "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]],
+}
+ABOUT = {
+    "demo": "The sandbox starts, CertRelay does its main job in it, the sandbox ends. It takes about half a minute.",
+    "up": "The sandbox and the app run until Ctrl-C.",
+    "test": "The tests, against real servers on 127.0.0.1.",
+    "check": "Lint, format and types.",
+}
+
+
+def main(arguments: list[str]) -> int:
+    command, rest = (arguments or ["help"])[0], arguments[1:]
+    if command in ("help", "-h", "--help"):
+        print(__doc__)
+        return 0
+    if command not in COMMANDS or (command == "check" and rest):
+        print(f"dev.py: not understood: {' '.join(arguments)}\n{__doc__}", file=sys.stderr)
+        return 2
+    say(ABOUT[command])
+    with one_at_a_time():
+        prepare()
+    runs = [[str(VENV_PYTHON), *run, *rest] for run in COMMANDS[command]]
+    return replace_this_process(runs[0]) if len(runs) == 1 else run_all(runs)
+
+
+def say(text: str) -> None:
+    print(f"dev.py: {text}", flush=True)
+
+
+def replace_this_process(run: list[str]) -> int:
+    os.chdir(ROOT)
+    if os.name != "nt":
+        os.execv(run[0], run)  # signals and the exit code are then the command's own
+    return subprocess.call(run)
+
+
+def run_all(runs: list[list[str]]) -> int:
+    """Run them all, even after a failure. The exit code is 1 if one failed."""
+    failed = []
+    for run in runs:
+        name = " ".join(run[2:])
+        say(name)
+        if subprocess.call(run, cwd=ROOT):
+            failed.append(name)
+    say(f"failed: {', '.join(failed)}" if failed else "all passed")
+    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Of two dev.py started at once, one prepares `.venv` and the other waits."""
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    with (cache / "dev.lock").open("w") as lock:
+        if os.name != "nt":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def prepare() -> None:
+    """Make `.venv` hold exactly the requirements. Exits with a message when that cannot be done."""
+    if UNFINISHED.exists() or (VENV.exists() and not is_wanted([str(VENV_PYTHON)])):
+        say("`.venv` is unfinished, or of another Python: it is made anew")
+        shutil.rmtree(VENV)
+    wanted = requirements_hash()
+    if not VENV.exists():
+        make_venv(find_python())
+    elif INSTALLED.exists() and INSTALLED.read_text() == wanted:
+        return
+    UNFINISHED.touch()
+    say("installing the pinned requirements into `.venv`; the first time takes a minute or two")
+    pip = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
+    if subprocess.call([*pip, "-r", str(REQUIREMENTS[-1])], cwd=ROOT):
+        raise SystemExit("dev.py: pip could not install the requirements: see its message above")
+    INSTALLED.write_text(wanted)
+    UNFINISHED.unlink()
+
+
+def requirements_hash() -> str:
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in REQUIREMENTS)).hexdigest()
+
+
+def make_venv(python: list[str]) -> None:
+    say(f"making `.venv` with {' '.join(python)}")
+    VENV.mkdir()
+    UNFINISHED.touch()
+    if subprocess.call([*python, "-m", "venv", str(VENV)]):
+        raise SystemExit(
+            "dev.py: the virtual environment could not be made: see the message above.\n"
+            "On Debian and Ubuntu the module `venv` is a package of its own: apt install python3.13-venv"
+        )
+
+
+def find_python() -> list[str]:
+    """The command that starts Python 3.13. Exits with a message when there is none."""
+    for command in candidates():
+        if is_wanted(command):
+            return command
+    raise SystemExit(NO_PYTHON)
+
+
+def candidates() -> Iterator[list[str]]:
+    yield [sys.executable]
+    # Every one on PATH: pyenv's shims are there even for versions that are not switched on.
+    for directory in os.environ.get("PATH", "").split(os.pathsep):
+        for name in ("python3.13", "python3", "python"):
+            found = shutil.which(name, path=directory) if directory else None
+            if found:
+                yield [found]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    versions = [path for path in pyenv.glob("versions/3.13.*") if re.match(r"3\.13\.\d+$", path.name)]
+    for version in sorted(versions, key=lambda path: int(path.name.rsplit(".", 1)[1]), reverse=True):
+        yield [str(version / "bin" / "python")]
+    launcher = shutil.which("py")
+    if launcher:
+        yield [launcher, "-3.13"]
+
+
+def is_wanted(command: list[str]) -> bool:
+    try:
+        answer = subprocess.run(
+            [*command, "-I", "-c", "import sys; print(sys.version_info[:2])"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0 and answer.stdout.decode().strip() == str(WANTED)
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 9):
+        raise SystemExit("dev.py needs Python 3.9 or newer to start.\n" + NO_PYTHON)
+    try:
+        raise SystemExit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
