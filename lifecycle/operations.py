@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
-from connectors.base import Cancels, Connector, Issued, Outcome, Pending, Rejected, SigningRequest, Unavailable
-from lifecycle import decide, leases, policy, verify
+from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
+from lifecycle import decide, leases, signing
 from lifecycle.decide import Act, Facts, Step
 from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
-from lifecycle.model import CertificateRequest, Failure, Kind, Operation, State
+from lifecycle.model import Failure, Kind, Operation, State
 from lifecycle.services import Services
 from lifecycle.storage import Stale
 from lifecycle.vault import PendingOperation, version_of
@@ -80,7 +80,7 @@ def _gather(services: Services, operation: Operation) -> Facts:
     bundle = vault.get(operation.name)
     if bundle is None or not bundle.get("cer"):
         return Facts(pending)
-    merged = public_key_of(base64.b64decode(bundle["cer"])) == public_key_of(operation.chain[0])
+    merged = signing.public_key_of(base64.b64decode(bundle["cer"])) == signing.public_key_of(operation.chain[0])
     return Facts(pending, version_of(bundle) if merged else "")
 
 
@@ -101,7 +101,7 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
 
 def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     pending = facts.pending
-    if pending is None or not adoptable(pending, operation.request):
+    if pending is None or not signing.adoptable(pending, operation.request):
         failure = Failure("NameBusy", "the name has a pending operation in Key Vault that is not CertRelay's")
         return _ended_as(services, operation, State.FAILED, failure)
     moved = operation.moved(State.PENDING, services.now(), "adopted", request_id=pending.request_id)
@@ -109,34 +109,21 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
 
 
 def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    return _ask_authority(services, operation, facts, lambda connector, request: connector.submit(request))
+    return _ask(services, operation, facts, lambda connector, request: connector.submit(request))
 
 
 def _collect(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    return _ask_authority(
-        services, operation, facts, lambda connector, request: connector.collect(request, operation.reference)
-    )
+    return _ask(services, operation, facts, lambda connector, request: connector.collect(request, operation.reference))
 
 
-def _ask_authority(
-    services: Services, operation: Operation, facts: Facts, ask: Callable[[Connector, SigningRequest], Outcome]
-) -> Operation:
-    pending = facts.pending
-    assert pending is not None  # noqa: S101 - decide() saw it
+def _ask(services: Services, operation: Operation, facts: Facts, question: signing.Question) -> Operation:
+    assert facts.pending is not None  # noqa: S101 - decide() saw it
     try:
-        verify.verify_csr(pending.csr, policy.expected(operation.request.policy))
+        outcome = signing.ask(services, operation, facts.pending, question)
     except Unverified as error:
         failure = Failure("UnverifiedRequest", f"Key Vault's CSR is not what was asked: {error}")
         return _ended_as(services, operation, State.FAILED, failure)
-    name = operation.request.authority or ""
-    signing_request = _signing_request(services, operation, pending)
-    try:
-        services.authority(name)
-        outcome = ask(services.connector(name), signing_request)
-    except Exception as error:  # whatever a connector raises means that it could not ask
-        log.exception("operation %s: the connector of %s raised", operation.id, name)
-        outcome = Unavailable(f"the connector of {name} failed ({type(error).__name__})")
-    return _with_outcome(services, operation, pending, outcome)
+    return _with_outcome(services, operation, facts.pending, outcome)
 
 
 def _with_outcome(services: Services, operation: Operation, pending: PendingOperation, outcome: Outcome) -> Operation:
@@ -144,7 +131,7 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
     match outcome:
         case Issued(answer):
             try:
-                return leases.save(services, verified(services, operation, pending, answer))
+                return leases.save(services, signing.accept(services, operation, pending, answer))
             except Invalid as error:
                 return _ended_as(services, operation, State.FAILED, Failure("UnverifiedCertificate", str(error)))
         case Rejected(reason):
@@ -167,16 +154,6 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
                     operation.moved(State.PENDING, now, reason, reference=""), attempts=operation.attempts
                 )
             return _postponed(services, operation, Failure("AuthorityUnavailable", reason), retry_after)
-
-
-def verified(services: Services, operation: Operation, pending: PendingOperation, answer: bytes) -> Operation:
-    """The operation as issued. Raises Unverified or Invalid."""
-    now = services.now()
-    rules = services.authority(operation.request.authority or "").settings.rules
-    limits = verify.Limits(rules.max_validity_days, rules.keep_root, rules.issuer_pins, rules.public_trust)
-    expected = policy.expected(operation.request.policy)
-    chain = verify.verify_answer(answer, pending.csr, expected, limits, now)
-    return operation.moved(State.ISSUED, now, chain=chain)
 
 
 def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -219,7 +196,7 @@ def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> 
 
 def _close(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     if operation.state is not State.COMPLETED and operation.request.authority is not None:
-        _withdraw(services, operation)
+        signing.withdraw(services, operation)
         if operation.request_id:
             services.vault(operation.vault).delete_pending(operation.name, operation.request_id)
     services.storage.close(operation)
@@ -239,52 +216,6 @@ _ACTS: dict[Act, Callable[[Services, Operation, Facts, Step], Operation]] = {
     Act.END: _end,
     Act.CLOSE: _close,
 }
-
-
-def public_key_of(certificate: bytes) -> bytes:
-    """The SubjectPublicKeyInfo (DER) of a certificate (DER)."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    loaded = x509.load_der_x509_certificate(certificate)
-    return loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _withdraw(services: Services, operation: Operation) -> None:
-    """Tell the authority that nobody waits for the order any more; best effort."""
-    if not operation.reference or operation.request.authority not in services.settings.authorities:
-        return
-    try:
-        connector = services.connector(operation.request.authority or "")
-        if isinstance(connector, Cancels):
-            connector.cancel(operation.reference)
-    except Exception as error:
-        log.warning("operation %s: its order could not be withdrawn (%s)", operation.id, type(error).__name__)
-
-
-def _signing_request(services: Services, operation: Operation, pending: PendingOperation) -> SigningRequest:
-    asked = policy.expected(operation.request.policy)
-    days = operation.request.validity_days or 365
-    replaced = services.vault(operation.vault).get(operation.name, operation.replaces) if operation.replaces else None
-    return SigningRequest(
-        operation_id=operation.id,
-        csr=pending.csr,
-        names=asked.names,
-        not_after=services.now().replace(microsecond=0) + timedelta(days=days),
-        replaces=base64.b64decode(replaced["cer"]) if replaced and replaced.get("cer") else None,
-        is_ca=asked.is_ca,
-    )
-
-
-def adoptable(pending: PendingOperation, wanted: CertificateRequest) -> bool:
-    """Ours, as far as can be told: the same kind of issuer and a CSR for exactly what we ask."""
-    if pending.issuer.lower() != wanted.issuer.lower():
-        return False
-    try:
-        verify.verify_csr(pending.csr, policy.expected(wanted.policy))
-    except Unverified:
-        return False
-    return True
 
 
 def _ended_as(services: Services, operation: Operation, state: State, failure: Failure | None = None) -> Operation:

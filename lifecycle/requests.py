@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from lifecycle import decide, leases, operations
+from lifecycle import decide, leases, operations, signing
 from lifecycle.decide import Act, Facts
 from lifecycle.errors import Conflict, NotFound, NotReady
 from lifecycle.model import CertificateRequest, Failure, Kind, Operation, State, operation_id, split_operation_id
@@ -35,7 +35,7 @@ def request(
         return _same(existing, wanted)
     now = services.now()
     earlier = services.vault(vault).pending(name)
-    if earlier is not None and earlier.in_progress and not operations.adoptable(earlier, wanted):
+    if earlier is not None and earlier.in_progress and not signing.adoptable(earlier, wanted):
         raise Conflict(f"{name} has a pending operation in Key Vault that is not CertRelay's", "NameBusy")
     operation = Operation(
         id=identifier, vault=vault, name=name, kind=kind, state=State.REQUESTED, request=wanted,
@@ -102,7 +102,7 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
             raise Conflict(
                 f"the operation of {name} cannot take a certificate now: it is {operation.state}", "NotWaiting"
             )
-        issued = operations.verified(services, operation, pending, answer)
+        issued = signing.accept(services, operation, pending, answer)
     except BaseException:
         leases.release(services, operation)
         raise

@@ -1,0 +1,82 @@
+"""The shape of the code, held: arrows between packages, who may import what, what importing costs, timeouts that fit."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lifecycle.leases import LEASE
+
+DEPLOYED = ("function_app.py", "handlers", "lifecycle", "connectors")
+ARROWS = {
+    "handlers": {"handlers", "lifecycle"},
+    "lifecycle": {"lifecycle", "connectors.base", "connectors.registry"},
+    "connectors": {"connectors"},
+}
+AT_HOME = {
+    "azure.functions": {"function_app.py", "handlers/"},
+    "azure.data": {"lifecycle/storage.py"},
+    "azure.storage.queue": {"lifecycle/storage.py"},
+    "os.environ": {"lifecycle/settings.py"},
+}
+
+
+def modules(*roots: str) -> Iterator[Path]:
+    for root in map(Path, roots):
+        yield from [root] if root.is_file() else sorted(root.rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", list(modules(*DEPLOYED)), ids=str)
+def test_imports_point_one_way_and_the_sandbox_is_unknown(path: Path) -> None:
+    own = path.parts[0]
+    for name in imported(path):
+        package = name.split(".")[0]
+        assert package not in ("sandbox", "tests", "dev"), name
+        if own in ARROWS and package in ARROWS:
+            allowed = ARROWS[own]
+            assert any(name == one or name.startswith(one + ".") for one in allowed), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", list(modules(*DEPLOYED)), ids=str)
+def test_each_library_is_imported_where_it_is_at_home(path: Path) -> None:
+    text = path.read_text()
+    for name, homes in AT_HOME.items():
+        if not any(str(path).startswith(home) for home in homes):
+            assert not any(found.startswith(name) for found in imported(path)), f"{path} imports {name}"
+            assert name != "os.environ" or ("os.environ" not in text and "getenv" not in text), path
+
+
+@pytest.mark.parametrize("path", list(modules("function_app.py", "handlers", "lifecycle", "connectors")), ids=str)
+def test_a_module_has_at_most_300_lines_and_a_function_at_most_50(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300, path
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno:
+            assert node.end_lineno - node.lineno < 50, f"{path}:{node.name}"
+
+
+def test_the_lease_outlives_every_function() -> None:
+    hours, minutes, seconds = map(int, json.loads(Path("host.json").read_text())["functionTimeout"].split(":"))
+    assert LEASE.total_seconds() > hours * 3600 + minutes * 60 + seconds
+
+
+def test_importing_the_app_loads_no_connectors_library_and_no_client() -> None:
+    """Cold start: what is not used yet is not imported."""
+    values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
+    heavy = ("hvac", "acme", "josepy", "dns", "lexicon", "boto3", "requests_ntlm", "azure.identity", "azure.storage")
+    heavy += ("azure.data", "azure.keyvault", "azure.mgmt", "asn1crypto")
+    program = f"import sys, function_app; print([name for name in sys.modules if name.startswith({heavy})])"
+    done = subprocess.run([sys.executable, "-c", program], env=values, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
