@@ -97,8 +97,8 @@ def context(authority: str, environment: dict[str, str] | None = None) -> Contex
 
 
 @functools.cache
-def private_key(kind: str = "ec-256") -> PrivateKey:
-    """A key of the tests: `rsa-BITS` or `ec-BITS`; the same one for the whole run, for speed."""
+def private_key(kind: str = "ec-256", owner: str = "subscriber") -> PrivateKey:
+    """A key of the tests: `rsa-BITS` or `ec-BITS`; an owner's is the same for the whole run, for speed."""
     algorithm, bits = kind.split("-")
     if algorithm == "rsa":
         return rsa.generate_private_key(public_exponent=65537, key_size=int(bits))
