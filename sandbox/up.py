@@ -1,0 +1,247 @@
+"""The whole sandbox and the app in it: `python3 dev.py up`."""
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from sandbox.azurite import Azurite, is_installed
+from sandbox.openbao import OpenBao
+from sandbox.processes import Child, ProcessError, Processes, exit_on_signals, free_ports
+from sandbox.progress import Progress
+
+ROOT = Path(__file__).absolute().parent.parent
+DEFAULT_DIRECTORY = ROOT / ".sandbox"
+PORTS = ("vault", "control", "app", "ca", "blob", "queue", "table")
+ALIAS, AUTHORITY = "main", "openbao"
+
+# A developer's own settings must not reach the app: it gets those of the sandbox, and no proxy.
+FOREIGN_SETTINGS = (
+    "AZURE_",
+    "IDENTITY_",
+    "MSI_",
+    "CERTRELAY_",
+    "FUNCTIONS_",
+    "BAO_",
+    "VAULT_",
+    "REQUESTS_",
+    "SSL_CERT_",
+)
+FOREIGN_ENDINGS = ("_PROXY",)
+
+
+class Sandbox:
+    """Context manager: everything runs, and `settings` (the content of `directory/env`) says where.
+
+    `ports` are those of PORTS that must not be just any free one. Raises ProcessError when a part does not start.
+    """
+
+    def __init__(
+        self, directory: Path, progress: Progress, ports: Mapping[str, int] | None = None, only_vault: bool = False
+    ) -> None:
+        self.directory = directory.absolute()
+        self.settings: dict[str, str] = {}
+        self._progress, self._only_vault = progress, only_vault
+        self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True)) | dict(ports or {})
+        self._clock = self.directory / "clock"
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_only_one_in(self.directory))
+            _clear(self.directory)
+            self._processes = stack.enter_context(Processes(self.directory / "logs"))
+            vault = self._start_vault()
+            if not self._only_vault:
+                self._start_app(stack, vault)
+            stack.callback((self.directory / "env").unlink, missing_ok=True)
+            self._write_settings()
+            self._stack = stack.pop_all()
+        return self
+
+    def check(self) -> None:
+        """Raises ProcessError when a part has ended."""
+        self._processes.check()
+
+    def _start_vault(self) -> dict[str, str]:
+        directory = self.directory / "vault"
+        ports = ["--port", str(self._ports["vault"]), "--control-port", str(self._ports["control"])]
+        with self._progress.step("Start the vault and the identity endpoint"):
+            child = self._start("vault", ["--directory", str(directory), *ports, "--clock", str(self._clock)])
+            answer = directory / "vault.json"
+            health = f"http://127.0.0.1:{self._ports['control']}/health"
+            child.wait_until(lambda: answer.exists() and _answers(health))
+        vault: dict[str, str] = json.loads(answer.read_text())
+        self.settings |= {
+            "VAULT_URL": vault["vault_url"],
+            "VAULT_ADMIN_URL": vault["admin_url"],
+            "CA_BUNDLE": vault["ca_bundle"],
+            "IDENTITY_ENDPOINT": vault["identity_endpoint"],
+            "IDENTITY_HEADER": vault["identity_header"],
+            "CLOCK_FILE": str(self._clock),
+        }
+        return vault
+
+    def _start_app(self, stack: contextlib.ExitStack, vault: Mapping[str, str]) -> None:
+        ports = self._ports
+        first = "" if is_installed() else "; npm installs it first"
+        with self._progress.step(f"Start Azurite{first}"):
+            storage = Azurite(self.directory / "logs", (ports["blob"], ports["queue"], ports["table"]))
+            stack.enter_context(storage)
+        with self._progress.step("Start OpenBao, with a root, an intermediate and a role"):
+            authority = stack.enter_context(OpenBao(self.directory / "logs", ports["ca"]))
+        (self.directory / "ca.pem").write_text(authority.root_certificate_pem)
+        keys = {name: secrets.token_urlsafe(30) for name in ("master", "function", "eventgrid")}
+        app_url = f"http://127.0.0.1:{ports['app']}"
+        self.settings |= {
+            "STORAGE_CONNECTION_STRING": storage.connection_string,
+            "APP_URL": app_url,
+            "FUNCTION_KEY": keys["function"],
+            "MASTER_KEY": keys["master"],
+            "EVENTGRID_WEBHOOK_URL": f"{app_url}/runtime/webhooks/EventGrid"
+            f"?functionName=certificate_events&code={keys['eventgrid']}",
+            "CA_ADDRESS": authority.address,
+            "CA_ROOT_CERTIFICATE": str(self.directory / "ca.pem"),
+        }
+        with self._progress.step("Start the Functions host and the app in it"):
+            self._start_host(keys, _app_settings(self.settings, authority))
+        with self._progress.step("Subscribe the app to the vault's events"):
+            _post(f"{vault['admin_url']}/subscription", {"webhook": self.settings["EVENTGRID_WEBHOOK_URL"]})
+
+    def _start_host(self, keys: Mapping[str, str], app_settings: Mapping[str, str]) -> None:
+        options = ["--app", str(ROOT), "--port", str(self._ports["app"]), "--clock", str(self._clock)]
+        for name, key in keys.items():
+            options += [f"--{name}-key", key]
+        child = self._start("host", options, app_settings)
+        ping = f"{self.settings['APP_URL']}/admin/host/ping"
+        child.wait_until(lambda: _answers(ping), timeout=60)
+
+    def _start(self, part: str, options: list[str], settings: Mapping[str, str] | None = None) -> Child:
+        command = [sys.executable, "-m", f"sandbox.{part}", *options]
+        return self._processes.start(part, command, ROOT, {**_environment(), **(settings or {})})
+
+    def _write_settings(self) -> None:
+        """All at once, so that whoever waits for the file finds it whole."""
+        temporary = self.directory / "env.new"
+        temporary.touch(0o600)
+        temporary.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+        temporary.replace(self.directory / "env")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._progress.step("Stop everything"):
+            self._stack.close()
+
+
+def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, str]:
+    """The application settings, as they would be in Azure."""
+    openbao = {
+        "connector": "vault_pki",
+        "url": authority.address,
+        "mount": authority.mount,
+        "role": authority.role,
+        "role_id": authority.role_id,
+        "secret_id": "@OPENBAO_SECRET_ID",
+    }
+    return {
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+        "PYTHON_THREADPOOL_THREAD_COUNT": "32",
+        "AzureWebJobsStorage": sandbox["STORAGE_CONNECTION_STRING"],
+        "IDENTITY_ENDPOINT": sandbox["IDENTITY_ENDPOINT"],
+        "IDENTITY_HEADER": sandbox["IDENTITY_HEADER"],
+        "REQUESTS_CA_BUNDLE": sandbox["CA_BUNDLE"],
+        "SSL_CERT_FILE": sandbox["CA_BUNDLE"],
+        "CERTRELAY_VAULTS": json.dumps({ALIAS: {"url": sandbox["VAULT_URL"]}}),
+        "CERTRELAY_AUTHORITIES": json.dumps({AUTHORITY: openbao}),
+        "OPENBAO_SECRET_ID": authority.secret_id,
+        "CERTRELAY_POLL_SCHEDULE": "*/5 * * * * *",
+        "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",
+    }
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(FOREIGN_SETTINGS) and not name.upper().endswith(FOREIGN_ENDINGS)
+    }
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _post(url: str, body: dict[str, Any]) -> None:
+    answer = httpx.post(url, json=body, timeout=30, trust_env=False)
+    if answer.is_error:
+        raise ProcessError(f"{url} answered {answer.status_code}: {answer.text[:500]}")
+
+
+def _clear(directory: Path) -> None:
+    """The storage and the authority forget everything when they stop, so the vault and the clock begin anew too."""
+    for name in ("env", "clock", "ca.pem"):
+        (directory / name).unlink(missing_ok=True)
+    for name in ("logs", "vault"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _only_one_in(directory: Path) -> Iterator[None]:
+    """Hold the directory. Raises ProcessError when another sandbox runs in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        if os.name == "posix":
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ProcessError(f"a sandbox runs in {directory} already; give another --directory") from None
+        yield
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dev.py up", description="The sandbox and the app, until Ctrl-C.")
+    parser.add_argument("--only", choices=["vault"], help="start only the vault and the identity endpoint")
+    parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY, help="for logs, certificates and `env`")
+    for name in PORTS:
+        parser.add_argument(f"--{name}-port", type=int, metavar="PORT", help="default: a free one")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    ports = {name: port for name in PORTS if (port := getattr(options, f"{name}_port"))}
+    progress = Progress()
+    exit_on_signals()
+    try:
+        with Sandbox(options.directory, progress, ports, options.only == "vault") as sandbox:
+            progress.line()
+            for name, value in sandbox.settings.items():
+                progress.line(f"{name}={value}")
+            progress.line(f"\nThese settings are in {sandbox.directory / 'env'}. Ctrl-C stops everything.")
+            while True:
+                sandbox.check()
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        return 0
+    except ProcessError as error:
+        print(f"dev.py up: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
