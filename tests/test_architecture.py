@@ -1,4 +1,4 @@
-"""The shape of the code, held: arrows between packages, who may import what, what importing costs, timeouts that fit."""
+"""The shape of the code, held: arrows between packages, who imports what, what importing costs, timeouts that fit."""
 
 import ast
 import json

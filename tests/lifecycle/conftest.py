@@ -12,23 +12,26 @@ from tests.lifecycle.world import World, make_world
 
 
 @pytest.fixture(scope="session")
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(scope="session")
-def vault_server(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[VaultServer]:
-    directory: Path = tmp_path_factory.mktemp("vault")
-    with VaultServer(directory, clock=clock) as server:
+def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:
+    with VaultServer(tmp_path_factory.mktemp("vault"), clock=Clock()) as server:
         yield server
 
 
 @pytest.fixture
-def world(
-    vault_server: VaultServer, azurite: Azurite, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[World]:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(vault_server.ca_bundle))
-    monkeypatch.setenv("SSL_CERT_FILE", str(vault_server.ca_bundle))
-    monkeypatch.setenv("IDENTITY_ENDPOINT", vault_server.identity_endpoint)
-    monkeypatch.setenv("IDENTITY_HEADER", vault_server.identity_header)
-    yield make_world(vault_server, azurite, clock)
+def world(vault_server: VaultServer, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> World:
+    return _world(vault_server, azurite, monkeypatch)
+
+
+@pytest.fixture
+def lonely_world(tmp_path: Path, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """With a vault and a clock of its own."""
+    with VaultServer(tmp_path, clock=Clock()) as server:
+        yield _world(server, azurite, monkeypatch)
+
+
+def _world(server: VaultServer, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.ca_bundle))
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_bundle))
+    monkeypatch.setenv("IDENTITY_ENDPOINT", server.identity_endpoint)
+    monkeypatch.setenv("IDENTITY_HEADER", server.identity_header)
+    return make_world(server, azurite, server.clock)

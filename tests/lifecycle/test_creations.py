@@ -12,7 +12,9 @@ from lifecycle.services import Services, connect
 
 SETTINGS = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-    "CERTRELAY_VAULTS": '{"main": {"url": "https://v.example"}, "narrow": {"url": "https://n.example", "authorities": ["b1"]}}',
+    "CERTRELAY_VAULTS": """{
+        "main": {"url": "https://v.example"},
+        "narrow": {"url": "https://n.example", "authorities": ["b1"]}}""",
     "CERTRELAY_AUTHORITIES": """{
         "a1": {"connector": "tests.lifecycle.world:TestCa",
                "rules": {"names": ["*.contoso.example"], "max_validity_days": 90, "minimum_rsa_size": 3072}},

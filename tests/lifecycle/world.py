@@ -1,4 +1,4 @@
-"""The world of lifecycle's tests: the sandbox vault, Azurite, a CA of the tests' own, a clock; and death at any effect."""
+"""The world of lifecycle's tests: the sandbox vault, Azurite, a CA of the tests' own, a clock; and sudden death."""
 
 import random
 import uuid

@@ -1,0 +1,143 @@
+"""Import of a certificate with its key (checks 34 and 35)."""
+
+import base64
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+from cryptography.x509.oid import NameOID
+
+from lifecycle import creations, imports, operations
+from lifecycle.creations import Asked
+from lifecycle.errors import Conflict, Invalid
+from lifecycle.imports import ToImport
+from lifecycle.model import State
+from tests.lifecycle.world import ALIAS, Killed, Life, World
+
+PASSWORD = "canary-a41c"
+
+
+def self_signed(key: ec.EllipticCurvePrivateKey, days: int = 90) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "imported.contoso.example")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1000)).not_valid_after(now + timedelta(days=days))
+    return builder.sign(key, hashes.SHA256())
+
+
+def pfx(days: int = 3650, key: ec.EllipticCurvePrivateKey | None = None, with_key: bool = True) -> bytes:
+    signer = ec.generate_private_key(ec.SECP256R1())
+    certificate = self_signed(signer, days)
+    protection = BestAvailableEncryption(PASSWORD.encode())
+    inside = (key or signer) if with_key else None
+    others = None if with_key else [certificate]
+    return serialize_key_and_certificates(b"n", inside, certificate if with_key else None, others, protection)
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def imported(world: World, name: str, given: ToImport) -> imports.Imported:
+    return imports.import_certificate(world.services, ALIAS, name, given, requested_by="test")
+
+
+def test_a_pfx_is_imported_and_the_same_file_again_makes_no_new_version(world: World) -> None:
+    name = world.name()
+    given = ToImport(encoded(pfx()), PASSWORD, tags={"team": "web"})
+    first = imported(world, name, given)
+    assert first.is_new
+    assert not imported(world, name, given).is_new
+    assert len(world.versions(name)) == 1
+    ended = world.services.storage.ended(ALIAS, name)
+    assert [(one.kind, one.state) for one in ended] == [("import", State.COMPLETED)]
+    assert world.services.storage.open(ALIAS, name) is None
+
+
+def test_a_pem_text_is_imported(world: World) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    text += self_signed(key, 3650).public_bytes(Encoding.PEM)
+    content = {"secret_props": {"contentType": "application/x-pem-file"}}
+    found = imported(world, world.name(), ToImport(text.decode(), policy=content))
+    assert found.is_new
+    assert found.changes, "a SEC1 key is not what Key Vault takes"
+
+
+@pytest.mark.parametrize(
+    ("value", "password"),
+    [
+        ("%%%", None),
+        (encoded(b"not a certificate at all"), None),
+        (encoded(pfx()), "wrong"),
+        (encoded(pfx()), None),
+        (encoded(pfx(with_key=False)), PASSWORD),
+        (encoded(pfx(days=-1)), PASSWORD),
+        (encoded(pfx(key=ec.generate_private_key(ec.SECP256R1()))), PASSWORD),
+        (encoded(pfx()[:200]), PASSWORD),
+        (encoded(b"\x30" * 1_000_000), PASSWORD),
+    ],
+    ids=["base64", "garbage", "wrong password", "no password", "no key", "expired", "other key", "cut", "too large"],
+)
+def test_a_bad_file_is_refused_in_a_sentence_before_any_call_to_key_vault(
+    world: World, value: str, password: str | None
+) -> None:
+    untouched = replace(world.services, vault=lambda alias: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(Invalid) as refused:
+        imports.import_certificate(untouched, ALIAS, world.name(), ToImport(value, password), requested_by="test")
+    assert refused.value.faults[0].pointer in ("/value", "/pwd")
+    assert PASSWORD not in str(refused.value)
+
+
+def test_a_name_with_an_operation_in_progress_is_busy(world: World) -> None:
+    name = world.name()
+    world.ca.wait = 5
+    asked = Asked(authority="test-ca", dns_names=("a.contoso.example",), policy={"key_props": {"kty": "EC"}})
+    creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    with pytest.raises(Conflict):
+        imported(world, name, ToImport(encoded(pfx()), PASSWORD))
+    world.finish(name)
+    with pytest.raises(Conflict) as refused:
+        imported(world, name, ToImport(encoded(pfx()), PASSWORD))
+    assert refused.value.code == "Managed"
+    assert imported(world, name, ToImport(encoded(pfx()), PASSWORD, force=True)).is_new
+
+
+def test_an_import_that_dies_leaves_a_name_that_frees_itself(world: World) -> None:
+    given = ToImport(encoded(pfx()), PASSWORD)
+    for number in range(6):
+        for moment in ("before", "after"):
+            name = world.name(f"-{number}-{moment}")
+            doomed = world.mortal(Life({(number, moment)}))
+            try:
+                imports.import_certificate(doomed, ALIAS, name, given, requested_by="test")
+            except Killed:
+                world.outlive_lease()
+                operations.advance(world.services, ALIAS, name)
+            imported(world, name, given)
+            assert len(world.versions(name)) == 1
+            assert world.services.storage.open(ALIAS, name) is None
+
+
+def test_the_key_and_its_password_are_in_no_row_and_no_message(world: World) -> None:
+    """Check 45."""
+    name = world.name()
+    data = pfx()
+    imported(world, name, ToImport(encoded(data), PASSWORD))
+    rows = repr(world.services.storage.ended(ALIAS, name)) + repr(ToImport(encoded(data), PASSWORD))
+    for canary in (PASSWORD, encoded(data)[:40], "PRIVATE KEY"):
+        assert canary not in rows
+        assert canary not in json.dumps(
+            [str(message.content) for message in world.services.storage._queue.receive_messages()]
+        )

@@ -1,0 +1,242 @@
+"""When a certificate is due, and what a renewal keeps; what events and sweeps may start (checks 42 to 44)."""
+
+import base64
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.base import Rejected
+from lifecycle import creations, hints, policy, renewal, requests, sweep
+from lifecycle.creations import Asked
+from lifecycle.errors import Conflict, NotFound
+from lifecycle.model import Operation, State
+from tests.lifecycle.world import ALIAS, World
+
+KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
+BEGINS = datetime(2026, 11, 23, tzinfo=UTC)
+TRIGGERS = st.one_of(
+    st.just(""),
+    st.sampled_from(["nonsense", "lifetime_percentage=", "days_before_expiry=x", "=5"]),
+    st.integers(0, 10_000).map(lambda number: f"lifetime_percentage={number}"),
+    st.integers(0, 10_000).map(lambda number: f"days_before_expiry={number}"),
+)
+
+
+@given(hours=st.integers(1, 24 * 730), trigger=TRIGGERS)
+def test_whatever_the_lifetime_and_the_threshold_there_is_time_for_several_tries(hours: int, trigger: str) -> None:
+    lifetime = timedelta(hours=hours)
+    due = renewal.due_at(BEGINS, BEGINS + lifetime, trigger)
+    left = BEGINS + lifetime - due
+    assert left >= min(lifetime / 6, timedelta(days=3)) - timedelta(seconds=1)
+    assert due - BEGINS >= lifetime / 3 - timedelta(seconds=1), "no renewal follows upon the last one"
+
+
+@pytest.mark.parametrize(
+    ("days", "trigger", "left"),
+    [
+        (90, "", 30),
+        (6, "", 2),
+        (730, "", 730 / 3),
+        (365, "days_before_expiry=30", 30),
+        (90, "days_before_expiry=365", 60),
+        (200, "lifetime_percentage=80", 40),
+        (90, "lifetime_percentage=99", 3),
+        (6, "lifetime_percentage=99", 1),
+    ],
+)
+def test_the_threshold_is_a_third_of_the_lifetime_or_what_was_asked(days: int, trigger: str, left: float) -> None:
+    expires = BEGINS + timedelta(days=days)
+    assert expires - renewal.due_at(BEGINS, expires, trigger) == timedelta(days=left)
+
+
+def made(world: World, name: str, **changes: object) -> Operation:
+    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"})
+    creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
+    ended = world.finish(name)
+    assert ended.state is State.COMPLETED
+    return ended
+
+
+def grow_old(world: World, name: str, days_left: float) -> None:
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    world.clock.advance(bundle["attributes"]["exp"] - days_left * 86_400 - world.clock.now())
+
+
+def leaf(world: World, name: str) -> x509.Certificate:
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    return x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
+
+
+def near_expiry(world: World, name: str) -> None:
+    identifier = f"{world.server.url}/certificates/{name}/00000000000000000000000000000000"
+    hints.take(world.services, hints.NEAR_EXPIRY, {"Id": identifier, "ObjectName": name})
+
+
+def test_a_renewal_keeps_policy_tags_names_and_authority_and_makes_a_new_key(world: World) -> None:
+    name = world.name()
+    first = made(world, name)
+    before, old = world.vault.get(name), leaf(world, name)
+    grow_old(world, name, 20)
+    near_expiry(world, name)
+    second = world.finish(name)
+    assert (second.kind, second.state, second.replaces) == ("renew", State.COMPLETED, first.version)
+    after, new = world.vault.get(name), leaf(world, name)
+    assert before is not None
+    assert after is not None
+    assert after["tags"] == before["tags"]
+    kept = ("key_props", "secret_props", "x509_props", "lifetime_actions", "issuer")
+    assert {part: after["policy"].get(part) for part in kept} == {part: before["policy"].get(part) for part in kept}
+    assert policy.names(after["policy"]).dns_names == (f"{name}.contoso.example",)
+    assert new.public_key() != old.public_key()
+    assert new.not_valid_after_utc > old.not_valid_after_utc + timedelta(days=60)
+    assert world.ca.seen[-1].replaces == base64.b64decode(before["cer"])
+
+
+def test_the_same_event_twice_makes_one_renewal(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    grow_old(world, name, 20)
+    near_expiry(world, name)
+    near_expiry(world, name)
+    world.finish(name)
+    near_expiry(world, name)
+    assert world.services.storage.open(ALIAS, name) is None, "Key Vault's dates say that it is fresh"
+    assert len(world.versions(name)) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (hints.NEAR_EXPIRY, {}),
+        (hints.NEAR_EXPIRY, {"Id": 7}),
+        (hints.NEAR_EXPIRY, {"Id": "https://other.vault.azure.net/certificates/{name}/1"}),
+        (hints.NEAR_EXPIRY, {"Id": "{url}/certificates/no-such-certificate/1"}),
+        (hints.NEAR_EXPIRY, {"Id": "{url}/secrets/{name}/1"}),
+        (hints.NEAR_EXPIRY, {"Id": "{url}/certificates/{name}/../../x"}),
+        ("Microsoft.KeyVault.CertificateNewVersionCreated", {"Id": "{url}/certificates/{name}/1"}),
+        ("Microsoft.KeyVault.SomethingOfTheFuture", {"Id": "{url}/certificates/{name}/1"}),
+        ("", {"Id": "{url}/certificates/{name}/1"}),
+    ],
+)
+def test_an_event_that_is_foreign_forged_or_of_the_future_does_nothing(
+    world: World, kind: str, data: dict[str, str]
+) -> None:
+    name = world.name()
+    made(world, name)
+    grow_old(world, name, 20)
+    filled = {
+        key: value.format(url=world.server.url, name=name) if isinstance(value, str) else value
+        for key, value in data.items()
+    }
+    hints.take(world.services, kind, filled)
+    assert world.services.storage.open(ALIAS, name) is None
+
+
+def test_a_forged_near_expiry_of_a_fresh_certificate_does_nothing(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    near_expiry(world, name)
+    assert world.services.storage.open(ALIAS, name) is None
+
+
+def test_an_event_of_a_certificate_that_is_not_ours_does_nothing(world: World) -> None:
+    name = world.name()
+    world.vault.create(name, creations.complete(world.services, ALIAS, name, Asked(subject="CN=x")).policy, {}, True)
+    world.clock.advance(60)
+    near_expiry(world, name)
+    assert world.services.storage.open(ALIAS, name) is None
+
+
+def test_a_lost_event_is_made_good_by_the_sweep(lonely_world: World) -> None:
+    """Check 43."""
+    world = lonely_world
+    name = world.name()
+    made(world, name, validity_days=6)
+    grow_old(world, name, 1.9)
+    swept = sweep.sweep(world.services)
+    assert f"{ALIAS}/{name}" in swept.started
+    assert world.finish(name).kind == "renew"
+    assert f"{ALIAS}/{name}" not in sweep.sweep(world.services).started
+
+
+def test_the_sweep_takes_the_soonest_expiry_first_and_no_more_than_its_batch(lonely_world: World) -> None:
+    """Check 44."""
+    world = lonely_world
+    names = {days: world.name(f"-{days}") for days in (9, 7, 8)}
+    for days, name in names.items():
+        made(world, name, validity_days=days)
+    world.clock.advance(6.5 * 86_400)
+    limited = replace(world.services, settings=replace(world.services.settings, renewal_batch=2))
+    assert sweep.sweep(limited).started == [f"{ALIAS}/{names[7]}", f"{ALIAS}/{names[8]}"]
+    for days in (7, 8):
+        world.finish(names[days])
+
+
+def test_one_bad_certificate_does_not_stop_the_sweep(lonely_world: World) -> None:
+    world = lonely_world
+    bad, good = world.name("-bad"), world.name("-good")
+    made(world, bad, validity_days=6)
+    made(world, good, validity_days=6)
+    bundle = world.vault.get(bad)
+    assert bundle is not None
+    world.vault.call("PATCH", f"/certificates/{bad}", {"tags": {**bundle["tags"], "certrelay-authority": "gone"}})
+    world.clock.advance(4.5 * 86_400)
+    swept = sweep.sweep(world.services)
+    assert f"{ALIAS}/{good}" in swept.started
+    assert any(bad in refusal and "gone" in refusal for refusal in swept.refused)
+    world.finish(good)
+
+
+def test_a_renewal_that_somebody_overtook_ends_without_a_new_version(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    started = renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    stale = replace(started, replaces="0" * 32)
+    world.services.storage.save(stale)
+    ended = world.finish(name)
+    assert (ended.state, len(world.versions(name))) == (State.CANCELED, 1)
+
+
+def test_a_failed_renewal_leaves_the_old_version_in_use(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    old = leaf(world, name)
+    world.ca.answers = [Rejected("no longer yours")]
+    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    assert world.finish(name).state is State.FAILED
+    assert leaf(world, name) == old
+
+
+def test_what_is_not_there_or_not_ours_cannot_be_renewed(world: World) -> None:
+    with pytest.raises(NotFound):
+        renewal.renew(world.services, ALIAS, world.name(), requested_by="t", reason="", only_if_due=False)
+    name = world.name("-own")
+    asked = Asked(subject="CN=own.contoso.example", policy=KEY)
+    creations.create(world.services, ALIAS, name, asked, requested_by="t")
+    world.finish(name)
+    with pytest.raises(Conflict) as refused:
+        renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    assert refused.value.code == "NotManaged"
+
+
+def test_the_poll_timer_advances_what_is_due_and_one_crash_stops_nobody(world: World) -> None:
+    """Check 13."""
+    names = [world.name(f"-{number}") for number in range(3)]
+    for name in names:
+        asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
+        creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    world.ca.answers = []
+    broken = world.services.vault(ALIAS)
+
+    def vault(alias: str) -> object:
+        return broken
+
+    assert sweep.advance_due(replace(world.services, vault=vault)) == 3  # type: ignore[arg-type]
+    assert [requests.latest(world.services, ALIAS, name).state for name in names] == [State.COMPLETED] * 3
+    assert sweep.advance_due(world.services) == 0
