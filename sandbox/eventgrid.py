@@ -1,0 +1,261 @@
+"""Event Grid's push delivery to a webhook: validation handshake, retries with back-off, both event schemas.
+
+https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema and …/delivery-and-retry.
+Delivery runs in a thread of its own and on the machine's clock; whoever submits an event never waits.
+"""
+
+import heapq
+import itertools
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+Event = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+_FINAL = {400, 401, 413}  # never retried for a webhook, see …/delivery-and-retry#retry-schedule
+
+
+@dataclass
+class Subscription:
+    """Where events go. `schema`: `EventGridSchema` or `CloudEventSchemaV1_0`. Times are seconds.
+
+    `duplicates` is how many times more than once each event is sent; Event Grid promises "at least once" only.
+    `event_types` None means all. `batch` is the largest number of events in one request.
+    """
+
+    webhook: str
+    schema: str = "EventGridSchema"
+    duplicates: int = 0
+    batch: int = 1
+    name: str = "CERTRELAY"
+    event_types: list[str] | None = None
+    retry_delays: list[float] = field(default_factory=lambda: [0.5, 1, 2, 4, 8, 16, 30])
+    max_attempts: int = 30
+    timeout: float = 30.0
+
+
+class Publisher:
+    """Delivers what is submitted. Without a subscription events go nowhere, as in Event Grid."""
+
+    def __init__(self, topic: str, on_done: Callable[[str], None] = lambda _: None) -> None:
+        self.subscription: Subscription | None = None
+        self.validated = False
+        self.delivered: list[Event] = []
+        self.dead: list[Event] = []
+        self._topic = topic
+        self._on_done = on_done
+        self._waiting: list[tuple[float, int, int, Event]] = []  # due, order, attempts made, event
+        self._order = itertools.count()
+        self._wake = threading.Condition()
+        self._stopped = False
+        self._busy = False
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._thread = threading.Thread(target=self._run, name="eventgrid", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what is not delivered stays with whoever submitted it."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify()
+        self._thread.join()
+        self._session.close()
+
+    def subscribe(self, subscription: Subscription | None) -> None:
+        """Replace the subscription; None ends it. The handshake is repeated until the webhook answers it."""
+        with self._wake:
+            self.subscription = subscription
+            self.validated = False
+            self._handshakes = 0
+            self._wake.notify()
+
+    def submit(self, event: Event) -> None:
+        """Take an event in Event Grid's own schema for delivery."""
+        with self._wake:
+            subscription = self.subscription
+            if subscription is None or event["eventType"] not in (subscription.event_types or [event["eventType"]]):
+                self._on_done(event["id"])
+                return
+            heapq.heappush(self._waiting, (time.monotonic(), next(self._order), 0, event))
+            self._wake.notify()
+
+    def status(self) -> dict[str, Any]:
+        """The subscription, whether its webhook was validated, and the numbers of events waiting and done."""
+        with self._wake:
+            return {
+                "subscription": asdict(self.subscription) if self.subscription else None,
+                "validated": self.validated,
+                "waiting": len(self._waiting),
+                "busy": self._busy,
+                "delivered": len(self.delivered),
+                "dead": len(self.dead),
+            }
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                subscription, batch = self._next()
+                if self._stopped:
+                    return
+                self._busy = True
+            if subscription is None:
+                continue
+            if not self.validated:
+                self._handshake(subscription)
+            else:
+                self._deliver(subscription, batch)
+
+    def _next(self) -> tuple[Subscription | None, list[tuple[int, Event]]]:
+        """Wait until there is something to do: a handshake, or events that are due."""
+        subscription = self.subscription
+        if subscription and not self.validated:
+            if self._handshakes:
+                self._wake.wait(_back_off(subscription, self._handshakes))
+            return self.subscription, []
+        if subscription is None or not self._waiting:
+            self._wake.wait()
+            return None, []
+        remaining = self._waiting[0][0] - time.monotonic()
+        if remaining > 0:
+            self._wake.wait(remaining)
+            return None, []
+        batch: list[tuple[int, Event]] = []
+        while self._waiting and self._waiting[0][0] <= time.monotonic() and len(batch) < subscription.batch:
+            _, _, attempts, event = heapq.heappop(self._waiting)
+            batch.append((attempts, event))
+        return subscription, batch
+
+    # -- the two requests -----------------------------------------------------------------------------------------
+
+    def _handshake(self, subscription: Subscription) -> None:
+        accepted = (_validate_cloud if _is_cloud(subscription) else self._validate)(self, subscription)
+        with self._wake:
+            if self.subscription is subscription:
+                self.validated = accepted
+                self._handshakes += 1
+
+    def _validate(self, _: "Publisher", subscription: Subscription) -> bool:
+        code = str(uuid.uuid4())
+        event = {
+            "id": str(uuid.uuid4()),
+            "topic": self._topic,
+            "subject": "",
+            "data": {"validationCode": code},
+            "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+            "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.0000000Z", time.gmtime()),
+            "metadataVersion": "1",
+            "dataVersion": "1",
+        }
+        answer = self._post(subscription, [event], "SubscriptionValidation", 0)
+        if answer is None or answer.status_code != 200:
+            return False
+        try:
+            return bool(answer.json().get("validationResponse") == code)
+        except (ValueError, AttributeError):
+            return False
+
+    def _deliver(self, subscription: Subscription, batch: list[tuple[int, Event]]) -> None:
+        attempts = max(attempt for attempt, _ in batch)
+        events = [event for _, event in batch]
+        answer = self._post(subscription, events, "Notification", attempts)
+        for _ in range(subscription.duplicates if answer is not None and answer.ok else 0):
+            self._post(subscription, events, "Notification", attempts)
+        status = answer.status_code if answer is not None else 0
+        for event in events:
+            if 200 <= status <= 204:
+                self._finish(event, self.delivered)
+            elif status in _FINAL or attempts + 1 >= subscription.max_attempts:
+                _log.warning("event %s of %s is given up: status %s", event["id"], event["subject"], status)
+                self._finish(event, self.dead)
+            else:
+                self._retry(subscription, attempts + 1, event)
+
+    def _retry(self, subscription: Subscription, attempts: int, event: Event) -> None:
+        with self._wake:
+            due = time.monotonic() + _back_off(subscription, attempts)
+            heapq.heappush(self._waiting, (due, next(self._order), attempts, event))
+
+    def _finish(self, event: Event, where: list[Event]) -> None:
+        self._on_done(event["id"])
+        with self._wake:
+            where.append(event)
+
+    def _post(
+        self, subscription: Subscription, events: list[Event], kind: str, attempts: int
+    ) -> requests.Response | None:
+        headers = {
+            "aeg-event-type": kind,
+            "aeg-subscription-name": subscription.name,
+            "aeg-delivery-count": str(attempts),
+            "aeg-data-version": "1",
+            "aeg-metadata-version": "1",
+            "Content-Type": "application/json; charset=utf-8",
+        }
+        body: Any = events
+        if _is_cloud(subscription):
+            translated = [cloud_event(event) for event in events]
+            body = translated if subscription.batch > 1 else translated[0]
+            kind = "cloudevents-batch" if subscription.batch > 1 else "cloudevents"
+            headers["Content-Type"] = f"application/{kind}+json; charset=utf-8"
+            headers["WebHook-Request-Origin"] = "eventgrid.azure.net"
+        try:
+            return self._session.post(
+                subscription.webhook, data=json.dumps(body).encode(), headers=headers, timeout=subscription.timeout
+            )
+        except requests.RequestException:
+            return None
+
+
+def _validate_cloud(publisher: Publisher, subscription: Subscription) -> bool:
+    """CloudEvents 1.0 webhooks: OPTIONS with the origin, which the webhook must allow."""
+    try:
+        answer = publisher._session.options(
+            subscription.webhook,
+            headers={"WebHook-Request-Origin": "eventgrid.azure.net"},
+            timeout=subscription.timeout,
+        )
+    except requests.RequestException:
+        return False
+    return answer.ok and answer.headers.get("WebHook-Allowed-Origin") in ("*", "eventgrid.azure.net")
+
+
+def _is_cloud(subscription: Subscription) -> bool:
+    return subscription.schema.lower().startswith("cloudevent")
+
+
+def _back_off(subscription: Subscription, attempts: int) -> float:
+    return subscription.retry_delays[min(attempts, len(subscription.retry_delays)) - 1]
+
+
+def cloud_event(event: Event) -> Event:
+    """The same event in the CloudEvents 1.0 schema."""
+    return {
+        "id": event["id"],
+        "source": event["topic"],
+        "specversion": "1.0",
+        "type": event["eventType"],
+        "subject": event["subject"],
+        "time": event["eventTime"],
+        "data": event["data"],
+    }
+
+
+def check_webhook(url: str) -> str:
+    """The URL, when it is one that the sandbox may post to: on this machine. Raises ValueError."""
+    if urlsplit(url).scheme not in ("http", "https") or urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise ValueError(f"not a webhook on this machine: {url}")
+    return url

@@ -1,0 +1,134 @@
+"""Tokens, and the endpoint through which a managed identity gets them.
+
+The protocol is App Service's, api-version 2019-08-01:
+https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
+Tokens are JWTs signed with a secret of the sandbox. They live on the machine's clock, because the clients that keep
+them know no other.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+TENANT = "11111111-1111-1111-1111-111111111111"
+SYSTEM_ASSIGNED = "22222222-2222-2222-2222-222222222222"
+Permissions = Mapping[str, list[str]]
+"""Allowed operations by kind (`certificates`, `secrets`, `keys`), lower case."""
+
+
+class InvalidTokenError(Exception):
+    """A token that is malformed, forged or expired, or meant for somebody else; the text says which."""
+
+
+@dataclass
+class Identities:
+    """Who may have a token, what it permits, and the secret that signs it.
+
+    `permissions` maps client ids to what they may do; None is everything. The system-assigned identity has everything.
+    """
+
+    header: str = field(default_factory=lambda: secrets.token_hex(16))
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    lifetime: float = 86400
+    permissions: dict[str, Permissions | None] = field(default_factory=lambda: {SYSTEM_ASSIGNED: None})
+
+    @classmethod
+    def kept_in(cls, path: Path) -> "Identities":
+        """With the header and the secret of this file, which is made when there is none: tokens outlive a restart."""
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="ascii"))
+            return cls(header=kept["header"], secret=bytes.fromhex(kept["secret"]))
+        made = cls()
+        path.touch(0o600)
+        path.write_text(json.dumps({"header": made.header, "secret": made.secret.hex()}), encoding="ascii")
+        return made
+
+    def token(self, audience: str, client_id: str = SYSTEM_ASSIGNED, lifetime: float | None = None) -> str:
+        """A signed token for this audience."""
+        now = int(time.time())
+        claims = {
+            "aud": audience,
+            "iss": f"https://sts.windows.net/{TENANT}/",
+            "iat": now,
+            "nbf": now,
+            "exp": now + int(self.lifetime if lifetime is None else lifetime),
+            "appid": client_id,
+            "oid": object_id(client_id),
+            "sub": object_id(client_id),
+            "tid": TENANT,
+            "ver": "1.0",
+        }
+        signed = f"{_encode({'typ': 'JWT', 'alg': 'HS256'})}.{_encode(claims)}"
+        return f"{signed}.{self._signature(signed)}"
+
+    def claims(self, token: str, audiences: set[str]) -> dict[str, Any]:
+        """What a valid token says. Raises InvalidTokenError."""
+        signed, _, signature = token.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
+            raise InvalidTokenError("AKV10000: Error validating token: the signature is invalid.")
+        claims: dict[str, Any] = json.loads(_decode(signed.partition(".")[2]))
+        if claims["exp"] <= time.time():
+            raise InvalidTokenError("AKV10000: Error validating token: the token is expired.")
+        if claims["aud"].rstrip("/") not in audiences:
+            expected = ", ".join(sorted(audiences))
+            raise InvalidTokenError(f"AKV10022: Invalid audience. Expected {expected}, found: {claims['aud']}.")
+        return claims
+
+    def _signature(self, text: str) -> str:
+        digest = hmac.new(self.secret, text.encode(), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+    async def endpoint(self, request: Request) -> Response:
+        """`GET /msi/token?resource=…&api-version=2019-08-01[&client_id=…]` with the header X-IDENTITY-HEADER."""
+        if not hmac.compare_digest(request.headers.get("x-identity-header", "").encode(), self.header.encode()):
+            return _refusal(401, "Unauthorized", "The X-IDENTITY-HEADER is missing or wrong.")
+        query = request.query_params
+        if query.get("api-version") != "2019-08-01":
+            return _refusal(400, "BadRequest", "api-version must be 2019-08-01.")
+        resource = query.get("resource")
+        if not resource:
+            return _refusal(400, "BadRequest", "resource is missing.")
+        client_id = query.get("client_id", SYSTEM_ASSIGNED)
+        if client_id not in self.permissions:
+            return _refusal(
+                400, "BadRequest", "No User Assigned or Delegated Managed Identity found for that client_id."
+            )
+        now = int(time.time())
+        return JSONResponse(
+            {
+                "access_token": self.token(resource, client_id),
+                "client_id": client_id,
+                "expires_on": str(now + int(self.lifetime)),
+                "not_before": str(now),
+                "resource": resource,
+                "token_type": "Bearer",
+            }
+        )
+
+
+def object_id(client_id: str) -> str:
+    """The principal behind a client id."""
+    return str(uuid.uuid5(uuid.UUID(TENANT), client_id))
+
+
+def _refusal(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"statusCode": status, "code": code, "message": message}, status)
+
+
+def _encode(value: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

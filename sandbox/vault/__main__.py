@@ -1,0 +1,38 @@
+"""`python -m sandbox.vault --directory D`: run the sandbox vault until SIGTERM or SIGINT."""
+
+import argparse
+import signal
+import threading
+from pathlib import Path
+
+from sandbox.clock import Clock
+from sandbox.vault.server import VaultServer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.vault", description=__doc__)
+    parser.add_argument("--directory", type=Path, required=True, help="for the root, the identity and vault.json")
+    parser.add_argument("--port", type=int, default=0, help="of the vault (default: a free one)")
+    parser.add_argument("--control-port", type=int, default=0, help="of the identity endpoint and the admin API")
+    parser.add_argument("--clock", type=Path, help="file with the clock's offset, shared with other programs")
+    parser.add_argument("--data", type=Path, help="SQLite file that keeps the state over restarts")
+    parser.add_argument("--webhook", help="URL on this machine to which events are posted")
+    arguments = parser.parse_args()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = VaultServer(
+        arguments.directory,
+        Clock(arguments.clock),
+        arguments.data,
+        arguments.port,
+        arguments.control_port,
+        arguments.webhook,
+    )
+    with server:
+        print(f"{server.url} (admin: {server.admin_url})", flush=True)
+        stop.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The admin API: clock, faults, counts, identities, events, issuers, seeds, mails. Plain HTTP, no token."""
+
+import asyncio
+import dataclasses
+import datetime
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.eventgrid import Subscription, check_webhook
+from sandbox.vault import lifecycle, seed
+from sandbox.vault.faults import Fault
+
+if TYPE_CHECKING:
+    from sandbox.vault.server import VaultServer
+
+Json = dict[str, Any]
+_CHANGEABLE = {
+    "self_delay",
+    "partnered_delay",
+    "cancel_delay",
+    "delete_delay",
+    "retention_days",
+    "purge_protection",
+    "merge_expired",
+}
+
+
+async def _body(request: Request) -> Json:
+    data = await request.body()
+    body = json.loads(data) if data.strip() else {}
+    if not isinstance(body, dict):
+        raise ValueError("the body is not a JSON object")
+    return body
+
+
+def _endpoint(work: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
+    """Answers with JSON, or with 400 and the reason."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            result = await work(request)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 400)
+        return Response(status_code=204) if result is None else JSONResponse(result)
+
+    return endpoint
+
+
+def parse_moment(value: object) -> float:
+    """UNIX seconds, or ISO 8601; without an offset it is UTC. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str):
+        raise ValueError("a moment is UNIX seconds or ISO 8601")
+    moment = datetime.datetime.fromisoformat(value)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+class Admin:
+    """One method for each resource; every one answers with JSON."""
+
+    def __init__(self, server: "VaultServer") -> None:
+        self._server = server
+        self._vault = server.vault
+
+    async def health(self, _: Request) -> Json:
+        """`GET /health`."""
+        return {"status": "ok", "vault_url": self._server.url}
+
+    async def clock(self, request: Request) -> Json:
+        """`POST {"advance": seconds}` or `{"now": UNIX seconds or ISO 8601}`; what falls due has then happened."""
+        clock = self._server.clock
+        if request.method == "POST":
+            body = await _body(request)
+            if "now" in body:
+                clock.set(parse_moment(body["now"]))
+            else:
+                clock.advance(float(body["advance"]))
+            await asyncio.to_thread(lifecycle.run_due, self._vault)
+        now = clock.now()
+        iso = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat()
+        return {"now": now, "iso": iso, "offset": clock.offset}
+
+    async def requests(self, request: Request) -> Json | None:
+        """The counts by operation and the last requests; DELETE starts anew."""
+        requests = self._server.requests
+        if request.method == "DELETE":
+            requests.clear()
+            return None
+        return {"counts": requests.counts(), "total": requests.total(), "recent": requests.recent()}
+
+    async def faults(self, request: Request) -> Json | None:
+        """POST adds one (see `Fault`), DELETE ends all."""
+        if request.method == "DELETE":
+            self._server.faults.clear()
+            return None
+        if request.method == "POST":
+            self._server.faults.add(Fault(**await _body(request)))
+        return self._server.faults.listed()
+
+    async def throttle(self, request: Request) -> Json:
+        """`POST {"limits": {group: number}?, "retry_after": seconds?}`."""
+        body = await _body(request)
+        self._server.faults.throttle(body.get("limits"), body.get("retry_after"))
+        return self._server.faults.listed()
+
+    async def identities(self, request: Request) -> Json:
+        """`PUT {"permissions": {"certificates": ["get", …], …} or null}` for a client id."""
+        known = self._server.identities.permissions
+        if request.method == "PUT":
+            permissions = (await _body(request))["permissions"]
+            if permissions is not None:
+                permissions = {str(kind): [str(item) for item in items] for kind, items in permissions.items()}
+            known[request.path_params["client_id"]] = permissions
+        return {"identities": known}
+
+    async def token(self, request: Request) -> Json:
+        """`POST {"client_id"?, "audience"?, "lifetime"?}` gives a token, also an expired or a foreign one."""
+        body = await _body(request)
+        arguments = {key: body[key] for key in ("client_id", "lifetime") if key in body}
+        audience = body.get("audience", self._server.resource)
+        return {"access_token": self._server.identities.token(audience, **arguments)}
+
+    async def events(self, request: Request) -> Json:
+        """PUT subscribes (see `Subscription`), DELETE ends it, GET shows how delivery stands and what was raised."""
+        server = self._server
+        if request.method == "PUT":
+            body = await _body(request)
+            check_webhook(body["webhook"])
+            server.subscribe(Subscription(**body))
+        elif request.method == "DELETE":
+            server.subscribe(None)
+        return server.publisher.status() | {"raised": server.raised[-1000:]}
+
+    async def issuer(self, request: Request) -> Json:
+        """`PUT {"delay": seconds?, "error": {"code", "message"}?}` for an issuer's name, a provider or `*`."""
+        key = request.path_params["issuer"].lower()
+        behaviours = self._vault.settings.issuers
+        if request.method == "DELETE":
+            behaviours.pop(key, None)
+        else:
+            body = await _body(request)
+            behaviour: Json = {"delay": float(body["delay"])} if "delay" in body else {}
+            if body.get("error"):
+                behaviour["error"] = {name: str(body["error"][name]) for name in ("code", "message")}
+            behaviours[key] = behaviour
+        return {"issuers": behaviours}
+
+    async def settings(self, request: Request) -> Json:
+        """PATCH changes some of them."""
+        settings = self._vault.settings
+        if request.method == "PATCH":
+            changes = await _body(request)
+            checked = {name: self._setting(name, value) for name, value in changes.items()}
+            for name, value in checked.items():
+                setattr(settings, name, value)
+        return dataclasses.asdict(settings)
+
+    def _setting(self, name: str, value: object) -> object:
+        if name not in _CHANGEABLE:
+            raise ValueError(f"no such setting: {name}")
+        kind = type(getattr(self._vault.settings, name))
+        if not isinstance(value, int | float) or isinstance(value, bool) != (kind is bool) or value < 0:
+            raise ValueError(f"not a value for {name}")
+        return kind(value)
+
+    async def mails(self, request: Request) -> Json:
+        """The mails to the certificate contacts; DELETE forgets them."""
+        if request.method == "DELETE":
+            for key, _ in self._vault.documents("mail"):
+                self._vault.put_document("mail", key, None)
+        return {"mails": [mail for _, mail in self._vault.documents("mail")]}
+
+    async def seed(self, request: Request) -> Json:
+        """`POST {"count", "prefix"?, "days"?, "tags"?}` makes that many completed EC certificates, without events."""
+        wanted = seed.Seed(**await _body(request))
+        return await asyncio.to_thread(seed.seed, self._vault, wanted)
+
+
+def control_app(server: "VaultServer") -> Starlette:
+    """The control server: `/msi/token`, `/health` and `/admin/…`."""
+    admin = Admin(server)
+    resources: list[tuple[str, Callable[[Request], Awaitable[Any]], list[str]]] = [
+        ("/health", admin.health, ["GET"]),
+        ("/admin/clock", admin.clock, ["GET", "POST"]),
+        ("/admin/requests", admin.requests, ["GET", "DELETE"]),
+        ("/admin/faults", admin.faults, ["GET", "POST", "DELETE"]),
+        ("/admin/throttle", admin.throttle, ["POST"]),
+        ("/admin/identities", admin.identities, ["GET"]),
+        ("/admin/identities/{client_id}", admin.identities, ["PUT"]),
+        ("/admin/token", admin.token, ["POST"]),
+        ("/admin/events", admin.events, ["GET", "PUT", "DELETE"]),
+        ("/admin/issuers/{issuer}", admin.issuer, ["PUT", "DELETE"]),
+        ("/admin/settings", admin.settings, ["GET", "PATCH"]),
+        ("/admin/mails", admin.mails, ["GET", "DELETE"]),
+        ("/admin/seed", admin.seed, ["POST"]),
+    ]
+    routes = [Route(path, _endpoint(work), methods=methods) for path, work, methods in resources]
+    return Starlette(routes=[Route("/msi/token", server.identities.endpoint), *routes])

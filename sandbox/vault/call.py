@@ -1,0 +1,112 @@
+"""What every operation takes and gives."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.vault.errors import (
+    KeyVaultError,
+    bad_parameter,
+    being_deleted,
+    certificate_not_found,
+    deleted_but_recoverable,
+    invalid_property,
+)
+from sandbox.vault.model import Certificate
+from sandbox.vault.vault import Vault
+
+MAX_TAGS = 15
+MAX_TAG_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class Call:
+    """One authorised request: path parameters, query, JSON body, and the address the client used (`https://host`)."""
+
+    vault: Vault
+    base: str
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Mapping[str, Any]
+    api_version: str = "2026-04-01"
+
+    @property
+    def name(self) -> str:
+        return self.params["name"]
+
+    def certificate(self) -> Certificate:
+        """The live certificate that the path names, or 404."""
+        found = self.vault.find(self.name)
+        if found is None or found.deletion:
+            raise certificate_not_found(self.name, self.params.get("version"))
+        return found
+
+    def free_name(self) -> Certificate | None:
+        """The live certificate of this name or None, when the name may be written; else 409."""
+        found = self.vault.find(self.name)
+        if found and found.deletion:
+            if self.vault.clock.now() < found.deletion.visible:
+                raise being_deleted(found.name)
+            raise deleted_but_recoverable(found.name)
+        return found
+
+    def tags(self) -> dict[str, str] | None:
+        """The body's tags, or None when it has none. Raises 400."""
+        tags = self.body.get("tags")
+        if tags is None:
+            return None
+        if (
+            not isinstance(tags, dict)
+            or len(tags) > MAX_TAGS
+            or not all(isinstance(value, str) for value in tags.values())
+            or any(len(text) > MAX_TAG_LENGTH for pair in tags.items() for text in pair)
+        ):
+            raise invalid_property("")  # the service leaves the property's name empty here
+        return tags
+
+    def enabled(self) -> bool | None:
+        """`attributes.enabled`, or None when not sent. Raises 400."""
+        attributes = self.body.get("attributes")
+        if attributes is None:
+            return None
+        enabled = attributes.get("enabled") if isinstance(attributes, dict) else attributes
+        if not isinstance(enabled, bool | None):
+            raise invalid_property("attributes")
+        return enabled
+
+    def flag(self, name: str) -> bool | None:
+        """A boolean member of the body, or None when not sent. Raises 400."""
+        value = self.body.get(name)
+        if not isinstance(value, bool | None):
+            raise invalid_property(name)
+        return value
+
+    def text(self, name: str) -> str | None:
+        """A text member of the body, or None when not sent. Raises 400."""
+        value = self.body.get(name)
+        if not isinstance(value, str | None):
+            raise invalid_property(name)
+        return value
+
+    def page_size(self) -> int:
+        """`maxresults`, 1 to 25. Raises 400."""
+        text = self.query.get("maxresults", "")
+        if not text:
+            return 25
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= 25:
+            raise bad_parameter(f"Invalid maxresults: {text[:40]}. It must be between 1 and 25.")
+        return int(text)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, JSON body (None: empty) and further headers."""
+
+    body: Mapping[str, Any] | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Call], Answer]
+
+__all__ = ["Answer", "Call", "Handler", "KeyVaultError"]

@@ -1,0 +1,22 @@
+"""The mails that Key Vault sends to a vault's certificate contacts. Here they are kept to be read at `/admin/mails`."""
+
+import uuid
+
+from sandbox.vault.model import Certificate
+from sandbox.vault.vault import Vault
+
+
+def mail_contacts(vault: Vault, certificate: Certificate, reason: str, detail: str = "") -> None:
+    """One mail for each contact. `reason`: near expiry, renewal started, renewed, renewal failed."""
+    now = vault.now()
+    for contact in (vault.document("contacts") or {}).get("contacts", []):
+        mail = {
+            "to": contact["email"],
+            "reason": reason,
+            "certificate": certificate.name,
+            "version": certificate.current.id,
+            "expires": certificate.current.expires,
+            "sent": now,
+            "detail": detail,
+        }
+        vault.put_document("mail", f"{now:012}-{uuid.uuid4().hex}", mail)

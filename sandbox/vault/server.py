@@ -1,0 +1,223 @@
+"""Running the vault and its control server in threads of the calling process."""
+
+import asyncio
+import json
+import logging
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import trustme
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sandbox.clock import Clock
+from sandbox.eventgrid import Publisher, Subscription
+from sandbox.identity import Identities
+from sandbox.vault import events, lifecycle
+from sandbox.vault.admin import control_app
+from sandbox.vault.app import VaultApp
+from sandbox.vault.auth import Gate
+from sandbox.vault.faults import Faults, Requests
+from sandbox.vault.store import MemoryStore, SqliteStore
+from sandbox.vault.vault import Event, Settings, Vault
+
+_log = logging.getLogger(__name__)
+_POLL = 0.2  # seconds between two looks at a clock that another process may move
+
+
+class _Protocol(H11Protocol):
+    """Puts the transport where a fault can reset the connection."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+    def shutdown(self) -> None:
+        # An idle client does not answer TLS's farewell; waiting for it would only delay the end.
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+
+class VaultServer:
+    """The sandbox vault, from entering the context to leaving it.
+
+    directory: where its root, identity and `vault.json` lie; made when absent. data: an SQLite file that keeps the
+    state over restarts; None keeps it in memory. webhook: where events go from the start. resource: the audience that
+    the challenge names; the default passes the SDKs' own check. Ports 0 are free ones.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock | None = None,
+        data: Path | None = None,
+        port: int = 0,
+        control_port: int = 0,
+        webhook: str | None = None,
+        *,
+        settings: Settings | None = None,
+        resource: str | None = None,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.clock = clock or Clock()
+        self.settings = settings or Settings()
+        self.faults = Faults()
+        self.requests = Requests()
+        self.raised: list[Event] = []
+        self.identities = Identities.kept_in(directory / "identity.json")
+        self.ca_bundle = directory / "ca.pem"
+        self._data = data
+        self._webhook = webhook
+        self._resource = resource
+        self._ports = (port, control_port)
+        self._stopping = threading.Event()
+
+    def __enter__(self) -> Self:
+        sockets = [_listen(port) for port in self._ports]
+        self.port, self.control_port = (item.getsockname()[1] for item in sockets)
+        self.url = f"https://127.0.0.1:{self.port}"
+        # For a vault at 127.0.0.1 the SDKs accept a resource whose host is what follows a dot in it.
+        self.resource = self._resource or f"https://0.0.1:{self.port}"
+        self.admin_url = f"http://127.0.0.1:{self.control_port}/admin"
+        self.identity_endpoint = f"http://127.0.0.1:{self.control_port}/msi/token"
+        self.identity_header = self.identities.header
+        self.settings.url = self.url
+        store = SqliteStore(self._data) if self._data else MemoryStore()
+        self.vault = Vault(self.clock, store, self.settings)
+        self.publisher = Publisher(events.topic(self.settings.name), self.vault.forget_event)
+        self.vault.publish = self._publish
+        self._serve(sockets)
+        self.vault.keys.start()
+        self.publisher.start()
+        self._resume_events()
+        self._clockwork = threading.Thread(target=self._watch_clock, name="vault-clock", daemon=True)
+        self._clockwork.start()
+        self._write_description()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._clockwork.join()
+        for server in self._servers:
+            server.should_exit = True
+        self._thread.join()
+        self.publisher.stop()
+        self.vault.close()
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def subscribe(self, subscription: Subscription | None) -> None:
+        """Have events posted there from now on; only versions made from now on raise any."""
+        kept = self.vault.document("subscription")
+        if subscription is None:
+            self.vault.put_document("subscription", "", None)
+        elif kept is None:
+            self.vault.put_document("subscription", "", {"created": self.vault.now()})
+        self.publisher.subscribe(subscription)
+
+    def _publish(self, event: Event) -> None:
+        self.raised.append(event)
+        kept = self.vault.document("subscription")
+        certificate = self.vault.find(event["subject"])
+        version = certificate.version(event["data"]["Version"]) if certificate else None
+        if kept is None or version is None or version.created < kept["created"]:
+            self.vault.forget_event(event["id"])
+            return
+        self.publisher.submit(event)
+
+    def _resume_events(self) -> None:
+        if self._webhook:
+            self.subscribe(Subscription(self._webhook))
+        for _, event in self.vault.documents("event"):
+            self._publish(event)
+
+    # -- threads --------------------------------------------------------------------------------------------------
+
+    def _watch_clock(self) -> None:
+        while not self._stopping.wait(self._pause()):
+            try:
+                lifecycle.run_due(self.vault)
+            except Exception:
+                _log.exception("the clock's work failed")
+
+    def _pause(self) -> float:
+        due = self.vault.next_due()
+        return _POLL if due is None else min(max(due - self.clock.now(), 0.01), _POLL)
+
+    def _serve(self, sockets: list[socket.socket]) -> None:
+        app = VaultApp(self.vault, Gate(self.identities, self.resource, self.settings), self.faults, self.requests)
+        common: dict[str, Any] = {
+            "http": _Protocol,
+            "ws": "none",
+            "lifespan": "off",
+            "log_level": "error",
+            "access_log": False,
+            "server_header": False,
+            "timeout_graceful_shutdown": 2,
+            "timeout_keep_alive": 60,
+            "log_config": None,
+        }
+        tls = uvicorn.Config(app, **common, ssl_certfile=str(self._certificate()))
+        tls.load()
+        control = uvicorn.Config(control_app(self), **common)
+        self._servers = [uvicorn.Server(tls), uvicorn.Server(control)]
+        self._thread = threading.Thread(target=self._run_servers, args=(sockets,), name="vault-http", daemon=True)
+        self._thread.start()
+        deadline = time.monotonic() + 10
+        while not all(server.started for server in self._servers):
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the sandbox vault did not start")
+            time.sleep(0.005)
+
+    def _run_servers(self, sockets: list[socket.socket]) -> None:
+        async def run() -> None:
+            # `serve` would take over the process's signals where it runs in the main thread; here it does not.
+            await asyncio.gather(*(server.serve([item]) for server, item in zip(self._servers, sockets, strict=True)))
+
+        asyncio.run(run())
+
+    def _certificate(self) -> Path:
+        """A certificate for this machine, by a root that is kept, so that clients trust a restarted vault."""
+        key_file, server_file = self.directory / "ca-key.pem", self.directory / "server.pem"
+        if key_file.exists() and self.ca_bundle.exists():
+            authority = trustme.CA.from_pem(self.ca_bundle.read_bytes(), key_file.read_bytes())
+        else:
+            authority = trustme.CA(organization_name="CertRelay sandbox")
+            key_file.touch(0o600)
+            authority.private_key_pem.write_to_path(key_file)
+            authority.cert_pem.write_to_path(self.ca_bundle)
+        issued = authority.issue_cert("127.0.0.1", "localhost", "::1")
+        server_file.touch(0o600)
+        issued.private_key_and_cert_chain_pem.write_to_path(server_file)
+        return server_file
+
+    def _write_description(self) -> None:
+        description = {
+            "vault_url": self.url,
+            "ca_bundle": str(self.ca_bundle.resolve()),
+            "identity_endpoint": self.identity_endpoint,
+            "identity_header": self.identity_header,
+            "admin_url": self.admin_url,
+        }
+        target = self.directory / "vault.json"
+        temporary = self.directory / "vault.json.new"
+        temporary.write_text(json.dumps(description, indent=2), encoding="ascii")
+        temporary.replace(target)
+
+
+def _listen(port: int) -> socket.socket:
+    # With the protocol named, asyncio switches Nagle off for what is accepted.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(128)
+    return listener

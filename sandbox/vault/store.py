@@ -1,0 +1,80 @@
+"""Where the vault's state outlives the process: nowhere, or in one SQLite file.
+
+The vault itself works on memory; a store only takes every change, in one transaction, before the answer goes out.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+Change = tuple[str, str, str | None]
+"""Kind, key and JSON; None deletes."""
+
+
+class Store(Protocol):
+    """What the vault asks of a store."""
+
+    def load(self) -> Iterator[tuple[str, str, str]]:
+        """Every kind, key and JSON kept."""
+        ...
+
+    def write(self, changes: Iterable[Change]) -> None:
+        """Keep all the changes or, when this raises, none."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+class MemoryStore:
+    """Keeps nothing."""
+
+    def load(self) -> Iterator[tuple[str, str, str]]:
+        return iter(())
+
+    def write(self, changes: Iterable[Change]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class SqliteStore:
+    """One table in one file. A write that returned survives a kill of the process at any moment."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        # WAL with NORMAL loses nothing when the process dies; only a power cut could cost the last writes.
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS state (kind TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, key))"
+            " WITHOUT ROWID"
+        )
+
+    def load(self) -> Iterator[tuple[str, str, str]]:
+        with self._lock:
+            return iter(self._connection.execute("SELECT kind, key, value FROM state").fetchall())
+
+    def write(self, changes: Iterable[Change]) -> None:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for kind, key, value in changes:
+                    if value is None:
+                        self._connection.execute("DELETE FROM state WHERE kind = ? AND key = ?", (kind, key))
+                    else:
+                        self._connection.execute("REPLACE INTO state VALUES (?, ?, ?)", (kind, key, value))
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,182 @@
+"""The state of one vault: every certificate, issuer and contact, indexed for listing and for what falls due."""
+
+import bisect
+import heapq
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.clock import Clock
+from sandbox.vault.crypto import KeyPool
+from sandbox.vault.model import Certificate, from_json, to_json
+from sandbox.vault.schedule import next_due
+from sandbox.vault.store import Change, Store
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Settings:
+    """What an operator may choose. Delays are seconds on the sandbox clock."""
+
+    url: str = "https://127.0.0.1"
+    name: str = "sandbox"
+    region: str = "westeurope"
+    self_delay: float = 0.3
+    partnered_delay: float = 5.0
+    cancel_delay: float = 0.1
+    delete_delay: float = 0.0
+    retention_days: int = 90
+    purge_protection: bool = False
+    merge_expired: bool = True
+    issuers: dict[str, dict[str, Any]] = field(default_factory=dict)  # behaviour by issuer name or provider
+
+
+class NameIndex:
+    """Names in alphabetical order, without regard to case."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+
+    def put(self, key: str, present: bool) -> None:
+        """Have the key in the index, or not."""
+        position = bisect.bisect_left(self._names, key)
+        found = position < len(self._names) and self._names[position] == key
+        if present and not found:
+            self._names.insert(position, key)
+        elif found and not present:
+            del self._names[position]
+
+    def after(self, key: str) -> Iterator[str]:
+        """The names that come after this one."""
+        position = bisect.bisect_right(self._names, key)
+        while position < len(self._names):
+            yield self._names[position]
+            position += 1
+
+    def page(self, key: str, size: int) -> list[str]:
+        """The next names after this one."""
+        position = bisect.bisect_right(self._names, key)
+        return self._names[position : position + size]
+
+
+class Vault:
+    """One vault. Readers need no lock, since every value is immutable; writers hold `lock` from reading to saving."""
+
+    def __init__(self, clock: Clock, store: Store, settings: Settings) -> None:
+        self.clock = clock
+        self.settings = settings
+        self.lock = threading.RLock()
+        self.keys = KeyPool()
+        self.publish: Callable[[Event], None] = lambda _: None
+        self.completed = NameIndex()
+        self.live = NameIndex()
+        self.deleted = NameIndex()
+        self._store = store
+        self._certificates: dict[str, Certificate] = {}
+        self._documents: dict[tuple[str, str], Any] = {}
+        self._due: list[tuple[float, str]] = []
+        for kind, key, value in store.load():
+            if kind == "certificate":
+                self._keep(key, from_json(value))
+            else:
+                self._documents[kind, key] = json.loads(value)
+
+    def now(self) -> int:
+        """Whole UNIX seconds of the sandbox clock."""
+        return int(self.clock.now())
+
+    # -- certificates ---------------------------------------------------------------------------------------------
+
+    def find(self, name: str) -> Certificate | None:
+        """The certificate of this name, deleted ones included."""
+        return self._certificates.get(name.lower())
+
+    def save(self, certificate: Certificate, events: Iterable[Event] = ()) -> Certificate:
+        """Keep the new state and the events it raises, in one transaction; then let it be seen."""
+        self.save_many([certificate], events)
+        return certificate
+
+    def save_many(self, certificates: Iterable[Certificate], events: Iterable[Event] = ()) -> None:
+        """Keep several, all or none."""
+        certificates, events = list(certificates), list(events)
+        changes: list[Change] = [("certificate", item.name.lower(), to_json(item)) for item in certificates]
+        changes += [("event", event["id"], json.dumps(event)) for event in events]
+        with self.lock:
+            self._store.write(changes)
+            for item in certificates:
+                self._keep(item.name.lower(), item)
+        for event in events:
+            self.publish(event)
+
+    def purge(self, certificate: Certificate) -> None:
+        """Forget the certificate for good."""
+        key = certificate.name.lower()
+        with self.lock:
+            self._store.write([("certificate", key, None)])
+            self._certificates.pop(key, None)
+            for index in (self.live, self.completed, self.deleted):
+                index.put(key, False)
+
+    def _keep(self, key: str, certificate: Certificate) -> None:
+        self._certificates[key] = certificate
+        live = certificate.deletion is None
+        self.live.put(key, live)
+        self.completed.put(key, live and certificate.completed)
+        self.deleted.put(key, not live)
+        due = next_due(certificate)
+        if due is not None:
+            heapq.heappush(self._due, (due, key))
+
+    # -- what falls due -------------------------------------------------------------------------------------------
+
+    def next_due(self) -> float | None:
+        """When the next thing may fall due (UNIX seconds)."""
+        with self.lock:
+            return self._due[0][0] if self._due else None
+
+    def pop_due(self) -> Certificate | None:
+        """A certificate for which something is due now. Stale entries are skipped."""
+        now = self.clock.now()
+        with self.lock:
+            while self._due and self._due[0][0] <= now:
+                _, key = heapq.heappop(self._due)
+                certificate = self._certificates.get(key)
+                due = next_due(certificate) if certificate else None
+                if due is not None and due <= now:
+                    return certificate
+                if due is not None:
+                    heapq.heappush(self._due, (due, key))
+            return None
+
+    # -- everything else ------------------------------------------------------------------------------------------
+
+    def document(self, kind: str, key: str = "") -> Any:
+        """A stored JSON value (issuer, contacts, event, …), or None."""
+        return self._documents.get((kind, key))
+
+    def documents(self, kind: str) -> list[tuple[str, Any]]:
+        """All values of a kind, by key."""
+        return sorted((key, value) for (found, key), value in list(self._documents.items()) if found == kind)
+
+    def put_document(self, kind: str, key: str, value: Any) -> None:
+        """Keep a JSON value; None deletes it."""
+        with self.lock:
+            self._store.write([(kind, key, None if value is None else json.dumps(value))])
+            if value is None:
+                self._documents.pop((kind, key), None)
+            else:
+                self._documents[kind, key] = value
+
+    def forget_event(self, identifier: str) -> None:
+        """An event was delivered, or given up."""
+        with self.lock:
+            self._store.write([("event", identifier, None)])
+            self._documents.pop(("event", identifier), None)
+
+    def close(self) -> None:
+        """Release the store."""
+        self.keys.stop()
+        self._store.close()
