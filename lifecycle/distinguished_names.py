@@ -9,10 +9,11 @@ from lifecycle.errors import Fault, Invalid
 
 MAX_LENGTH = 2000
 
+# Possessive throughout: no input makes it backtrack.
 _ATTRIBUTE = re.compile(
-    r"""\s*(?:OID\.)?(?P<kind>[A-Za-z][A-Za-z0-9-]*|[0-2](?:\.[0-9]+)+)\s*=\s*
-        (?:"(?P<quoted>(?:[^"\\]|\\.|"")*)"|(?P<plain>(?:[^",;+<>\\]|\\[0-9A-Fa-f]{2}|\\.)*))
-        \s*(?P<separator>[,;+]|$)""",
+    r"""\s*+(?:OID\.)?(?P<kind>[A-Za-z][A-Za-z0-9-]*+|[0-2](?:\.[0-9]+)++)\s*+=\s*+
+        (?:"(?P<quoted>(?:[^"\\]|\\.|"")*+)"\s*+|(?P<plain>(?:[^",;+<>\\]|\\.)*+))
+        (?P<separator>[,;+]|$)""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _ESCAPE = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.)", re.DOTALL)

@@ -1,0 +1,122 @@
+"""Text and binary as people and authorities send it, taken apart into DER blocks: PEM, base64, UTF-16, BER lengths.
+
+Linear in the size of the input, whatever the input is.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lifecycle.errors import Invalid
+
+_BEGIN = "-----BEGIN "
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
+_HEADER = re.compile(r"[A-Za-z-]+:.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`label` of the PEM block, None for what had none; `der` is its content, which may hold a private key.
+
+    `text` is the whole PEM block where it has headers (RFC 1421: an encrypted key of OpenSSL's traditional kind)."""
+
+    label: str | None
+    der: bytes = field(repr=False)
+    text: str | None = field(default=None, repr=False)
+
+
+def blocks(data: bytes) -> list[Block]:
+    """Every block of `data`: PEM of any label among any text, base64 without label, or binary. Raises Invalid."""
+    if not data.strip():
+        raise Invalid("the data is empty")
+    if (data[:1] == b"\x30" and not data[:64].isascii()) or (data[:2] == b"\x30\x80"):
+        return [Block(None, data)]
+    text = _text(data)
+    if text is None:
+        return [Block(None, data)]
+    if _BEGIN in text:
+        return list(_pem(text))
+    if not _BASE64.fullmatch(text):
+        return [Block(None, data)]
+    try:
+        return [Block(None, _decoded(text.translate(_URL_SAFE)))]
+    except binascii.Error:
+        # Short DER may be all ASCII, too.
+        return [Block(None, data)]
+
+
+def elements(der: bytes) -> Iterator[bytes]:
+    """The SEQUENCEs that follow one another in `der`; ends at what is none (padding, a newline). Linear."""
+    while der[:1] == b"\x30":
+        size = element_size(der)
+        if size is None or size > len(der):
+            yield der
+            return
+        yield der[:size]
+        der = der[size:]
+
+
+def element_size(der: bytes) -> int | None:
+    """Header and content of the element that `der` begins with, in bytes; None for BER's indefinite length."""
+    if len(der) < 2 or der[1] == 0x80:
+        return None
+    if der[1] < 0x80:
+        return 2 + der[1]
+    digits = der[1] & 0x7F
+    return 2 + digits + int.from_bytes(der[2 : 2 + digits])
+
+
+def content(der: bytes) -> bytes:
+    """What is inside the outermost element."""
+    return der[2:] if der[1:2] <= b"\x80" else der[2 + (der[1] & 0x7F) :]
+
+
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def _text(data: bytes) -> str | None:
+    """`data` as text, None when it is binary. UTF-16 without a mark shows by a zero in every other byte."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif data[1:2] == b"\0" and data[3:4] == b"\0":
+        encoding = "utf-16-le"
+    elif data[:1] == b"\0" and data[2:3] == b"\0":
+        encoding = "utf-16-be"
+    else:
+        encoding = "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        if b"-----BEGIN " not in data:
+            return None
+        text = data.decode("latin-1")
+    return text.strip("\x00\x1a\ufeff \t\r\n")
+
+
+def _pem(text: str) -> Iterator[Block]:
+    if "\n" not in text and "\r" not in text and "\\n" in text:  # pasted out of JSON or an environment variable
+        text = text.replace("\\r", "").replace("\\n", "\n")
+    for part in text.split(_BEGIN)[1:]:
+        label, dashes, rest = part.partition("-----")
+        body, end, _ = rest.partition("-----END ")
+        if not dashes or not end or "\n" in label:
+            raise Invalid("a PEM block is cut off: it has a BEGIN line and no END line")
+        lines = [line.strip() for line in body.split("\n") if line.strip()]
+        headers = [line for line in lines if _HEADER.fullmatch(line)]
+        try:
+            der = _decoded("".join(line for line in lines if not _HEADER.fullmatch(line)))
+        except binascii.Error:
+            raise Invalid(f"the PEM block {label.strip()[:60]!r} is not base64") from None
+        whole = f"{_BEGIN}{label}-----\n{_with_blank_line(lines, headers)}\n-----END {label}-----\n"
+        yield Block(label.strip(), der, whole if headers else None)
+
+
+def _with_blank_line(lines: list[str], headers: list[str]) -> str:
+    return "\n".join([*headers, "", *(line for line in lines if line not in headers)])
+
+
+def _decoded(text: str) -> bytes:
+    compact = "".join(text.split())
+    return base64.b64decode(compact.rstrip("=") + "=" * (-len(compact.rstrip("=")) % 4), validate=True)
