@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
@@ -115,15 +115,22 @@ class Sandbox:
         with self._progress.step("Start the Functions host and the app in it"):
             self._start_host(keys, _app_settings(self.settings, authority))
         with self._progress.step("Subscribe the app to the vault's events"):
-            _post(f"{vault['admin_url']}/subscription", {"webhook": self.settings["EVENTGRID_WEBHOOK_URL"]})
+            self._subscribe(f"{vault['admin_url']}/events")
 
     def _start_host(self, keys: Mapping[str, str], app_settings: Mapping[str, str]) -> None:
         options = ["--app", str(ROOT), "--port", str(self._ports["app"]), "--clock", str(self._clock)]
         for name, key in keys.items():
             options += [f"--{name}-key", key]
-        child = self._start("host", options, app_settings)
+        self._host = self._start("host", options, app_settings)
         ping = f"{self.settings['APP_URL']}/admin/host/ping"
-        child.wait_until(lambda: _answers(ping), timeout=60)
+        self._host.wait_until(lambda: _answers(ping), timeout=60)
+
+    def _subscribe(self, events: str) -> None:
+        with httpx.Client(timeout=30, trust_env=False) as client:
+            answer = client.put(events, json={"webhook": self.settings["EVENTGRID_WEBHOOK_URL"]})
+            if answer.is_error:
+                raise ProcessError(f"the vault does not take the subscription: {answer.text[:500]}")
+            self._host.wait_until(lambda: client.get(events).json()["validated"], timeout=15)
 
     def _start(self, part: str, options: list[str], settings: Mapping[str, str] | None = None) -> Child:
         command = [sys.executable, "-m", f"sandbox.{part}", *options]
@@ -182,12 +189,6 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
-
-
-def _post(url: str, body: dict[str, Any]) -> None:
-    answer = httpx.post(url, json=body, timeout=30, trust_env=False)
-    if answer.is_error:
-        raise ProcessError(f"{url} answered {answer.status_code}: {answer.text[:500]}")
 
 
 def _clear(directory: Path) -> None:
