@@ -47,8 +47,8 @@ class Azurite:
     def __enter__(self) -> Self:
         node, script = find_node(), install() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
         with contextlib.ExitStack() as stack:
-            processes = stack.enter_context(Processes(self.directory))
-            child = processes.start("azurite", [node, script, *self._options()], cwd=self.directory)
+            self._processes = stack.enter_context(Processes(self.directory))
+            child = self._processes.start("azurite", [node, script, *self._options()], cwd=self.directory)
             child.wait_until(lambda: all(map(accepts_connections, self.ports.values())))
             self._stack = stack.pop_all()
         return self
@@ -59,6 +59,10 @@ class Azurite:
         data = ["--inMemoryPersistence"] if self._in_memory else [f"--location={self.directory}"]
         # The SDKs' service version is newer than any that Azurite knows.
         return [*hosts, *ports, *data, "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+
+    def check(self) -> None:
+        """Raises ProcessError when it has ended."""
+        self._processes.check()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -64,11 +64,14 @@ class OpenBao:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            processes = stack.enter_context(Processes(self.directory))
+            self._processes = stack.enter_context(Processes(self.directory))
             options = ["-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{self.port}"]
-            child = processes.start("openbao", [_binary(), "server", *options], self.directory, self._environment())
-            child.wait_until(self._is_ready)
+            child = self._processes.start(
+                "openbao", [_binary(), "server", *options], self.directory, self._environment()
+            )
             with contextlib.closing(requests.Session()) as session:
+                session.trust_env = False  # a proxy in the environment is for the outside
+                child.wait_until(lambda: self._is_ready(session))
                 self._set_up(hvac.Client(self.address, self.root_token, session=session))
             self._stack = stack.pop_all()
         return self
@@ -77,9 +80,9 @@ class OpenBao:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BAO_", "VAULT_"))}
         return {**inherited, "BAO_DEV_ROOT_TOKEN_ID": self.root_token}
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, session: requests.Session) -> bool:
         try:
-            return requests.get(f"{self.address}/v1/sys/health", timeout=5).ok
+            return session.get(f"{self.address}/v1/sys/health", timeout=5).ok
         except requests.ConnectionError:
             return False
 
@@ -105,6 +108,10 @@ class OpenBao:
         approle.create_or_update_approle(APPROLE, token_policies=[APPROLE], **TOKEN_LIFETIMES)
         self.role_id = approle.read_role_id(APPROLE)["data"]["role_id"]
         self.secret_id = approle.generate_secret_id(APPROLE)["data"]["secret_id"]
+
+    def check(self) -> None:
+        """Raises ProcessError when it has ended."""
+        self._processes.check()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

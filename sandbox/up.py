@@ -60,6 +60,7 @@ class Sandbox:
             stack.enter_context(_only_one_in(self.directory))
             _clear(self.directory)
             self._processes = stack.enter_context(Processes(self.directory / "logs"))
+            self._parts: list[Processes | Azurite | OpenBao] = [self._processes]
             vault = self._start_vault()
             if not self._only_vault:
                 self._start_app(stack, vault)
@@ -70,7 +71,8 @@ class Sandbox:
 
     def check(self) -> None:
         """Raises ProcessError when a part has ended."""
-        self._processes.check()
+        for part in self._parts:
+            part.check()
 
     def _start_vault(self) -> dict[str, str]:
         directory = self.directory / "vault"
@@ -99,6 +101,7 @@ class Sandbox:
             stack.enter_context(storage)
         with self._progress.step("Start OpenBao, with a root, an intermediate and a role"):
             authority = stack.enter_context(OpenBao(self.directory / "logs", ports["ca"]))
+        self._parts += [storage, authority]
         (self.directory / "ca.pem").write_text(authority.root_certificate_pem)
         keys = {name: secrets.token_urlsafe(30) for name in ("master", "function", "eventgrid")}
         app_url = f"http://127.0.0.1:{ports['app']}"
