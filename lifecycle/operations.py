@@ -16,9 +16,10 @@ from lifecycle import decide, leases, signing
 from lifecycle.decide import Act, Facts, Step
 from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Failure, Kind, Operation, State
+from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.storage import Stale
-from lifecycle.vault import PendingOperation, version_of
+from lifecycle.vault import PendingOperation, moment, version_of
 
 MAX_STEPS = 16
 
@@ -199,7 +200,10 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
         signing.withdraw(services, operation)
         if operation.request_id:
             services.vault(operation.vault).delete_pending(operation.name, operation.request_id)
-    services.storage.close(operation)
+    services.storage.record(operation)
+    if operation.kind is Kind.RENEW:
+        _take_note(services, operation)
+    services.storage.remove(operation)
     _log_end(operation)
     return replace(operation, etag="")
 
@@ -236,6 +240,22 @@ def _postponed(
     log.warning("operation %s (%s): %s; again in %.0f s", operation.id, operation.state, failure.message, delay)
     later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=now + timedelta(seconds=delay))
     return leases.save(services, later, let_go=True)
+
+
+def _take_note(services: Services, operation: Operation) -> None:
+    """Let a certificate whose renewal failed rest before the next sweep tries again."""
+    if operation.state is State.COMPLETED:
+        services.storage.forget(operation.vault, operation.name)
+    if operation.state is not State.FAILED:
+        return
+    tries = [one.state for one in services.storage.ended(operation.vault, operation.name) if one.kind is Kind.RENEW]
+    failures = next((number for number, state in enumerate(tries) if state is State.COMPLETED), len(tries))
+    bundle = services.vault(operation.vault).get(operation.name) or {}
+    now = services.now()
+    expires = moment((bundle.get("attributes") or {}).get("exp")) or now
+    known = services.storage.notes(operation.vault, [operation.name]).get(operation.name.lower())
+    note = known or Note(operation.vault, operation.name)
+    services.storage.remember(note.rested(max(failures, 1), operation.ended_at or now, expires))
 
 
 def _log_end(operation: Operation) -> None:

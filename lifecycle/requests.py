@@ -7,7 +7,16 @@ from datetime import datetime, timedelta
 from lifecycle import decide, leases, operations, signing
 from lifecycle.decide import Act, Facts
 from lifecycle.errors import Conflict, NotFound, NotReady
-from lifecycle.model import CertificateRequest, Failure, Kind, Operation, State, operation_id, split_operation_id
+from lifecycle.model import (
+    CertificateRequest,
+    Failure,
+    Kind,
+    Operation,
+    State,
+    Transition,
+    operation_id,
+    split_operation_id,
+)
 from lifecycle.services import Services
 from lifecycle.storage import Stale
 
@@ -37,18 +46,20 @@ def request(
     earlier = services.vault(vault).pending(name)
     if earlier is not None and earlier.in_progress and not signing.adoptable(earlier, wanted):
         raise Conflict(f"{name} has a pending operation in Key Vault that is not CertRelay's", "NameBusy")
+    begins = _paced(services, vault, wanted, now)
     operation = Operation(
         id=identifier, vault=vault, name=name, kind=kind, state=State.REQUESTED, request=wanted,
-        requested_by=requested_by, requested_at=now, deadline=now + _patience(services, wanted), next_attempt_at=now,
+        requested_by=requested_by, requested_at=now, deadline=begins + _patience(services, wanted),
         reason=reason, replaces=replaces, earlier_request_id=earlier.request_id if earlier else "",
-    ).moved(State.REQUESTED, now)  # fmt: skip
+        next_attempt_at=begins, transitions=(Transition(State.REQUESTED, now),),
+    )  # fmt: skip
     opened = services.storage.insert(operation)
     if opened is None:
         existing = services.storage.open(vault, name)
         if existing is None:
             raise Conflict(f"{name} was busy until just now; ask again", "NameBusy")
         return _same(existing, wanted)
-    leases.nudge(services, opened)
+    leases.nudge(services, opened, (begins - now).total_seconds())
     return opened
 
 
@@ -141,12 +152,19 @@ def _ended(services: Services, identifier: str) -> Operation | None:
     return next((operation for operation in history if operation.id == identifier), None)
 
 
+def _paced(services: Services, vault: str, wanted: CertificateRequest, now: datetime) -> datetime:
+    """When the vault's and the authority's rates let the operation begin."""
+    rates = {f"vault {vault}": services.vault_settings(vault).rate}
+    if wanted.authority is not None:
+        rates[f"authority {wanted.authority}"] = services.authority(wanted.authority).settings.rate
+    begins = now
+    for who, rate in rates.items():
+        if rate is not None:
+            free = services.storage.reserve(who, now, rate.seconds / rate.requests, rate.requests)
+            begins = max(begins, free)
+    return begins
+
+
 def _patience(services: Services, wanted: CertificateRequest) -> timedelta:
     hours = services.authority(wanted.authority).settings.deadline_hours if wanted.authority else 24 * 7
     return timedelta(hours=hours)
-
-
-def due(services: Services, now: datetime) -> list[tuple[str, str, str]]:
-    """Vault, name and id of the open operations that are due, longest due first."""
-    worklist = sorted(services.storage.worklist(now), key=lambda entry: entry.next_attempt_at)
-    return [(entry.vault, entry.name, entry.id) for entry in worklist]

@@ -2,26 +2,30 @@
 
 Table `operations` (PartitionKey = vault, RowKey = certificate name in lower case): the row is the lock and the
 worklist. Table `history` (PartitionKey = `vault|name`, RowKey = the end of the operation's id): how each one went.
-Every write of a row carries its ETag. Queue `signing` holds nudges, which say where to look and nothing else.
+Every write of a row carries its ETag. Table `renewals` (keys as in `operations`): what the sweep remembers of a
+certificate. Table `pace` (PartitionKey = `pace`): when an authority or a vault is free again. Queue `signing` holds
+nudges, which say where to look and nothing else.
 """
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from lifecycle import notes
 from lifecycle.errors import NotReady
 from lifecycle.model import Operation, from_entity, to_entity
+from lifecycle.notes import Note
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.data.tables import TableClient
     from azure.storage.queue import QueueClient
 
-OPERATIONS, HISTORY, QUEUE = "operations", "history", "signing"
+OPERATIONS, HISTORY, RENEWALS, PACE, QUEUE = "operations", "history", "renewals", "pace", "signing"
 MAX_DELAY_SECONDS = 6 * 24 * 3600
 _RETRIES: dict[str, Any] = {"retry_total": 3, "connection_timeout": 5, "read_timeout": 20}
 
@@ -45,8 +49,16 @@ class OpenOperation:
 class Storage:
     """All that CertRelay remembers. Methods raise NotReady when tables or queue cannot be used now."""
 
-    def __init__(self, operations: "TableClient", history: "TableClient", queue: "QueueClient") -> None:
+    def __init__(
+        self,
+        operations: "TableClient",
+        history: "TableClient",
+        queue: "QueueClient",
+        renewals: "TableClient",
+        pace: "TableClient",
+    ) -> None:
         self._operations, self._history, self._queue = operations, history, queue
+        self._renewals, self._pace = renewals, pace
         self._made = False
 
     def open(self, vault: str, name: str) -> Operation | None:
@@ -93,7 +105,7 @@ class Storage:
     def close(self, operation: Operation) -> None:
         """Put the ended operation into the history, then remove its row. Raises Stale when the row changed."""
         self.record(operation)
-        self._remove(operation)
+        self.remove(operation)
 
     def record(self, operation: Operation) -> None:
         """Put an operation that has ended into the history."""
@@ -130,13 +142,45 @@ class Storage:
         with self._reachable():
             self._queue.send_message(text, visibility_timeout=delay)
 
+    def notes(self, vault: str, names: list[str]) -> dict[str, Note]:
+        """What is remembered of these certificates (one request for neighbours in the alphabet), by lower-case name."""
+        keys = sorted(name.lower() for name in names)
+        between = "PartitionKey eq @vault and RowKey ge @first and RowKey le @last"
+        with self._reachable():
+            bounds = {"vault": vault, "first": keys[0], "last": keys[-1]}
+            rows = self._renewals.query_entities(between, parameters=bounds)
+            wanted = set(keys)
+            return {row["RowKey"]: notes.from_entity(row) for row in rows if row["RowKey"] in wanted}
+
+    def remember(self, note: Note) -> None:
+        from azure.data.tables import UpdateMode
+
+        with self._reachable():
+            self._renewals.upsert_entity(notes.to_entity(note), mode=UpdateMode.REPLACE)
+
+    def forget(self, vault: str, name: str) -> None:
+        with self._reachable():
+            self._renewals.delete_entity(vault, name.lower())
+
+    def reserve(self, who: str, now: datetime, interval_seconds: float, burst: int) -> datetime:
+        """When `who` (an authority or a vault) is free for one more order, which is hereby placed.
+
+        `burst` orders may come at once, then one each `interval_seconds` (the generic cell rate algorithm)."""
+        for _ in range(50):
+            due, etag = self._free_at(who, now)
+            placed = max(due, now) + timedelta(seconds=interval_seconds)
+            if self._place(who, placed, etag):
+                return max(now, placed - timedelta(seconds=interval_seconds * burst))
+        raise NotReady(f"too many orders for {who} at once; ask again", 2)
+
     def check(self) -> None:
         """Raise NotReady unless tables and queue answer."""
         with self._reachable():
             next(iter(self._operations.list_entities(results_per_page=1, select=["PartitionKey"])), None)
             self._queue.get_queue_properties()
 
-    def _remove(self, operation: Operation) -> None:
+    def remove(self, operation: Operation) -> None:
+        """Free the name. Raises Stale when the row changed."""
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
 
@@ -150,6 +194,35 @@ class Storage:
                     raise Stale from error
                 if error.status_code != 404:
                     raise
+
+    def _free_at(self, who: str, now: datetime) -> tuple[datetime, str]:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with self._reachable():
+            try:
+                row = self._pace.get_entity("pace", who)
+            except ResourceNotFoundError:
+                return now, ""
+            return datetime.fromisoformat(row["free_at"]), str(row.metadata["etag"])
+
+    def _place(self, who: str, free_at: datetime, etag: str) -> bool:
+        from azure.core import MatchConditions
+        from azure.core.exceptions import HttpResponseError
+        from azure.data.tables import UpdateMode
+
+        row = {"PartitionKey": "pace", "RowKey": who, "free_at": free_at.isoformat()}
+        with self._reachable():
+            try:
+                if etag:
+                    unchanged = MatchConditions.IfNotModified
+                    self._pace.update_entity(row, mode=UpdateMode.REPLACE, etag=etag, match_condition=unchanged)
+                else:
+                    self._pace.create_entity(row)
+            except HttpResponseError as error:
+                if error.status_code in (404, 409, 412):
+                    return False
+                raise
+            return True
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
@@ -168,7 +241,9 @@ class Storage:
 
         if self._made:
             return
-        for create in (self._operations.create_table, self._history.create_table, self._queue.create_queue):
+        tables = (self._operations, self._history, self._renewals, self._pace)
+        creations: list[Callable[[], object]] = [table.create_table for table in tables]
+        for create in (*creations, self._queue.create_queue):
             try:
                 create()
             except ResourceExistsError:
@@ -193,7 +268,8 @@ def connect(settings: Mapping[str, str], credential: "TokenCredential | None") -
         tables = TableServiceClient(table_url, credential=credential, **_RETRIES)
         queues = QueueServiceClient(queue_url, credential=credential, **queue_options)
     queue = queues.get_queue_client(QUEUE, message_encode_policy=TextBase64EncodePolicy())
-    return Storage(tables.get_table_client(OPERATIONS), tables.get_table_client(HISTORY), queue)
+    operations, history, renewals, pace = map(tables.get_table_client, (OPERATIONS, HISTORY, RENEWALS, PACE))
+    return Storage(operations, history, queue, renewals, pace)
 
 
 def _keys(operation: Operation) -> dict[str, Any]:

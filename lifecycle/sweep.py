@@ -1,14 +1,22 @@
-"""The timers' work: advance what is due, and find in the certificate lists what has to be renewed."""
+"""The timers' work: advance what is due, and find in the certificate lists what has to be renewed.
 
+A vault of N certificates costs ⌈N/25⌉ requests to Key Vault when nothing is due: dates and tags in the list say enough.
+"""
+
+import base64
 import heapq
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from connectors.base import SuggestsRenewal
 from lifecycle import operations, renewal
 from lifecycle.errors import CertRelayError, Conflict, NotReady
+from lifecycle.model import AUTHORITY_TAG
+from lifecycle.notes import Note
 from lifecycle.services import Services
+from lifecycle.vault import CertificateItem
 
 log = logging.getLogger("certrelay.sweep")
 
@@ -20,6 +28,15 @@ class Swept:
     looked_at: int = 0
     started: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    asked: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Due:
+    expires: datetime
+    vault: str
+    name: str
+    reason: str = field(compare=False)
 
 
 def advance_due(services: Services) -> int:
@@ -38,27 +55,65 @@ def sweep(services: Services) -> Swept:
     swept = Swept()
     busy = {(entry.vault, entry.name.lower()) for entry in services.storage.worklist()}
     due = heapq.nsmallest(services.settings.renewal_batch, _due(services, busy, swept))
-    for _, vault, name in due:
+    for one in due:
         try:
-            renewal.renew(services, vault, name, requested_by="sweep", reason="due", only_if_due=True)
-            swept.started.append(f"{vault}/{name}")
+            renewal.renew(
+                services, one.vault, one.name, requested_by="sweep", reason=one.reason, only_if_due=one.reason == "due"
+            )
+            swept.started.append(f"{one.vault}/{one.name}")
         except Conflict:
             continue
         except CertRelayError as error:
-            swept.refused.append(f"{vault}/{name}: {error}")
-            log.error("%s in vault %s is due and cannot be renewed: %s", name, vault, error)
+            swept.refused.append(f"{one.vault}/{one.name}: {error}")
+            log.error("%s in vault %s is due and cannot be renewed: %s", one.name, one.vault, error)
     return swept
 
 
-def _due(services: Services, busy: set[tuple[str, str]], swept: Swept) -> Iterator[tuple[datetime, str, str]]:
-    now = services.now()
+def _due(services: Services, busy: set[tuple[str, str]], swept: Swept) -> Iterator[_Due]:
     for alias in services.settings.vaults:
         try:
-            for item in services.vault(alias).certificates():
-                swept.looked_at += 1
-                due = renewal.due_of(item)
-                if due is not None and due <= now and item.expires and (alias, item.name.lower()) not in busy:
-                    yield item.expires, alias, item.name
+            for page in services.vault(alias).certificates():
+                swept.looked_at += len(page)
+                managed = [item for item in page if renewal.due_of(item) and (alias, item.name.lower()) not in busy]
+                yield from _due_on(services, alias, managed, swept)
         except NotReady as error:
             swept.refused.append(f"{alias}: {error}")
             log.error("vault %s cannot be swept now: %s", alias, error)
+
+
+def _due_on(services: Services, alias: str, page: list[CertificateItem], swept: Swept) -> Iterator[_Due]:
+    now = services.now()
+    notes = services.storage.notes(alias, [item.name for item in page]) if page else {}
+    for item in page:
+        note = notes.get(item.name.lower()) or Note(alias, item.name)
+        due = renewal.due_of(item)
+        if due is None or item.expires is None:
+            continue
+        if due > now:
+            note = _asked_again(services, item, note, swept)
+        suggested = note.renew_at if note.thumbprint == item.thumbprint else None
+        if (note.rest_until is None or note.rest_until <= now) and min(due, suggested or due) <= now:
+            yield _Due(item.expires, alias, item.name, "due" if due <= now else "suggested by the authority")
+
+
+def _asked_again(services: Services, item: CertificateItem, note: Note, swept: Swept) -> Note:
+    """The note with the authority's suggestion for the certificate, asked for when it is time to (RFC 9773)."""
+    fresh = note.thumbprint == item.thumbprint and note.ask_at is not None and note.ask_at > services.now()
+    authority = item.tags.get(AUTHORITY_TAG, "")
+    if fresh or authority not in services.settings.authorities or swept.asked >= services.settings.renewal_batch:
+        return note
+    connector_class = services.settings.authorities[authority].connector_class
+    if not hasattr(connector_class, "renewal_window"):
+        return note
+    swept.asked += 1
+    try:
+        connector = services.connector(authority)
+        assert isinstance(connector, SuggestsRenewal)  # noqa: S101 - asked just above
+        bundle = services.vault(note.vault).get(item.name)
+        window = connector.renewal_window(base64.b64decode(bundle["cer"])) if bundle and bundle.get("cer") else None
+    except Exception as error:  # no suggestion is no reason to stop: the dates decide
+        log.warning("%s has no suggestion for %s/%s now (%s)", authority, note.vault, item.name, error)
+        return note
+    told = note.suggested(item.thumbprint, window, services.jitter.random(), services.now())
+    services.storage.remember(told)
+    return told

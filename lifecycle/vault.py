@@ -105,18 +105,19 @@ class Vault:
         except NotFound:
             return None
 
-    def certificates(self) -> Iterator[CertificateItem]:
-        """All certificates that have a version, alphabetically, a page of 25 at a time."""
-        return (_item(item) for item in self.pages(f"/certificates?maxresults={PAGE}"))
+    def certificates(self) -> Iterator[list[CertificateItem]]:
+        """All certificates that have a version, alphabetically, in pages of 25."""
+        return ([_item(item) for item in page] for page in self.pages(f"/certificates?maxresults={PAGE}"))
 
     def versions(self, name: str) -> Iterator[Json]:
-        return self.pages(f"/certificates/{name}/versions?maxresults={PAGE}")
+        pages = self.pages(f"/certificates/{name}/versions?maxresults={PAGE}")
+        return (item for page in pages for item in page)
 
-    def pages(self, path: str) -> Iterator[Json]:
-        """The items of a paged list. `nextLink` is followed on this vault only."""
+    def pages(self, path: str) -> Iterator[list[Json]]:
+        """The pages of a list. `nextLink` is followed on this vault only."""
         while path:
             page = self.call("GET", path)
-            yield from page.get("value") or ()
+            yield page.get("value") or []
             following = page.get("nextLink") or ""
             path = re.sub(r"^https://[^/]+", "", following)
 

@@ -29,7 +29,7 @@ def run_to_the_end(world: World, name: str, life: Life, start: Callable[[Service
     for _ in range(40):
         try:
             operation = start(doomed)
-            while not operation.state.ended:
+            while not operation.state.ended or doomed.storage.open(ALIAS, name) is not None:
                 operations.advance(doomed, ALIAS, name)
                 world.clock.advance(6)
                 operation = start(doomed)

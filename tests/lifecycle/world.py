@@ -202,8 +202,13 @@ class World:
 
     def mortal(self, life: Life) -> Services:
         """The same world for a process that dies where `life` says."""
-        ledger = Storage(*(getattr(self.services.storage, part) for part in ("_operations", "_history", "_queue")))
-        mortal(ledger, life, "insert", "save", "record", "_remove", "nudge")
+        ledger = Storage(
+            *(
+                getattr(self.services.storage, part)
+                for part in ("_operations", "_history", "_queue", "_renewals", "_pace")
+            )
+        )
+        mortal(ledger, life, "insert", "save", "record", "remove", "remember", "forget", "nudge")
         doomed_vault = mortal(
             Vault(self.vault._client), life, "create", "cancel", "delete_pending", "merge", "import_certificate"
         )
@@ -248,7 +253,13 @@ def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities:
         azurite.connection_string, retry_policy=LinearRetry(backoff=1, retry_total=3)
     )
     queue = queues.get_queue_client(prefix, message_encode_policy=TextBase64EncodePolicy())
-    ledger = Storage(tables.get_table_client(f"{prefix}o"), tables.get_table_client(f"{prefix}h"), queue)
+    ledger = Storage(
+        tables.get_table_client(f"{prefix}o"),
+        tables.get_table_client(f"{prefix}h"),
+        queue,
+        tables.get_table_client(f"{prefix}r"),
+        tables.get_table_client(f"{prefix}p"),
+    )
     connected_vault = vault.connect(server.url, ManagedIdentityCredential())
     context = Context("test-ca", now, lambda: None)
     ca = TestCa(TestCaSettings(), context)

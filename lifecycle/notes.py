@@ -1,0 +1,70 @@
+"""What the sweep remembers of a certificate: renewals that failed, and what its authority suggested (RFC 9773)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.base import RenewalWindow
+
+FIRST_REST, SHORTEST_REST, SHARE_OF_REST = timedelta(hours=1), timedelta(minutes=10), 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One certificate's note. Times are UTC.
+
+    `failures` renewals of the newest version failed in a row; none is started before `rest_until`. The authority's
+    suggestion is for the version with this SHA-1 `thumbprint` (hex): renew at `renew_at`, ask again at `ask_at`.
+    """
+
+    vault: str
+    name: str
+    failures: int = 0
+    rest_until: datetime | None = None
+    thumbprint: str = ""
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    renew_at: datetime | None = None
+    ask_at: datetime | None = None
+    explanation_url: str = ""
+
+    def rested(self, failures: int, failed_at: datetime, expires: datetime) -> "Note":
+        """After so many failures: rest an hour, doubled each time, but never an eighth of what is left of the life."""
+        doubled = FIRST_REST * 2.0 ** min(failures - 1, 10)
+        left = max(expires - failed_at, timedelta(0)) * SHARE_OF_REST
+        until = failed_at + max(min(doubled, left), SHORTEST_REST)
+        return replace(self, failures=failures, rest_until=until)
+
+    def suggested(self, thumbprint: str, window: RenewalWindow | None, chance: float, now: datetime) -> "Note":
+        """With the authority's answer for a version. The moment in the window is drawn by `chance` (0 to 1) once, and
+        kept as long as the window stays (RFC 9773, section 4.2)."""
+        if window is None:
+            return replace(self, thumbprint=thumbprint, window_start=None, window_end=None, renew_at=None,
+                           ask_at=now + timedelta(hours=24))  # fmt: skip
+        same = self.thumbprint == thumbprint and (self.window_start, self.window_end) == (window.start, window.end)
+        drawn = window.start + max(window.end - window.start, timedelta(0)) * chance
+        return replace(
+            self, thumbprint=thumbprint, window_start=window.start, window_end=window.end,
+            renew_at=self.renew_at if same else drawn, explanation_url=window.explanation_url or "",
+            ask_at=now + timedelta(seconds=min(max(window.retry_after, 60.0), 86_400.0)),
+        )  # fmt: skip
+
+
+_TIMES = ("rest_until", "window_start", "window_end", "renew_at", "ask_at")
+_TEXTS = ("vault", "name", "thumbprint", "explanation_url")
+
+
+def to_entity(note: Note) -> dict[str, Any]:
+    """The note's row."""
+    entity: dict[str, Any] = {name: getattr(note, name) for name in (*_TEXTS, "failures")}
+    entity |= {name: value.isoformat() for name in _TIMES if (value := getattr(note, name)) is not None}
+    return entity | {"PartitionKey": note.vault, "RowKey": note.name.lower()}
+
+
+def from_entity(entity: Mapping[str, Any]) -> Note:
+    """The reverse of `to_entity`."""
+    times: dict[str, Any] = {
+        name: datetime.fromisoformat(entity[name]).astimezone(UTC) for name in _TIMES if entity.get(name)
+    }
+    return Note(**{name: entity[name] for name in (*_TEXTS, "failures")}, **times)
