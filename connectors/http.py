@@ -22,6 +22,7 @@ import requests
 import urllib3
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, Field, SecretStr
 from requests.adapters import HTTPAdapter
@@ -31,6 +32,7 @@ from connectors.base import ConnectorSettings, Unavailable
 MAX_BODY_BYTES = 1_000_000
 MAX_RETRY_AFTER = 86_400.0
 CONNECT_TIMEOUT = 10.0
+PEER_CERTIFICATE = "peer_certificate"
 
 
 class UnboundedAnswer(requests.RequestException):
@@ -129,6 +131,7 @@ class _BoundedAdapter(HTTPAdapter):
         deadline = time.monotonic() + self._timeout
         timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
         response = super().send(request, stream=True, timeout=timeout, verify=True)
+        setattr(response, PEER_CERTIFICATE, _peer_certificate(response))
         try:
             _read_body(response, deadline)
         except BaseException:
@@ -144,6 +147,25 @@ class _BoundedAdapter(HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Nothing to add: the TLS context holds the roots, and `requests` would add its own."""
+
+
+def _peer_certificate(response: requests.Response) -> bytes | None:
+    """DER; to be asked for before the body is read, for then the connection is given back."""
+    connected = getattr(response.raw.connection, "sock", None)
+    return connected.getpeercert(binary_form=True) if isinstance(connected, ssl.SSLSocket) else None
+
+
+def tls_server_end_point(response: requests.Response) -> bytes | None:
+    """The channel binding of RFC 5929, section 4, for the connection that `response` came over; None without TLS."""
+    certificate: bytes | None = getattr(response, PEER_CERTIFICATE, None)
+    if certificate is None:
+        return None
+    algorithm = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
+    if algorithm is None or algorithm.name in ("md5", "sha1"):
+        algorithm = hashes.SHA256()
+    digest = hashes.Hash(algorithm)
+    digest.update(certificate)
+    return b"tls-server-end-point:" + digest.finalize()
 
 
 def _read_body(response: requests.Response, deadline: float) -> None:

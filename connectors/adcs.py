@@ -1,0 +1,218 @@
+"""Microsoft Active Directory Certificate Services over its web enrollment pages (`/certsrv`).
+
+The pages are made for people: what became of a request is told by links, by the disposition message, and by the
+content type of the certificate's address. NTLM and Kerberos (RFC 4559) log a connection in, bound to its TLS
+certificate (RFC 5929), as Extended Protection for Authentication demands.
+"""
+
+import base64
+import binascii
+import html
+import logging
+import re
+from typing import Any, ClassVar, Literal, Self
+
+import requests
+import spnego
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import Field, SecretStr, model_validator
+from spnego.channel_bindings import GssChannelBindings
+from spnego.exceptions import SpnegoError
+
+from connectors.base import (
+    ConnectorError,
+    ConnectorSettings,
+    Context,
+    Feature,
+    Issued,
+    Outcome,
+    Pending,
+    Rejected,
+    SigningRequest,
+    Unavailable,
+)
+from connectors.http import AuthoritySession, HttpSettings, failure, origin, sentence, tls_server_end_point, unavailable
+
+ISSUED_LINK = re.compile(r"certnew\.cer\?ReqID=(\d+)", re.I)
+REQUEST_ID = re.compile(r"Request Id is\s+(\d+)|ReqID=(\d+)", re.I)
+DISPOSITION = re.compile(r'disposition message(?: is|:)\s*"?\s*([^"\n]+)', re.I)
+# Facility 9 (security and certificates) of an HRESULT: what the policy module and the templates say.
+POLICY_CODE = re.compile(r"0x8009[0-9a-f]{4}", re.I)
+CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
+MAX_LEGS = 4
+FAILURES = (requests.RequestException, SpnegoError, ImportError)
+
+# At DEBUG it logs NTLM's messages, from which a password can be guessed.
+logging.getLogger("spnego").setLevel(logging.INFO)
+
+
+class AdcsSettings(HttpSettings):
+    """`url` is the server, without `/certsrv`; `template` the certificate template's name (not its display name).
+
+    `login` is how `username` (`DOMAIN\\user` or `user@domain`) and `password` are presented. Kerberos takes the
+    machine's own ticket cache or key table where they are left out; it needs the package `pyspnego[kerberos]`.
+    `retry_after`: seconds between two looks at a request that waits for a certificate manager.
+    """
+
+    template: str = Field(pattern=r"^[A-Za-z0-9 ._-]+$")
+    login: Literal["ntlm", "kerberos", "basic"] = "ntlm"
+    username: str | None = None
+    password: SecretStr | None = None
+    retry_after: float = Field(default=300.0, gt=0)
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if self.username is None and self.login != "kerberos":
+            raise ValueError(f"login {self.login} needs username and password")
+        return self
+
+
+class Adcs:
+    """Connector `adcs`. An order's reference is AD CS's request id."""
+
+    Settings: ClassVar[type[ConnectorSettings]] = AdcsSettings
+    features: ClassVar[frozenset[Feature]] = frozenset(Feature) - {
+        Feature.REQUESTED_VALIDITY,
+        Feature.FINDS_EARLIER_ORDER,
+        Feature.CERTIFICATE_AUTHORITY,
+    }
+
+    def __init__(self, settings: AdcsSettings, context: Context) -> None:
+        self._settings = settings
+        self._now = context.now
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        form = {
+            "Mode": "newreq",
+            "CertRequest": x509.load_der_x509_csr(request.csr).public_bytes(Encoding.PEM).decode(),
+            "CertAttrib": f"CertificateTemplate:{self._settings.template}\r\n",
+            "TargetStoreFlags": "0",
+            "SaveCert": "yes",
+            "ThumbPrint": "",
+        }
+        try:
+            with AuthoritySession(self._settings) as session:
+                answer = self._ask(session, "POST", "certfnsh.asp", data=form)
+                if answer.status_code != requests.codes.ok:
+                    return self._unavailable(answer)
+                page = answer.content.decode(errors="replace")
+                if issued := ISSUED_LINK.search(page):
+                    # From here on there is an order: whatever fails, its id goes back.
+                    outcome = self._fetch(session, issued[1])
+                    return Pending(issued[1]) if isinstance(outcome, Unavailable) else outcome
+                return self._disposition(page)
+        except FAILURES as error:
+            return Unavailable(_failure(error))
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        with AuthoritySession(self._settings) as session:
+            return self._fetch(session, reference)
+
+    def check(self) -> None:
+        try:
+            with AuthoritySession(self._settings) as session:
+                answer = self._ask(session, "GET", "")
+        except FAILURES as error:
+            raise ConnectorError(_failure(error)) from None
+        if answer.status_code != requests.codes.ok:
+            raise ConnectorError(self._unavailable(answer).reason)
+        if b"certrqus.asp" not in answer.content.lower():
+            raise ConnectorError("its start page is not that of web enrollment")
+
+    def _fetch(self, session: AuthoritySession, request_id: str) -> Outcome:
+        """The certificate with its chain, or what became of the request."""
+        number = str(int(request_id))
+        try:
+            certificate = self._ask(session, "GET", f"certnew.cer?ReqID={number}&Enc=b64")
+            if certificate.status_code != requests.codes.ok:
+                return self._unavailable(certificate)
+            if not _is_certificate(certificate):
+                return self._disposition(certificate.content.decode(errors="replace"), number)
+            chain = self._ask(session, "GET", f"certnew.p7b?ReqID={number}&Enc=bin")
+        except FAILURES as error:
+            return Unavailable(_failure(error))
+        if chain.status_code == requests.codes.ok and _is_certificate(chain):
+            return Issued(chain.content)
+        return Issued(certificate.content)
+
+    def _disposition(self, page: str, request_id: str | None = None) -> Outcome:
+        """What a page that offers no certificate says about the request."""
+        if request_id is None and (found := REQUEST_ID.search(page)):
+            request_id = found[1] or found[2]
+        text = html.unescape(re.sub(r"<[^>]*>", "\n", page))
+        message = DISPOSITION.search(text)
+        words = sentence(message[1]) if message else ""
+        if "denied" in words.lower() or POLICY_CODE.search(words):
+            return Rejected(words)
+        if request_id:
+            return Pending(request_id, self._settings.retry_after)
+        return Unavailable(words or "its answer is not a page of web enrollment")
+
+    def _unavailable(self, answer: requests.Response) -> Unavailable:
+        if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+            return Unavailable(f"permission denied (HTTP {answer.status_code})")
+        return unavailable(answer, self._now())
+
+    def _ask(self, session: AuthoritySession, method: str, page: str, **content: Any) -> requests.Response:
+        """Raises one of FAILURES."""
+        url, settings = f"{self._settings.url}/certsrv/{page}", self._settings
+        request = session.prepare_request(requests.Request(method, url, **content))
+        if settings.login == "basic" and settings.username and settings.password:
+            name_and_password = f"{settings.username}:{settings.password.get_secret_value()}".encode()
+            request.headers["Authorization"] = f"Basic {base64.b64encode(name_and_password).decode()}"
+        answer = session.send(request)
+        if answer.status_code != requests.codes.unauthorized or settings.login == "basic":
+            return answer
+        return self._log_in(session, request, answer)
+
+    def _log_in(
+        self, session: AuthoritySession, request: requests.PreparedRequest, answer: requests.Response
+    ) -> requests.Response:
+        """RFC 4559, section 5. The session belongs to one thread, so that all legs go over one connection."""
+        scheme, settings = "NTLM" if self._settings.login == "ntlm" else "Negotiate", self._settings
+        binding = tls_server_end_point(answer)
+        client = spnego.client(
+            settings.username,
+            settings.password.get_secret_value() if settings.password else None,
+            hostname=origin(settings.url)[1],
+            service="http",
+            protocol=settings.login,
+            channel_bindings=GssChannelBindings(application_data=binding) if binding else None,
+        )
+        challenge: bytes | None = None
+        for _ in range(MAX_LEGS):
+            token = client.step(challenge)
+            if token is None:
+                break
+            request.headers["Authorization"] = f"{scheme} {base64.b64encode(token).decode()}"
+            answer = session.send(request)
+            challenge = _challenge(answer, scheme)
+            if answer.status_code != requests.codes.unauthorized or not challenge:
+                break
+        return answer
+
+
+def _challenge(answer: requests.Response, scheme: str) -> bytes | None:
+    for offer in answer.headers.get("WWW-Authenticate", "").split(","):
+        name, _, token = offer.strip().partition(" ")
+        if name.lower() == scheme.lower() and token:
+            try:
+                return base64.b64decode(token, validate=True)
+            except binascii.Error:
+                return None
+    return None
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return "login kerberos needs the package pyspnego[kerberos], which is not installed"
+    if isinstance(error, SpnegoError):
+        return f"login failed ({type(error).__name__})"
+    return failure(error)
+
+
+def _is_certificate(answer: requests.Response) -> bool:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() in CERTIFICATE_TYPES
