@@ -1,6 +1,6 @@
 """Certificates in whatever form an authority answers with, and the chain in them (RFC 5280, RFC 5652, RFC 7468)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -97,11 +97,14 @@ def ordered_chain(
     while (below := came_from[chain[-1]]) is not None:
         chain.append(below)
     chain.reverse()
-    if len(chain) > 1 and not keep_root and is_self_signed(chain[-1]):
-        chain.pop()
     if len(chain) > MAX_CHAIN:
         raise Unverified(f"the chain is longer than {MAX_CHAIN} certificates")
-    return tuple(chain)
+    return tuple(chain) if keep_root else without_root(chain)
+
+
+def without_root(chain: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """The chain up to its self-signed root; a self-signed leaf stays."""
+    return tuple(chain[:-1] if len(chain) > 1 and is_self_signed(chain[-1]) else chain)
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:

@@ -7,6 +7,7 @@ Two writings of one name are equal once they are normalised: `Münch.Example.` a
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import idna
@@ -143,6 +144,11 @@ def dns_name(name: str) -> str:
     return host
 
 
+def host_name(name: str) -> str:
+    """A DNS name or an IP address. Raises ValueError."""
+    return ip_address(name) if is_ip_address(name) else dns_name(name)
+
+
 def email_address(name: str) -> str:
     """The mailbox of RFC 5321 with its domain as A-labels in lower case. Raises ValueError."""
     local, at, domain = name.rpartition("@")
@@ -212,15 +218,11 @@ def _checked_common_name(name: str) -> str:
     """A common name that is a host or an address is compared as one. X.520 allows 64 characters."""
     if not name.strip() or not name.isprintable():
         raise ValueError("is empty or has unprintable characters")
-    for normalise in (ip_address, dns_name) if "." in name or ":" in name else ():
-        try:
-            name = normalise(name)
-            break
-        except ValueError:
-            continue
-    else:
-        if "*" in name:
-            raise ValueError("has a wildcard that is not the whole left-most label")
+    if "." in name or ":" in name:
+        with suppress(ValueError):
+            name = host_name(name)
+    if "*" in name and not name.startswith("*."):
+        raise ValueError("has a wildcard that is not the whole left-most label")
     if len(name) > MAX_COMMON_NAME:
         raise ValueError(f"is longer than {MAX_COMMON_NAME} characters; put it among the DNS names instead")
     return name

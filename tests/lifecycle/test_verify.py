@@ -1,0 +1,416 @@
+"""What was asked is what is merged: each test is one way in which a CSR or an answer may differ."""
+
+import base64
+import hashlib
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
+
+from connectors.base import SubjectNames
+from lifecycle.errors import Unverified
+from lifecycle.names import subject_names
+from lifecycle.verify import Expected, Limits, verify_answer, verify_csr
+from tests.lifecycle.pki import (
+    CLIENT_AUTH,
+    NOW,
+    SERVER_AUTH,
+    Authority,
+    csr,
+    der,
+    dns,
+    ec_key,
+    pem,
+    rsa_key,
+    subject,
+    with_sha1,
+)
+
+KEY = rsa_key()
+ROOT = Authority.root()
+ISSUING = ROOT.intermediate()
+NAMES = SubjectNames("www.contoso.example", ("www.contoso.example", "api.contoso.example"))
+EXPECTED = Expected(NAMES, "RSA", 2048, None)
+SANS = dns("www.contoso.example", "api.contoso.example")
+SUBJECT = subject("www.contoso.example")
+CSR = csr(KEY, SUBJECT, [SANS])
+PRECERT_POISON = x509.PrecertPoison()
+
+
+def leaf(
+    name: x509.Name = SUBJECT, sans: x509.SubjectAlternativeName | None = SANS, **options: Any
+) -> x509.Certificate:
+    extensions = [*([sans] if sans else []), *options.pop("extensions", [])]
+    public_key = options.pop("public_key", KEY.public_key())
+    signer = options.pop("signer", ISSUING)
+    return signer.sign(public_key, name, extensions=extensions, **options)  # type: ignore[no-any-return]
+
+
+def answer(*certificates: x509.Certificate) -> bytes:
+    return pem(*certificates, ISSUING.certificate, ROOT.certificate)
+
+
+def verified(data: bytes, expected: Expected = EXPECTED, limits: Limits | None = None) -> tuple[bytes, ...]:
+    return verify_answer(data, CSR, expected, limits or Limits(), NOW)
+
+
+def refusal(data: bytes, expected: Expected = EXPECTED, limits: Limits | None = None) -> str:
+    with pytest.raises(Unverified) as caught:
+        verified(data, expected, limits)
+    return str(caught.value)
+
+
+def csr_refusal(request: bytes, expected: Expected = EXPECTED) -> str:
+    with pytest.raises(Unverified) as caught:
+        verify_csr(request, expected)
+    return str(caught.value)
+
+
+def test_a_request_with_exactly_the_names_asked_passes() -> None:
+    verify_csr(CSR, EXPECTED)
+
+
+def test_a_request_with_the_names_in_another_order_and_case_passes() -> None:
+    other = csr(KEY, subject("WWW.contoso.example"), [dns("API.contoso.example.", "www.contoso.example")])
+    verify_csr(other, EXPECTED)
+
+
+def test_a_request_of_other_names_is_refused_with_every_fault() -> None:
+    text = csr_refusal(csr(KEY, subject("evil.example"), [dns("api.contoso.example", "evil.example")]))
+    assert "lacks the dns name 'www.contoso.example'" in text
+    assert "has the dns name 'evil.example', not asked" in text
+    assert "has the common name 'evil.example', not asked" in text
+    assert "lacks the common name 'www.contoso.example'" in text
+
+
+def test_a_request_of_another_key_size_is_refused() -> None:
+    assert "3072 bits instead of 2048" in csr_refusal(csr(rsa_key(0, 3072), SUBJECT, [SANS]))
+
+
+def test_a_request_of_another_key_type_is_refused() -> None:
+    assert "a key that is not RSA" in csr_refusal(csr(ec_key(), SUBJECT, [SANS]))
+
+
+def test_a_request_on_another_curve_is_refused() -> None:
+    request = csr(ec_key(ec.SECP384R1()), SUBJECT, [SANS])
+    verify_csr(request, Expected(NAMES, "EC", None, "P-384"))
+    assert "P-384 instead of P-256" in csr_refusal(request, Expected(NAMES, "EC", None, "P-256"))
+
+
+def test_a_request_with_a_weak_key_is_refused() -> None:
+    assert "1024 bits" in csr_refusal(csr(rsa_key(0, 1024), SUBJECT, [SANS]), Expected(NAMES, "RSA", None, None))
+
+
+def test_a_request_whose_signature_is_broken_is_refused() -> None:
+    broken = CSR[:-4] + bytes(byte ^ 0xFF for byte in CSR[-4:])
+    assert "signature" in csr_refusal(broken)
+
+
+def test_a_request_for_a_ca_certificate_is_refused_unless_asked() -> None:
+    request = csr(KEY, SUBJECT, [SANS], ca=True)
+    assert "asks for a CA certificate" in csr_refusal(request)
+    verify_csr(request, Expected(NAMES, "RSA", 2048, None, is_ca=True))
+    assert "does not ask" in csr_refusal(CSR, Expected(NAMES, "RSA", 2048, None, is_ca=True))
+
+
+def test_a_request_with_other_usages_is_refused() -> None:
+    asked = Expected(NAMES, "RSA", 2048, None, False, frozenset({"digitalSignature"}), ("1.3.6.1.5.5.7.3.1",))
+    text = csr_refusal(CSR, asked)
+    assert "key usages digitalSignature, keyEncipherment instead of digitalSignature" in text
+    assert "extended key usages" in text
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x30\x00", b"junk", CSR[:-10], CSR[:40] + b"\xff" * 40])
+def test_what_is_no_request_is_refused(junk: bytes) -> None:
+    assert "cannot be read" in csr_refusal(junk)
+
+
+def test_the_answer_comes_out_leaf_first() -> None:
+    made = leaf()
+    shuffled = pem(ROOT.certificate, made, ISSUING.certificate)
+    assert verified(shuffled) == (der(made), der(ISSUING.certificate), der(ROOT.certificate))
+
+
+def test_the_root_is_left_out_where_the_authority_says_so() -> None:
+    made = leaf()
+    assert verified(answer(made), limits=Limits(keep_root=False)) == (der(made), der(ISSUING.certificate))
+
+
+def test_a_pkcs7_answer_in_base64_is_verified_too() -> None:
+    made = leaf()
+    p7b = pkcs7.serialize_certificates([made, ISSUING.certificate], Encoding.DER)
+    assert verified(base64.b64encode(p7b)) == (der(made), der(ISSUING.certificate))
+
+
+def test_a_leaf_alone_passes() -> None:
+    made = leaf()
+    assert verified(der(made)) == (der(made),)
+
+
+def test_an_answer_for_another_key_is_refused() -> None:
+    assert "public key of the request" in refusal(answer(leaf(public_key=rsa_key(1).public_key())))
+
+
+def test_an_answer_without_certificates_is_refused() -> None:
+    assert "no certificate" in refusal(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
+
+
+@pytest.mark.parametrize(
+    ("sans", "fault"),
+    [
+        (dns("www.contoso.example"), "lacks the dns name 'api.contoso.example'"),
+        (dns("www.contoso.example", "api.contoso.example", "b.example"), "has the dns name 'b.example', not asked"),
+        (dns("*.contoso.example", "www.contoso.example"), "'*.contoso.example', not asked"),
+        (None, "lacks the dns name 'www.contoso.example'"),
+    ],
+)
+def test_names_missing_or_added_are_refused(sans: x509.SubjectAlternativeName | None, fault: str) -> None:
+    assert fault in refusal(answer(leaf(sans=sans)))
+
+
+def test_a_kind_of_name_that_cannot_be_asked_for_is_refused() -> None:
+    strange = x509.SubjectAlternativeName([*SANS, x509.DirectoryName(subject("Somebody"))])
+    assert "of the kind DirectoryName" in refusal(answer(leaf(sans=strange)))
+
+
+def test_an_ip_address_that_became_a_dns_name_is_refused() -> None:
+    expected = Expected(subject_names(None, ip_addresses=["192.0.2.7"]), "RSA", 2048, None)
+    text = refusal(answer(leaf(name=subject(), sans=dns("192.0.2.7"))), expected)
+    assert "lacks the ip address '192.0.2.7'" in text
+    assert "has the dns name '192.0.2.7', not asked" in text
+
+
+def test_every_kind_of_name_is_compared_in_its_normal_form() -> None:
+    asked = subject_names(
+        "CN=Münch.example",
+        ["MÜNCH.example.", "*.Contoso.example"],
+        ["ops@Münch.example"],
+        ["2001:DB8::0:1"],
+        ["HTTPS://Contoso.example/A"],
+        ["Ada@Contoso.example"],
+    )
+    upn = b"Ada@contoso.EXAMPLE"
+    sans = x509.SubjectAlternativeName(
+        [
+            x509.DNSName("*.contoso.example"),
+            x509.DNSName("xn--mnch-0ra.example"),
+            x509.RFC822Name("ops@XN--MNCH-0RA.example"),
+            x509.IPAddress(ipaddress.ip_address("2001:db8::1")),
+            x509.UniformResourceIdentifier("https://contoso.EXAMPLE/A"),
+            x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), bytes([12, len(upn)]) + upn),
+        ]
+    )
+    made = leaf(name=subject("xn--mnch-0ra.example"), sans=sans)
+    assert verified(answer(made), Expected(asked, "RSA", 2048, None))[0] == der(made)
+
+
+def test_the_common_name_may_be_dropped_or_be_another_of_the_names() -> None:
+    assert verified(answer(leaf(name=subject(organization_name="Contoso"))))
+    assert verified(answer(leaf(name=subject("api.contoso.example"))))
+
+
+def test_a_foreign_common_name_is_refused() -> None:
+    assert "the common name 'evil.example', not asked" in refusal(answer(leaf(name=subject("evil.example"))))
+
+
+def test_several_common_names_are_refused() -> None:
+    double = x509.Name([*subject("www.contoso.example"), *subject("evil.example")])
+    assert "several common names" in refusal(answer(leaf(name=double)))
+
+
+def test_the_common_name_may_be_repeated_among_the_alternative_names() -> None:
+    expected = Expected(SubjectNames("www.contoso.example", ("api.contoso.example",)), "RSA", 2048, None)
+    assert verified(answer(leaf()), expected)
+
+
+def test_a_host_asked_for_as_common_name_only_may_not_get_lost() -> None:
+    expected = Expected(SubjectNames("www.contoso.example", ("api.contoso.example",)), "RSA", 2048, None)
+    text = refusal(answer(leaf(name=subject("api.contoso.example"), sans=dns("api.contoso.example"))), expected)
+    assert "lacks the common name 'www.contoso.example'" in text
+
+
+def test_a_person_asked_for_as_common_name_may_not_get_lost_where_there_is_no_other_name() -> None:
+    expected = Expected(SubjectNames("Ada Lovelace"), "RSA", 2048, None)
+    assert verified(answer(leaf(name=subject("Ada Lovelace"), sans=None)), expected)
+    text = refusal(answer(leaf(name=subject(organization_name="Contoso"), sans=None)), expected)
+    assert "lacks the common name 'Ada Lovelace'" in text
+
+
+@pytest.mark.parametrize(
+    ("begins", "days", "fault"),
+    [
+        (NOW - timedelta(days=100), 90, "expired on 2026-11-13"),
+        (NOW - timedelta(days=1), 1 + 0.03, "in less than an hour"),
+        (NOW + timedelta(hours=49), 90, "more than 48 hours from now"),
+    ],
+)
+def test_a_validity_that_is_not_sane_is_refused(begins: datetime, days: float, fault: str) -> None:
+    assert fault in refusal(answer(leaf(begins=begins, days=days)))
+
+
+def test_a_certificate_that_begins_within_48_hours_passes() -> None:
+    assert verified(answer(leaf(begins=NOW + timedelta(hours=47))))
+
+
+def test_a_longer_validity_than_the_authority_allows_is_refused() -> None:
+    assert verified(answer(leaf(begins=NOW, days=91)), limits=Limits(max_validity_days=90))
+    assert "longer than the 90 days" in refusal(answer(leaf(begins=NOW, days=91.1)), limits=Limits(90))
+
+
+def test_a_ca_certificate_is_refused_unless_asked() -> None:
+    assert "is a CA certificate" in refusal(answer(leaf(ca=True)))
+    asked = Expected(NAMES, "RSA", 2048, None, is_ca=True)
+    assert verified(answer(leaf(ca=True)), asked)
+    assert "is not a CA certificate" in refusal(answer(leaf()), asked)
+
+
+def test_the_right_to_sign_certificates_is_refused() -> None:
+    assert "keyCertSign" in refusal(answer(leaf(usages=("digital_signature", "key_cert_sign"))))
+
+
+def test_a_missing_digital_signature_is_refused() -> None:
+    assert "digitalSignature" in refusal(answer(leaf(usages=("key_encipherment",))))
+
+
+@pytest.mark.parametrize("ekus", [(), (x509.ObjectIdentifier("1.3.6.1.5.5.7.3.3"),)])
+def test_extended_key_usages_that_were_not_requested_are_refused(ekus: tuple[x509.ObjectIdentifier, ...]) -> None:
+    assert "extended key usages" in refusal(answer(leaf(ekus=ekus)))
+
+
+def test_an_authority_may_leave_out_client_authentication() -> None:
+    assert verified(answer(leaf(ekus=(SERVER_AUTH,))))
+    exact = Expected(NAMES, "RSA", 2048, None, extended_key_usage=("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"))
+    assert verified(answer(leaf()), exact)
+    assert "instead of" in refusal(answer(leaf(ekus=(SERVER_AUTH,))), exact)
+
+
+def test_a_usage_for_anything_is_refused() -> None:
+    anything = x509.ObjectIdentifier("2.5.29.37.0")
+    assert "anyExtendedKeyUsage" in refusal(answer(leaf(ekus=(SERVER_AUTH, anything))))
+
+
+def test_exact_key_usages_ignore_what_an_ec_key_cannot_have() -> None:
+    key = ec_key()
+    request = csr(key, SUBJECT, [SANS])
+    usages = frozenset({"digitalSignature", "keyEncipherment"})
+    expected = Expected(NAMES, "EC", None, "P-256", key_usage=usages)
+    made = leaf(public_key=key.public_key(), usages=("digital_signature",))
+    assert verify_answer(answer(made), request, expected, Limits(), NOW)
+    rsa_expected = Expected(NAMES, "RSA", 2048, None, key_usage=usages)
+    assert "instead of" in refusal(answer(leaf(usages=("digital_signature",))), rsa_expected)
+
+
+def test_an_unknown_critical_extension_is_refused() -> None:
+    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
+    assert verified(answer(leaf(extensions=[strange])))
+    assert "1.3.6.1.4.1.55555.1, which is not known" in refusal(answer(leaf(critical=[strange])))
+
+
+def test_a_precertificate_is_refused() -> None:
+    assert "critical extension" in refusal(answer(leaf(critical=[PRECERT_POISON])))
+
+
+def test_sha1_is_refused_but_on_a_root() -> None:
+    root = Authority.root(key=rsa_key(2))
+    old_root = with_sha1(root.certificate, rsa_key(2))
+    issuing = root.intermediate(key=rsa_key(3))
+    made = leaf(signer=issuing)
+    assert verified(pem(made, issuing.certificate, old_root))[-1] == der(old_root)
+    weak_leaf = with_sha1(made, rsa_key(3))
+    assert "the certificate is signed over a hash that is not safe" in refusal(pem(weak_leaf, issuing.certificate))
+    weak_issuing = with_sha1(issuing.certificate, rsa_key(2))
+    text = refusal(pem(made, weak_issuing, old_root))
+    assert "the issuer 'CN=Contoso Issuing CA' is signed over a hash" in text
+
+
+def test_a_weak_issuer_is_refused() -> None:
+    issuing = ROOT.intermediate("Weak CA", key=rsa_key(0, 1024))
+    assert "1024 bits" in refusal(pem(leaf(signer=issuing), issuing.certificate, ROOT.certificate))
+
+
+def test_an_issuer_with_an_ed25519_key_passes() -> None:
+    key: Any = ed25519.Ed25519PrivateKey.generate()
+    issuing = ROOT.sign(key.public_key(), subject("Ed CA"), ca=True, usages=("key_cert_sign",), ekus=())
+    builder = x509.CertificateBuilder().issuer_name(issuing.subject).subject_name(SUBJECT).public_key(KEY.public_key())
+    builder = builder.serial_number(7).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=9))
+    builder = builder.add_extension(SANS, critical=False)
+    made = builder.add_extension(x509.ExtendedKeyUsage([SERVER_AUTH, CLIENT_AUTH]), critical=False).sign(key, None)
+    assert verified(pem(made, issuing, ROOT.certificate))
+
+
+def test_an_issuer_that_is_no_ca_is_refused() -> None:
+    issuing = ROOT.intermediate("No CA", ca=False, usages=("digital_signature",))
+    text = refusal(pem(leaf(signer=issuing), issuing.certificate))
+    assert "is no CA certificate" in text
+    assert "its key usage does not allow it" in text
+
+
+def test_an_expired_issuer_is_refused() -> None:
+    issuing = ROOT.intermediate("Old CA", begins=NOW - timedelta(days=20), days=10)
+    assert "the issuer 'CN=Old CA' expired" in refusal(pem(leaf(signer=issuing), issuing.certificate))
+
+
+def test_a_path_longer_than_an_issuer_allows_is_refused() -> None:
+    upper = ROOT.intermediate("Upper CA", path_length=0)
+    lower = upper.intermediate("Lower CA")
+    text = refusal(pem(leaf(signer=lower), lower.certificate, upper.certificate))
+    assert "allows 0 intermediates below it and has 1" in text
+
+
+def test_a_stranger_in_the_answer_is_refused() -> None:
+    stranger = Authority.root("Somebody Else").certificate
+    assert "'CN=Somebody Else' is not part of" in refusal(answer(leaf(), stranger))
+
+
+def test_an_issuer_pin_of_certificate_or_key_is_held() -> None:
+    made = leaf()
+    key = ISSUING.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    by_key = hashlib.sha256(key).hexdigest()
+    by_certificate = ISSUING.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+    assert verified(answer(made), limits=Limits(issuer_pins=(by_key,)))
+    assert verified(answer(made), limits=Limits(issuer_pins=("0" * 64, by_certificate)))
+    assert "none of the pinned issuers" in refusal(answer(made), limits=Limits(issuer_pins=("0" * 64,)))
+    assert "none of the pinned issuers" in refusal(pem(made), limits=Limits(issuer_pins=(by_key,)))
+
+
+@pytest.mark.parametrize(
+    ("day", "allowed"),
+    [
+        (datetime(2026, 3, 14, tzinfo=UTC), 398),
+        (datetime(2026, 3, 15, tzinfo=UTC), 200),
+        (datetime(2027, 3, 15, tzinfo=UTC), 100),
+        (datetime(2029, 3, 15, tzinfo=UTC), 47),
+    ],
+)
+def test_public_trust_shortens_the_validity_by_the_day_of_issuance(day: datetime, allowed: int) -> None:
+    limits = Limits(public_trust=True)
+    fine = leaf(begins=day, days=allowed - 1 / 86400)
+    assert verify_answer(pem(fine), CSR, EXPECTED, limits, day)
+    with pytest.raises(Unverified, match=f"more than {allowed} days"):
+        verify_answer(pem(leaf(begins=day, days=allowed)), CSR, EXPECTED, limits, day)
+
+
+def test_public_trust_needs_server_authentication_and_names_among_the_alternatives() -> None:
+    limits = Limits(public_trust=True)
+    assert "serverAuth" in refusal(answer(leaf(ekus=(CLIENT_AUTH,))), limits=limits)
+    nameless = Expected(SubjectNames("www.contoso.example"), "RSA", 2048, None)
+    text = refusal(answer(leaf(sans=None)), nameless, limits)
+    assert "no DNS name or IP address" in text
+    assert "not among its alternative names" in text
+
+
+def test_every_fault_is_named_at_once() -> None:
+    made = leaf(name=subject("evil.example"), sans=dns("evil.example"), ca=True, days=400)
+    with pytest.raises(Unverified) as caught:
+        verified(answer(made), limits=Limits(90))
+    assert len(caught.value.faults) >= 5
+
+
+def test_an_rsa_key_of_another_size_is_refused() -> None:
+    assert isinstance(KEY, rsa.RSAPrivateKey)
+    assert "instead of 4096" in refusal(answer(leaf()), Expected(NAMES, "RSA", 4096, None))
