@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sandbox.processes import ProcessError, Processes, accepts_connections, free_ports
+from sandbox.processes import ProcessError, Processes, accepts_connections, free_ports, require_free
 
 VERSION = "3.35.0"
 OLDEST_NODE = 18
@@ -46,6 +46,7 @@ class Azurite:
 
     def __enter__(self) -> Self:
         node, script = find_node(), install() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+        require_free(self.ports.values())
         with contextlib.ExitStack() as stack:
             self._processes = stack.enter_context(Processes(self.directory))
             child = self._processes.start("azurite", [node, script, *self._options()], cwd=self.directory)

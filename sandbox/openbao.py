@@ -14,7 +14,7 @@ from typing import Any, Self
 import hvac
 import requests
 
-from sandbox.processes import ProcessError, Processes, free_ports
+from sandbox.processes import ProcessError, Processes, free_ports, require_free
 
 DOMAIN = "contoso.example"
 ROOT_MOUNT, MOUNT, ROLE = "pki_root", "pki_int", "web"
@@ -63,6 +63,7 @@ class OpenBao:
         self.role_id = self.secret_id = self.root_certificate_pem = ""
 
     def __enter__(self) -> Self:
+        require_free([self.port])
         with contextlib.ExitStack() as stack:
             self._processes = stack.enter_context(Processes(self.directory))
             options = ["-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{self.port}"]

@@ -1,5 +1,6 @@
 """Child processes that end with their parent, however that ends."""
 
+import itertools
 import os
 import random
 import signal
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -38,13 +39,18 @@ class ProcessError(RuntimeError):
 
 def free_ports(count: int) -> list[int]:
     """Different TCP ports on 127.0.0.1 that nothing listens on."""
-    ports: list[int] = []
-    for port in random.sample(range(FIRST_PORT, LAST_PORT), LAST_PORT - FIRST_PORT):
-        if len(ports) == count:
-            return ports
-        if _is_free(port):
-            ports.append(port)
+    candidates = random.sample(range(FIRST_PORT, LAST_PORT), LAST_PORT - FIRST_PORT)
+    ports = list(itertools.islice(filter(_is_free, candidates), count))
+    if len(ports) == count:
+        return ports
     raise ProcessError(f"there are no {count} free ports from {FIRST_PORT} to {LAST_PORT}")
+
+
+def require_free(ports: Iterable[int]) -> None:
+    """Raises ProcessError when something listens on one of these ports: it could pass for the server to be started."""
+    taken = [str(port) for port in ports if not _is_free(port)]
+    if taken:
+        raise ProcessError(f"in use already on 127.0.0.1: port {', '.join(taken)}")
 
 
 def _is_free(port: int) -> bool:
@@ -199,7 +205,7 @@ class Processes:
             self._watchdog = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", WATCHDOG], stdin=subprocess.PIPE, start_new_session=True
             )
-        assert self._watchdog.stdin is not None  # noqa: S101  # for the type checker
+        assert self._watchdog.stdin is not None  # for the type checker
         self._watchdog.stdin.write(line.encode())
         self._watchdog.stdin.flush()
 

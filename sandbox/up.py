@@ -17,7 +17,7 @@ import httpx
 
 from sandbox.azurite import Azurite, is_installed
 from sandbox.openbao import OpenBao
-from sandbox.processes import Child, ProcessError, Processes, exit_on_signals, free_ports
+from sandbox.processes import Child, ProcessError, Processes, exit_on_signals, free_ports, require_free
 from sandbox.progress import Progress
 
 ROOT = Path(__file__).absolute().parent.parent
@@ -58,6 +58,7 @@ class Sandbox:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_only_one_in(self.directory))
+            require_free(self._ports.values())
             _clear(self.directory)
             self._processes = stack.enter_context(Processes(self.directory / "logs"))
             self._parts: list[Processes | Azurite | OpenBao] = [self._processes]
