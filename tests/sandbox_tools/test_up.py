@@ -1,0 +1,182 @@
+"""`dev.py up`: everything runs until it is told to end, and then nothing does."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.processes import accepts_connections, free_ports
+from sandbox.up import _app_settings, _environment
+
+ROOT = Path(__file__).parents[2]
+OF_THE_VAULT = {
+    "VAULT_URL",
+    "VAULT_ADMIN_URL",
+    "CA_BUNDLE",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "CLOCK_FILE",
+}
+OF_THE_APP = {
+    "STORAGE_CONNECTION_STRING",
+    "APP_URL",
+    "FUNCTION_KEY",
+    "MASTER_KEY",
+    "EVENTGRID_WEBHOOK_URL",
+    "CA_ADDRESS",
+    "CA_ROOT_CERTIFICATE",
+}
+
+
+def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "sandbox.up", "--directory", str(directory), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextlib.contextmanager
+def running(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A sandbox that is up, and its settings."""
+    process = start(directory, *arguments)
+    try:
+        deadline = time.monotonic() + 60
+        while not (directory / "env").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "it did not get ready"
+            time.sleep(0.05)
+        lines = (directory / "env").read_text().splitlines()
+        yield process, dict(line.split("=", 1) for line in lines)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def ports_of(settings: dict[str, str]) -> set[int]:
+    return {int(port) for value in settings.values() for port in re.findall(r"://127\.0\.0\.1:(\d+)", value)}
+
+
+def all_closed(ports: set[int]) -> bool:
+    deadline = time.monotonic() + 5
+    while any(map(accepts_connections, ports)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_only_the_vault_can_be_started(tmp_path: Path) -> None:
+    with running(tmp_path, "--only", "vault") as (_, settings):
+        assert set(settings) == OF_THE_VAULT
+        token = httpx.get(
+            settings["IDENTITY_ENDPOINT"],
+            params={"resource": "https://vault.azure.net", "api-version": "2019-08-01"},
+            headers={"x-identity-header": settings["IDENTITY_HEADER"]},
+        )
+        assert token.status_code == 200
+        # The challenge: nobody gets in without a token.
+        import ssl
+
+        trusted = ssl.create_default_context(cafile=settings["CA_BUNDLE"])
+        answer = httpx.get(f"{settings['VAULT_URL']}/certificates?api-version=2025-07-01", verify=trusted)
+        assert answer.status_code == 401
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_others_may_not_read_the_settings(tmp_path: Path) -> None:
+    with running(tmp_path, "--only", "vault"):
+        assert (tmp_path / "env").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with running(tmp_path, "--only", "vault") as (process, settings):
+        process.send_signal(number)
+        assert process.wait(timeout=15) == code
+        assert all_closed(ports_of(settings))
+        assert not (tmp_path / "env").exists(), "others would take it for a sandbox that runs"
+
+
+def test_even_sigkill_ends_everything(tmp_path: Path) -> None:
+    with running(tmp_path, "--only", "vault") as (process, settings):
+        process.kill()
+        process.wait()
+        assert all_closed(ports_of(settings))
+
+
+def test_a_sandbox_that_was_killed_is_no_obstacle_to_the_next(tmp_path: Path) -> None:
+    with running(tmp_path, "--only", "vault") as (process, first):
+        process.kill()
+        process.wait()
+        (tmp_path / "clock").write_text("86400")
+        second = start(tmp_path, "--only", "vault")
+        try:
+            assert second.stdout is not None
+            for line in second.stdout:
+                if line.startswith("These settings"):
+                    break
+            assert (tmp_path / "env").read_text() != "".join(f"{k}={v}\n" for k, v in first.items())
+            assert not (tmp_path / "clock").exists(), "the clock of the last sandbox goes on"
+        finally:
+            second.terminate()
+            second.communicate(timeout=15)
+
+
+def test_two_run_side_by_side_but_not_in_one_directory(tmp_path: Path) -> None:
+    with (
+        running(tmp_path / "one", "--only", "vault") as (_, one),
+        running(tmp_path / "two", "--only", "vault") as (_, two),
+    ):
+        assert ports_of(one).isdisjoint(ports_of(two))
+        third = start(tmp_path / "one", "--only", "vault")
+        assert "already; give another --directory" in third.communicate(timeout=15)[1]
+        assert third.returncode == 1
+        assert (tmp_path / "one" / "env").exists()
+        assert all(map(accepts_connections, ports_of(one) | ports_of(two)))
+
+
+def test_ports_can_be_given(tmp_path: Path) -> None:
+    vault, control = free_ports(2)
+    options = ["--only", "vault", "--vault-port", str(vault), "--control-port", str(control)]
+    with running(tmp_path, *options) as (_, settings):
+        assert settings["VAULT_URL"] == f"https://127.0.0.1:{vault}"
+        assert ports_of(settings) == {vault, control}
+        other = start(tmp_path / "other", *options)
+        assert f"in use already on 127.0.0.1: port {vault}, {control}" in other.communicate(timeout=15)[1]
+        assert other.returncode == 1
+
+
+def test_the_end_of_a_part_ends_everything_with_its_last_words(tmp_path: Path) -> None:
+    with running(tmp_path, "--only", "vault") as (process, settings):
+        vault = subprocess.run(
+            ["pgrep", "-P", str(process.pid), "-f", "sandbox.vault"], capture_output=True, check=True
+        )
+        os.kill(int(vault.stdout), signal.SIGKILL)
+        assert "vault ended unexpectedly. Its log" in process.communicate(timeout=15)[1]
+        assert process.returncode == 1
+        assert all_closed(ports_of(settings))
+
+
+def test_settings_of_the_developer_do_not_reach_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = ["AZURE_CLIENT_SECRET", "IDENTITY_ENDPOINT", "CERTRELAY_VAULTS", "https_proxy", "HTTP_PROXY", "BAO_TOKEN"]
+    for name in foreign:
+        monkeypatch.setenv(name, "of the developer")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    assert set(foreign).isdisjoint(_environment())
+    assert _environment()["LANG"] == "C.UTF-8"
+
+
+def test_the_app_settings_hold_the_secret_of_the_authority_only_by_reference() -> None:
+    from sandbox.openbao import OpenBao
+
+    authority = OpenBao(ROOT, 1)
+    authority.secret_id = "the-secret"
+    settings = _app_settings(dict.fromkeys(OF_THE_VAULT | OF_THE_APP, "x"), authority)
+    assert [name for name, value in settings.items() if "the-secret" in value] == ["OPENBAO_SECRET_ID"]
+    assert '"@OPENBAO_SECRET_ID"' in settings["CERTRELAY_AUTHORITIES"]
