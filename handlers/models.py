@@ -117,8 +117,8 @@ class CreateCertificate(Body):
 class ImportCertificate(Body):
     """`value`: base64 of a PFX, PEM or DER file, or PEM text. `pwd` opens it."""
 
-    value: Annotated[str, Field(min_length=1, max_length=512 * 1024, repr=False)]
-    pwd: Annotated[str, Field(max_length=1024, repr=False)] | None = None
+    value: str = Field(min_length=1, max_length=512 * 1024, repr=False)
+    pwd: str | None = Field(default=None, max_length=1024, repr=False)
     policy: Policy = Policy()
     tags: Tags | None = None
     enabled: bool = True
