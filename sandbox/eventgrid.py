@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ import requests
 Event = dict[str, Any]
 
 _log = logging.getLogger(__name__)
+_REMEMBERED = 10_000  # events
 _FINAL = {400, 401, 413}  # never retried for a webhook, see …/delivery-and-retry#retry-schedule
 
 
@@ -49,8 +51,8 @@ class Publisher:
     def __init__(self, topic: str, on_done: Callable[[str], None] = lambda _: None) -> None:
         self.subscription: Subscription | None = None
         self.validated = False
-        self.delivered: list[Event] = []
-        self.dead: list[Event] = []
+        self.delivered: deque[Event] = deque(maxlen=_REMEMBERED)
+        self.dead: deque[Event] = deque(maxlen=_REMEMBERED)
         self._topic = topic
         self._on_done = on_done
         self._waiting: list[tuple[float, int, int, Event]] = []  # due, order, attempts made, event
@@ -86,11 +88,12 @@ class Publisher:
         """Take an event in Event Grid's own schema for delivery."""
         with self._wake:
             subscription = self.subscription
-            if subscription is None or event["eventType"] not in (subscription.event_types or [event["eventType"]]):
-                self._on_done(event["id"])
-                return
-            heapq.heappush(self._waiting, (time.monotonic(), next(self._order), 0, event))
-            self._wake.notify()
+            wanted = subscription and event["eventType"] in (subscription.event_types or [event["eventType"]])
+            if wanted:
+                heapq.heappush(self._waiting, (time.monotonic(), next(self._order), 0, event))
+                self._wake.notify()
+        if not wanted:
+            self._on_done(event["id"])
 
     def status(self) -> dict[str, Any]:
         """The subscription, whether its webhook was validated, and the numbers of events waiting and done."""
@@ -189,7 +192,7 @@ class Publisher:
             due = time.monotonic() + _back_off(subscription, attempts)
             heapq.heappush(self._waiting, (due, next(self._order), attempts, event))
 
-    def _finish(self, event: Event, where: list[Event]) -> None:
+    def _finish(self, event: Event, where: deque[Event]) -> None:
         self._on_done(event["id"])
         with self._wake:
             where.append(event)

@@ -136,7 +136,7 @@ class Admin:
             server.subscribe(Subscription(**body))
         elif request.method == "DELETE":
             server.subscribe(None)
-        return server.publisher.status() | {"raised": server.raised[-1000:]}
+        return server.publisher.status() | {"raised": list(server.raised)[-1000:]}
 
     async def issuer(self, request: Request) -> Json:
         """`PUT {"delay": seconds?, "error": {"code", "message"}?}` for an issuer's name, a provider or `*`."""

@@ -131,6 +131,12 @@ def _invalid_certificate() -> Exception:
 
 def _key_props(key: PrivateKey, sent: Policy) -> Policy:
     reuse, exportable = sent.get("reuse_key", False), sent.get("exportable", True)
+    kind = "EC" if hasattr(key, "curve") else "RSA"
+    if sent.get("kty", kind).upper().removesuffix("-HSM") != kind:
+        sizes = "256, 384, 521" if kind == "RSA" else ", ".join(map(str, RSA_SIZES))
+        raise bad_parameter(
+            f"Unsupported key size ({key.key_size}). Supported sizes are [{sizes}]", "KeySizeNotSupported"
+        )
     if hasattr(key, "curve"):
         curve = CURVE_NAMES.get(key.curve.name)
         if curve is None:

@@ -1,6 +1,8 @@
 """Starting and finishing versions, and all that the clock raises."""
 
 import contextlib
+import logging
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,9 +15,10 @@ from sandbox.vault.crypto import add_months, build_request, dump_key, dump_publi
 from sandbox.vault.errors import KeyVaultError, bad_parameter, invalid_policy
 from sandbox.vault.mail import mail_contacts
 from sandbox.vault.model import Certificate, Operation, Version
-from sandbox.vault.schedule import action_moment, lifetime_action, near_expiry
+from sandbox.vault.schedule import action_moment, lifetime_action, near_expiry, next_due
 from sandbox.vault.vault import Event, Vault
 
+_log = logging.getLogger(__name__)
 _UNKNOWN_DETAILS = "Pending certificate created. Please Perform Merge to complete the request."
 _ISSUER_DETAILS = (
     "Pending certificate created. Certificate request is in progress. This may take some time based on the issuer "
@@ -167,6 +170,15 @@ def run_due(vault: Vault) -> None:
             _run(vault, certificate)
 
 
+def settle(vault: Vault, name: str) -> None:
+    """Do everything that is due now for one certificate, so that no request sees what the clock has left behind."""
+    with vault.lock:
+        certificate = vault.find(name)
+        while certificate and (next_due(certificate) or math.inf) <= vault.clock.now():
+            _run(vault, certificate)
+            certificate = vault.find(name)
+
+
 def _run(vault: Vault, certificate: Certificate) -> None:
     now = vault.clock.now()
     if certificate.deletion:
@@ -196,6 +208,11 @@ def _answer(vault: Vault, certificate: Certificate, pending: Operation) -> None:
     version = certificate.version(pending.version)
     assert version
     error = None if pending.issuer == "Self" else partners.behaviour(vault, pending.issuer).get("error")
+    try:
+        encoded = [] if error else _issue(vault, certificate, pending, version)
+    except Exception:
+        _log.exception("issuing %s failed", certificate.name)
+        error = {"code": "Certificate issuer error", "message": "The issuer could not issue the certificate."}
     if error:
         failed = replace(
             pending, status="failed", status_details=error["message"], error=error, due=None, cancel_due=None
@@ -204,15 +221,17 @@ def _answer(vault: Vault, certificate: Certificate, pending: Operation) -> None:
         if pending.renewal:
             mail_contacts(vault, certificate, "renewal failed", error["message"])
         return
-    key = load_key(version.key)
-    if pending.issuer == "Self":
-        encoded = [self_sign(certificate.policy, key, vault.clock.now())]
-    else:
-        encoded = partners.issue_chain(vault, pending.issuer, certificate.policy, key.public_key())
     chain = [x509.load_der_x509_certificate(item) for item in encoded]
     finish(vault, certificate, chain, encoded, encoded)
     if pending.renewal:
         mail_contacts(vault, certificate, "renewed")
+
+
+def _issue(vault: Vault, certificate: Certificate, pending: Operation, version: Version) -> list[bytes]:
+    key = load_key(version.key)
+    if pending.issuer == "Self":
+        return [self_sign(certificate.policy, key, vault.clock.now())]
+    return partners.issue_chain(vault, pending.issuer, certificate.policy, key.public_key())
 
 
 def _raise_expiry(vault: Vault, certificate: Certificate, now: float) -> Certificate:

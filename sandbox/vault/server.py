@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -70,7 +71,7 @@ class VaultServer:
         self.settings = settings or Settings()
         self.faults = Faults()
         self.requests = Requests()
-        self.raised: list[Event] = []
+        self.raised: deque[Event] = deque(maxlen=10_000)
         self.identities = Identities.kept_in(directory / "identity.json")
         self.ca_bundle = directory / "ca.pem"
         self._data = data

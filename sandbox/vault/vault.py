@@ -103,7 +103,9 @@ class Vault:
         """Keep several, all or none."""
         certificates, events = list(certificates), list(events)
         changes: list[Change] = [("certificate", item.name.lower(), to_json(item)) for item in certificates]
-        changes += [("event", event["id"], json.dumps(event)) for event in events]
+        if self.document("subscription"):
+            # Kept until it is delivered, so that a crash in between loses none.
+            changes += [("event", event["id"], json.dumps(event)) for event in events]
         with self.lock:
             self._store.write(changes)
             for item in certificates:
@@ -172,9 +174,10 @@ class Vault:
 
     def forget_event(self, identifier: str) -> None:
         """An event was delivered, or given up."""
-        with self.lock:
-            self._store.write([("event", identifier, None)])
-            self._documents.pop(("event", identifier), None)
+        if self.document("subscription"):
+            with self.lock:
+                self._store.write([("event", identifier, None)])
+                self._documents.pop(("event", identifier), None)
 
     def close(self) -> None:
         """Release the store."""

@@ -1,0 +1,182 @@
+"""Import of PFX and PEM, and the policy that is derived."""
+
+import base64
+import datetime
+from typing import Any
+
+import pytest
+from azure.keyvault.certificates import CertificateClient, CertificateContentType, CertificatePolicy
+from azure.keyvault.secrets import SecretClient
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, pkcs12
+
+from tests.sandbox_vault.support import Authority, Rest, certify, self_signed
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture(scope="module")
+def leaf(authority: Authority) -> x509.Certificate:
+    return certify("imported.example", KEY.public_key(), "intermediate", authority.key)
+
+
+def pfx(leaf: x509.Certificate, *chain: x509.Certificate, key: Any = KEY, password: str = "") -> bytes:
+    encryption = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+    return pkcs12.serialize_key_and_certificates(b"alias", key, leaf, chain, encryption)
+
+
+def pem(*certificates: x509.Certificate, key: Any = KEY, form: str = "PKCS8", password: str = "") -> bytes:
+    encryption = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+    block: bytes = key.private_bytes(Encoding.PEM, getattr(serialization.PrivateFormat, form), encryption)
+    return b"".join(item.public_bytes(Encoding.PEM) for item in certificates) + block
+
+
+def body(data: bytes, content_type: str | None = None, **members: Any) -> dict[str, Any]:
+    policy = {"secret_props": {"contentType": content_type}} if content_type else {}
+    return {"value": base64.b64encode(data).decode(), "policy": policy, **members}
+
+
+PEM_POLICY = CertificatePolicy(issuer_name="Unknown", subject="CN=ignored", content_type=CertificateContentType.pem)
+PEM = "application/x-pem-file"
+
+
+def test_a_pfx_with_a_password_is_imported(client: CertificateClient, leaf: x509.Certificate, name: str) -> None:
+    imported = client.import_certificate(name, pfx(leaf, password="secret"), password="secret", tags={"a": "b"})
+    assert bytes(imported.cer or b"") == leaf.public_bytes(Encoding.DER)
+    assert imported.properties.tags == {"a": "b"}
+    assert imported.properties.expires_on == leaf.not_valid_after_utc
+
+
+def test_an_import_leaves_no_pending_operation(client: CertificateClient, rest: Rest, leaf: Any, name: str) -> None:
+    self_signed(client, name)
+    assert "pending" not in rest("POST", f"/certificates/{name}/import", json=body(pfx(leaf))).json()
+    assert rest("GET", f"/certificates/{name}/pending").status_code == 404
+    assert len(list(client.list_properties_of_certificate_versions(name))) == 2
+
+
+def test_a_pem_is_imported_with_the_key_before_or_after(
+    client: CertificateClient, secrets: SecretClient, leaf: x509.Certificate, authority: Authority, name: str
+) -> None:
+    data = pem(authority.root, leaf, authority.intermediate)
+    client.import_certificate(name, data, policy=PEM_POLICY)
+    secret = secrets.get_secret(name)
+    assert secret.properties.content_type == PEM
+    parsed = x509.load_pem_x509_certificates((secret.value or "").encode())
+    assert parsed == [leaf, authority.intermediate, authority.root]
+
+
+def test_a_raw_pem_text_is_imported_as_dotnet_sends_it(rest: Rest, leaf: x509.Certificate, name: str) -> None:
+    message = body(b"", PEM) | {"value": pem(leaf).decode()}
+    assert rest("POST", f"/certificates/{name}/import", json=message).status_code == 200
+
+
+def test_preserve_cert_order_keeps_the_order_of_the_file(
+    rest: Rest, secrets: SecretClient, leaf: x509.Certificate, authority: Authority, name: str
+) -> None:
+    message = body(pem(authority.root, leaf), PEM, preserveCertOrder=True)
+    assert rest("POST", f"/certificates/{name}/import", json=message).json()["preserveCertOrder"] is True
+    assert x509.load_pem_x509_certificates((secrets.get_secret(name).value or "").encode()) == [authority.root, leaf]
+
+
+def test_the_policy_is_derived_from_the_certificate(rest: Rest, authority: Authority, name: str) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    names = x509.SubjectAlternativeName(
+        [x509.DNSName("a.example"), x509.UniformResourceIdentifier("https://a.example/")]
+    )
+    certificate = certify(
+        "a.example,O=Internet Widgits Pty Ltd,ST=Some-State,C=AU",
+        key.public_key(),
+        "intermediate",
+        authority.key,
+        lifetime=datetime.timedelta(days=1825),
+        extensions=(names, x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH])),
+    )
+    message = body(pfx(certificate, key=key))
+    message["policy"] = {"x509_props": {"subject": "CN=ignored"}, "key_props": {"exportable": False}}
+    policy = rest("POST", f"/certificates/{name}/import", json=message).json()["policy"]
+    assert policy["x509_props"] == {
+        "subject": "CN=a.example, O=Internet Widgits Pty Ltd, S=Some-State, C=AU",
+        "sans": {
+            "emails": [],
+            "dns_names": ["a.example"],
+            "upns": [],
+            "uris": ["https://a.example/"],
+            "ipAddresses": [],
+        },
+        "ekus": ["1.3.6.1.5.5.7.3.1"],
+        "key_usage": [],
+        "validity_months": 60,
+        "basic_constraints": {"ca": False},
+    }
+    assert policy["key_props"] == {"exportable": False, "kty": "RSA", "key_size": 2048, "reuse_key": False}
+    assert policy["issuer"] == {"name": "Unknown"}
+    assert policy["lifetime_actions"] == [
+        {"trigger": {"lifetime_percentage": 80}, "action": {"action_type": "EmailContacts"}}
+    ]
+
+
+def test_with_issuer_self_an_import_renews_itself(rest: Rest, leaf: x509.Certificate, name: str) -> None:
+    message = body(pfx(leaf)) | {"policy": {"issuer": {"name": "Self"}}}
+    policy = rest("POST", f"/certificates/{name}/import", json=message).json()["policy"]
+    assert policy["lifetime_actions"][0]["action"] == {"action_type": "AutoRenew"}
+
+
+def test_a_ca_certificate_is_imported(rest: Rest, authority: Authority, name: str) -> None:
+    message = body(pfx(authority.root, key=authority.root_key))
+    answer = rest("POST", f"/certificates/{name}/import", json=message)
+    assert answer.json()["policy"]["x509_props"]["basic_constraints"] == {"ca": True}
+
+
+UNREADABLE = "The specified PKCS#12 X.509 certificate content can not be read."
+UNEXPECTED = "The specified PEM X.509 certificate content is in an unexpected format."
+
+
+def test_files_that_cannot_be_imported_are_refused(rest: Rest, leaf: Any, authority: Authority, name: str) -> None:
+    strange = ed25519.Ed25519PrivateKey.generate()
+    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
+    one_day = datetime.timedelta(days=1)
+    expired = certify("old", KEY.public_key(), "intermediate", authority.key, lifetime=one_day, start=yesterday)
+    small = rsa.generate_private_key(65537, 1024)
+    weak = certify("weak", small.public_key(), "intermediate", authority.key)
+    faults: list[tuple[str, dict[str, Any]]] = [
+        (UNREADABLE, body(b"no PFX")),
+        (UNREADABLE, body(pfx(leaf, password="right"), pwd="wrong")),
+        (UNREADABLE, body(pfx(leaf, password="right"))),
+        (UNREADABLE, body(pem(leaf))),
+        (UNREADABLE, body(pfx(leaf)[:-20])),
+        (UNREADABLE, body(pkcs12.serialize_key_and_certificates(None, None, leaf, [], NoEncryption()))),
+        (UNREADABLE, body(pfx(authority.intermediate, key=authority.key)[:100])),
+        (UNREADABLE, {"value": "***"}),
+        (UNEXPECTED, body(pfx(leaf), PEM)),
+        (UNEXPECTED, body(leaf.public_bytes(Encoding.PEM), PEM)),
+        (UNEXPECTED, body(pem(leaf, form="TraditionalOpenSSL"), PEM)),
+        (UNEXPECTED, body(pem(leaf, password="secret"), PEM)),
+        (UNEXPECTED, body(pem(leaf) + pem(), PEM)),
+        (UNEXPECTED, body(pem(authority.root), PEM)),
+        (UNEXPECTED, body(pem(leaf, key=strange), PEM)),
+        (UNEXPECTED, body(pem(leaf).replace(b"\nMI", b"\nAA"), PEM)),
+        ("X509 Certificate is already expired", body(pfx(expired))),
+        ("Unsupported key size (1024)", body(pfx(weak, key=small))),
+        ("Unsupported key size (256)", body(pfx(leaf)) | {"policy": {"key_props": {"kty": "RSA"}}}),
+        ("char length is too long", body(pfx(leaf), pwd="x" * 201)),
+        ("The size of the X.509 certificate is too long", body(b"x" * 100_000)),
+        ("Property policy has invalid value", body(pfx(leaf), "text/plain")),
+        ("Property policy has invalid value", body(pfx(leaf)) | {"policy": {"issuer": {"name": "nobody"}}}),
+        ("Property value has invalid value", {}),
+        ("Property value has invalid value", {"value": 5}),
+    ]
+    for message, sent in faults:
+        answer = rest("POST", f"/certificates/{name}/import", json=sent)
+        assert answer.status_code == 400, (message, answer.text)
+        assert message in answer.json()["error"]["message"]
+    assert rest("GET", f"/certificates/{name}").status_code == 404
+
+
+def test_an_import_while_an_operation_is_in_progress_is_refused(rest: Rest, leaf: Any, name: str) -> None:
+    policy = {"issuer": {"name": "Unknown"}, "x509_props": {"subject": "CN=a"}}
+    rest("POST", f"/certificates/{name}/create", json={"policy": policy})
+    answer = rest("POST", f"/certificates/{name}/import", json=body(pfx(leaf)))
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "Forbidden"
