@@ -77,21 +77,26 @@ def certificate_of(der: bytes) -> x509.Certificate:
 
 
 def ordered_chain(
-    certificates: Iterable[x509.Certificate], public_key: PublicKeyTypes, *, keep_root: bool = True
+    certificates: Iterable[x509.Certificate],
+    public_key: PublicKeyTypes,
+    *,
+    keep_root: bool = True,
+    drop_strangers: bool = False,
 ) -> tuple[x509.Certificate, ...]:
     """The chain from the certificate of `public_key`, leaf first, each signed by the next; at most 10.
 
     Where authorities are cross-signed it is the shortest way to a self-signed root, else the longest way up; the
     other ways are left out. Without `keep_root` a root that is not the leaf is left out. Raises Unverified for a
-    missing leaf, and for a certificate that is not connected to the leaf: a stranger, or one beyond a gap."""
+    missing leaf and, without `drop_strangers`, for a certificate that is not connected to the leaf: a stranger, or one
+    beyond a gap."""
     known = list(dict.fromkeys(certificates))
     leaves = sorted((c for c in known if c.public_key() == public_key), key=_not_before, reverse=True)
     if not leaves:
-        raise Unverified("no certificate has the public key of the request")
+        raise Unverified("no certificate has this public key")
     came_from, top = _ways_up(known, leaves[0])
     connected = _reached(known, [leaf for leaf in leaves if leaf.subject == leaves[0].subject])
     strangers = [certificate for certificate in known if certificate not in connected]
-    if strangers:
+    if strangers and not drop_strangers:
         raise Unverified(_why_not_connected(strangers[0], list(connected)))
     chain = [top]
     while (below := came_from[chain[-1]]) is not None:

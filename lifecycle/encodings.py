@@ -4,7 +4,6 @@ Linear in the size of the input, whatever the input is.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,9 +41,15 @@ def blocks(data: bytes) -> list[Block]:
         return [Block(None, data)]
     try:
         return [Block(None, _decoded(text.translate(_URL_SAFE)))]
-    except binascii.Error:
+    except ValueError:
         # Short DER may be all ASCII, too.
         return [Block(None, data)]
+
+
+def has_text_outside_pem(data: bytes) -> bool:
+    """Whether there is more than PEM blocks in a PEM text: comments, bag attributes."""
+    before, *parts = (_text(data) or "").split(_BEGIN)
+    return bool(before.strip()) or any(part.partition("-----END ")[2].partition("-----")[2].strip() for part in parts)
 
 
 def elements(der: bytes) -> Iterator[bytes]:
@@ -103,11 +108,11 @@ def _pem(text: str) -> Iterator[Block]:
         body, end, _ = rest.partition("-----END ")
         if not dashes or not end or "\n" in label:
             raise Invalid("a PEM block is cut off: it has a BEGIN line and no END line")
-        lines = [line.strip() for line in body.split("\n") if line.strip()]
+        lines = [line.strip() for line in body.splitlines() if line.strip()]
         headers = [line for line in lines if _HEADER.fullmatch(line)]
         try:
             der = _decoded("".join(line for line in lines if not _HEADER.fullmatch(line)))
-        except binascii.Error:
+        except ValueError:
             raise Invalid(f"the PEM block {label.strip()[:60]!r} is not base64") from None
         whole = f"{_BEGIN}{label}-----\n{_with_blank_line(lines, headers)}\n-----END {label}-----\n"
         yield Block(label.strip(), der, whole if headers else None)

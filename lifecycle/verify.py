@@ -87,7 +87,10 @@ def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits,
     `csr` is the DER PKCS#10 that was sent, `now` is in UTC. Raises Unverified with every fault."""
     request = _request(csr)
     try:
-        chain = ordered_chain(parse_certificates(answer), request.public_key())
+        found = parse_certificates(answer)
+        if all(certificate.public_key() != request.public_key() for certificate in found):
+            raise Unverified("no certificate in the answer has the public key of the request")
+        chain = ordered_chain(found, request.public_key())
     except Invalid as error:
         raise Unverified(error.faults) from None
     leaf, issuers = chain[0], chain[1:]
