@@ -57,7 +57,7 @@ def test_the_same_secret_reads_the_same_twice(client: CertificateClient, secrets
 def test_a_key_that_is_not_exportable_stays_out_of_the_secret(
     client: CertificateClient, secrets: SecretClient, name: str, content_type: str
 ) -> None:
-    created = self_signed(client, name, exportable=False, content_type=content_type)
+    created = self_signed(client, name, exportable=False, key_type="RSA", content_type=content_type)
     value = secrets.get_secret(name).value or ""
     if content_type == "application/x-pem-file":
         assert "PRIVATE KEY" not in value
