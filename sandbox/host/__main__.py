@@ -1,0 +1,45 @@
+"""`python -m sandbox.host --app DIRECTORY --port PORT …`: the host until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from sandbox.host.configuration import Keys
+from sandbox.host.server import serve
+from sandbox.host.worker import IndexingError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.host", description=__doc__)
+    parser.add_argument("--app", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--clock", type=Path)
+    for name in ("master", "function", "eventgrid"):
+        parser.add_argument(f"--{name}-key", required=True)
+    given = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    for noisy in ("azure", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    keys = Keys(given.master_key, given.function_key, given.eventgrid_key)
+    try:
+        asyncio.run(_run(given.app.resolve(), given.port, keys, given.clock.resolve() if given.clock else None))
+    except (IndexingError, ValueError, OSError) as error:
+        print(f"the host cannot start: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(app: Path, port: int, keys: Keys, clock: Path | None) -> None:
+    stop = asyncio.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(one, stop.set)
+    with socket.create_server(("127.0.0.1", port)) as sock:
+        await serve(app, sock, keys, stop, clock)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

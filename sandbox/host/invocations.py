@@ -1,0 +1,33 @@
+"""Every invocation goes through here: one line in the log, and the host's time limit."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from sandbox.host.worker import Function, Result, Worker
+
+log = logging.getLogger("sandbox.host")
+
+
+class Invocations:
+    """`timeout` in seconds. The real host restarts the worker process when it passes; here the thread that is stuck
+    goes on, its result is dropped, and the invocation counts as failed."""
+
+    def __init__(self, worker: Worker, timeout: float) -> None:
+        self.worker, self._timeout = worker, timeout
+        self.finished = asyncio.Event()
+
+    async def invoke(self, function: Function, value: Any, metadata: dict[str, Any] | None = None) -> Result:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                result = await self.worker.invoke(function, value, metadata)
+        except TimeoutError:
+            result = Result(False, error=f"the function took longer than {self._timeout:.0f} s")
+        took = (time.monotonic() - begun) * 1000
+        log.info("%s %s in %.0f ms", function.name, "succeeded" if result.ok else "FAILED", took)
+        if not result.ok:
+            log.error("%s: %s", function.name, result.error)
+        self.finished.set()
+        return result

@@ -1,0 +1,158 @@
+"""The queue trigger's listener.
+
+Behaviour after Azure/azure-sdk-for-net, Microsoft.Azure.WebJobs.Extensions.Storage.Queues: QueueListener.cs (batches,
+polling, renewal of the lease at half of its life), QueueProcessor.cs (delete on success, visibility after a failure,
+poison queue), and RandomizedExponentialBackoffStrategy.cs in Azure/azure-webjobs-sdk.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import logging
+import random
+from datetime import datetime
+from typing import Any
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.storage.queue import LinearRetry, QueueClient, QueueMessage, QueueServiceClient
+
+from sandbox.host.configuration import Queues
+from sandbox.host.invocations import Invocations
+from sandbox.host.worker import Function
+
+SHORTEST_PAUSE = 0.1
+POISON_SUFFIX = "-poison"
+
+log = logging.getLogger("sandbox.host")
+
+
+class QueueListener:
+    """Listens for one function until it is canceled."""
+
+    def __init__(self, function: Function, connection: str, settings: Queues, invocations: Invocations) -> None:
+        self._function, self._settings, self._invocations = function, settings, invocations
+        retry = LinearRetry(backoff=1, retry_total=2)
+        service = QueueServiceClient.from_connection_string(connection, retry_policy=retry)
+        name = str(function.trigger["queueName"]).lower()
+        self._queue = service.get_queue_client(name)
+        self._poison = None if name.endswith(POISON_SUFFIX) else service.get_queue_client(name + POISON_SUFFIX)
+        self._running: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at once. The host does so when a function of its own wrote to the queue (SharedQueueWatcher)."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        empty = 0
+        while True:
+            room = self._settings.batch_size + self._settings.new_batch_threshold - len(self._running)
+            found = await self._receive(min(self._settings.batch_size, room)) if room > 0 else []
+            for message in found:
+                task = asyncio.create_task(self._process(message))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+            empty = 0 if found else empty + 1
+            await self._pause(empty)
+
+    async def _pause(self, empty: int) -> None:
+        if empty == 0 and len(self._running) <= self._settings.new_batch_threshold:
+            return
+        doubled = SHORTEST_PAUSE * 2 ** min(empty - 1, 20) if empty else SHORTEST_PAUSE
+        pause = min(SHORTEST_PAUSE + doubled * random.uniform(0.8, 1.2), self._settings.max_polling_interval)  # noqa: S311
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+
+    async def _receive(self, count: int) -> list[QueueMessage]:
+        def receive() -> list[QueueMessage]:
+            lease = int(self._settings.lease)
+            pages = self._queue.receive_messages(messages_per_page=count, visibility_timeout=lease, max_messages=count)
+            return list(pages)
+
+        try:
+            return await asyncio.to_thread(receive)
+        except ResourceNotFoundError:
+            return []  # the trigger does not create its queue
+        except AzureError as error:
+            log.warning("queue %s: %s", self._queue.queue_name, type(error).__name__)
+            return []
+
+    async def _process(self, message: QueueMessage) -> None:
+        limit = self._settings.max_dequeue_count
+        count = message.dequeue_count or 1
+        text = self._decoded(message)
+        if text is None or count > limit:
+            await self._to_poison(message)
+            return
+        renewal = asyncio.create_task(self._renew(message))
+        try:
+            result = await self._invocations.invoke(
+                self._function, self._invocations.worker.value(text), _metadata(message, text)
+            )
+        finally:
+            renewal.cancel()
+        if result.ok:
+            await self._quietly(self._queue.delete_message, message)
+        elif count >= limit:
+            await self._to_poison(message)
+        else:
+            await self._quietly(
+                self._queue.update_message, message, visibility_timeout=int(self._settings.visibility_timeout)
+            )
+        self.wake()
+
+    def _decoded(self, message: QueueMessage) -> str | None:
+        if not self._settings.base64:
+            return str(message.content)
+        try:
+            return base64.b64decode(message.content, validate=True).decode()
+        except (binascii.Error, ValueError):
+            return None
+
+    async def _renew(self, message: QueueMessage) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease / 2)
+            await self._quietly(self._queue.update_message, message, visibility_timeout=int(self._settings.lease))
+
+    async def _to_poison(self, message: QueueMessage) -> None:
+        """Copy and delete; not atomic, as in the host. A poison queue has none of its own: its message comes again."""
+        if self._poison is None:
+            return
+        log.error("%s: message %s goes to %s", self._function.name, message.id, self._poison.queue_name)
+        await asyncio.to_thread(_copy, self._poison, message)
+        await self._quietly(self._queue.delete_message, message)
+
+    async def _quietly(self, effect: Any, message: QueueMessage, **options: Any) -> None:
+        try:
+            answer = await asyncio.to_thread(effect, message, **options)
+        except AzureError as error:
+            log.warning("%s: message %s: %s", self._function.name, message.id, type(error).__name__)
+            return
+        if answer is not None:
+            message.pop_receipt = answer.pop_receipt
+
+
+def _copy(poison: QueueClient, message: QueueMessage) -> None:
+    try:
+        poison.send_message(message.content)
+    except ResourceNotFoundError:
+        poison.create_queue()
+        poison.send_message(message.content)
+
+
+def _metadata(message: QueueMessage, text: str) -> dict[str, Any]:
+    def written(moment: datetime | None) -> str:
+        return moment.isoformat() if moment else ""
+
+    return {
+        "QueueTrigger": text,
+        "Id": message.id,
+        "PopReceipt": message.pop_receipt,
+        "DequeueCount": message.dequeue_count,
+        "InsertionTime": written(message.inserted_on),
+        "ExpirationTime": written(message.expires_on),
+        "NextVisibleTime": written(message.next_visible_on),
+    }

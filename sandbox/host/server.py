@@ -1,0 +1,119 @@
+"""The host as a whole: worker, HTTP, listeners; in a thread of this process, or as `python -m sandbox.host`."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from sandbox.host.clock import ProcessClock
+from sandbox.host.configuration import Configuration, Keys
+from sandbox.host.http import HttpHost
+from sandbox.host.invocations import Invocations
+from sandbox.host.queues import QueueListener
+from sandbox.host.timers import TimerListener
+from sandbox.host.worker import IndexingError, Worker
+
+log = logging.getLogger("sandbox.host")
+
+
+class _Server(uvicorn.Server):
+    """Signals are the caller's: uvicorn would raise them again after the end, and skip the clean-up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+async def serve(
+    app: Path, sock: socket.socket, keys: Keys, stop: asyncio.Event, clock_file: Path | None = None
+) -> None:
+    """Run the app in `app` until `stop`. Raises IndexingError, ValueError (host.json or a schedule)."""
+    clock = ProcessClock(clock_file) if clock_file else None
+    configuration = Configuration.read(app)
+    worker = Worker()
+    await worker.load(app)
+    invocations = Invocations(worker, configuration.function_timeout)
+    listeners = _listeners(invocations, configuration)
+    config = uvicorn.Config(HttpHost(invocations, keys, configuration.route_prefix).__call__, interface="asgi3",
+                            log_config=None, lifespan="off", access_log=False, ws="none")  # fmt: skip
+    server = _Server(config)
+    jobs = [listener.run() for listener in listeners] + ([clock.run()] if clock else [])
+    tasks = [asyncio.create_task(job) for job in jobs]
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    waiting = asyncio.create_task(stop.wait())
+    waking = asyncio.create_task(_wake(invocations, [one for one in listeners if isinstance(one, QueueListener)]))
+    try:
+        await asyncio.wait([serving, waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.should_exit = True
+        for task in (*tasks, waiting, waking):
+            task.cancel()
+        await asyncio.gather(serving, *tasks, waiting, waking, return_exceptions=True)
+        worker.stop()
+        if clock:
+            clock.stop()
+
+
+def _listeners(invocations: Invocations, configuration: Configuration) -> list[QueueListener | TimerListener]:
+    listeners: list[QueueListener | TimerListener] = []
+    for function in invocations.worker.functions:
+        if function.kind not in ("queuetrigger", "timertrigger"):
+            continue
+        setting = str(function.trigger.get("connection") or "AzureWebJobsStorage")
+        connection = os.environ.get(setting) or os.environ.get(f"AzureWebJobs{setting}")
+        if not connection:
+            raise IndexingError(f"{function.name}: the application setting {setting} is missing")
+        if function.kind == "queuetrigger":
+            listeners.append(QueueListener(function, connection, configuration.queues, invocations))
+        else:
+            listeners.append(TimerListener(function, connection, invocations))
+    return listeners
+
+
+async def _wake(invocations: Invocations, listeners: list[QueueListener]) -> None:
+    """A function that just ran may have written to a queue of ours. The real host notices that for output bindings
+    only; for messages sent by an SDK it polls, at most `maxPollingInterval` later."""
+    while True:
+        await invocations.finished.wait()
+        invocations.finished.clear()
+        for listener in listeners:
+            listener.wake()
+
+
+class FunctionsHost:
+    """Context manager: the app in `app`, in a thread of this process. One at a time in a process: the worker is global."""
+
+    def __init__(self, app: Path, keys: Keys, port: int = 0, clock_file: Path | None = None) -> None:
+        self._app, self.keys, self._clock_file = app, keys, clock_file
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._failure: BaseException | None = None
+        self._ready = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        async def main() -> None:
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            self._ready.set()
+            await serve(self._app, self._socket, self.keys, self._stop, self._clock_file)
+
+        asyncio.run(main())
