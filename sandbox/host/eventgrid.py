@@ -1,8 +1,8 @@
 """The Event Grid trigger's webhook: `/runtime/webhooks/EventGrid?functionName=…&code=…`.
 
 Behaviour after Azure/azure-sdk-for-net, Microsoft.Azure.WebJobs.Extensions.EventGrid:
-EventGridExtensionConfigProvider.cs and HttpRequestProcessor.cs. One invocation an event, in parallel; any failure answers 500 for the whole batch, so that
-Event Grid delivers all of it again.
+EventGridExtensionConfigProvider.cs and HttpRequestProcessor.cs. One invocation an event, in parallel; any failure
+answers 500 for the whole batch, so that Event Grid delivers all of it again.
 """
 
 import asyncio

@@ -88,7 +88,7 @@ async def _wake(invocations: Invocations, listeners: list[QueueListener]) -> Non
 
 
 class FunctionsHost:
-    """Context manager: the app in `app`, in a thread of this process. One at a time in a process: the worker is global."""
+    """Context manager: the app in `app`, in a thread of this process. One in a process: the worker is global."""
 
     def __init__(self, app: Path, keys: Keys, port: int = 0, clock_file: Path | None = None) -> None:
         self._app, self.keys, self._clock_file = app, keys, clock_file

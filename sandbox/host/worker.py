@@ -1,7 +1,7 @@
 """Microsoft's own worker library, driven in this process.
 
-`azure-functions-runtime` indexes and invokes the functions in Azure on Python 3.13; there a proxy speaks gRPC to the host
-and hands the library its message classes. Here the message classes are plain Python objects, and the entry is the one
+`azure-functions-runtime` indexes and invokes the functions in Azure on Python 3.13; there a proxy speaks gRPC to the
+host and hands the library its message classes. Here the message classes are plain Python objects, and the entry is the one
 without protobuf that Microsoft's proxy for newer versions uses (`native_invocation`).
 """
 
