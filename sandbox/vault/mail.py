@@ -1,9 +1,11 @@
 """The mails that Key Vault sends to a vault's certificate contacts. Here they are kept to be read at `/admin/mails`."""
 
-import uuid
+import itertools
 
 from sandbox.vault.model import Certificate
 from sandbox.vault.vault import Vault
+
+_order = itertools.count()
 
 
 def mail_contacts(vault: Vault, certificate: Certificate, reason: str, detail: str = "") -> None:
@@ -19,4 +21,4 @@ def mail_contacts(vault: Vault, certificate: Certificate, reason: str, detail: s
             "sent": now,
             "detail": detail,
         }
-        vault.put_document("mail", f"{now:012}-{uuid.uuid4().hex}", mail)
+        vault.put_document("mail", f"{now:012}-{next(_order):09}", mail)
