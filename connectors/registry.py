@@ -6,6 +6,10 @@ from typing import cast
 from connectors.base import Connector
 
 CONNECTORS = {
+    "adcs": "connectors.adcs:Adcs",
+    "aws_pca": "connectors.aws_pca:AwsPca",
+    "est": "connectors.est:Est",
+    "manual": "connectors.manual:Manual",
     "vault_pki": "connectors.vault_pki:VaultPki",
 }
 
@@ -20,6 +24,10 @@ def connector_class(name: str) -> type[Connector]:
         known = ", ".join(sorted(CONNECTORS))
         raise LookupError(f"there is no connector {name!r}; known are {known}, or package.module:Class for your own")
     try:
-        return cast(type[Connector], getattr(importlib.import_module(module_name), class_name))
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise LookupError(f"connector {name!r} cannot be loaded: {error}") from error
+    missing = [part for part in ("Settings", "features", "submit", "collect") if not hasattr(found, part)]
+    if missing:
+        raise LookupError(f"{name!r} is no connector: it has no {', no '.join(missing)}")
+    return cast(type[Connector], found)

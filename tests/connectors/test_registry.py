@@ -1,0 +1,74 @@
+"""Connectors are found by name, checked, and imported no sooner than they are needed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from connectors.base import ConnectorSettings, Feature
+from connectors.registry import CONNECTORS, connector_class
+
+LIBRARIES = {"acme", "boto3", "botocore", "cryptography", "dns", "hvac", "lexicon", "requests", "spnego", "urllib3"}
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTORS))
+def test_every_connector_of_the_registry_fulfils_the_contract(name: str) -> None:
+    found = connector_class(name)
+    assert issubclass(found.Settings, ConnectorSettings)
+    assert found.Settings is not ConnectorSettings
+    assert found.Settings.model_config.get("extra") == "forbid"
+    assert found.Settings.model_config.get("hide_input_in_errors")
+    assert found.features <= set(Feature)
+    assert {Feature.RSA, Feature.EC} & found.features
+    assert callable(found.submit)
+    assert callable(found.collect)
+
+
+def test_ones_own_connector_is_found_by_module_and_class() -> None:
+    found = connector_class("tests.connectors.example_connector:Cfssl")
+    assert found.__name__ == "Cfssl"
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("vault-pki", "there is no connector 'vault-pki'; known are adcs, "),
+        ("", "there is no connector ''"),
+        ("no_such_module:Class", "cannot be loaded: No module named 'no_such_module'"),
+        ("connectors.manual:NoSuchClass", "cannot be loaded"),
+        (":Class", "cannot be loaded"),
+        ("connectors.manual:ManualSettings", "is no connector: it has no Settings, no features"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused_in_one_sentence(name: str, fault: str) -> None:
+    with pytest.raises(LookupError) as caught:
+        connector_class(name)
+    assert fault in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_registry_loads_no_library_of_any_connector() -> None:
+    program = "import json, sys, connectors.registry; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(ran.stdout))
+    assert "connectors.base" in loaded
+    assert not loaded & LIBRARIES
+    assert not [
+        name for name in loaded if name.startswith("connectors.") and name.split(".")[1] not in ("base", "registry")
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTORS))
+def test_the_page_says_of_every_connector_what_it_declares(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "connectors.md").read_text()
+    [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |") and line.count("|") == 9]
+    cells = [cell.strip().partition(" ")[0] for cell in row.split("|")[4:8]]
+    found = connector_class(name)
+    declared = [
+        hasattr(found, "revoke"),
+        *(feature in found.features for feature in (Feature.REQUESTED_VALIDITY, Feature.FINDS_EARLIER_ORDER)),
+        Feature.CERTIFICATE_AUTHORITY in found.features,
+    ]
+    assert cells == ["yes" if one else "no" for one in declared]
