@@ -1,0 +1,235 @@
+"""The program, its shared clock, and what outlives it."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox.clock import Clock
+from sandbox.vault import VaultServer
+from sandbox.vault.model import Certificate, from_json, to_json
+from sandbox.vault.seed import Seed, seed
+from sandbox.vault.store import SqliteStore
+from tests.sandbox_vault.webhook import Webhook, eventually
+
+POLICY = {"key_props": {"kty": "EC"}, "x509_props": {"subject": "CN=a.example"}, "issuer": {"name": "Unknown"}}
+
+
+class Program:
+    """`python -m sandbox.vault`, and requests to it."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        description = directory / "vault.json"
+        description.unlink(missing_ok=True)
+        command = [sys.executable, "-W", "error", "-m", "sandbox.vault", "--directory", str(directory), *arguments]
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while not description.exists():
+            assert self.process.poll() is None
+            assert time.monotonic() - self.began < 20
+            time.sleep(0.005)
+        self.description: dict[str, str] = json.loads(description.read_text())
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.verify = self.description["ca_bundle"]
+        answer = self.session.get(
+            self.description["identity_endpoint"],
+            params={"resource": "https://vault.azure.net", "api-version": "2019-08-01"},
+            headers={"X-IDENTITY-HEADER": self.description["identity_header"]},
+            timeout=10,
+        )
+        self.session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        url = f"{self.description['vault_url']}{path}?api-version=2026-04-01"
+        return self.session.request(method, url, timeout=10, **arguments)
+
+    def create(self, name: str, tags: dict[str, str] | None = None) -> requests.Response:
+        return self.send("POST", f"/certificates/{name}/create", json={"policy": POLICY, "tags": tags or {}})
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.session.close()
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@contextmanager
+def program(directory: Path, *arguments: str) -> Iterator[Program]:
+    running = Program(directory, *arguments)
+    try:
+        yield running
+    finally:
+        running.session.close()
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_program_tells_where_it_is_and_ends_when_told(tmp_path: Path, number: int) -> None:
+    with program(tmp_path) as running:
+        assert set(running.description) == {
+            "vault_url",
+            "ca_bundle",
+            "identity_endpoint",
+            "identity_header",
+            "admin_url",
+        }
+        assert running.create("a").status_code == 202
+        assert running.end(number) == 0
+
+
+def test_two_programs_run_side_by_side(tmp_path: Path) -> None:
+    with program(tmp_path / "a") as one, program(tmp_path / "b") as two:
+        assert one.create("a").status_code == 202
+        assert two.send("GET", "/certificates/a").status_code == 404
+
+
+def test_without_data_nothing_is_kept_and_with_data_everything_is(tmp_path: Path) -> None:
+    for arguments, status in (((), 404), (("--data", str(tmp_path / "vault.db")), 200)):
+        with program(tmp_path, *arguments) as running:
+            running.create("a", {"b": "c"})
+            running.send("PUT", "/certificates/issuers/ca", json={"provider": "Test"})
+            running.send("PUT", "/certificates/contacts", json={"contacts": [{"email": "a@a.example"}]})
+            before = running.send("GET", "/certificates/a/pending").json()
+            port = running.description["vault_url"].rpartition(":")[2]
+            assert running.end() == 0
+        with program(tmp_path, "--port", port, *arguments) as running:
+            assert running.send("GET", "/certificates/a").status_code == status
+            assert running.send("GET", "/certificates/issuers/ca").status_code == status
+            assert running.send("GET", "/certificates/contacts").status_code == status
+            if status == 200:
+                assert running.send("GET", "/certificates/a/pending").json() == before
+
+
+def test_a_restarted_vault_keeps_its_root_and_accepts_old_tokens(tmp_path: Path) -> None:
+    with program(tmp_path) as first:
+        root, token = (tmp_path / "ca.pem").read_bytes(), first.session.headers["Authorization"]
+        first.end()
+    with program(tmp_path) as second:
+        second.session.headers["Authorization"] = token
+        assert second.send("GET", "/certificates").status_code == 200
+        assert (tmp_path / "ca.pem").read_bytes() == root
+
+
+@pytest.mark.parametrize("after", [0.05, 0.2, 0.4])
+def test_a_kill_in_the_midst_of_writes_loses_no_acknowledged_one(tmp_path: Path, after: float) -> None:
+    data = ("--data", str(tmp_path / "vault.db"))
+    acknowledged: list[str] = []
+
+    def write(running: Program, thread: int) -> None:
+        headers, verify = dict(running.session.headers), running.session.verify
+        with requests.Session() as session:
+            session.trust_env = False
+            session.verify = verify
+            for number in range(1000):
+                name = f"name-{thread}-{number}"
+                url = f"{running.description['vault_url']}/certificates/{name}/create?api-version=7.6"
+                try:
+                    answer = session.post(url, json={"policy": POLICY}, headers=headers, timeout=10)
+                except requests.RequestException:
+                    return
+                if answer.status_code == 202:
+                    acknowledged.append(name)
+
+    with program(tmp_path, *data) as running:
+        threads = [threading.Thread(target=write, args=(running, number)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(acknowledged) >= 3)
+        time.sleep(after)
+        running.process.kill()
+        for thread in threads:
+            thread.join()
+    with program(tmp_path, *data) as running:
+        for name in acknowledged:
+            assert running.send("GET", f"/certificates/{name}/pending").status_code == 200
+            assert running.create(name).status_code == 409
+
+
+def test_what_was_due_while_the_vault_was_down_happens_when_it_is_back(tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    arguments = ("--data", str(tmp_path / "vault.db"), "--clock", str(tmp_path / "clock"))
+    with Webhook() as webhook, program(tmp_path, *arguments, "--webhook", webhook.url) as running:
+        eventually(lambda: bool(webhook.handshakes))
+        requests.post(f"{running.description['admin_url']}/seed", json={"count": 1}, timeout=10).raise_for_status()
+        running.end(signal.SIGKILL)
+        clock.advance(340 * 86400)
+        with program(tmp_path, *arguments, "--webhook", webhook.url) as again:
+            eventually(lambda: webhook.types("seed-00000") == ["NearExpiry"])
+            again.end()
+        with program(tmp_path, *arguments, "--webhook", webhook.url):
+            time.sleep(0.3)
+            assert webhook.types("seed-00000") == ["NearExpiry"]
+
+
+def test_an_event_that_was_not_delivered_before_a_kill_is_delivered_after(tmp_path: Path) -> None:
+    arguments = ("--data", str(tmp_path / "vault.db"))
+    with Webhook() as webhook:
+        webhook.validate = False
+        with program(tmp_path, *arguments, "--webhook", webhook.url) as running:
+            created = running.send(
+                "POST", "/certificates/a/create", json={"policy": {**POLICY, "issuer": {"name": "Self"}}}
+            )
+            assert created.status_code == 202
+            eventually(lambda: running.send("GET", "/certificates/a/pending").json()["status"] == "completed")
+            running.end(signal.SIGKILL)
+        webhook.validate = True
+        with program(tmp_path, *arguments, "--webhook", webhook.url):
+            eventually(lambda: webhook.types("a") == ["NewVersionCreated"])
+
+
+# -- in process -----------------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    with VaultServer(tmp_path) as server:
+        seed(server.vault, Seed(count=1, tags={"a": "ä"}))
+        certificate = server.vault.find("seed-00000")
+    assert isinstance(certificate, Certificate)
+    assert from_json(to_json(certificate)) == certificate
+
+
+def test_a_store_keeps_all_changes_of_a_write_or_none(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "a.db")
+    store.write([("k", "a", "1"), ("k", "b", "2")])
+    with pytest.raises(Exception, match=r"NOT NULL|binding|bind"):
+        store.write([("k", "a", None), ("k", "c", {})])  # type: ignore[list-item]
+    store.close()
+    store = SqliteStore(tmp_path / "a.db")
+    assert sorted(store.load()) == [("k", "a", "1"), ("k", "b", "2")]
+    store.close()
+
+
+def test_files_with_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    with VaultServer(tmp_path):
+        for name in ("identity.json", "ca-key.pem", "server.pem"):
+            assert (tmp_path / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_two_clocks_share_one_file(tmp_path: Path) -> None:
+    one, two = Clock(tmp_path / "clock"), Clock(tmp_path / "clock")
+    assert two.offset == 0
+    one.advance(100)
+    assert two.offset == 100
+    two.advance(-30)
+    assert one.offset == 70
+    one.set(time.time() + 500)
+    assert two.now() == pytest.approx(time.time() + 500, abs=1)
+    assert (tmp_path / "clock").read_text() == repr(one.offset)
+    assert [path.name for path in tmp_path.iterdir()] == ["clock"]
+
+
+def test_a_clock_without_a_file_is_its_own() -> None:
+    one, two = Clock(), Clock()
+    one.advance(100)
+    assert (one.offset, two.offset) == (100, 0)
