@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from connectors.base import SubjectNames
 from lifecycle.distinguished_names import attributes
+from lifecycle.encodings import content, element_size
 from lifecycle.errors import Fault, Invalid
 
 USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
@@ -241,11 +242,9 @@ def _is_upn(name: x509.GeneralName) -> bool:
 def _upn(name: x509.GeneralName) -> str:
     """The UTF8String in the otherName; one of another make shows as hex, and so equals no asked name."""
     value: bytes = name.value
-    try:
-        if len(value) > 2 and value[0] == 0x0C and value[1] == len(value) - 2 < 0x80:
-            return value[2:].decode()
-    except UnicodeDecodeError:
-        pass
+    if value.startswith(b"\x0c") and element_size(value) == len(value):
+        with suppress(UnicodeDecodeError):
+            return content(value).decode()
     return value.hex()
 
 
