@@ -80,3 +80,9 @@ def openssl(*arguments: str, stdin: bytes | None = None) -> str:
     """What `openssl` prints; raises when it fails."""
     done = subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, check=True)
     return done.stdout.decode() + done.stderr.decode()
+
+
+def properties(certificate: KeyVaultCertificate) -> Any:
+    """The certificate's properties, which the SDK declares as optional."""
+    assert certificate.properties is not None
+    return certificate.properties

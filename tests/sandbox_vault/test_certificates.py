@@ -11,7 +11,7 @@ from azure.keyvault.secrets import SecretClient
 
 from sandbox.vault import VaultServer
 from sandbox.vault.seed import Seed, seed
-from tests.sandbox_vault.support import Rest, self_signed
+from tests.sandbox_vault.support import Rest, properties, self_signed
 
 NOT_FOUND = (
     "A certificate with (name/id) {} was not found in this key vault. If you recently deleted this certificate you may "
@@ -70,19 +70,17 @@ def test_tags_are_replaced_when_sent_and_kept_when_not(client: CertificateClient
     created = self_signed(client, name)
     client.update_certificate_properties(name, tags={"a": "1", "b": "2"})
     updated = client.update_certificate_properties(name, tags={"c": "3"})
-    assert updated.properties.tags == {"c": "3"}
+    assert properties(updated).tags == {"c": "3"}
     disabled = client.update_certificate_properties(name, enabled=False)
-    assert disabled.properties.tags == {"c": "3"}
+    assert properties(disabled).tags == {"c": "3"}
     assert disabled.id == created.id
-    assert disabled.properties.updated_on is not None
-    assert created.properties.updated_on is not None
-    assert disabled.properties.updated_on > created.properties.updated_on
+    assert properties(disabled).updated_on > properties(created).updated_on
 
 
 def test_an_update_without_a_version_shows_the_policy_and_one_with_a_version_does_not(
     client: CertificateClient, rest: Rest, name: str
 ) -> None:
-    version = self_signed(client, name).properties.version
+    version = properties(self_signed(client, name)).version
     for path in (f"/certificates/{name}", f"/certificates/{name}/", f"/certificates/{name}//"):
         assert {"policy", "pending"} <= rest("PATCH", path, json={"tags": {}}).json().keys()
     assert "policy" not in rest("PATCH", f"/certificates/{name}/{version}", json={"tags": {}}).json()
@@ -135,7 +133,7 @@ def test_an_item_of_a_list_has_the_members_of_the_service(
 
 
 def test_versions_are_paged(server: VaultServer, client: CertificateClient, name: str) -> None:
-    created = {self_signed(client, name, key_type="EC", key_curve_name="P-256").properties.version for _ in range(5)}
+    created = {properties(self_signed(client, name, key_type="EC", key_curve_name="P-256")).version for _ in range(5)}
     listed = [item.version for item in client.list_properties_of_certificate_versions(name, max_page_size=2)]
     assert len(listed) == 5
     assert set(listed) == created
@@ -270,7 +268,7 @@ def test_a_shorter_retention_has_its_own_recovery_level(
 def test_a_backup_is_restored_with_the_same_versions(
     client: CertificateClient, rest: Rest, secrets: SecretClient, name: str
 ) -> None:
-    versions = {self_signed(client, name).properties.version for _ in range(2)}
+    versions = {properties(self_signed(client, name)).version for _ in range(2)}
     value = secrets.get_secret(name).value
     backup = client.backup_certificate(name)
     assert backup is not None

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Rest, openssl, self_signed
+from tests.sandbox_vault.support import Rest, openssl, properties, self_signed
 
 UNKNOWN = {"issuer": {"name": "Unknown"}, "x509_props": {"subject": "CN=a.example"}}
 
@@ -63,7 +63,7 @@ def test_a_bundle_has_the_members_of_the_service_in_their_places(
 ) -> None:
     created = self_signed(client, name)
     bundle = rest("GET", f"/certificates/{name}").json()
-    version = created.properties.version
+    version = properties(created).version
     assert bundle["id"] == f"{server.url}/certificates/{name}/{version}"
     assert bundle["kid"] == f"{server.url}/keys/{name}/{version}"
     assert bundle["sid"] == f"{server.url}/secrets/{name}/{version}"
@@ -254,7 +254,7 @@ def test_a_self_signed_certificate_is_made_as_by_the_service(client: Certificate
     issued = begin + datetime.timedelta(minutes=10)
     assert abs(issued - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(seconds=30)
     assert end.time() == issued.time()
-    assert created.properties.expires_on == end
+    assert properties(created).expires_on == end
     assert 120 < certificate.serial_number.bit_length() <= 127
     common_name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0]
     assert common_name._type.name == "PrintableString"
@@ -375,7 +375,7 @@ def test_a_policy_update_merges_leaf_by_leaf(client: CertificateClient, rest: Re
 def test_a_policy_update_can_change_the_kind_of_key(client: CertificateClient, name: str) -> None:
     self_signed(client, name)
     policy = client.get_certificate_policy(name)
-    policy._key_type, policy._key_curve_name, policy._key_size = "EC", "P-384", None  # type: ignore[assignment]
+    policy._key_type, policy._key_curve_name, policy._key_size = "EC", "P-384", None
     changed = client.update_certificate_policy(name, policy)
     assert (changed.key_type, changed.key_size, changed.key_curve_name) == ("EC", 384, "P-384")
 

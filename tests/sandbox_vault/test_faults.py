@@ -10,7 +10,7 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Rest, certificate_client, self_signed
+from tests.sandbox_vault.support import Rest, certificate_client, properties, self_signed
 
 EC = {"key_props": {"kty": "EC"}, "x509_props": {"subject": "CN=a"}}
 
@@ -180,7 +180,7 @@ def test_seeded_certificates_are_real(server: VaultServer, client: CertificateCl
     seeded = admin(server, "POST", "seed", count=30, prefix="real", tags={"a": "b"}).json()
     assert seeded["count"] == 30
     certificate = client.get_certificate("real-00029")
-    assert certificate.properties.tags == {"a": "b"}
+    assert properties(certificate).tags == {"a": "b"}
     assert certificate.policy is not None
     assert certificate.policy.key_type == "EC"
     assert certificate.cer

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, pkcs12
 
-from tests.sandbox_vault.support import Authority, Rest, certify, self_signed
+from tests.sandbox_vault.support import Authority, Rest, certify, properties, self_signed
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -45,8 +45,8 @@ PEM = "application/x-pem-file"
 def test_a_pfx_with_a_password_is_imported(client: CertificateClient, leaf: x509.Certificate, name: str) -> None:
     imported = client.import_certificate(name, pfx(leaf, password="secret"), password="secret", tags={"a": "b"})
     assert bytes(imported.cer or b"") == leaf.public_bytes(Encoding.DER)
-    assert imported.properties.tags == {"a": "b"}
-    assert imported.properties.expires_on == leaf.not_valid_after_utc
+    assert properties(imported).tags == {"a": "b"}
+    assert properties(imported).expires_on == leaf.not_valid_after_utc
 
 
 def test_an_import_leaves_no_pending_operation(client: CertificateClient, rest: Rest, leaf: Any, name: str) -> None:

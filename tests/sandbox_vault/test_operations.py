@@ -3,6 +3,7 @@
 import base64
 import datetime
 import time
+from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -13,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs7, pkcs12
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Authority, Rest, certify, self_signed
+from tests.sandbox_vault.support import Authority, Rest, certify, properties, self_signed
 
 
-def pending(client: CertificateClient, name: str, **policy: object) -> CertificateOperation:
-    chosen = CertificatePolicy(issuer_name="Unknown", subject="CN=a.example", **policy)  # type: ignore[arg-type]
+def pending(client: CertificateClient, name: str, **policy: Any) -> CertificateOperation:
+    chosen = CertificatePolicy(issuer_name="Unknown", subject="CN=a.example", **policy)
     operation = client.begin_create_certificate(name, chosen, _polling_interval=0.02).result()
     assert isinstance(operation, CertificateOperation)
     return operation
@@ -105,7 +106,7 @@ def test_an_operation_of_an_unknown_issuer_cannot_be_canceled_but_deleted(client
     assert client.delete_certificate_operation(name).status == "inProgress"
     with pytest.raises(ResourceNotFoundError, match=r"(?i)not found"):
         client.delete_certificate_operation(name)
-    assert client.get_certificate(name).properties.enabled is False
+    assert properties(client.get_certificate(name)).enabled is False
     pending(client, name)
 
 
@@ -123,7 +124,7 @@ def test_a_cancelled_certificate_can_be_created_again(
     in_progress_with_self(rest, server, name)
     client.cancel_certificate_operation(name)
     wait_for(client, name, "cancelled")
-    assert self_signed(client, name).properties.enabled is True
+    assert properties(self_signed(client, name)).enabled is True
 
 
 # -- merge ----------------------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def test_tags_of_the_create_stay_when_the_merge_sends_none(
     operation = client.begin_create_certificate(name, policy, tags={"a": "b"}, _polling_interval=0.02).result()
     assert isinstance(operation, CertificateOperation)
     merged = client.merge_certificate(name, [der(authority.sign(operation.csr or b""))])
-    assert merged.properties.tags == {"a": "b"}
+    assert properties(merged).tags == {"a": "b"}
 
 
 def _pkcs7(leaf: x509.Certificate, authority: Authority) -> bytes:
@@ -193,7 +194,7 @@ def test_a_merge_takes_every_form_that_clients_send(
 
 def test_a_leaf_that_lives_a_minute_is_merged(client: CertificateClient, authority: Authority, name: str) -> None:
     leaf = authority.sign(pending(client, name).csr or b"", datetime.timedelta(minutes=2))
-    assert client.merge_certificate(name, [der(leaf)]).properties.enabled
+    assert properties(client.merge_certificate(name, [der(leaf)])).enabled
 
 
 def test_an_expired_leaf_is_refused_only_if_the_operator_wants_so(
@@ -206,7 +207,7 @@ def test_an_expired_leaf_is_refused_only_if_the_operator_wants_so(
             client.merge_certificate(name, [der(leaf)])
     finally:
         server.settings.merge_expired = True
-    assert client.merge_certificate(name, [der(leaf)]).properties.version
+    assert properties(client.merge_certificate(name, [der(leaf)])).version
 
 
 def test_a_merge_with_a_foreign_key_is_refused(client: CertificateClient, authority: Authority, name: str) -> None:
@@ -220,7 +221,7 @@ def test_a_merge_with_a_foreign_key_is_refused(client: CertificateClient, author
 
 def test_a_merge_without_a_usable_item_is_refused(rest: Rest, client: CertificateClient, name: str) -> None:
     pending(client, name)
-    messages = {
+    messages: dict[str, list[dict[str, Any]]] = {
         "X5C must has at least one valid item": [{}, {"x5c": []}, {"x5c": None}],
         "Unable to parse X5c certificate chain and locate leaf certificate": [
             {"x5c": ["bm90IGEgY2VydGlmaWNhdGU="]},
@@ -259,7 +260,7 @@ def test_a_merge_into_an_issuers_operation_waits_for_its_end(
     assert refused.value.status_code == 403
     client.cancel_certificate_operation(name)
     wait_for(client, name, "cancelled")
-    assert client.merge_certificate(name, [leaf]).properties.enabled
+    assert properties(client.merge_certificate(name, [leaf])).enabled
 
 
 def test_the_pfx_after_a_merge_lists_the_chain_root_first(

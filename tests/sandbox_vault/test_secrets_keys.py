@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Rest, openssl, self_signed
+from tests.sandbox_vault.support import Rest, openssl, properties, self_signed
 
 
 def test_openssl_reads_the_pfx_with_an_empty_password(
@@ -49,7 +49,7 @@ def test_the_secret_of_an_elliptic_key_is_read_too(client: CertificateClient, se
 
 
 def test_the_same_secret_reads_the_same_twice(client: CertificateClient, secrets: SecretClient, name: str) -> None:
-    version = self_signed(client, name).properties.version
+    version = properties(self_signed(client, name)).version
     assert secrets.get_secret(name).value == secrets.get_secret(name, version).value
 
 
