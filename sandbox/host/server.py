@@ -73,8 +73,13 @@ def _listeners(invocations: Invocations, configuration: Configuration) -> list[Q
         if function.kind == "queuetrigger":
             listeners.append(QueueListener(function, connection, configuration.queues, invocations))
         else:
-            listeners.append(TimerListener(function, connection, invocations))
+            listeners.append(TimerListener(function, connection, invocations, _host_id()))
     return listeners
+
+
+def _host_id() -> str:
+    """Hosts with one id are one app: of them only one fires a timer (`AzureFunctionsWebHost__hostid`)."""
+    return os.environ.get("AzureFunctionsWebHost__hostid", "sandbox")  # noqa: SIM112 - the host's own name
 
 
 async def _wake(invocations: Invocations, listeners: list[QueueListener]) -> None:

@@ -27,12 +27,7 @@ class TimerListener:
     """Listens for one function until it is canceled. Raises ValueError for a schedule that is none."""
 
     def __init__(
-        self,
-        function: Function,
-        connection: str,
-        invocations: Invocations,
-        lease_seconds: int = 60,
-        host_id: str = "sandbox",
+        self, function: Function, connection: str, invocations: Invocations, host_id: str, lease_seconds: int = 60
     ) -> None:
         self._function, self._invocations, self._lease_seconds = function, invocations, lease_seconds
         self._schedule = Schedule(str(function.trigger["schedule"]))

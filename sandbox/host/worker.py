@@ -1,8 +1,8 @@
 """Microsoft's own worker library, driven in this process.
 
 `azure-functions-runtime` indexes and invokes the functions in Azure on Python 3.13; there a proxy speaks gRPC to the
-host and hands the library its message classes. Here the message classes are plain Python objects, and the entry is the one
-without protobuf that Microsoft's proxy for newer versions uses (`native_invocation`).
+host and hands the library its message classes. Here the message classes are plain Python objects, and the entry is the
+one without protobuf that Microsoft's proxy for newer versions uses (`native_invocation`).
 """
 
 import json
@@ -78,8 +78,9 @@ class Worker:
         self.functions: list[Function] = []
 
     async def load(self, directory: Path) -> None:
+        # In Azure the app's folder comes last, and the folder that the worker was started in not at all.
+        sys.path[:] = [path for path in sys.path if path not in ("", str(Path.cwd()))] + [str(directory)]
         os.chdir(directory)
-        sys.path.append(str(directory))
         import azure_functions_runtime as runtime
         from azure_functions_runtime import native_invocation
         from azure_functions_runtime.bindings.datumdef import Datum
