@@ -13,12 +13,9 @@ import re
 from typing import Any, ClassVar, Literal, Self
 
 import requests
-import spnego
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field, SecretStr, model_validator
-from spnego.channel_bindings import GssChannelBindings
-from spnego.exceptions import SpnegoError
 
 from connectors.base import (
     ConnectorError,
@@ -41,7 +38,6 @@ DISPOSITION = re.compile(r'disposition message(?: is|:)\s*"?\s*([^"\n]+)', re.I)
 POLICY_CODE = re.compile(r"0x8009[0-9a-f]{4}", re.I)
 CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
 MAX_LEGS = 4
-FAILURES = (requests.RequestException, SpnegoError, ImportError)
 
 # At DEBUG it logs NTLM's messages, from which a password can be guessed.
 logging.getLogger("spnego").setLevel(logging.INFO)
@@ -104,7 +100,7 @@ class Adcs:
                     outcome = self._fetch(session, issued[1])
                     return Pending(issued[1]) if isinstance(outcome, Unavailable) else outcome
                 return self._disposition(page)
-        except FAILURES as error:
+        except requests.RequestException as error:
             return Unavailable(_failure(error))
 
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
@@ -115,7 +111,7 @@ class Adcs:
         try:
             with AuthoritySession(self._settings) as session:
                 answer = self._ask(session, "GET", "")
-        except FAILURES as error:
+        except requests.RequestException as error:
             raise ConnectorError(_failure(error)) from None
         if answer.status_code != requests.codes.ok:
             raise ConnectorError(self._unavailable(answer).reason)
@@ -132,7 +128,7 @@ class Adcs:
             if not _is_certificate(certificate):
                 return self._disposition(certificate.content.decode(errors="replace"), number)
             chain = self._ask(session, "GET", f"certnew.p7b?ReqID={number}&Enc=bin")
-        except FAILURES as error:
+        except requests.RequestException as error:
             return Unavailable(_failure(error))
         if chain.status_code == requests.codes.ok and _is_certificate(chain):
             return Issued(chain.content)
@@ -157,7 +153,7 @@ class Adcs:
         return unavailable(answer, self._now())
 
     def _ask(self, session: AuthoritySession, method: str, page: str, **content: Any) -> requests.Response:
-        """Raises one of FAILURES."""
+        """Raises requests.RequestException."""
         url, settings = f"{self._settings.url}/certsrv/{page}", self._settings
         request = session.prepare_request(requests.Request(method, url, **content))
         if settings.login == "basic" and settings.username and settings.password:
@@ -172,9 +168,33 @@ class Adcs:
         self, session: AuthoritySession, request: requests.PreparedRequest, answer: requests.Response
     ) -> requests.Response:
         """RFC 4559, section 5. The session belongs to one thread, so that all legs go over one connection."""
-        scheme, settings = "NTLM" if self._settings.login == "ntlm" else "Negotiate", self._settings
-        binding = tls_server_end_point(answer)
-        client = spnego.client(
+        from spnego.exceptions import SpnegoError
+
+        scheme = "NTLM" if self._settings.login == "ntlm" else "Negotiate"
+        challenge: bytes | None = None
+        try:
+            initiator = self._initiator(answer)
+            for _ in range(MAX_LEGS):
+                token = initiator.step(challenge)
+                if token is None:
+                    break
+                request.headers["Authorization"] = f"{scheme} {base64.b64encode(token).decode()}"
+                answer = session.send(request)
+                challenge = _challenge(answer, scheme)
+                if answer.status_code != requests.codes.unauthorized or not challenge:
+                    break
+        except ImportError:
+            raise _LoginFailed("login kerberos needs the package pyspnego[kerberos], which is not installed") from None
+        except SpnegoError as error:
+            raise _LoginFailed(f"login failed ({type(error).__name__})") from None
+        return answer
+
+    def _initiator(self, answer: requests.Response) -> Any:
+        import spnego
+        from spnego.channel_bindings import GssChannelBindings
+
+        settings, binding = self._settings, tls_server_end_point(answer)
+        return spnego.client(
             settings.username,
             settings.password.get_secret_value() if settings.password else None,
             hostname=origin(settings.url)[1],
@@ -182,17 +202,10 @@ class Adcs:
             protocol=settings.login,
             channel_bindings=GssChannelBindings(application_data=binding) if binding else None,
         )
-        challenge: bytes | None = None
-        for _ in range(MAX_LEGS):
-            token = client.step(challenge)
-            if token is None:
-                break
-            request.headers["Authorization"] = f"{scheme} {base64.b64encode(token).decode()}"
-            answer = session.send(request)
-            challenge = _challenge(answer, scheme)
-            if answer.status_code != requests.codes.unauthorized or not challenge:
-                break
-        return answer
+
+
+class _LoginFailed(requests.RequestException):
+    """Its text is fit for the caller."""
 
 
 def _challenge(answer: requests.Response, scheme: str) -> bytes | None:
@@ -206,12 +219,8 @@ def _challenge(answer: requests.Response, scheme: str) -> bytes | None:
     return None
 
 
-def _failure(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return "login kerberos needs the package pyspnego[kerberos], which is not installed"
-    if isinstance(error, SpnegoError):
-        return f"login failed ({type(error).__name__})"
-    return failure(error)
+def _failure(error: requests.RequestException) -> str:
+    return str(error) if isinstance(error, _LoginFailed) else failure(error)
 
 
 def _is_certificate(answer: requests.Response) -> bool:

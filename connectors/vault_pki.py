@@ -7,15 +7,11 @@ and it cannot be asked for an earlier order.
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import requests
-from azure.core.exceptions import AzureError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from hvac.adapters import JSONAdapter
-from hvac.api.auth_methods import JWT, AppRole
-from hvac.api.secrets_engines import Pki
 from pydantic import Field, SecretStr, model_validator
 
 from connectors.base import (
@@ -31,6 +27,9 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.http import AuthoritySession, HttpSettings, failure, retry_after, sentence
+
+if TYPE_CHECKING:
+    from hvac.adapters import JSONAdapter
 
 USER_PRINCIPAL_NAME = "1.3.6.1.4.1.311.20.2.3"
 MAX_TOKEN_USE = timedelta(hours=12)
@@ -90,7 +89,7 @@ class VaultPki:
 
     def submit(self, request: SigningRequest) -> Outcome:
         try:
-            answer = self._ask(lambda adapter: self._sign(Pki(adapter), request))
+            answer = self._ask(lambda adapter: self._sign(adapter, request))
         except requests.RequestException as error:
             return Unavailable(failure(error))
         except _Refused as refusal:
@@ -122,7 +121,10 @@ class VaultPki:
     def _signing_path(self) -> str:
         return f"{'sign-verbatim' if self._settings.verbatim else 'sign'}/{self._settings.role}"
 
-    def _sign(self, pki: Any, request: SigningRequest) -> Any:
+    def _sign(self, adapter: "JSONAdapter", request: SigningRequest) -> Any:
+        from hvac.api.secrets_engines import Pki
+
+        pki: Any = Pki(adapter)
         csr = x509.load_der_x509_csr(request.csr).public_bytes(Encoding.PEM).decode()
         asked = _parameters(request)
         if not self._settings.send_not_after:
@@ -134,7 +136,9 @@ class VaultPki:
             return pki.sign_verbatim(csr, self._settings.role, asked, mount)
         return pki.sign_certificate(self._settings.role, csr, common_name, asked, mount)
 
-    def _adapter(self, token: str | None = None) -> JSONAdapter:
+    def _adapter(self, token: str | None = None) -> "JSONAdapter":
+        from hvac.adapters import JSONAdapter
+
         return JSONAdapter(
             base_uri=self._settings.url,
             token=token,
@@ -143,7 +147,7 @@ class VaultPki:
             ignore_exceptions=True,
         )
 
-    def _ask(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
+    def _ask(self, call: Callable[["JSONAdapter"], Any]) -> dict[str, Any]:
         """One call with a good token. A token that is denied may have been revoked: log in once more.
 
         Raises requests.RequestException, _Refused."""
@@ -156,7 +160,7 @@ class VaultPki:
             raise _Refused(requests.codes.ok, "it answered JSON that is nested too deeply", None) from None
         return _json_object(answer, self._now())
 
-    def _ask_or_raise(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
+    def _ask_or_raise(self, call: Callable[["JSONAdapter"], Any]) -> dict[str, Any]:
         try:
             return self._ask(call)
         except requests.RequestException as error:
@@ -169,7 +173,7 @@ class _Login:
     """The token that all threads share. After two thirds of its lease it is renewed or, failing that, replaced."""
 
     def __init__(
-        self, settings: VaultPkiSettings, context: Context, adapter: Callable[[str | None], JSONAdapter]
+        self, settings: VaultPkiSettings, context: Context, adapter: Callable[[str | None], "JSONAdapter"]
     ) -> None:
         self._settings, self._context, self._adapter = settings, context, adapter
         self._lock = threading.Lock()
@@ -207,6 +211,8 @@ class _Login:
         self._fresh_until = self._context.now() + min(use, MAX_TOKEN_USE)
 
     def _log_in(self) -> dict[str, Any]:
+        from hvac.api.auth_methods import JWT, AppRole
+
         settings, adapter = self._settings, self._adapter(None)
         if settings.role_id:
             secret_id = settings.secret_id.get_secret_value() if settings.secret_id else None
@@ -223,6 +229,8 @@ class _Login:
             raise _Refused(requests.codes.forbidden, f"login: {refusal.reason}", refusal.wait) from None
 
     def _managed_identity_token(self) -> str:
+        from azure.core.exceptions import AzureError
+
         try:
             return str(self._context.credential().get_token(f"{self._settings.jwt_audience}/.default").token)
         except AzureError as error:

@@ -22,11 +22,13 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from azure.core.exceptions import ClientAuthenticationError
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 
-from connectors.aws_pca import AwsPca, AwsPcaSettings
+from connectors.aws_pca import AwsPca
+from connectors.aws_session import AwsPcaSettings
 from connectors.base import (
     ChecksHealth,
     Connector,
@@ -320,6 +322,16 @@ def test_the_managed_identity_takes_on_a_role(moto: Moto) -> None:
     connector.check()
     assert isinstance(connector.submit(signing_request(NAMES)), Pending)
     assert asked == ["api://aws/.default"]
+
+
+def test_a_managed_identity_without_a_token_is_unavailable(moto: Moto) -> None:
+    def get_token(_scope: str) -> Any:
+        raise ClientAuthenticationError("a text that nobody needs to see")
+
+    role = {"role_arn": "arn:aws:iam::123456789012:role/certrelay", "audience": "api://aws"}
+    connector = aws_pca(moto, credential=lambda: SimpleNamespace(get_token=get_token), **role)
+    reason = "login: no token from the managed identity (ClientAuthenticationError)"
+    assert connector.submit(signing_request(NAMES)) == Unavailable(reason)
 
 
 def test_neither_the_environment_nor_a_proxy_leads_elsewhere(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:

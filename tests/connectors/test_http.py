@@ -1,5 +1,6 @@
 """The session that all connectors share, where the hostile server does not reach."""
 
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -111,6 +112,14 @@ def a_page_with_a_cookie(handler: BaseHTTPRequestHandler, server: HostileServer)
     handler.send_header("Content-Length", str(len(cookie)))
     handler.end_headers()
     handler.wfile.write(cookie.encode())
+
+
+def test_a_server_that_never_begins_to_speak_tls_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = HttpSettings(url=f"https://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3)
+        with AuthoritySession(settings) as session, pytest.raises(requests.RequestException) as caught:
+            session.get(settings.url)
+        assert failure(caught.value) == "it did not answer in time"
 
 
 def test_the_channel_binding_is_the_hash_of_the_servers_certificate() -> None:

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.vault_pki import VaultPki, VaultPkiSettings
+from sandbox.openbao import OpenBao
 from tests.connectors.conformance import (
     Authority,
     Conformance,
@@ -272,6 +274,19 @@ def test_a_namespace_is_asked_for_everything(pki: Pki) -> None:
     assert isinstance(outcome, Issued)
     assert root in x509.load_pem_x509_certificates(outcome.answer)
     assert isinstance(pki.connect(mount="pki-team", role_id=role_id, secret_id=secret_id).submit(request), Unavailable)
+
+
+def test_a_sealed_server_is_unavailable(tmp_path: Path) -> None:
+    with OpenBao(tmp_path) as own:
+        connector = VaultPki(
+            VaultPkiSettings(url=own.address, mount=own.mount, role=own.role, token=SecretStr(own.root_token)),
+            context("bao"),
+        )
+        connector.check()
+        Bao(own.address, own.root_token).write("sys/seal")
+        assert connector.submit(signing_request(NAMES)) == Unavailable("Vault is sealed")
+        with pytest.raises(ConnectorError, match="Vault is sealed"):
+            connector.check()
 
 
 # Logging in
