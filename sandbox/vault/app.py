@@ -16,12 +16,11 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.vault import lifecycle, routes
 from sandbox.vault.auth import Gate
-from sandbox.vault.call import Answer, Call
+from sandbox.vault.call import API_VERSIONS, Answer, Call
 from sandbox.vault.errors import KeyVaultError, bad_parameter
 from sandbox.vault.faults import Fault, Faults, Requests
 from sandbox.vault.vault import Vault
 
-API_VERSIONS = ("2016-10-01", "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01")
 MAX_BODY = 512 * 1024
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,26 @@ from sandbox.vault.errors import (
     invalid_property,
 )
 from sandbox.vault.model import Certificate
+from sandbox.vault.policy import Policy, read_policy
 from sandbox.vault.vault import Vault
+
+API_VERSIONS = (
+    "2016-10-01",
+    "7.0",
+    "7.1",
+    "7.2",
+    "7.3",
+    "7.4",
+    "7.5",
+    "7.6-preview.1",
+    "7.6-preview.2",
+    "7.6",
+    "2025-06-01-preview",
+    "2025-07-01",
+    "2026-03-01-preview",
+    "2026-04-01",
+)
+"""Oldest first."""
 
 MAX_TAGS = 15
 MAX_TAG_LENGTH = 256
@@ -33,6 +52,25 @@ class Call:
     @property
     def name(self) -> str:
         return self.params["name"]
+
+    def speaks(self, since: str) -> bool:
+        """Whether the request's API version is this one or newer."""
+        return API_VERSIONS.index(self.api_version) >= API_VERSIONS.index(since)
+
+    def read_policy(self, raw: object) -> Policy:
+        """A policy that the request sent, without what its API version does not know. Raises 400."""
+        policy = read_policy(raw)
+        if not self.speaks("2026-03-01-preview"):
+            policy.pop("platformManaged", None)
+        return self.known_names(policy)
+
+    def known_names(self, policy: Policy) -> Policy:
+        """The policy without the kinds of names that the API version does not know."""
+        props = policy.get("x509_props", {})
+        if "sans" not in props or self.speaks("2025-06-01-preview"):
+            return policy
+        sans = {kind: names for kind, names in props["sans"].items() if kind not in ("uris", "ipAddresses")}
+        return {**policy, "x509_props": {**props, "sans": sans}}
 
     def certificate(self) -> Certificate:
         """The live certificate that the path names, or 404."""

@@ -7,7 +7,7 @@ from sandbox.vault import imports, lifecycle, render
 from sandbox.vault.call import Answer, Call
 from sandbox.vault.errors import certificate_not_found, pending_in_progress
 from sandbox.vault.model import Certificate, Version
-from sandbox.vault.policy import complete, merged, read_policy
+from sandbox.vault.policy import complete, merged
 
 
 def create(call: Call) -> Answer:
@@ -15,7 +15,7 @@ def create(call: Call) -> Answer:
     vault, tags, enabled = call.vault, call.tags(), call.enabled()
     preserve = call.flag("preserveCertOrder")
     raw = call.body.get("policy")
-    sent = None if raw is None else read_policy(raw)
+    sent = None if raw is None else call.read_policy(raw)
     existing = _writable(call)
     policy = _create_policy(call, sent, existing)
     key = lifecycle.make_key(vault, policy, existing)  # slow, hence before the lock
@@ -117,7 +117,7 @@ def update(call: Call) -> Answer:
     """UpdateCertificate: `enabled` and tags of a version; the tags replace the old ones."""
     tags, enabled = call.tags(), call.enabled()
     raw = call.body.get("policy")
-    policy = None if raw is None else read_policy(raw)
+    policy = None if raw is None else call.read_policy(raw)
     identifier = call.params.get("version")
     with call.vault.lock:
         certificate = call.certificate()
@@ -143,7 +143,7 @@ def get_policy(call: Call) -> Answer:
 
 def update_policy(call: Call) -> Answer:
     """UpdateCertificatePolicy: a deep merge into the stored policy, which the next version will follow."""
-    change = read_policy(call.body)
+    change = call.read_policy(call.body)
     with call.vault.lock:
         certificate = call.vault.save(_with_policy(call, call.certificate(), change))
     return Answer(render.policy(call, certificate))

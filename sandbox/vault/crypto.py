@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtensionOID
 
 from sandbox.vault.names import parse_name
-from sandbox.vault.policy import alternative_names
+from sandbox.vault.policy import alternative_names, subject_of
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -128,7 +128,7 @@ def _extensions(policy: Mapping[str, Any]) -> dict[str, tuple[x509.ExtensionType
     names = alternative_names(x509_props.get("sans", {}))
     if names:
         # RFC 5280, 4.2.1.6: critical when the subject is empty.
-        found["san"] = (x509.SubjectAlternativeName(names), not x509_props["subject"].strip())
+        found["san"] = (x509.SubjectAlternativeName(names), not subject_of(policy).strip())
     return found
 
 
@@ -141,7 +141,7 @@ def _hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
 
 def build_request(policy: Mapping[str, Any], key: PrivateKey) -> bytes:
     """The certificate request (RFC 2986), DER: subject, and as requested extensions KU, EKU, SAN, BC."""
-    builder = x509.CertificateSigningRequestBuilder(parse_name(policy["x509_props"]["subject"]))
+    builder = x509.CertificateSigningRequestBuilder(parse_name(subject_of(policy)))
     extensions = _extensions(policy)
     for name in ("ku", "eku", "san", "bc"):
         if name in extensions:
@@ -151,7 +151,7 @@ def build_request(policy: Mapping[str, Any], key: PrivateKey) -> bytes:
 
 def self_sign(policy: Mapping[str, Any], key: PrivateKey, now: float) -> bytes:
     """The certificate of issuer `Self`, DER: valid from ten minutes ago for the policy's calendar months."""
-    name = parse_name(policy["x509_props"]["subject"])
+    name = parse_name(subject_of(policy))
     return issue(policy, key.public_key(), name, key, now)
 
 
@@ -162,7 +162,7 @@ def issue(
     issued = datetime.datetime.fromtimestamp(int(now), datetime.UTC)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(parse_name(policy["x509_props"]["subject"]))
+        .subject_name(parse_name(subject_of(policy)))
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number() >> 33 | 1 << 126)  # 16 bytes

@@ -24,7 +24,7 @@ from sandbox.vault.pkcs import (
     unexpected_pem,
     unreadable_pfx,
 )
-from sandbox.vault.policy import PEM, PFX, RSA_SIZES, Policy, default_action, read_policy, validated
+from sandbox.vault.policy import PEM, PFX, RSA_SIZES, Policy, default_action, validated
 
 _MAX_PASSWORD = 200
 _MAX_VALUE = 64 * 1024
@@ -57,7 +57,7 @@ class Import:
 def read_import(call: Call) -> Import:
     """The request's body, read and checked. Raises 400."""
     tags, enabled, preserve = call.tags(), call.enabled(), call.flag("preserveCertOrder")
-    sent = read_policy(call.body.get("policy") or {})
+    sent = call.read_policy(call.body.get("policy") or {})
     value, password = call.text("value"), call.text("pwd")
     if not value:
         raise invalid_property("value")

@@ -48,7 +48,7 @@ def get(call: Call) -> Answer:
     return Answer(
         {
             "key": key,
-            "attributes": attributes(version) | recovery(call.vault.settings) | {"exportable": version.exportable},
+            "attributes": attributes(version) | recovery(call.vault.settings) | {"hsmPlatform": "0"},
             **({"tags": dict(version.tags)} if version.tags else {}),
             "managed": True,
         }

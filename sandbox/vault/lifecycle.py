@@ -214,9 +214,7 @@ def _answer(vault: Vault, certificate: Certificate, pending: Operation) -> None:
         _log.exception("issuing %s failed", certificate.name)
         error = {"code": "Certificate issuer error", "message": "The issuer could not issue the certificate."}
     if error:
-        failed = replace(
-            pending, status="failed", status_details=error["message"], error=error, due=None, cancel_due=None
-        )
+        failed = replace(pending, status="failed", error=error, due=None, cancel_due=None)
         vault.save(replace(certificate, pending=failed))
         if pending.renewal:
             mail_contacts(vault, certificate, "renewal failed", error["message"])

@@ -83,16 +83,15 @@ def _pick(raw: object, shape: Any, path: str) -> Any:
 def complete(policy: Policy, now: int, created: int | None = None) -> Policy:
     """A request's policy with every default filled in, ready to store. Raises 400 for what Key Vault refuses."""
     platform_managed = "platformManaged" in policy
-    x509_props = policy.get("x509_props", {})
+    x509_props = _platform_names(policy) | policy.get("x509_props", {})
     key_props = policy.get("key_props", {})
     issuer = policy.get("issuer", {})
     result: Policy = {
         "key_props": _key_defaults(key_props),
         "secret_props": {"contentType": policy.get("secret_props", {}).get("contentType", PFX)},
         "x509_props": {
-            "subject": x509_props.get("subject", ""),
-            **({"sans": x509_props["sans"]} if "sans" in x509_props else {}),
-            "ekus": x509_props.get("ekus", _SERVER_AND_CLIENT),
+            **{name: x509_props[name] for name in ("subject", "sans") if name in x509_props},
+            "ekus": x509_props.get("ekus", _SERVER_AND_CLIENT[:1] if platform_managed else _SERVER_AND_CLIENT),
             "key_usage": x509_props.get("key_usage", ["digitalSignature", "keyEncipherment"]),
             "validity_months": x509_props.get("validity_months", 3 if platform_managed else 12),
             "basic_constraints": {"ca": False},
@@ -110,6 +109,18 @@ def complete(policy: Policy, now: int, created: int | None = None) -> Policy:
     if not result["lifetime_actions"]:
         result["lifetime_actions"] = [default_action(result["issuer"]["name"])]
     return validated(result)
+
+
+def _platform_names(policy: Policy) -> Policy:
+    """The names of a platform-managed certificate, which are in its metadata."""
+    sans = policy.get("platformManaged", {}).get("metadata", {}).get("sans")
+    return {"sans": _pick(sans, _SHAPE["x509_props"]["sans"], "policy.platformManaged.metadata")} if sans else {}
+
+
+def subject_of(policy: Mapping[str, Any]) -> str:
+    """The policy's subject; empty when it has none."""
+    subject: str = policy["x509_props"].get("subject", "")
+    return subject
 
 
 def default_action(issuer: str) -> dict[str, Any]:
@@ -188,7 +199,7 @@ def validated(policy: Policy) -> Policy:
 def _check_names(policy: Policy) -> None:
     x509_props = policy["x509_props"]
     try:
-        parse_name(x509_props["subject"])
+        parse_name(subject_of(policy))
     except (ValueError, TypeError):
         raise invalid_property("policy.x509_props", "Invalid X.500 distinguished name") from None
     sans = x509_props.get("sans", {})
@@ -196,7 +207,7 @@ def _check_names(policy: Policy) -> None:
         alternative_names(sans)
     except (ValueError, TypeError):
         raise invalid_policy("policy.x509_props.sans") from None
-    if not x509_props["subject"].strip() and not any(sans.values()) and "platformManaged" not in policy:
+    if not subject_of(policy).strip() and not any(sans.values()) and "platformManaged" not in policy:
         raise bad_parameter("Either subjectName or san must be present")
 
 

@@ -69,7 +69,7 @@ def bundle(call: Call, certificate: Certificate) -> Json:
 
 
 def policy(call: Call, certificate: Certificate) -> Json:
-    return {"id": certificate_url(call, certificate, "policy"), **certificate.policy}
+    return {"id": certificate_url(call, certificate, "policy"), **call.known_names(dict(certificate.policy))}
 
 
 def deleted_bundle(call: Call, certificate: Certificate) -> Json:

@@ -286,6 +286,11 @@ def test_a_platform_managed_policy_comes_back(rest: Rest, name: str) -> None:
     policy = rest("GET", f"/certificates/{name}/policy").json()
     assert policy["platformManaged"] == managed
     assert policy["issuer"] == {"name": "PlatformManaged"}
+    assert policy["x509_props"]["sans"] == {"dns_names": ["a.example"]}
+    assert policy["x509_props"]["ekus"] == ["1.3.6.1.5.5.7.3.1"]
+    assert "subject" not in policy["x509_props"]
+    request = x509.load_der_x509_csr(base64.b64decode(answer.json()["csr"]))
+    assert request.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
     assert policy["x509_props"]["validity_months"] == 3
     assert policy["lifetime_actions"][0]["trigger"] == {"lifetime_percentage": 50}
 
@@ -389,3 +394,15 @@ def test_a_lifetime_action_is_kept_as_sent(client: CertificateClient, name: str)
     self_signed(client, name, lifetime_actions=[LifetimeAction("EmailContacts", days_before_expiry=10)])
     (action,) = client.get_certificate_policy(name).lifetime_actions or []
     assert (action.action, action.days_before_expiry, action.lifetime_percentage) == ("EmailContacts", 10, None)
+
+
+def test_an_older_api_version_knows_fewer_kinds_of_names(rest: Rest, name: str) -> None:
+    sans = {"dns_names": ["a.example"], "uris": ["https://a.example"], "ipAddresses": ["192.0.2.1"]}
+    body = {"policy": {"issuer": {"name": "Unknown"}, "x509_props": {"sans": sans}}}
+    rest("POST", f"/certificates/{name}/create", json=body)
+    assert rest("GET", f"/certificates/{name}/policy").json()["x509_props"]["sans"] == sans
+    older = rest("GET", f"/certificates/{name}/policy", version="7.4").json()
+    assert older["x509_props"]["sans"] == {"dns_names": ["a.example"]}
+    del sans["dns_names"]
+    refused = rest("POST", f"/certificates/{name}-old/create", version="7.6", json=body)
+    assert refused.json()["error"]["message"] == "Either subjectName or san must be present"

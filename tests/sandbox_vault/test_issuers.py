@@ -130,7 +130,7 @@ def test_an_order_may_fail_with_the_issuers_error(
     operation = rest("GET", f"/certificates/{name}/pending").json()
     assert operation["status"] == "failed"
     assert operation["error"] == error
-    assert operation["status_details"] == error["message"]
+    assert operation["status_details"].startswith("Pending certificate created.")
     requests.delete(f"{server.admin_url}/issuers/{name}-ca", timeout=10).raise_for_status()
     assert isinstance(ordered(client, name, f"{name}-ca"), KeyVaultCertificate)
 
