@@ -137,6 +137,7 @@ class VaultObserver:
         key, leaf, others = pkcs12.load_key_and_certificates(base64.b64decode(secret.value or ""), None)
         if key is None or leaf is None or leaf.public_bytes(Encoding.DER) != bytes(certificate.cer or b""):
             raise Unexpected("the secret is no PFX with a private key and the certificate")
+        others = in_order(leaf, others)
         properties: Any = certificate.properties
         return Seen(properties.version, properties.tags or {}, leaf, others, key)
 
@@ -159,6 +160,19 @@ class VaultObserver:
     def _ask(self, path: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._admin.get(f"{self._admin_url}/{path}").raise_for_status().json()
         return answer
+
+
+def in_order(leaf: x509.Certificate, others: list[x509.Certificate]) -> list[x509.Certificate]:
+    """The certificates of a PFX, which lie there in any order, each followed by its issuer."""
+    ordered: list[x509.Certificate] = []
+    issuer = leaf.issuer
+    while len(ordered) < len(others):
+        found = next((other for other in others if other.subject == issuer and other not in ordered), None)
+        if found is None:
+            raise Unexpected("the PFX holds a certificate that is no part of the chain")
+        ordered.append(found)
+        issuer = found.issuer
+    return ordered
 
 
 def verify_chain(seen: Seen, root: Path, name: str, moment: datetime) -> None:

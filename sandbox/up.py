@@ -60,9 +60,9 @@ class Sandbox:
             stack.enter_context(_only_one_in(self.directory))
             require_free(self._ports.values())
             _clear(self.directory)
-            self._processes = stack.enter_context(Processes(self.directory / "logs"))
-            self._parts: list[Processes | Azurite | OpenBao] = [self._processes]
-            vault = self._start_vault()
+            processes = stack.enter_context(Processes(self.directory / "logs"))
+            self._parts: list[Processes | Azurite | OpenBao] = [processes]
+            vault = self._start_vault(processes)
             if not self._only_vault:
                 self._start_app(stack, vault)
             stack.callback((self.directory / "env").unlink, missing_ok=True)
@@ -75,11 +75,11 @@ class Sandbox:
         for part in self._parts:
             part.check()
 
-    def _start_vault(self) -> dict[str, str]:
+    def _start_vault(self, processes: Processes) -> dict[str, str]:
         directory = self.directory / "vault"
         ports = ["--port", str(self._ports["vault"]), "--control-port", str(self._ports["control"])]
         with self._progress.step("Start the vault and the identity endpoint"):
-            child = self._start("vault", ["--directory", str(directory), *ports, "--clock", str(self._clock)])
+            child = _start(processes, "vault", ["--directory", str(directory), *ports, "--clock", str(self._clock)])
             answer = directory / "vault.json"
             health = f"http://127.0.0.1:{self._ports['control']}/health"
             child.wait_until(lambda: answer.exists() and _answers(health))
@@ -117,15 +117,17 @@ class Sandbox:
             "CA_ROOT_CERTIFICATE": str(self.directory / "ca.pem"),
         }
         with self._progress.step("Start the Functions host and the app in it"):
-            self._start_host(keys, _app_settings(self.settings, authority))
+            processes = stack.enter_context(Processes(self.directory / "logs"))
+            self._parts.append(processes)
+            self._start_host(processes, keys, _app_settings(self.settings, authority))
         with self._progress.step("Subscribe the app to the vault's events"):
             self._subscribe(f"{vault['admin_url']}/events")
 
-    def _start_host(self, keys: Mapping[str, str], app_settings: Mapping[str, str]) -> None:
+    def _start_host(self, processes: Processes, keys: Mapping[str, str], app_settings: Mapping[str, str]) -> None:
         options = ["--app", str(ROOT), "--port", str(self._ports["app"]), "--clock", str(self._clock)]
         for name, key in keys.items():
             options += [f"--{name}-key", key]
-        self._host = self._start("host", options, app_settings)
+        self._host = _start(processes, "host", options, app_settings)
         ping = f"{self.settings['APP_URL']}/admin/host/ping"
         self._host.wait_until(lambda: _answers(ping), timeout=60)
 
@@ -135,10 +137,6 @@ class Sandbox:
             if answer.is_error:
                 raise ProcessError(f"the vault does not take the subscription: {answer.text[:500]}")
             self._host.wait_until(lambda: client.get(events).json()["validated"], timeout=15)
-
-    def _start(self, part: str, options: list[str], settings: Mapping[str, str] | None = None) -> Child:
-        command = [sys.executable, "-m", f"sandbox.{part}", *options]
-        return self._processes.start(part, command, ROOT, {**_environment(), **(settings or {})})
 
     def _write_settings(self) -> None:
         """All at once, so that whoever waits for the file finds it whole."""
@@ -152,6 +150,12 @@ class Sandbox:
     ) -> None:
         with self._progress.step("Stop everything"):
             self._stack.close()
+
+
+def _start(processes: Processes, part: str, options: list[str], settings: Mapping[str, str] | None = None) -> Child:
+    return processes.start(
+        part, [sys.executable, "-m", f"sandbox.{part}", *options], ROOT, {**_environment(), **(settings or {})}
+    )
 
 
 def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, str]:

@@ -180,3 +180,24 @@ def test_the_app_settings_hold_the_secret_of_the_authority_only_by_reference() -
     settings = _app_settings(dict.fromkeys(OF_THE_VAULT | OF_THE_APP, "x"), authority)
     assert [name for name, value in settings.items() if "the-secret" in value] == ["OPENBAO_SECRET_ID"]
     assert '"@OPENBAO_SECRET_ID"' in settings["CERTRELAY_AUTHORITIES"]
+
+
+def test_the_whole_sandbox_runs_and_is_gone_even_after_sigkill(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, settings):
+        assert set(settings) == OF_THE_VAULT | OF_THE_APP
+        ports = ports_of(settings)
+        assert len(ports) == 7
+        status = f"{settings['APP_URL']}/admin/host/status"
+        assert httpx.get(status).status_code == 401
+        assert httpx.get(status, headers={"x-functions-key": settings["MASTER_KEY"]}).json()["state"] == "Running"
+        unknown = httpx.get(
+            f"{settings['APP_URL']}/api/vaults/main/certificates/unknown/pending",
+            headers={"x-functions-key": settings["FUNCTION_KEY"]},
+        )
+        assert unknown.status_code == 404
+        events = httpx.get(f"{settings['VAULT_ADMIN_URL']}/events").json()
+        assert events["validated"]
+        assert events["subscription"]["webhook"] == settings["EVENTGRID_WEBHOOK_URL"]
+        process.kill()
+        process.wait()
+        assert all_closed(ports)

@@ -1,0 +1,146 @@
+"""The demo tells the whole story with exit code 0, or says what went otherwise with exit code 1."""
+
+import contextlib
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from sandbox.demo import make_pfx
+from sandbox.processes import accepts_connections, free_ports
+from sandbox.up import DEFAULT_DIRECTORY, PORTS
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "sandbox.demo"]
+
+
+def with_ports() -> tuple[list[str], list[int]]:
+    ports = free_ports(len(PORTS))
+    return [f"--{name}-port={port}" for name, port in zip(PORTS, ports, strict=True)], ports
+
+
+def left_over() -> set[Path]:
+    return set(DEFAULT_DIRECTORY.glob("demo-*"))
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[subprocess.CompletedProcess[str], list[int], float]:
+    """One demo from beginning to end, its ports, and the seconds that it took."""
+    options, ports = with_ports()
+    start = time.monotonic()
+    told = subprocess.run([*COMMAND, *options], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return told, ports, time.monotonic() - start
+
+
+type Told = tuple[subprocess.CompletedProcess[str], list[int], float]
+
+
+def test_all_of_the_story_happens(told: Told) -> None:
+    assert told[0].returncode == 0, told[0].stdout + told[0].stderr
+    assert told[0].stderr == ""
+    assert "All of it happened" in told[0].stdout
+
+
+def test_it_shows_the_certificate(told: Told) -> None:
+    text = told[0].stdout
+    for shown in (
+        "www.contoso.example, shop.contoso.example",
+        "Contoso Issuing CA",
+        "Contoso Root CA",
+        "verified up to the authority's root",
+        "the private key that matches",
+        "team=web",
+    ):
+        assert shown in text
+    assert re.search(r"thumbprint +[0-9a-f]{64}\n", text)
+    validity = re.search(r"validity +(\S+ \S+) to (\S+ \S+) UTC", text)
+    assert validity
+    first, last = (datetime.strptime(moment, "%Y-%m-%d %H:%M").replace(tzinfo=UTC) for moment in validity.groups())
+    assert 89 <= (last - first).days <= 91
+
+
+def test_it_watches_every_state_and_the_refusal(told: Told) -> None:
+    for state in ("requested", "pending", "issued", "completed"):
+        assert re.search(rf"\d s  {state}\b", told[0].stdout)
+    assert "www.fabrikam.example not allowed by this role" in told[0].stdout
+
+
+def test_it_ends_with_a_table_of_the_calls(told: Told) -> None:
+    lines = told[0].stdout.split("Key Vault calls\n")[1].splitlines()
+    rows = [re.split(r"  +", line) for line in lines[1:5]]
+    assert [row[1] for row in rows] == ["merged", "imported", "second version", "refused"]
+    assert all(1 <= int(row[3]) <= 20 for row in rows)
+
+
+def test_it_takes_at_most_half_a_minute(told: Told) -> None:
+    assert told[2] < 30
+
+
+def test_nothing_is_left(told: Told) -> None:
+    assert not any(map(accepts_connections, told[1]))
+
+
+def test_ctrl_c_ends_it_and_leaves_nothing() -> None:
+    options, ports = with_ports()
+    before = left_over()
+    with subprocess.Popen([*COMMAND, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not accepts_connections(ports[PORTS.index("ca")]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == b""
+    assert not any(map(accepts_connections, ports))
+    assert left_over() <= before
+
+
+def test_a_failure_is_told_with_the_reason_and_the_logs_are_kept() -> None:
+    before = left_over()
+    [port] = free_ports(1)
+    with subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]) as stranger:
+        try:
+            failed = subprocess.run(
+                [*COMMAND, "--ca-port", str(port)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+            )
+        finally:
+            stranger.kill()
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == f"dev.py demo: failed: in use already on 127.0.0.1: port {port}"
+    [kept] = left_over() - before
+    assert f"The logs are in {kept / 'logs'}" in failed.stderr
+    subprocess.run(["rm", "-r", kept], check=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+def test_on_a_terminal_it_shows_a_spinner() -> None:
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+    with subprocess.Popen(COMMAND, cwd=ROOT, stdout=slave, stderr=slave, env=environment) as process:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that nobody writes to the terminal any more
+            while part := os.read(master, 65536):
+                shown += part
+                if "✓ Start the vault".encode() in shown:
+                    process.send_signal(signal.SIGINT)
+    os.close(master)
+    assert "⠋ Start the vault and the identity endpoint" in shown.decode()
+
+
+def test_the_pfx_to_import_opens_with_its_password_only() -> None:
+    leaf, pfx, password = make_pfx("legacy.contoso.example", datetime.now(UTC))
+    key, found, _ = pkcs12.load_key_and_certificates(pfx, password.encode())
+    assert found == leaf
+    assert key is not None
+    with pytest.raises(ValueError, match="password"):
+        pkcs12.load_key_and_certificates(pfx, b"another")
