@@ -13,7 +13,7 @@ import requests
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from requests.auth import HTTPBasicAuth
 
 from connectors.base import (
@@ -30,8 +30,8 @@ from connectors.base import (
 )
 from connectors.http import (
     AuthoritySession,
-    ClientCertificatePem,
     HttpSettings,
+    certificate_and_key,
     failure,
     retry_after,
     sentence,
@@ -54,8 +54,13 @@ class EstSettings(HttpSettings):
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")
     username: str | None = None
     password: SecretStr | None = None
-    client_certificate: ClientCertificatePem | None = None
+    client_certificate: SecretStr | None = None
     reenroll: bool = True
+
+    @field_validator("client_certificate")
+    @classmethod
+    def _certificate_and_key(cls, pem: SecretStr | None) -> SecretStr | None:
+        return pem and certificate_and_key(pem)
 
     @model_validator(mode="after")
     def _some_login(self) -> Self:

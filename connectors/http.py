@@ -75,7 +75,8 @@ def _certificates_pem(pem: str) -> str:
     return pem
 
 
-def _certificate_and_key(pem: SecretStr) -> SecretStr:
+def certificate_and_key(pem: SecretStr) -> SecretStr:
+    """For a settings field that holds a client certificate, its chain and its key in PEM. Raises ValueError."""
     text = pem.get_secret_value().encode()
     try:
         certificate, key = x509.load_pem_x509_certificates(text)[0], load_pem_private_key(text, None)
@@ -88,7 +89,6 @@ def _certificate_and_key(pem: SecretStr) -> SecretStr:
 
 AuthorityUrl = Annotated[str, AfterValidator(_authority_url)]
 CertificatesPem = Annotated[str, AfterValidator(_certificates_pem)]
-ClientCertificatePem = Annotated[SecretStr, AfterValidator(_certificate_and_key)]
 
 
 class HttpSettings(ConnectorSettings):

@@ -1,11 +1,14 @@
 """Connectors are found by name, checked, and imported no sooner than they are needed."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import SecretStr
 
 from connectors.base import ConnectorSettings, Feature
 from connectors.registry import CONNECTORS, connector_class
@@ -24,6 +27,14 @@ def test_every_connector_of_the_registry_fulfils_the_contract(name: str) -> None
     assert {Feature.RSA, Feature.EC} & found.features
     assert callable(found.submit)
     assert callable(found.collect)
+
+
+@pytest.mark.parametrize("name", sorted(CONNECTORS))
+def test_what_is_secret_in_the_settings_is_plainly_so(name: str) -> None:
+    """lifecycle/settings.py refuses literal values for fields that are `SecretStr` or `SecretStr | None`."""
+    for field, info in connector_class(name).Settings.model_fields.items():
+        if re.search("password|secret_|(^|_)token$|_key$|hmac|client_certificate", field) and "url" not in field:
+            assert SecretStr in {info.annotation, *get_args(info.annotation)}, field
 
 
 def test_ones_own_connector_is_found_by_module_and_class() -> None:
