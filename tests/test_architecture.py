@@ -75,7 +75,17 @@ def test_the_lease_outlives_every_function() -> None:
 def test_importing_the_app_loads_no_connectors_library_and_no_client() -> None:
     """Cold start: what is not used yet is not imported."""
     values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
-    heavy = ("hvac", "acme", "josepy", "dns", "lexicon", "boto3", "requests_ntlm", "azure.identity", "azure.storage")
+    heavy: tuple[str, ...] = (
+        "hvac",
+        "acme",
+        "josepy",
+        "dns",
+        "lexicon",
+        "boto3",
+        "requests_ntlm",
+        "azure.identity",
+        "azure.storage",
+    )
     heavy += ("azure.data", "azure.keyvault", "azure.mgmt")
     program = f"import sys, function_app; print([name for name in sys.modules if name.startswith({heavy})])"
     done = subprocess.run([sys.executable, "-c", program], env=values, capture_output=True, text=True, check=True)

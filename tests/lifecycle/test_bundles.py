@@ -151,6 +151,8 @@ def test_the_repr_hides_the_key() -> None:
         (pem(*CHAIN), None, "there is no private key in the file"),
         (key_as(), None, "there is no certificate in the file"),
         (key_as() + key_as(key=EC_KEY) + pem(LEAF), None, "there are several private keys; one is allowed"),
+        (key_as() * 4 + pem(LEAF), None, "there are several private keys; one is allowed"),
+        (pfx() + pfx(), PASSWORD, "there are several PFX files; one is allowed"),
         (key_as(key=EC_KEY) + pem(LEAF), None, "the private key does not belong to any certificate in the file"),
         (key_as() + pem(LEAF)[:-30], None, "a PEM block is cut off"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + pem(LEAF), None, "the private key cannot"),
@@ -187,6 +189,18 @@ def test_an_encrypted_key_that_would_take_minutes_to_open_is_refused_at_once() -
     started = time.monotonic()
     assert "too many iterations" in refusal(parts.dump(force=True), PASSWORD)
     assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [b"0\x80\x02\x01\x03" + b"\x05\x00" * 125_000, b"0\x80" * 130_000, b"0\x80\x02\x01\x03" + b"0\x80" * 130_000,
+     b"0\x80\x02\x01\x03" + b"0\x80\0\0" * 65_000, b"0\x01\xff" * 87_000, b"0\x03\x02\x01\x00" * 52_000,
+     b"-----BEGIN A PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nA: b\n" * 4_000],
+)  # fmt: skip
+def test_no_file_takes_long(hostile: bytes) -> None:
+    started = time.monotonic()
+    assert refusal(hostile, PASSWORD)
+    assert time.monotonic() - started < 3
 
 
 def test_a_key_whose_scrypt_would_take_gigabytes_is_refused() -> None:

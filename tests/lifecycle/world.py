@@ -219,10 +219,11 @@ class World:
 
 
 class _MortalConnector:
+    Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
     features: ClassVar[frozenset[Feature]] = frozenset(Feature)
 
-    def __init__(self, connector: Connector, life: Life) -> None:
-        self._connector, self._life = connector, life
+    def __init__(self, settings: Any, context: Any) -> None:
+        self._connector, self._life = settings, context
 
     def submit(self, request: SigningRequest) -> Outcome:
         outcome: Outcome = self._life.live("submit", self._connector.submit, request)

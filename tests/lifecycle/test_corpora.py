@@ -1,0 +1,202 @@
+"""Files that others collected to break parsers with: each ends in success or in a clear Invalid, and in time.
+
+The sets are those of the PyPI package cryptography-vectors. What cryptography only deprecates is no error here.
+"""
+
+import base64
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cryptography_vectors
+import pytest
+from cryptography.hazmat.primitives.serialization import PrivateFormat
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from connectors.base import SubjectNames
+from lifecycle.bundles import read_bundle, verify_bundle
+from lifecycle.chains import ordered_chain, parse_certificates
+from lifecycle.errors import Invalid
+from lifecycle.names import names_of, other_names
+from lifecycle.verify import Expected, Limits, verify_answer, verify_csr
+from tests.lifecycle import test_bundles, test_chains
+from tests.lifecycle.pki import csr, der, pem, subject
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+VECTORS = Path(cryptography_vectors.__file__).parent
+PASSWORDS = (None, "password", "cryptography", "")
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+EXPECTED = Expected(SubjectNames("www.contoso.example"), "RSA", 2048, None)
+CSR = csr(test_chains.KEY, subject("www.contoso.example"))
+SLOWEST = 2.0
+
+
+def files(folder: str, *suffixes: str) -> list[Path]:
+    found = [path for path in sorted((VECTORS / folder).rglob("*")) if path.suffix in suffixes and path.is_file()]
+    assert found
+    return found
+
+
+def outcome(work: Callable[[], object]) -> str:
+    """`""` for success, else the sentences of Invalid; anything else that is raised fails the test."""
+    started = time.monotonic()
+    try:
+        work()
+        text = ""
+    except Invalid as error:
+        text = str(error)
+        assert text
+        assert all(len(fault.detail) < 400 and fault.detail.isprintable() for fault in error.faults)
+    assert time.monotonic() - started < SLOWEST
+    return text
+
+
+def imported(data: bytes, password: str | None) -> str:
+    def work() -> None:
+        bundle = read_bundle(data, password)
+        assert bundle.chain[0].public_key() == bundle.private_key.public_key()
+        assert bundle.pem()
+        names_of(bundle.chain[0])
+        verify_bundle(bundle, NOW)
+
+    return outcome(work)
+
+
+def test_every_pkcs12_file_is_imported_or_refused() -> None:
+    opened = {}
+    for path in files("pkcs12", ".p12"):
+        outcomes = [imported(path.read_bytes(), password) for password in PASSWORDS]
+        opened[path.name] = [text for text in outcomes if "cannot be opened" not in text]
+    assert len(opened) == 31
+    assert all(opened.values())
+    flat = {name: texts[0] for name, texts in opened.items()}
+    assert flat["no-cert-no-name-pwd.p12"] == flat["java-truststore.p12"] == "there is no private key in the file"
+    assert flat["no-cert-key-aes256cbc.p12"] == "there is no certificate in the file"
+    assert flat["cert-key-aes256cbc.p12"] == flat["cert-rc2-key-3des.p12"] == flat["name-all-no-pwd.p12"]
+
+
+def test_every_fourth_pkits_pkcs12_file_is_imported_or_refused() -> None:
+    """All 405 take 16 seconds: 397 are imported, 3 hold DSA keys, 2 DSA keys without parameters, 3 are expired."""
+    chosen = files("x509/PKITS_data/pkcs12", ".p12")[::4]
+    outcomes = [imported(path.read_bytes(), "password") for path in chosen]
+    assert outcomes.count("") > 0.95 * len(chosen) > 90
+
+
+def test_every_pkcs7_file_is_read_or_refused() -> None:
+    outcomes = {
+        path.name: outcome(lambda path=path: parse_certificates(path.read_bytes()))  # type: ignore[misc]
+        for path in files("pkcs7", ".pem", ".der", ".p7b")
+    }
+    assert outcomes["amazon-roots.p7b"] == outcomes["isrg.pem"] == ""
+    assert "not of the kind" in outcomes["enveloped.pem"]
+
+
+def test_every_certificate_file_is_read_or_refused() -> None:
+    outcomes = []
+    for path in files("x509", ".pem", ".der", ".crt", ".cer"):
+        if "requests" in path.parts or "smime" in path.parts:
+            continue
+
+        def work(path: Path = path) -> None:
+            found = parse_certificates(path.read_bytes())
+            for certificate in found:
+                names_of(certificate)
+                other_names(certificate)
+            chain = ordered_chain(found, found[0].public_key(), drop_strangers=True)
+            assert chain
+
+        outcomes.append(outcome(work))
+    assert outcomes.count("") > 500
+
+
+def test_every_certificate_is_no_answer_to_our_request() -> None:
+    for path in files("x509/custom", ".pem", ".der"):
+        data = path.read_bytes()
+        assert outcome(lambda data=data: verify_answer(data, CSR, EXPECTED, Limits(), NOW))  # type: ignore[misc]
+
+
+def test_every_request_file_is_refused_for_another_name() -> None:
+    for path in files("x509/requests", ".pem", ".der"):
+        data = path.read_bytes()
+        if path.suffix == ".pem":
+            data = base64.b64decode("".join(data.decode().split("-----")[2].split()))
+        assert outcome(lambda data=data: verify_csr(data, EXPECTED))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "folder", ["PKCS8", "Traditional_OpenSSL_Serialization", "PEM_Serialization", "DER_Serialization", "EC", "OpenSSH"]
+)
+def test_every_key_file_is_read_or_refused_and_never_leaks(folder: str) -> None:
+    for path in files(f"asymmetric/{folder}", ".pem", ".der", ".key", ".pub"):
+        for password in (*PASSWORDS, "123456", "foobar", "asdf"):
+            text = imported(path.read_bytes(), password)
+            assert text  # none has a certificate
+            assert not password or password == "password" or password not in text
+
+
+@pytest.mark.parametrize("folder", ["asymmetric/Ed25519", "asymmetric/X25519", "asymmetric/DH", "asymmetric/MLDSA"])
+def test_every_other_kind_of_key_is_refused(folder: str) -> None:
+    for path in files(folder, ".pem", ".der"):
+        assert imported(path.read_bytes(), None)
+        assert outcome(lambda path=path: parse_certificates(path.read_bytes()))  # type: ignore[misc]
+
+
+def mutations(*originals: bytes) -> st.SearchStrategy[bytes]:
+    """One of the originals with a few bytes changed, cut out or put in."""
+
+    def changed(choice: tuple[bytes, list[tuple[float, int, bytes]]]) -> bytes:
+        data = choice[0]
+        for where, removed, added in choice[1]:
+            place = int(where * len(data))
+            data = data[:place] + added + data[place + removed :]
+        return data
+
+    edit = st.tuples(st.floats(0, 1), st.sampled_from([0, 1, 1, 1, 2, 50, 5000]), st.binary(max_size=3))
+    return st.tuples(st.sampled_from(originals), st.lists(edit, min_size=1, max_size=4)).map(changed)
+
+
+FUZZ = settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
+P7BS = (
+    test_chains.P7B,
+    test_chains.P7B_PEM,
+    test_chains.indefinite(test_chains.P7B),
+    base64.b64encode(test_chains.P7B),
+)
+PEMS = (test_bundles.key_as() + pem(*test_bundles.CHAIN), pem(*test_bundles.CHAIN))
+ENCRYPTED = (VECTORS / "pkcs12/cert-key-aes256cbc.p12").read_bytes()
+PFXS = (test_bundles.pfx(None), ENCRYPTED, (VECTORS / "pkcs12/cert-rc2-key-3des.p12").read_bytes())
+
+
+@FUZZ
+@given(mutations(*PFXS))
+def test_a_mutated_pfx_is_imported_or_refused(data: bytes) -> None:
+    imported(data, "cryptography")
+
+
+@FUZZ
+@given(mutations(*P7BS, *PEMS, der(test_chains.LEAF)))
+def test_mutated_certificates_are_read_or_refused(data: bytes) -> None:
+    outcome(lambda: ordered_chain(parse_certificates(data), test_chains.KEY.public_key()))
+
+
+@FUZZ
+@given(mutations(*PEMS, test_bundles.key_as(PrivateFormat.TraditionalOpenSSL, "cryptography")))
+def test_a_mutated_pem_is_imported_or_refused(data: bytes) -> None:
+    imported(data, "cryptography")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
+    assert imported(data, "cryptography")
+    assert outcome(lambda: parse_certificates(data))
+    assert outcome(lambda: verify_csr(data, EXPECTED))
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutations(CSR))
+def test_a_mutated_request_is_verified_or_refused(data: bytes) -> None:
+    outcome(lambda: verify_csr(data, Expected(SubjectNames("www.contoso.example"), "EC", None, "P-256")))
