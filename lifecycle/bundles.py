@@ -23,10 +23,11 @@ from cryptography.hazmat.primitives.serialization import (
 from lifecycle.chains import certificates_in, ordered_chain
 from lifecycle.encodings import Block, blocks, content, elements, has_text_outside_pem
 from lifecycle.errors import Fault, Invalid, Unverified
-from lifecycle.key_files import Key, is_encrypted_pkcs8, pfx_contents, private_key_of
+from lifecycle.key_files import SEVERAL_KEYS, Key, is_encrypted_pkcs8, pfx_contents, private_key_of
 from lifecycle.weak_keys import verify_public_key
 
 MAX_BYTES = 256 * 1024
+MAX_KEYS = 3
 RSA_SIZES = (2048, 3072, 4096)
 
 
@@ -105,6 +106,8 @@ def _collect(block: Block, password: str | None, found: _Found) -> None:
         if inner.startswith(b"\x02\x01\x03"):
             _collect_pfx(part, block, password, found)
         elif "PRIVATE KEY" in (block.label or "") or inner.startswith(b"\x02") or is_encrypted_pkcs8(part):
+            if len(found.keys) == MAX_KEYS:  # each may cost a key derivation
+                raise Invalid(SEVERAL_KEYS)
             found.keys.append(private_key_of(block, part, password))
             found.changes |= dict.fromkeys(_key_changes(block, part, found.keys[-1]))
         else:
@@ -116,6 +119,8 @@ def _collect(block: Block, password: str | None, found: _Found) -> None:
 
 
 def _collect_pfx(der: bytes, block: Block, password: str | None, found: _Found) -> None:
+    if found.is_pfx:
+        raise Invalid("there are several PFX files; one is allowed")
     keys, certificates = pfx_contents(der, password)
     found.is_pfx = True
     found.keys += keys
@@ -138,7 +143,7 @@ def _the_only(keys: list[Key]) -> PrivateKeyTypes:
     if not private_keys:
         raise Invalid("there is no private key in the file")
     if any(key.public_key() != private_keys[0].public_key() for key in private_keys[1:]):
-        raise Invalid("there are several private keys; one is allowed")
+        raise Invalid(SEVERAL_KEYS)
     return private_keys[0]
 
 

@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from lifecycle.encodings import Block, blocks, content, elements
+from lifecycle.encodings import Block, blocks, children, content, elements, panics_as_errors
 from lifecycle.errors import Invalid, Unverified
 
 MAX_BYTES, MAX_CERTIFICATES, MAX_CHAIN = 1024 * 1024, 100, 10
@@ -65,10 +65,12 @@ def certificates_in(block: Block) -> Iterable[x509.Certificate]:
 def certificate_of(der: bytes) -> x509.Certificate:
     """The certificate, all parts of which can be read from here on. Raises Invalid."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        with panics_as_errors():
+            certificate = x509.load_der_x509_certificate(der)
         for part in ("subject", "issuer", "extensions", "not_valid_before_utc", "not_valid_after_utc"):
             getattr(certificate, part)
         certificate.public_key()
+        has_broken_hash(certificate)
     except UnsupportedAlgorithm:
         raise Invalid("a certificate has a kind of public key that is not supported") from None
     except Exception:  # a parser on hostile bytes: ValueError, TypeError, DuplicateExtension, InvalidVersion …
@@ -145,17 +147,17 @@ def named(certificate: x509.Certificate) -> str:
 
 
 def _pkcs7(der: bytes) -> Iterable[x509.Certificate]:
-    """asn1crypto reads what cryptography refuses: BER, no SET order, attribute certificates beside ours."""
+    """asn1crypto reads what cryptography refuses: BER, no SET order; attribute certificates are tagged, and skipped."""
     if not content(der).startswith(_SIGNED_DATA):
         raise Invalid("the PKCS#7 is not of the kind that carries certificates (signedData)")
     try:
-        choices = cms.ContentInfo.load(der)["content"]["certificates"]
-        ders = [choice.chosen.dump() for choice in choices if choice.name == "certificate"] if choices else []
+        certificates = cms.ContentInfo.load(der)["content"]["certificates"]
+        found = [whole for _, _, whole in children(certificates.contents or b"") if whole.startswith(b"\x30")]
     except Exception:  # a parser on hostile bytes
         raise Invalid("the PKCS#7 cannot be read") from None
-    if not ders:
+    if not found:
         raise Invalid("the PKCS#7 holds no certificate")
-    for certificate in ders[: MAX_CERTIFICATES + 1]:
+    for certificate in found[: MAX_CERTIFICATES + 1]:
         yield certificate_of(certificate)
 
 

@@ -6,10 +6,15 @@ Linear in the size of the input, whatever the input is.
 import base64
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from asn1crypto import parser
 
 from lifecycle.errors import Invalid
 
+MAX_SIBLINGS = 300
+_LONGEST_HEADER = 128
 _BEGIN = "-----BEGIN "
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
 _HEADER = re.compile(r"[A-Za-z-]+:.*")
@@ -24,6 +29,19 @@ class Block:
     label: str | None
     der: bytes = field(repr=False)
     text: str | None = field(default=None, repr=False)
+
+
+@contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """A panic in cryptography's Rust code, a BaseException, as the ValueError it should have been.
+
+    A short IV in a PEM key's DEK-Info is enough (cryptography 50)."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError("panic") from None
 
 
 def blocks(data: bytes) -> list[Block]:
@@ -54,13 +72,27 @@ def has_text_outside_pem(data: bytes) -> bool:
 
 def elements(der: bytes) -> Iterator[bytes]:
     """The SEQUENCEs that follow one another in `der`; ends at what is none (padding, a newline). Linear."""
-    while der[:1] == b"\x30":
-        size = element_size(der)
-        if size is None or size > len(der):
-            yield der
-            return
-        yield der[:size]
-        der = der[size:]
+    place = 0
+    while der[place : place + 1] == b"\x30":
+        size = element_size(der[place : place + _LONGEST_HEADER])
+        end = len(der) if size is None else min(place + size, len(der))
+        yield der[place:end]
+        place = end
+
+
+def children(data: bytes) -> Iterator[tuple[int, bool, bytes]]:
+    """Tag number, whether it is constructed, and the whole element, of each in a row; DER or BER.
+
+    Raises ValueError, also for more than 300: what is left is copied for each."""
+    place = count = 0
+    while place < len(data):
+        count += 1
+        if count > MAX_SIBLINGS:
+            raise ValueError("too many elements")
+        _, method, tag, header, inner, trailer = parser.parse(data[place:])
+        size = len(header) + len(inner) + len(trailer)
+        yield tag, method == 1, data[place : place + size]
+        place += size
 
 
 def element_size(der: bytes) -> int | None:

@@ -12,14 +12,16 @@ from math import prod
 from asn1crypto import parser
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key, load_pem_private_key, pkcs12
 
-from lifecycle.encodings import Block, content
+from lifecycle.chains import certificate_of
+from lifecycle.encodings import Block, children, content, panics_as_errors
 from lifecycle.errors import Invalid
 
 MAX_ITERATIONS, MAX_ALL_ITERATIONS, MAX_SCRYPT_COST = 1_000_000, 5_000_000, 2**20
 MAX_KEY_BYTES, MAX_DEPTH = 5 * 1024, 40  # an RSA key of 8192 bits has 4.7 KiB
 
+SEVERAL_KEYS = "there are several private keys; one is allowed"
 WRONG_PASSWORD = "the password is wrong"  # noqa: S105 - a message
 MISSING_PASSWORD = "it is encrypted, and no password was given"  # noqa: S105
 
@@ -51,9 +53,10 @@ def private_key_of(block: Block, der: bytes, password: str | None) -> Key:
         check_cost(der)
     secret = password.encode() if password and was_encrypted else None
     try:
-        if is_traditional:
-            return Key(load_pem_private_key((block.text or "").encode(), secret), was_encrypted)
-        return Key(load_der_private_key(der, secret), was_encrypted)
+        with panics_as_errors():
+            if is_traditional:
+                return Key(load_pem_private_key((block.text or "").encode(), secret), was_encrypted)
+            return Key(load_der_private_key(der, secret), was_encrypted)
     except UnsupportedAlgorithm:
         raise Invalid("the private key, or its encryption, is of a kind that is not supported") from None
     except Exception:  # a parser on hostile bytes: ValueError, TypeError
@@ -64,7 +67,7 @@ def private_key_of(block: Block, der: bytes, password: str | None) -> Key:
 def is_encrypted_pkcs8(der: bytes) -> bool:
     """SEQUENCE { SEQUENCE { OID … }, OCTET STRING }: RFC 5958, section 3."""
     with suppress(ValueError):
-        return [tag for tag, _, _ in _children(content(der))] == [_SEQUENCE, _OCTET_STRING]
+        return [tag for tag, _, _ in children(content(der))] == [_SEQUENCE, _OCTET_STRING]
     return False
 
 
@@ -72,18 +75,19 @@ def pfx_contents(der: bytes, password: str | None) -> tuple[list[Key], list[x509
     """The keys and certificates of a PFX (RFC 7292). Raises Invalid."""
     check_cost(der)
     if key_bags(der) > 1:
-        raise Invalid("there are several private keys; one is allowed")
+        raise Invalid(SEVERAL_KEYS)
     attempts = (password.encode(),) if password else (None, b"")
     for attempt in attempts:
         try:
-            found = pkcs12.load_pkcs12(der, attempt)
+            with panics_as_errors():
+                found = pkcs12.load_pkcs12(der, attempt)
         except UnsupportedAlgorithm:
             raise Invalid("the PFX is encrypted in a way that is not supported") from None
         except Exception:  # a parser on hostile bytes; ValueError for the password  # noqa: S112
             continue
         stored = [found.cert, *found.additional_certs] if found.cert else found.additional_certs
         keys = [Key(found.key, was_encrypted=True)] if found.key else []
-        return keys, [each.certificate for each in stored if each]
+        return keys, [certificate_of(each.certificate.public_bytes(Encoding.DER)) for each in stored if each]
     if password:
         raise Invalid("the PFX cannot be opened: the password is wrong, or the file is damaged")
     raise Invalid("the PFX cannot be opened: it needs a password, or the file is damaged")
@@ -113,7 +117,7 @@ def key_bags(der: bytes) -> int:
 
 def _scrypt_cost(parameters: bytes) -> int:
     """RFC 7914, section 7.1: salt, N, r, p; the work and the memory grow with their product."""
-    return prod(int.from_bytes(parser.parse(whole)[4]) for _, _, whole in list(_children(parameters))[1:4])
+    return prod(int.from_bytes(parser.parse(whole)[4]) for _, _, whole in list(children(parameters))[1:4])
 
 
 def _walk(der: bytes, depth: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
@@ -123,7 +127,7 @@ def _walk(der: bytes, depth: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
     if depth > MAX_DEPTH:
         raise ValueError("too deep")
     before = b""
-    for tag, is_constructed, whole in _children(der):
+    for tag, is_constructed, whole in children(der):
         inner = parser.parse(whole)[4]
         yield tag, inner, before
         if is_constructed:
@@ -135,18 +139,8 @@ def _walk(der: bytes, depth: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
 
 def _joined(explicit: bytes) -> bytes:
     """The bytes of the OCTET STRING within [0] EXPLICIT, be it in pieces."""
-    tag, is_constructed, whole = next(_children(explicit))
+    tag, is_constructed, whole = next(children(explicit))
     inner: bytes = parser.parse(whole)[4]
     if tag != _OCTET_STRING or not is_constructed:
         return inner
-    return b"".join(parser.parse(piece)[4] for _, _, piece in _children(inner))
-
-
-def _children(data: bytes) -> Iterator[tuple[int, bool, bytes]]:
-    """Tag number, whether it is constructed, and the whole element, of each in a row. Raises ValueError."""
-    place = 0
-    while place < len(data):
-        _, method, tag, header, inner, trailer = parser.parse(data[place:])
-        size = len(header) + len(inner) + len(trailer)
-        yield tag, method == 1, data[place : place + size]
-        place += size
+    return b"".join(parser.parse(piece)[4] for _, _, piece in children(inner))

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from connectors.base import SubjectNames
 from lifecycle import names, usages
 from lifecycle.chains import has_broken_hash, is_self_signed, named, ordered_chain, parse_certificates, without_root
+from lifecycle.encodings import panics_as_errors
 from lifecycle.errors import Fault, Invalid, Unverified
 from lifecycle.weak_keys import CURVES, verify_public_key
 
@@ -120,7 +121,7 @@ def _leaf_faults(
     if days is not None and leaf.not_valid_after_utc - now > timedelta(days=days + 1):
         yield f"is valid until {leaf.not_valid_after_utc:%Y-%m-%d}, longer than the {days} days allowed"
     if has_broken_hash(leaf):
-        yield "is signed over a hash that is not safe (SHA-1, MD5)"
+        yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
     if usages.is_ca(leaf) != expected.is_ca:
         yield "is a CA certificate, which was not asked" if not expected.is_ca else "is not a CA certificate"
     yield from usages.extension_faults(leaf)
@@ -137,7 +138,7 @@ def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: dat
     if is_root:  # trusted as it stands, not for its signature
         return
     if has_broken_hash(issuer):
-        yield "is signed over a hash that is not safe (SHA-1, MD5)"
+        yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
     key = issuer.public_key()
     if not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         yield from _weakness(key)
@@ -229,7 +230,8 @@ def _public_trust_faults(leaf: x509.Certificate) -> Iterator[str]:
 def _request(csr: bytes) -> x509.CertificateSigningRequest:
     """The request, all parts of which can be read from here on."""
     try:
-        request = x509.load_der_x509_csr(csr)
+        with panics_as_errors():
+            request = x509.load_der_x509_csr(csr)
         request.public_key()
         for part in ("subject", "extensions", "attributes", "is_signature_valid"):
             getattr(request, part)

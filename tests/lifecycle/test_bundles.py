@@ -208,6 +208,13 @@ def test_a_key_whose_scrypt_would_take_gigabytes_is_refused() -> None:
     check_cost(scrypt_key(n=2**14))
 
 
+def test_a_short_iv_that_makes_the_library_panic_is_a_refusal(capfd: pytest.CaptureFixture[str]) -> None:
+    key = key_as(PrivateFormat.TraditionalOpenSSL, PASSWORD)
+    headers, blank, body = key.partition(b"\n\n")
+    assert "the private key cannot be read" in refusal(headers[:-14] + blank + body, PASSWORD)
+    capfd.readouterr()  # the panic's own report
+
+
 def test_an_expired_certificate_is_refused() -> None:
     old = ISSUING.sign(KEY.public_key(), subject("x"), begins=NOW - timedelta(days=9), days=8)
     assert unverified(read_bundle(key_as() + pem(old), None)) == "the certificate expired on 2026-11-22"
