@@ -5,9 +5,12 @@ The environment is not consulted: neither REQUESTS_CA_BUNDLE, which `requests` p
 proxies, nor ~/.netrc.
 """
 
+import contextlib
 import ipaddress
 import os
+import socket
 import ssl
+import threading
 import time
 import unicodedata
 from collections.abc import Mapping
@@ -26,6 +29,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, Field, SecretStr
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from connectors.base import ConnectorSettings, Unavailable
 
@@ -118,12 +123,47 @@ class AuthoritySession(requests.Session):
         """No redirect is ever followed: the answer is the 3xx itself."""
 
 
+class _HeaderDeadline:
+    """Cuts off an answer whose header has not arrived in time: the timeout of a socket is that of one byte only."""
+
+    def getresponse(self: Any) -> Any:
+        cut = threading.Timer(self.timeout, _shut_down, (self.sock,))
+        cut.daemon = True
+        cut.start()
+        try:
+            return super().getresponse()  # type: ignore[misc]
+        finally:
+            cut.cancel()
+
+
+def _shut_down(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+class _Http(_HeaderDeadline, HTTPConnection):
+    pass
+
+
+class _Https(_HeaderDeadline, HTTPSConnection):
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
 class _BoundedAdapter(HTTPAdapter):
     def __init__(self, settings: HttpSettings, tls: ssl.SSLContext) -> None:
         self._origin = origin(settings.url)
         self._timeout = settings.timeout
         self._tls = tls
         super().__init__()
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def send(self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any) -> requests.Response:
         if origin(request.url or "") != self._origin:
@@ -209,7 +249,8 @@ def failure(error: Exception) -> str:
     """Why a request got no usable answer: one clause without URL, header or body."""
     match error:
         case requests.exceptions.SSLError():
-            return f"its TLS certificate was not accepted ({_verification_fault(error)})"
+            fault = _verification_fault(error)
+            return f"its TLS certificate was not accepted ({fault})" if fault else "the TLS connection failed"
         case requests.Timeout():
             return "it did not answer in time"
         case UnboundedAnswer():
@@ -222,15 +263,14 @@ def failure(error: Exception) -> str:
             return f"the request failed ({type(error).__name__})"
 
 
-def _verification_fault(error: BaseException | None) -> str:
+def _verification_fault(error: BaseException | None) -> str | None:
     """The TLS library's own words, which stand at the bottom of the chain of causes."""
-    seen = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return sentence(seen.verify_message)
-        inner = getattr(seen, "reason", None) or next((arg for arg in seen.args if isinstance(arg, Exception)), None)
-        seen = inner if isinstance(inner, BaseException) else seen.__context__
-    return "TLS handshake failed"
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return sentence(error.verify_message)
+        inner = getattr(error, "reason", None) or next((arg for arg in error.args if isinstance(arg, Exception)), None)
+        error = inner if isinstance(inner, BaseException) else error.__context__
+    return None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
