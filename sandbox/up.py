@@ -104,7 +104,7 @@ class Sandbox:
             authority = stack.enter_context(OpenBao(self.directory / "logs", ports["ca"]))
         self._parts += [storage, authority]
         (self.directory / "ca.pem").write_text(authority.root_certificate_pem)
-        keys = {name: secrets.token_urlsafe(30) for name in ("master", "function", "eventgrid")}
+        keys = {name: secrets.token_hex(24) for name in ("master", "function", "eventgrid")}
         app_url = f"http://127.0.0.1:{ports['app']}"
         self.settings |= {
             "STORAGE_CONNECTION_STRING": storage.connection_string,
@@ -125,8 +125,7 @@ class Sandbox:
 
     def _start_host(self, processes: Processes, keys: Mapping[str, str], app_settings: Mapping[str, str]) -> None:
         options = ["--app", str(ROOT), "--port", str(self._ports["app"]), "--clock", str(self._clock)]
-        for name, key in keys.items():
-            options += [f"--{name}-key", key]
+        options += [f"--{name}-key={key}" for name, key in keys.items()]
         self._host = _start(processes, "host", options, app_settings)
         ping = f"{self.settings['APP_URL']}/admin/host/ping"
         self._host.wait_until(lambda: _answers(ping), timeout=60)
