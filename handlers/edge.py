@@ -80,7 +80,7 @@ def caller(req: func.HttpRequest) -> str:
 
 def idempotency_key(req: func.HttpRequest) -> str | None:
     """The Idempotency-Key header. Raises Invalid when it is not 1 to 255 visible ASCII characters."""
-    key = req.headers.get("idempotency-key")
+    key: str | None = req.headers.get("idempotency-key")
     if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
         raise Invalid("the Idempotency-Key header has 1 to 255 visible ASCII characters")
     return key

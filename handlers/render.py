@@ -55,8 +55,8 @@ def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str,
     """A CertificateBundle without what only Key Vault's own clients need, and what is written in the certificate."""
     version = version_of(bundle)
     kept = {key: bundle[key] for key in ("id", "x5t", "cer", "attributes", "tags", "policy") if key in bundle}
-    answer = {"name": name, "vault": vault, "version": version, **kept}
-    return answer | (read_certificate(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {})
+    written = read_certificate(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
+    return {"name": name, "vault": vault, "version": version, **kept, **written}
 
 
 def read_certificate(der: bytes) -> dict[str, Any]:
