@@ -59,6 +59,7 @@ from connectors.base import (
     SuggestsRenewal,
     Unavailable,
 )
+from lifecycle.verify import Expected, Limits, verify_answer
 
 USER_PRINCIPAL_NAME = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 ABILITIES: frozenset[Any] = frozenset({Revokes, Cancels, SuggestsRenewal, ChecksHealth})
@@ -233,10 +234,20 @@ def finish(authority: Authority, connector: Connector, request: SigningRequest, 
     raise AssertionError(f"not issued after {authority.polls} looks: {outcome}")
 
 
+def accept(answer: bytes, request: SigningRequest) -> None:
+    """Raises lifecycle.errors.Unverified."""
+    key = x509.load_der_x509_csr(request.csr).public_key()
+    is_rsa = isinstance(key, rsa.RSAPublicKey)
+    usage = frozenset({"digitalSignature", "keyCertSign", "cRLSign"}) if request.is_ca else None
+    expected = Expected(request.names, "RSA" if is_rsa else "EC", None, None, request.is_ca, usage)
+    verify_answer(answer, request.csr, expected, Limits(), datetime.now(UTC))
+
+
 def issue(authority: Authority, request: SigningRequest, connector: Connector | None = None) -> x509.Certificate:
-    """The leaf for `request`, its names and its chain verified."""
+    """The leaf for `request`, its names and its chain verified: here, and as CertRelay does before it merges."""
     connector = connector or authority.connect()
     issued = finish(authority, connector, request, connector.submit(request))
+    accept(issued.answer, request)
     leaf = leaf_of(issued.answer, request)
     verify_chain(leaf, issued.answer, authority.roots)
     verify_names(leaf, request.names)
@@ -365,7 +376,9 @@ class Conformance:
             return
         request = signing_request(SubjectNames(f"Intermediate {host}"), private_key("rsa-2048"), is_ca=True)
         connector = authority.connect()
-        leaf = leaf_of(finish(authority, connector, request, connector.submit(request)).answer, request)
+        answer = finish(authority, connector, request, connector.submit(request)).answer
+        accept(answer, request)
+        leaf = leaf_of(answer, request)
         assert leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         assert leaf.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
 
