@@ -54,7 +54,9 @@ def operation_json(operation: Operation) -> dict[str, Any]:
 def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str, Any]:
     """A CertificateBundle without what only Key Vault's own clients need, and what is written in the certificate."""
     version = version_of(bundle)
-    kept = {key: bundle[key] for key in ("id", "x5t", "cer", "attributes", "tags", "policy") if key in bundle}
+    kept: dict[str, Any] = {
+        key: bundle[key] for key in ("id", "x5t", "cer", "attributes", "tags", "policy") if key in bundle
+    }
     written = read_certificate(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
     return {"name": name, "vault": vault, "version": version, **kept, **written}
 

@@ -8,17 +8,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors.base import Connector, Context
-from lifecycle import storage, vault
+from lifecycle import vault
 from lifecycle.errors import NotFound
+from lifecycle.ledger import Ledger
 from lifecycle.settings import Authority, Settings, VaultSettings
-from lifecycle.storage import Storage
+from lifecycle.storage import Account
 from lifecycle.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     settings: Settings
-    storage: Storage
+    storage: Ledger
     vault: Callable[[str], Vault]
     connector: Callable[[str], Connector]
     now: Callable[[], datetime]
@@ -62,7 +63,7 @@ def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
 
     client_id = settings.storage.get("AzureWebJobsStorage__clientId")
     storage_credential = None if "AzureWebJobsStorage" in settings.storage else credential(client_id)
-    ledger = storage.connect(settings.storage, storage_credential)
+    ledger = Ledger(Account(settings.storage, storage_credential))
     return Services(settings, ledger, vault_named, connector_named, now)
 
 

@@ -1,288 +1,183 @@
-"""The ledger: open operations and their history in tables, nudges in a queue.
+"""Tables and queues of the storage account: the only module that knows their SDKs.
 
-Table `operations` (PartitionKey = vault, RowKey = certificate name in lower case): the row is the lock and the
-worklist. Table `history` (PartitionKey = `vault|name`, RowKey = the end of the operation's id): how each one went.
-Every write of a row carries its ETag. Table `renewals` (keys as in `operations`): what the sweep remembers of a
-certificate. Table `pace` (PartitionKey = `pace`): when an authority or a vault is free again. Queue `signing` holds
-nudges, which say where to look and nothing else.
+Whatever cannot be reached or refuses raises NotReady (code StorageNotReady); a lost race raises Stale.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lifecycle import notes
 from lifecycle.errors import NotReady
-from lifecycle.model import Operation, from_entity, to_entity
-from lifecycle.notes import Note
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.data.tables import TableClient
     from azure.storage.queue import QueueClient
 
-OPERATIONS, HISTORY, RENEWALS, PACE, QUEUE = "operations", "history", "renewals", "pace", "signing"
 MAX_DELAY_SECONDS = 6 * 24 * 3600
+ETAG = "etag"
 _RETRIES: dict[str, Any] = {"retry_total": 3, "connection_timeout": 5, "read_timeout": 20}
+
+type Row = dict[str, Any]
 
 
 class Stale(Exception):
-    """The row changed since it was read: somebody else is at work on the operation."""
+    """The row changed since it was read: somebody else is at work on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenOperation:
-    """One line of the worklist."""
+class Table:
+    """One table, made at its first use. A row is a dict with PartitionKey, RowKey and, when read, its `etag`."""
 
-    vault: str
-    name: str
-    id: str
-    authority: str | None
-    next_attempt_at: datetime
-    state: str
-
-
-class Storage:
-    """All that CertRelay remembers. Methods raise NotReady when tables or queue cannot be used now."""
-
-    def __init__(
-        self,
-        operations: "TableClient",
-        history: "TableClient",
-        queue: "QueueClient",
-        renewals: "TableClient",
-        pace: "TableClient",
-    ) -> None:
-        self._operations, self._history, self._queue = operations, history, queue
-        self._renewals, self._pace = renewals, pace
+    def __init__(self, client: "TableClient") -> None:
+        self._client = client
         self._made = False
 
-    def open(self, vault: str, name: str) -> Operation | None:
-        """The open operation of a certificate name."""
+    def get(self, partition: str, key: str) -> Row | None:
         from azure.core.exceptions import ResourceNotFoundError
 
         with self._reachable():
             try:
-                return _operation(self._operations.get_entity(vault, name.lower()))
+                return _row(self._client.get_entity(partition, key))
             except ResourceNotFoundError:
                 return None
 
-    def insert(self, operation: Operation) -> Operation | None:
-        """Open the operation; None when one is open for the name already."""
+    def insert(self, row: Row) -> str | None:
+        """The new row's ETag; None when there is one with these keys."""
         from azure.core.exceptions import ResourceExistsError
 
         with self._reachable():
             try:
-                made = self._operations.create_entity(_keys(operation) | to_entity(operation) | _columns(operation))
+                return str(self._client.create_entity(row)["etag"])
             except ResourceExistsError:
                 return None
-            return replace(operation, etag=made["etag"])
 
-    def save(self, operation: Operation) -> Operation:
-        """Write the row; the operation with its new ETag. Raises Stale when the row changed since it was read."""
+    def replace(self, row: Row, etag: str) -> str:
+        """The row's new ETag. Raises Stale when it changed or is gone."""
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
         from azure.data.tables import UpdateMode
 
+        unchanged: Any = MatchConditions.IfNotModified
         with self._reachable():
             try:
-                written = self._operations.update_entity(
-                    _keys(operation) | to_entity(operation) | _columns(operation),
-                    mode=UpdateMode.REPLACE,
-                    etag=operation.etag,
-                    match_condition=MatchConditions.IfNotModified,
-                )
+                written = self._client.update_entity(row, UpdateMode.REPLACE, etag=etag, match_condition=unchanged)
             except HttpResponseError as error:
                 if error.status_code in (404, 412):
                     raise Stale from error
                 raise
-            return replace(operation, etag=written["etag"])
+            return str(written["etag"])
 
-    def close(self, operation: Operation) -> None:
-        """Put the ended operation into the history, then remove its row. Raises Stale when the row changed."""
-        self.record(operation)
-        self.remove(operation)
-
-    def record(self, operation: Operation) -> None:
-        """Put an operation that has ended into the history."""
-        with self._reachable():
-            keys = {"PartitionKey": _history_of(operation.vault, operation.name), "RowKey": operation.id.split(".")[-1]}
-            self._history.upsert_entity(keys | to_entity(operation) | _columns(operation))
-
-    def ended(self, vault: str, name: str) -> list[Operation]:
-        """The history of a certificate name, newest first."""
-        with self._reachable():
-            partition = _history_of(vault, name)
-            rows = self._history.query_entities("PartitionKey eq @partition", parameters={"partition": partition})
-            return sorted((_operation(row) for row in rows), key=lambda row: row.requested_at, reverse=True)
-
-    def worklist(self, due_by: datetime | None = None) -> Iterator[OpenOperation]:
-        """The open operations, or only those whose next attempt is due."""
-        columns = ["PartitionKey", "name", "id", "next_attempt_at", "state", "authority"]
-        with self._reachable():
-            if due_by is None:
-                rows = self._operations.list_entities(select=columns)
-            else:
-                rows = self._operations.query_entities(
-                    "next_attempt_at le @due", parameters={"due": due_by.isoformat()}, select=columns
-                )
-            for row in rows:
-                due = datetime.fromisoformat(row["next_attempt_at"])
-                names = row["PartitionKey"], row["name"], row["id"]
-                yield OpenOperation(*names, row.get("authority") or None, due, row["state"])
-
-    def nudge(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
-        """Ask the queue function to look at the operation, after a delay."""
-        text = json.dumps({"v": 1, "vault": operation.vault, "name": operation.name, "operation": operation.id})
-        delay = min(max(math.ceil(delay_seconds), 0), MAX_DELAY_SECONDS)
-        with self._reachable():
-            self._queue.send_message(text, visibility_timeout=delay)
-
-    def notes(self, vault: str, names: list[str]) -> dict[str, Note]:
-        """What is remembered of these certificates (one request for neighbours in the alphabet), by lower-case name."""
-        keys = sorted(name.lower() for name in names)
-        between = "PartitionKey eq @vault and RowKey ge @first and RowKey le @last"
-        with self._reachable():
-            bounds = {"vault": vault, "first": keys[0], "last": keys[-1]}
-            rows = self._renewals.query_entities(between, parameters=bounds)
-            wanted = set(keys)
-            return {row["RowKey"]: notes.from_entity(row) for row in rows if row["RowKey"] in wanted}
-
-    def remember(self, note: Note) -> None:
+    def upsert(self, row: Row) -> None:
         from azure.data.tables import UpdateMode
 
         with self._reachable():
-            self._renewals.upsert_entity(notes.to_entity(note), mode=UpdateMode.REPLACE)
+            self._client.upsert_entity(row, UpdateMode.REPLACE)
 
-    def forget(self, vault: str, name: str) -> None:
-        with self._reachable():
-            self._renewals.delete_entity(vault, name.lower())
-
-    def reserve(self, who: str, now: datetime, interval_seconds: float, burst: int) -> datetime:
-        """When `who` (an authority or a vault) is free for one more order, which is hereby placed.
-
-        `burst` orders may come at once, then one each `interval_seconds` (the generic cell rate algorithm)."""
-        for _ in range(50):
-            due, etag = self._free_at(who, now)
-            placed = max(due, now) + timedelta(seconds=interval_seconds)
-            if self._place(who, placed, etag):
-                return max(now, placed - timedelta(seconds=interval_seconds * burst))
-        raise NotReady(f"too many orders for {who} at once; ask again", 2)
-
-    def check(self) -> None:
-        """Raise NotReady unless tables and queue answer."""
-        with self._reachable():
-            next(iter(self._operations.list_entities(results_per_page=1, select=["PartitionKey"])), None)
-            self._queue.get_queue_properties()
-
-    def remove(self, operation: Operation) -> None:
-        """Free the name. Raises Stale when the row changed."""
+    def delete(self, partition: str, key: str, etag: str = "") -> None:
+        """Absent is fine. Raises Stale when an `etag` is given and the row changed."""
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
 
+        unchanged: dict[str, Any] = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
         with self._reachable():
             try:
-                self._operations.delete_entity(
-                    _keys(operation), etag=operation.etag, match_condition=MatchConditions.IfNotModified
-                )
+                self._client.delete_entity(partition, key, **unchanged)
             except HttpResponseError as error:
                 if error.status_code == 412:
                     raise Stale from error
                 if error.status_code != 404:
                     raise
 
-    def _free_at(self, who: str, now: datetime) -> tuple[datetime, str]:
-        from azure.core.exceptions import ResourceNotFoundError
-
+    def query(self, condition: str = "", select: list[str] | None = None, **parameters: str) -> Iterator[Row]:
+        """The rows that fulfil an OData condition, with `@name` for its parameters."""
         with self._reachable():
-            try:
-                row = self._pace.get_entity("pace", who)
-            except ResourceNotFoundError:
-                return now, ""
-            return datetime.fromisoformat(row["free_at"]), str(row.metadata["etag"])
-
-    def _place(self, who: str, free_at: datetime, etag: str) -> bool:
-        from azure.core import MatchConditions
-        from azure.core.exceptions import HttpResponseError
-        from azure.data.tables import UpdateMode
-
-        row = {"PartitionKey": "pace", "RowKey": who, "free_at": free_at.isoformat()}
-        with self._reachable():
-            try:
-                if etag:
-                    unchanged = MatchConditions.IfNotModified
-                    self._pace.update_entity(row, mode=UpdateMode.REPLACE, etag=etag, match_condition=unchanged)
-                else:
-                    self._pace.create_entity(row)
-            except HttpResponseError as error:
-                if error.status_code in (404, 409, 412):
-                    return False
-                raise
-            return True
+            found = self._client.query_entities(condition, select=select, parameters=parameters)
+            for entity in found:
+                yield _row(entity)
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
-        from azure.core.exceptions import AzureError, HttpResponseError
-
-        try:
-            self._make()
+        with _reachable():
+            if not self._made:
+                _make(self._client.create_table)
+                self._made = True
             yield
-        except HttpResponseError as error:
-            raise NotReady(f"the storage account answered {error.status_code}", code="StorageNotReady") from error
-        except AzureError as error:
-            raise NotReady("the storage account cannot be reached", code="StorageNotReady") from error
 
-    def _make(self) -> None:
-        from azure.core.exceptions import ResourceExistsError
 
-        if self._made:
+class Queue:
+    """One queue, made at its first use. Messages are base64, as the Functions host expects."""
+
+    def __init__(self, client: "QueueClient") -> None:
+        self._client = client
+        self._made = False
+
+    def send(self, text: str, delay_seconds: float = 0) -> None:
+        delay = min(max(math.ceil(delay_seconds), 0), MAX_DELAY_SECONDS)
+        with self._reachable():
+            self._client.send_message(text, visibility_timeout=delay)
+
+    def check(self) -> None:
+        with self._reachable():
+            self._client.get_queue_properties()
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        with _reachable():
+            if not self._made:
+                _make(self._client.create_queue)
+                self._made = True
+            yield
+
+
+class Account:
+    """The storage account that `settings` (see lifecycle.settings) name: by connection string or the app's identity."""
+
+    def __init__(self, settings: Mapping[str, str], credential: "TokenCredential | None") -> None:
+        from azure.data.tables import TableServiceClient
+        from azure.storage.queue import LinearRetry, QueueServiceClient
+
+        queue_options: dict[str, Any] = {**_RETRIES, "retry_policy": LinearRetry(backoff=1, retry_total=3)}
+        connection_string = settings.get("AzureWebJobsStorage")
+        if connection_string:
+            self._tables = TableServiceClient.from_connection_string(connection_string, **_RETRIES)
+            self._queues = QueueServiceClient.from_connection_string(connection_string, **queue_options)
             return
-        tables = (self._operations, self._history, self._renewals, self._pace)
-        creations: list[Callable[[], object]] = [table.create_table for table in tables]
-        for create in (*creations, self._queue.create_queue):
-            try:
-                create()
-            except ResourceExistsError:
-                continue
-        self._made = True
-
-
-def connect(settings: Mapping[str, str], credential: "TokenCredential | None") -> Storage:
-    """The storage that `settings` (see lifecycle.settings) name, by connection string or with the app's identity."""
-    from azure.data.tables import TableServiceClient
-    from azure.storage.queue import LinearRetry, QueueServiceClient, TextBase64EncodePolicy
-
-    queue_options: dict[str, Any] = {**_RETRIES, "retry_policy": LinearRetry(backoff=1, retry_total=3)}
-    connection_string = settings.get("AzureWebJobsStorage")
-    if connection_string:
-        tables = TableServiceClient.from_connection_string(connection_string, **_RETRIES)
-        queues = QueueServiceClient.from_connection_string(connection_string, **queue_options)
-    else:
         account = settings.get("AzureWebJobsStorage__accountName", "")
         table_url = settings.get("AzureWebJobsStorage__tableServiceUri", f"https://{account}.table.core.windows.net")
         queue_url = settings.get("AzureWebJobsStorage__queueServiceUri", f"https://{account}.queue.core.windows.net")
-        tables = TableServiceClient(table_url, credential=credential, **_RETRIES)
-        queues = QueueServiceClient(queue_url, credential=credential, **queue_options)
-    queue = queues.get_queue_client(QUEUE, message_encode_policy=TextBase64EncodePolicy())
-    operations, history, renewals, pace = map(tables.get_table_client, (OPERATIONS, HISTORY, RENEWALS, PACE))
-    return Storage(operations, history, queue, renewals, pace)
+        self._tables = TableServiceClient(table_url, credential=credential, **_RETRIES)
+        self._queues = QueueServiceClient(queue_url, credential=credential, **queue_options)
+
+    def table(self, name: str) -> Table:
+        return Table(self._tables.get_table_client(name))
+
+    def queue(self, name: str) -> Queue:
+        from azure.storage.queue import TextBase64EncodePolicy
+
+        return Queue(self._queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy()))
 
 
-def _keys(operation: Operation) -> dict[str, Any]:
-    return {"PartitionKey": operation.vault, "RowKey": operation.name.lower()}
+@contextmanager
+def _reachable() -> Iterator[None]:
+    from azure.core.exceptions import AzureError, HttpResponseError
+
+    try:
+        yield
+    except HttpResponseError as error:
+        raise NotReady(f"the storage account answered {error.status_code}", code="StorageNotReady") from error
+    except AzureError as error:
+        raise NotReady("the storage account cannot be reached", code="StorageNotReady") from error
 
 
-def _columns(operation: Operation) -> dict[str, Any]:
-    return {"authority": operation.request.authority or ""}
+def _make(create: Callable[[], object]) -> None:
+    from azure.core.exceptions import ResourceExistsError
+
+    try:
+        create()
+    except ResourceExistsError:
+        return
 
 
-def _history_of(vault: str, name: str) -> str:
-    return f"{vault}|{name.lower()}"
-
-
-def _operation(entity: Any) -> Operation:
-    return from_entity(dict(entity), entity.metadata["etag"])
+def _row(entity: Any) -> Row:
+    return {**entity, ETAG: str(entity.metadata["etag"])}

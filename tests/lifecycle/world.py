@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from azure.data.tables import TableServiceClient
 from azure.identity import ManagedIdentityCredential
-from azure.storage.queue import LinearRetry, QueueServiceClient, TextBase64EncodePolicy
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,9 +26,10 @@ from connectors.base import (
     SigningRequest,
 )
 from lifecycle import leases, operations, services, settings, vault
+from lifecycle.ledger import Ledger
 from lifecycle.model import Operation
 from lifecycle.services import Services
-from lifecycle.storage import Storage
+from lifecycle.storage import Account
 from lifecycle.vault import Vault
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
@@ -202,12 +201,7 @@ class World:
 
     def mortal(self, life: Life) -> Services:
         """The same world for a process that dies where `life` says."""
-        ledger = Storage(
-            *(
-                getattr(self.services.storage, part)
-                for part in ("_operations", "_history", "_queue", "_renewals", "_pace")
-            )
-        )
+        ledger = Ledger(Account(self.services.settings.storage, None), self.prefix)
         mortal(ledger, life, "insert", "save", "record", "remove", "remember", "forget", "nudge")
         doomed_vault = mortal(
             Vault(self.vault._client), life, "create", "cancel", "delete_pending", "merge", "import_certificate"
@@ -249,18 +243,7 @@ def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities:
     def now() -> datetime:
         return datetime.fromtimestamp(clock.now(), UTC)
 
-    tables = TableServiceClient.from_connection_string(azurite.connection_string)
-    queues = QueueServiceClient.from_connection_string(
-        azurite.connection_string, retry_policy=LinearRetry(backoff=1, retry_total=3)
-    )
-    queue = queues.get_queue_client(prefix, message_encode_policy=TextBase64EncodePolicy())
-    ledger = Storage(
-        tables.get_table_client(f"{prefix}o"),
-        tables.get_table_client(f"{prefix}h"),
-        queue,
-        tables.get_table_client(f"{prefix}r"),
-        tables.get_table_client(f"{prefix}p"),
-    )
+    ledger = Ledger(Account(found.storage, None), prefix)
     connected_vault = vault.connect(server.url, ManagedIdentityCredential())
     context = Context("test-ca", now, lambda: None)
     ca = TestCa(TestCaSettings(), context)
