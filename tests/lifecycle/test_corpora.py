@@ -200,3 +200,11 @@ def test_arbitrary_bytes_are_refused(data: bytes) -> None:
 @given(mutations(CSR))
 def test_a_mutated_request_is_verified_or_refused(data: bytes) -> None:
     outcome(lambda: verify_csr(data, Expected(SubjectNames("www.contoso.example"), "EC", None, "P-256")))
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutations(*P7BS, pem(*test_chains.CHAIN)))
+def test_a_mutated_answer_is_verified_or_refused(data: bytes) -> None:
+    expected = Expected(SubjectNames("www.contoso.example"), "EC", None, "P-256")
+    limits = Limits(90, public_trust=True, issuer_pins=("0" * 64,))
+    assert outcome(lambda: verify_answer(data, CSR, expected, limits, NOW))
