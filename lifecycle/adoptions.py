@@ -1,0 +1,71 @@
+"""Adoption: a certificate that was made or imported elsewhere is from now on renewed by an authority of ours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lifecycle import policy, renewal, rules
+from lifecycle.creations import own_tags
+from lifecycle.errors import Conflict, Fault, Invalid, NotFound
+from lifecycle.model import AUTHORITY_TAG, OWN_TAGS
+from lifecycle.services import Services
+from lifecycle.vault import moment
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """`trigger` is a lifetime action's: `lifetime_percentage` or `days_before_expiry`. Without `validity_days` the
+    lifetime stays what it is now. `force` takes the certificate from another authority."""
+
+    authority: str
+    validity_days: int | None = None
+    trigger: Mapping[str, int] | None = None
+    force: bool = False
+
+
+def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[str, Any]:
+    """Look after the newest version from now on; the CertificateBundle. Nothing is renewed at once. May be repeated.
+
+    Key Vault's own renewal is switched off first, so that it is never renewed twice.
+    Raises NotFound, Invalid, NotPermitted, Conflict, NotReady."""
+    services.vault_settings(vault)
+    services.authority(asked.authority)
+    kept = services.vault(vault)
+    bundle = kept.get(name)
+    if bundle is None or not bundle.get("cer"):
+        raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
+    tags = bundle.get("tags") or {}
+    if tags.get(AUTHORITY_TAG, asked.authority) != asked.authority and not asked.force:
+        raise Conflict(f"{name} is looked after by authority {tags[AUTHORITY_TAG]}; take it with force", "Managed")
+    days = asked.validity_days or _lifetime_days(bundle)
+    theirs = {key: value for key, value in tags.items() if key not in OWN_TAGS}
+    wanted_tags = theirs | own_tags(asked.authority, days, asked.trigger)
+    if len(wanted_tags) > 15:
+        raise Invalid([Fault("", f"{name} has too many tags: Key Vault allows 15, and CertRelay needs some")])
+    request = renewal.renewed_request(services, asked.authority, bundle["policy"], wanted_tags, True)
+    policy.names(request.policy)
+    rules.check(services, vault, request)
+    kept.call(
+        "PATCH", f"/certificates/{name}/policy", {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only()}
+    )
+    return kept.call("PATCH", f"/certificates/{name}", {"tags": wanted_tags})
+
+
+def release(services: Services, vault: str, name: str) -> dict[str, Any]:
+    """Look after it no longer: no renewal, no alarm. Raises NotFound, NotReady."""
+    services.vault_settings(vault)
+    bundle = services.vault(vault).get(name)
+    if bundle is None:
+        raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
+    theirs = {key: value for key, value in (bundle.get("tags") or {}).items() if key not in OWN_TAGS}
+    services.storage.forget(vault, name)
+    return services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": theirs})
+
+
+def _lifetime_days(bundle: Mapping[str, Any]) -> int:
+    begins, ends = moment(bundle["attributes"]["nbf"]), moment(bundle["attributes"]["exp"])
+    return max(1, round((ends - begins).total_seconds() / 86_400)) if begins and ends else 90
+
+
+def _mail_only() -> list[dict[str, Any]]:
+    return [{"trigger": {"lifetime_percentage": 80}, "action": {"action_type": "EmailContacts"}}]
