@@ -22,6 +22,7 @@ import requests
 Event = dict[str, Any]
 
 _log = logging.getLogger(__name__)
+SCHEMAS = ("EventGridSchema", "CloudEventSchemaV1_0")
 _REMEMBERED = 10_000  # events
 _FINAL = {400, 401, 413}  # never retried for a webhook, see …/delivery-and-retry#retry-schedule
 
@@ -43,6 +44,26 @@ class Subscription:
     retry_delays: list[float] = field(default_factory=lambda: [0.5, 1, 2, 4, 8, 16, 30])
     max_attempts: int = 30
     timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.schema not in SCHEMAS:
+            raise ValueError(f"schema is one of {', '.join(SCHEMAS)}")
+        if not (_is_whole(self.duplicates, 0) and _is_whole(self.batch, 1) and _is_whole(self.max_attempts, 1)):
+            raise ValueError("duplicates, batch and max_attempts are whole numbers")
+        delays = self.retry_delays
+        if not isinstance(delays, list) or not delays or not all(_is_span(delay) for delay in [*delays, self.timeout]):
+            raise ValueError("retry_delays and timeout are seconds")
+        if not isinstance(self.event_types, list | None):
+            raise ValueError("event_types is a list")
+        check_webhook(self.webhook)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_span(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 3600
 
 
 class Publisher:
@@ -73,7 +94,7 @@ class Publisher:
         with self._wake:
             self._stopped = True
             self._wake.notify()
-        self._thread.join()
+        self._thread.join(2)  # a webhook that hangs shall not hold up the end
         self._session.close()
 
     def subscribe(self, subscription: Subscription | None) -> None:
@@ -237,7 +258,7 @@ def _validate_cloud(publisher: Publisher, subscription: Subscription) -> bool:
 
 
 def _is_cloud(subscription: Subscription) -> bool:
-    return subscription.schema.lower().startswith("cloudevent")
+    return subscription.schema == "CloudEventSchemaV1_0"
 
 
 def _back_off(subscription: Subscription, attempts: int) -> float:
@@ -259,6 +280,10 @@ def cloud_event(event: Event) -> Event:
 
 def check_webhook(url: str) -> str:
     """The URL, when it is one that the sandbox may post to: on this machine. Raises ValueError."""
-    if urlsplit(url).scheme not in ("http", "https") or urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
+    if (
+        not isinstance(url, str)
+        or urlsplit(url).scheme not in ("http", "https")
+        or urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
+    ):
         raise ValueError(f"not a webhook on this machine: {url}")
     return url

@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -29,9 +30,12 @@ def main() -> None:
         arguments.control_port,
         arguments.webhook,
     )
-    with server:
-        print(f"{server.url} (admin: {server.admin_url})", flush=True)
-        stop.wait()
+    try:
+        with server:
+            print(f"{server.url} (admin: {server.admin_url})", flush=True)
+            stop.wait()
+    except OSError as error:
+        sys.exit(f"the sandbox vault can not run: {error}")
 
 
 if __name__ == "__main__":

@@ -12,14 +12,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.eventgrid import Subscription, check_webhook
+from sandbox.eventgrid import Subscription
 from sandbox.vault import lifecycle, seed
+from sandbox.vault.errors import KeyVaultError
 from sandbox.vault.faults import Fault
 
 if TYPE_CHECKING:
     from sandbox.vault.server import VaultServer
 
 Json = dict[str, Any]
+_LATEST = 221_845_392_000  # the year 9000
 _CHANGEABLE = {
     "self_delay",
     "partnered_delay",
@@ -45,7 +47,7 @@ def _endpoint(work: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], 
     async def endpoint(request: Request) -> Response:
         try:
             result = await work(request)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, KeyVaultError) as error:
             return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 400)
         return Response(status_code=204) if result is None else JSONResponse(result)
 
@@ -78,10 +80,10 @@ class Admin:
         clock = self._server.clock
         if request.method == "POST":
             body = await _body(request)
-            if "now" in body:
-                clock.set(parse_moment(body["now"]))
-            else:
-                clock.advance(float(body["advance"]))
+            moment = parse_moment(body["now"]) if "now" in body else clock.now() + float(body["advance"])
+            if not 0 <= moment < _LATEST:
+                raise ValueError("a moment between 1970 and 9000")
+            clock.set(moment)
             await asyncio.to_thread(lifecycle.run_due, self._vault)
         now = clock.now()
         iso = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat()
@@ -132,7 +134,6 @@ class Admin:
         server = self._server
         if request.method == "PUT":
             body = await _body(request)
-            check_webhook(body["webhook"])
             server.subscribe(Subscription(**body))
         elif request.method == "DELETE":
             server.subscribe(None)

@@ -32,9 +32,20 @@ class Fault:
     seconds: float = 0.0
     retry_after: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS or self.when not in ("before", "after"):
+            raise ValueError("kind is error, latency or reset; when is before or after")
+        if not isinstance(self.status, int) or not 400 <= self.status <= 599:
+            raise ValueError("status is 400 to 599")
+        if not isinstance(self.times, int | None) or not isinstance(self.retry_after, int | None):
+            raise ValueError("times and retry_after are whole numbers or null")
+        if not isinstance(self.seconds, int | float) or not 0 <= self.seconds <= 3600:
+            raise ValueError("seconds is 0 to 3600")
+
     def error(self) -> KeyVaultError:
         """The answer of an error."""
         texts = {
+            409: ("Conflict", "There was a conflict. Perform operations in a sequential manner."),
             429: ("Throttled", _THROTTLED),
             500: ("InternalServerError", "An unexpected error occurred."),
             503: ("ServiceUnavailable", "The service is temporarily unavailable."),
@@ -55,10 +66,8 @@ class Faults:
         self._recent: dict[str, deque[float]] = {}
 
     def add(self, fault: Fault | None = None, **settings: Any) -> Fault:
-        """Put a fault in force. Raises ValueError for an unknown kind."""
+        """Put a fault in force. Raises ValueError for an impossible one."""
         fault = fault or Fault(**settings)
-        if fault.kind not in KINDS or fault.when not in ("before", "after") or not 400 <= fault.status <= 599:
-            raise ValueError("kind must be error, latency or reset; when before or after; status 400 to 599")
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -68,8 +77,11 @@ class Faults:
 
         Key Vault sends no Retry-After with its 429; `retry_after` (seconds) adds one.
         """
+        chosen = {**LIMITS, **(limits or {})}
+        if chosen.keys() != LIMITS.keys() or not all(isinstance(limit, int) for limit in chosen.values()):
+            raise ValueError(f"limits are whole numbers for {', '.join(LIMITS)}")
         with self._lock:
-            self._limits = {**LIMITS, **(limits or {})}
+            self._limits = chosen
             self._retry_after = retry_after
             self._recent = {}
 

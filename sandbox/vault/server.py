@@ -1,6 +1,7 @@
 """Running the vault and its control server in threads of the calling process."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -81,7 +82,7 @@ class VaultServer:
         self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
-        sockets = [_listen(port) for port in self._ports]
+        sockets = _listen_all(self._ports)
         self.port, self.control_port = (item.getsockname()[1] for item in sockets)
         self.url = f"https://127.0.0.1:{self.port}"
         # For a vault at 127.0.0.1 the SDKs accept a resource whose host is what follows a dot in it.
@@ -215,10 +216,22 @@ class VaultServer:
         temporary.replace(target)
 
 
+def _listen_all(ports: tuple[int, ...]) -> list[socket.socket]:
+    """Listening sockets on these ports of this machine, or none. Raises OSError."""
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(contextlib.closing(_listen(port))) for port in ports]
+        opened.pop_all()
+        return sockets
+
+
 def _listen(port: int) -> socket.socket:
     # With the protocol named, asyncio switches Nagle off for what is accepted.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(128)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
     return listener

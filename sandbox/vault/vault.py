@@ -78,6 +78,7 @@ class Vault:
         self._certificates: dict[str, Certificate] = {}
         self._documents: dict[tuple[str, str], Any] = {}
         self._due: list[tuple[float, str]] = []
+        self._planned: dict[str, float] = {}
         for kind, key, value in store.load():
             if kind == "certificate":
                 self._keep(key, from_json(value))
@@ -128,9 +129,7 @@ class Vault:
         self.live.put(key, live)
         self.completed.put(key, live and certificate.completed)
         self.deleted.put(key, not live)
-        due = next_due(certificate)
-        if due is not None:
-            heapq.heappush(self._due, (due, key))
+        self._plan(key, next_due(certificate))
 
     # -- what falls due -------------------------------------------------------------------------------------------
 
@@ -139,18 +138,25 @@ class Vault:
         with self.lock:
             return self._due[0][0] if self._due else None
 
+    def _plan(self, key: str, due: float | None) -> None:
+        """Note when something is due; an entry that is superseded stays in the heap and is skipped."""
+        if due is not None and self._planned.get(key) != due:
+            self._planned[key] = due
+            heapq.heappush(self._due, (due, key))
+
     def pop_due(self) -> Certificate | None:
         """A certificate for which something is due now. Stale entries are skipped."""
         now = self.clock.now()
         with self.lock:
             while self._due and self._due[0][0] <= now:
-                _, key = heapq.heappop(self._due)
+                due, key = heapq.heappop(self._due)
+                if self._planned.get(key) == due:
+                    del self._planned[key]
                 certificate = self._certificates.get(key)
-                due = next_due(certificate) if certificate else None
-                if due is not None and due <= now:
+                actual = next_due(certificate) if certificate else None
+                if actual is not None and actual <= now:
                     return certificate
-                if due is not None:
-                    heapq.heappush(self._due, (due, key))
+                self._plan(key, actual)
             return None
 
     # -- everything else ------------------------------------------------------------------------------------------

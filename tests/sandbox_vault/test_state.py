@@ -188,6 +188,16 @@ def test_an_event_that_was_not_delivered_before_a_kill_is_delivered_after(tmp_pa
             eventually(lambda: webhook.types("a") == ["NewVersionCreated"])
 
 
+def test_a_port_that_is_taken_is_told_and_ends_the_program(tmp_path: Path) -> None:
+    with program(tmp_path / "a") as running:
+        port = running.description["vault_url"].rpartition(":")[2]
+        command = [sys.executable, "-m", "sandbox.vault", "--directory", str(tmp_path / "b"), "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert "the sandbox vault can not run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # -- in process -----------------------------------------------------------------------------------------------------
 
 
