@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
 _ITERATIONS = 2000
-_PASSWORD = b"\0\0"  # the empty BMPString with its terminator
-_KEY, _IV, _MAC = 1, 2, 3  # RFC 7292, B.3
+_EMPTY = b"\0\0"  # the empty BMPString with its terminator
+KEY, IV, _MAC = 1, 2, 3  # RFC 7292, B.3
 
 
 @lru_cache(maxsize=512)
@@ -71,7 +71,7 @@ def _encrypted(content: bytes, leaf: bytes) -> cms.ContentInfo:
 
 def _authenticated(content: bytes, leaf: bytes) -> bytes:
     salt = _salt(leaf, b"mac")
-    digest = hmac.new(_derive(salt, _MAC, 20), content, hashlib.sha1).digest()
+    digest = hmac.new(derive(salt, _MAC, 20), content, hashlib.sha1).digest()
     mac = pkcs12.MacData(
         {
             "mac": {"digest_algorithm": {"algorithm": "sha1", "parameters": core.Null()}, "digest": digest},
@@ -97,18 +97,18 @@ def _algorithm(salt: bytes) -> algos.EncryptionAlgorithm:
 def _encrypt(content: bytes, salt: bytes) -> bytes:
     padder = padding.PKCS7(64).padder()
     padded = padder.update(content) + padder.finalize()
-    cipher = Cipher(TripleDES(_derive(salt, _KEY, 24)), modes.CBC(_derive(salt, _IV, 8))).encryptor()
+    cipher = Cipher(TripleDES(derive(salt, KEY, 24)), modes.CBC(derive(salt, IV, 8))).encryptor()
     return cipher.update(padded) + cipher.finalize()
 
 
-def _derive(salt: bytes, purpose: int, length: int) -> bytes:
-    """RFC 7292, B.2, with SHA-1 and the empty password."""
+def derive(salt: bytes, purpose: int, length: int, password: bytes = _EMPTY, iterations: int = _ITERATIONS) -> bytes:
+    """Key material by RFC 7292, B.2, with SHA-1. `password` is a BMPString with its terminator."""
     block = 64
-    source = bytearray(_fill(salt, block) + _fill(_PASSWORD, block))
+    source = bytearray(_fill(salt, block) + _fill(password, block))
     derived = b""
     while len(derived) < length:
         digest = bytes([purpose]) * block + source
-        for _ in range(_ITERATIONS):
+        for _ in range(iterations):
             digest = hashlib.sha1(digest).digest()  # noqa: S324
         derived += digest
         addend = int.from_bytes(_fill(digest, block)) + 1
@@ -121,4 +121,4 @@ def _derive(salt: bytes, purpose: int, length: int) -> bytes:
 def _fill(text: bytes, block: int) -> bytes:
     """The text repeated to fill whole blocks."""
     size = block * ((len(text) + block - 1) // block)
-    return (text * (size // len(text) + 1))[:size]
+    return (text * (size // max(len(text), 1) + 1))[:size]

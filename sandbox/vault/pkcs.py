@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 from sandbox.vault.crypto import PrivateKey, dump_public_key
 from sandbox.vault.errors import KeyVaultError, bad_parameter
+from sandbox.vault.pfx_order import certificate_order, too_many_iterations
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
@@ -79,7 +80,13 @@ def unexpected_pem() -> KeyVaultError:
 
 
 def read_pfx(data: bytes, password: str | None) -> tuple[PrivateKey, list[x509.Certificate]]:
-    """The key and every certificate of a PFX, the leaf first when the file tells which it is. Raises 400."""
+    """The key and every certificate of a PFX, in its order where that can be told, else leaf first. Raises 400."""
+    try:
+        hopeless = too_many_iterations(data)
+    except Exception:  # the reader below has the last word on what is no PFX
+        hopeless = False
+    if hopeless:
+        raise unreadable_pfx()
     attempts: list[bytes | None] = [password.encode()] if password else [None, b""]
     for attempt in attempts:
         try:
@@ -90,8 +97,16 @@ def read_pfx(data: bytes, password: str | None) -> tuple[PrivateKey, list[x509.C
         except Exception:  # noqa: S112 - whatever the parser dislikes, Key Vault has one text for it
             continue
         if isinstance(key, PrivateKey):
-            return key, certificates
+            return key, _in_order(data, password or "", certificates)
     raise unreadable_pfx()
+
+
+def _in_order(data: bytes, password: str, certificates: list[x509.Certificate]) -> list[x509.Certificate]:
+    try:
+        order = certificate_order(data, password)
+        return sorted(certificates, key=lambda item: order.index(der(item)))
+    except Exception:  # an old cipher, of which only the order is lost
+        return certificates
 
 
 def read_pem(data: bytes) -> tuple[PrivateKey, list[x509.Certificate]]:

@@ -2,9 +2,11 @@
 
 import base64
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from asn1crypto import pkcs12 as pkcs12_structure
 from azure.keyvault.certificates import CertificateClient, CertificateContentType, CertificatePolicy
 from azure.keyvault.secrets import SecretClient
 from cryptography import x509
@@ -12,7 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, pkcs12
 
-from tests.sandbox_vault.support import Authority, Rest, certify, properties, self_signed
+from sandbox.vault.pfx import write_pfx
+from sandbox.vault.pfx_order import certificate_order
+from tests.sandbox_vault.support import Authority, Rest, certify, openssl, properties, self_signed
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -70,6 +74,60 @@ def test_a_pem_is_imported_with_the_key_before_or_after(
 def test_a_raw_pem_text_is_imported_as_dotnet_sends_it(rest: Rest, leaf: x509.Certificate, name: str) -> None:
     message = body(b"", PEM) | {"value": pem(leaf).decode()}
     assert rest("POST", f"/certificates/{name}/import", json=message).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["", "secret"])
+@pytest.mark.parametrize("cipher", [["-legacy", "-descert"], [], ["-keypbe", "NONE", "-certpbe", "NONE"]], ids=str)
+def test_an_imported_pfx_keeps_its_order(
+    rest: Rest,
+    secrets: SecretClient,
+    leaf: x509.Certificate,
+    authority: Authority,
+    tmp_path: Path,
+    name: str,
+    password: str,
+    cipher: list[str],
+) -> None:
+    certificates = [leaf, authority.root, authority.intermediate]
+    whole = tmp_path / "all.pem"
+    whole.write_bytes(pem(*certificates))
+    made, exported = tmp_path / "a.pfx", ["-export", "-passout", f"pass:{password}", *cipher]
+    openssl("pkcs12", *exported, "-in", str(whole), "-out", str(made))
+    message = body(made.read_bytes(), pwd=password)
+    answer = rest("POST", f"/certificates/{name}/import", json=message)
+    assert answer.status_code == 200, answer.text
+    stored = certificate_order(base64.b64decode(secrets.get_secret(name).value or ""), "")
+    assert stored == certificate_order(made.read_bytes(), password)
+    assert len(stored) == 3
+
+
+def test_a_pfx_with_an_old_cipher_is_imported_leaf_first(
+    rest: Rest, secrets: SecretClient, leaf: x509.Certificate, authority: Authority, tmp_path: Path, name: str
+) -> None:
+    whole, made = tmp_path / "all.pem", tmp_path / "a.pfx"
+    whole.write_bytes(pem(leaf, authority.intermediate))
+    openssl("pkcs12", "-export", "-legacy", "-passout", "pass:secret", "-in", str(whole), "-out", str(made))
+    answer = rest("POST", f"/certificates/{name}/import", json=body(made.read_bytes(), pwd="secret"))
+    assert answer.status_code == 200, answer.text
+    stored = certificate_order(base64.b64decode(secrets.get_secret(name).value or ""), "")
+    assert stored == [item.public_bytes(Encoding.DER) for item in (leaf, authority.intermediate)]
+
+
+def test_a_pfx_with_the_root_first_is_imported_and_kept_so(
+    rest: Rest, secrets: SecretClient, leaf: x509.Certificate, authority: Authority, name: str
+) -> None:
+    order = tuple(item.public_bytes(Encoding.DER) for item in (authority.root, authority.intermediate, leaf))
+    key = KEY.private_bytes(Encoding.DER, serialization.PrivateFormat.PKCS8, NoEncryption())
+    answer = rest("POST", f"/certificates/{name}/import", json=body(write_pfx(key, order[-1], order)))
+    assert answer.json()["cer"] == base64.b64encode(order[-1]).decode()
+    assert certificate_order(base64.b64decode(secrets.get_secret(name).value or ""), "") == list(order)
+
+
+def test_a_pfx_that_would_take_forever_is_refused(rest: Rest, leaf: x509.Certificate, name: str) -> None:
+    parsed = pkcs12_structure.Pfx.load(pfx(leaf, password="secret"))
+    parsed["mac_data"]["iterations"] = 2_000_000_000
+    message = body(parsed.dump(force=True), pwd="secret")
+    assert rest("POST", f"/certificates/{name}/import", json=message).status_code == 400
 
 
 def test_preserve_cert_order_keeps_the_order_of_the_file(
