@@ -8,10 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 SOURCE = Path(__file__).parents[2] / "dev.py"
 OLD_VERSIONS = ("3.9", "3.10", "3.11", "3.12")
@@ -251,10 +255,36 @@ def test_check_runs_every_check_even_after_a_failure(
     assert capsys.readouterr().out.splitlines()[-1] == "dev.py: failed: ruff check, ruff format --check"
 
 
-def test_every_requirement_is_pinned() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
-        lines = (SOURCE.parent / name).read_text().splitlines()
-        pins = [line for line in lines if line and not line.startswith("#") and line != "-r requirements.txt"]
-        assert [line for line in pins if not re.fullmatch(r"[\w.\-\[\]]+==[\w.]+", line)] == []
-        names = [line.split("==")[0].lower().replace("_", "-") for line in pins]
-        assert len(set(names)) == len(names)
+def pins(name: str) -> dict[str, Requirement]:
+    """The requirements of a file by their normal names (PEP 503)."""
+    lines = (SOURCE.parent / name).read_text().splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.startswith(("#", "-r "))]
+    found: dict[str, Requirement] = {canonicalize_name(requirement.name): requirement for requirement in requirements}
+    assert len(found) == len(requirements), "a package is named twice"
+    return found
+
+
+def brought_along(pinned: Iterable[Requirement]) -> set[str]:
+    """What these packages need by their own word, on this machine."""
+    return {
+        canonicalize_name(needed.name)
+        for requirement in pinned
+        for needed in map(Requirement, metadata.requires(requirement.name) or [])
+        for extra in ["", *requirement.extras]
+        if needed.marker is None or needed.marker.evaluate({"extra": extra})
+    }
+
+
+def test_every_package_that_is_installed_is_pinned() -> None:
+    production, development = pins("requirements.txt"), pins("requirements-dev.txt")
+    together = {**production, **development}
+    assert not production.keys() & development.keys()
+    assert [name for name, pin in together.items() if not re.fullmatch(r"==[\w.]+", str(pin.specifier))] == []
+    assert brought_along(production.values()) - production.keys() == set()
+    assert brought_along(together.values()) - together.keys() == set()
+
+
+def test_the_pins_are_what_is_installed() -> None:
+    together = {**pins("requirements.txt"), **pins("requirements-dev.txt")}
+    installed = {name: metadata.version(name) for name in together}
+    assert {name: version for name, version in installed.items() if version not in together[name].specifier} == {}
