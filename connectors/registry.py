@@ -10,6 +10,7 @@ CONNECTORS = {
     "aws_pca": "connectors.aws_pca:AwsPca",
     "est": "connectors.est:Est",
     "manual": "connectors.manual:Manual",
+    "private_ca": "connectors.private_ca:PrivateCa",
     "vault_pki": "connectors.vault_pki:VaultPki",
 }
 

@@ -1,0 +1,122 @@
+"""Name constraints, RFC 5280, section 4.2.1.10: whether an issuer may certify these names.
+
+Where the RFC leaves a kind of name without a rule (other names, say), a constraint on it refuses all such names.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+
+def name_constraint_faults(
+    subject: x509.Name, alternatives: Sequence[x509.GeneralName], issuer: x509.Certificate
+) -> list[str]:
+    """One clause for each name that the issuer's name constraints do not allow."""
+    try:
+        constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return []
+    names = [*alternatives, *([x509.DirectoryName(subject)] if subject.rdns else [])]
+    if not any(isinstance(name, x509.DNSName) for name in alternatives):
+        # Verifiers take a common name for a host's when there is no other (OpenSSL does).
+        names += [x509.DNSName(host) for host in _host_names(subject)]
+    return [
+        f"the authority's name constraints do not allow {_shown(name)}" for name in names if _bars(constraints, name)
+    ]
+
+
+def _host_names(subject: x509.Name) -> list[str]:
+    found = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return [name for name in found if name.isascii() and "." in name and " " not in name and "@" not in name]
+
+
+def _bars(constraints: x509.NameConstraints, name: x509.GeneralName) -> bool:
+    permitted = [tree for tree in constraints.permitted_subtrees or () if type(tree) is type(name)]
+    excluded = [tree for tree in constraints.excluded_subtrees or () if type(tree) is type(name)]
+    return any(_touches(tree, name) for tree in excluded) or (
+        bool(permitted) and not any(_within(tree, name) for tree in permitted)
+    )
+
+
+def _touches(tree: x509.GeneralName, name: x509.GeneralName) -> bool:
+    """Whether an excluded subtree holds the name, or a name that a wildcard stands for."""
+    match tree, name:
+        case x509.DNSName(), x509.DNSName() if name.value.startswith("*."):
+            host, parent = tree.value.lower().lstrip("."), name.value[2:].lower()
+            return _dns_within(host, parent) or host.partition(".")[2] == parent or host == parent
+        case (x509.DNSName(), x509.DNSName()) | (x509.RFC822Name(), x509.RFC822Name()):
+            return _within(tree, name)
+        case x509.UniformResourceIdentifier(), x509.UniformResourceIdentifier():
+            return _within(tree, name) or _host(name) is None
+        case (x509.IPAddress(), x509.IPAddress()) | (x509.DirectoryName(), x509.DirectoryName()):
+            return _within(tree, name)
+    return True
+
+
+def _within(tree: x509.GeneralName, name: x509.GeneralName) -> bool:
+    match tree, name:
+        case x509.DNSName(), x509.DNSName():
+            return _dns_within(tree.value.lower(), name.value.lower().removeprefix("*."))
+        case x509.RFC822Name(), x509.RFC822Name():
+            return _email_within(tree.value, name.value)
+        case x509.UniformResourceIdentifier(), x509.UniformResourceIdentifier():
+            host = _host(name)
+            return host is not None and _host_within(tree.value.lower(), host)
+        case x509.IPAddress(), x509.IPAddress():
+            return _address_within(tree.value, name.value)
+        case x509.DirectoryName(), x509.DirectoryName():
+            return list(name.value.rdns)[: len(tree.value.rdns)] == list(tree.value.rdns)
+    return False
+
+
+def _dns_within(tree: str, host: str) -> bool:
+    """Any labels may stand before the constraint; a leading dot asks for at least one, as OpenSSL reads it."""
+    if not tree:
+        return True
+    return host.endswith(tree) if tree.startswith(".") else host == tree or host.endswith(f".{tree}")
+
+
+def _host_within(tree: str, host: str) -> bool:
+    """One host, or with a leading dot all hosts below."""
+    return host.endswith(tree) if tree.startswith(".") else host == tree
+
+
+def _email_within(tree: str, address: str) -> bool:
+    if "@" in tree:
+        local, _, host = tree.rpartition("@")
+        own_local, _, own_host = address.rpartition("@")
+        return (local, host.lower()) == (own_local, own_host.lower())
+    return not tree or _host_within(tree.lower(), address.rpartition("@")[2].lower())
+
+
+def _host(name: x509.UniformResourceIdentifier) -> str | None:
+    """The host of a URI; None where it has none or an address, which no constraint on URIs can hold."""
+    try:
+        host = urlsplit(name.value).hostname
+    except ValueError:
+        return None
+    try:
+        ipaddress.ip_address(host or "::")
+    except ValueError:
+        return host
+    return None
+
+
+def _address_within(tree: object, address: object) -> bool:
+    if isinstance(tree, ipaddress.IPv4Network | ipaddress.IPv6Network) and isinstance(
+        address, ipaddress.IPv4Address | ipaddress.IPv6Address
+    ):
+        return address in tree
+    return False
+
+
+def _shown(name: x509.GeneralName) -> str:
+    match name:
+        case x509.DirectoryName():
+            return f"the subject {name.value.rfc4514_string()}"
+        case x509.OtherName():
+            return "a user principal name"
+    return str(name.value)
