@@ -1,0 +1,105 @@
+"""What the tests of private_ca share: a sandbox vault, authorities in it, containers of their own, openssl."""
+
+import itertools
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.identity import ManagedIdentityCredential
+from azure.keyvault.certificates import CertificateClient
+from azure.storage.blob import ContainerClient
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from connectors.base import Context
+from connectors.key_vault_key import Key, vault_key
+from connectors.private_ca import PrivateCa, PrivateCaSettings
+from connectors.private_ca_bootstrap import Authority, bootstrap_root
+from sandbox.azurite import Azurite
+from sandbox.vault import Settings, VaultServer
+
+_numbers = itertools.count()
+
+
+@dataclass
+class World:
+    """A vault, storage, and a time that tests may set."""
+
+    vault: VaultServer
+    azurite: Azurite
+    credential: ManagedIdentityCredential
+    certificates: CertificateClient
+    offset: timedelta = field(default_factory=timedelta)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def key_of(self, key_id: str, public_key: Any) -> Key:
+        return vault_key(key_id, public_key, self.credential)
+
+    def root(self, kind: str = "EC-256", **options: Any) -> tuple[str, x509.Certificate]:
+        """A new root in the vault: its name and certificate."""
+        name = f"ca-{next(_numbers)}"
+        wanted = Authority(name, f"CN=Root {name}", kind, **options)
+        return name, bootstrap_root(self.certificates, self.key_of, wanted, self.now(), poll=0.05)
+
+    def containers(self) -> dict[str, str]:
+        """Two new, empty containers, as settings."""
+        number = next(_numbers)
+        names = {"records_container": f"records-{number}", "crl_container": f"crl-{number}"}
+        for name in names.values():
+            with self.container(name) as made:
+                made.create_container()
+        return names
+
+    def container(self, name: str) -> ContainerClient:
+        return ContainerClient.from_connection_string(self.azurite.connection_string, name)
+
+    def connector(self, name: str, **changes: Any) -> PrivateCa:
+        settings = {
+            "vault_url": self.vault.url,
+            "ca_certificate_name": name,
+            "storage_connection_string": self.azurite.connection_string,
+            **changes,
+        }
+        context = Context("private", self.now, lambda: self.credential)
+        return PrivateCa(PrivateCaSettings.model_validate(settings), context)
+
+    def blobs(self, container: str) -> list[str]:
+        with self.container(container) as client:
+            return sorted(blob.name for blob in client.list_blobs())
+
+    def crl(self, containers: dict[str, str], name: str) -> x509.CertificateRevocationList:
+        with self.container(containers["crl_container"]) as client:
+            return x509.load_der_x509_crl(client.download_blob(f"{name}.crl").readall())
+
+
+@contextmanager
+def running_world(directory: Path, azurite: Azurite) -> Iterator[World]:
+    with ExitStack() as stack:
+        settings = Settings(self_delay=0.05)
+        vault = stack.enter_context(VaultServer(directory, settings=settings))
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("IDENTITY_ENDPOINT", vault.identity_endpoint)
+        environment.setenv("IDENTITY_HEADER", vault.identity_header)
+        environment.setenv("REQUESTS_CA_BUNDLE", str(vault.ca_bundle))
+        credential = stack.enter_context(ManagedIdentityCredential())
+        certificates = stack.enter_context(CertificateClient(vault.url, credential, retry_total=0))
+        yield World(vault, azurite, credential, certificates)
+
+
+def openssl(*arguments: str | Path) -> str:
+    """What `openssl` prints; fails the test when it fails."""
+    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def pem_file(path: Path, *certificates: x509.Certificate) -> Path:
+    path.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in certificates))
+    return path
