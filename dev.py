@@ -44,7 +44,7 @@ COMMANDS = {
     "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]],
 }
 ABOUT = {
-    "demo": "The sandbox starts, CertRelay does its main job in it, the sandbox ends. It takes about half a minute.",
+    "demo": "The sandbox starts, CertRelay does its main job in it, it stops. The first time npm installs Azurite.",
     "up": "The sandbox and the app run until Ctrl-C.",
     "test": "The tests, against real servers on 127.0.0.1.",
     "check": "Lint, format and types.",

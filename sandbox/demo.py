@@ -34,6 +34,8 @@ NEAR_EXPIRY = "Microsoft.KeyVault.CertificateNearExpiry"
 NOTICE = timedelta(days=30)
 DENIED_NAME = "www.fabrikam.example"
 
+FAILURES = (Unexpected, ProcessError, AzureError, httpx.HTTPError)
+
 STEPS = {
     "requested": "asked for; nothing is in Key Vault yet",
     "pending": "Key Vault holds the key and the CSR",
@@ -190,7 +192,7 @@ def _directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="demo-", dir=DEFAULT_DIRECTORY))
     try:
         yield directory
-    except (Unexpected, ProcessError, AzureError, httpx.HTTPError):
+    except FAILURES:
         print(f"The logs are in {directory / 'logs'}", file=sys.stderr)
         raise
     except BaseException:
@@ -206,8 +208,11 @@ def tell(progress: Progress, ports: Mapping[str, int]) -> None:
         app = stack.enter_context(contextlib.closing(App(sandbox.settings, ALIAS)))
         vault = stack.enter_context(contextlib.closing(VaultObserver(sandbox.settings)))
         story = Story(progress, sandbox.settings, app, vault)
-        story.run()
-        sandbox.check()
+        try:
+            story.run()
+        except FAILURES:
+            sandbox.check()  # where a part has died, that is the reason
+            raise
     progress.line()
     for line in table(story.rows):
         progress.line(line)
@@ -222,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
     exit_on_signals()
     try:
         tell(Progress(), {name: port for name in PORTS if (port := getattr(options, f"{name}_port"))})
-    except (Unexpected, ProcessError, AzureError, httpx.HTTPError) as error:
+    except FAILURES as error:
         print(f"dev.py demo: failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -75,11 +75,15 @@ def accepts_connections(port: int) -> bool:
 
 
 def exit_on_signals() -> None:
-    """From now on SIGTERM and SIGHUP raise SystemExit in the main thread, so that `with` blocks clean up."""
+    """From now on SIGTERM and SIGHUP raise SystemExit in the main thread, so that `with` blocks clean up.
+
+    SIGINT raises KeyboardInterrupt, even where a shell that started this in the background has it ignored.
+    """
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), leave)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,7 +119,26 @@ def test_a_failure_is_told_with_the_reason_and_the_logs_are_kept() -> None:
     assert failed.stderr.splitlines()[-1] == f"dev.py demo: failed: in use already on 127.0.0.1: port {port}"
     [kept] = left_over() - before
     assert f"The logs are in {kept / 'logs'}" in failed.stderr
-    subprocess.run(["rm", "-r", kept], check=True)
+    shutil.rmtree(kept)
+
+
+def test_where_a_part_dies_its_last_words_are_the_reason() -> None:
+    options, ports = with_ports()
+    before = left_over()
+    port = ports[PORTS.index("app")]
+    with subprocess.Popen([*COMMAND, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not accepts_connections(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        subprocess.run(["pkill", "-KILL", "-P", str(process.pid), "-f", "sandbox.host"], check=True)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"dev.py demo: failed: host ended" in errors
+    assert b"host.log, ends:" in errors
+    assert not any(map(accepts_connections, ports))
+    for kept in left_over() - before:
+        shutil.rmtree(kept)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")

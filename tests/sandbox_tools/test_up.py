@@ -103,6 +103,17 @@ def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals, code: 
         assert not (tmp_path / "env").exists(), "others would take it for a sandbox that runs"
 
 
+def test_sigint_ends_what_a_shell_has_put_in_the_background(tmp_path: Path) -> None:
+    # There SIGINT is ignored from the start.
+    program = f"trap '' INT; exec {sys.executable} -m sandbox.up --only vault --directory {tmp_path}"
+    with subprocess.Popen(["sh", "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if line.startswith("These settings"))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=15)
+    assert process.returncode == 0
+
+
 def test_even_sigkill_ends_everything(tmp_path: Path) -> None:
     with running(tmp_path, "--only", "vault") as (process, settings):
         process.kill()
