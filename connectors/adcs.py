@@ -168,8 +168,6 @@ class Adcs:
         self, session: AuthoritySession, request: requests.PreparedRequest, answer: requests.Response
     ) -> requests.Response:
         """RFC 4559, section 5. The session belongs to one thread, so that all legs go over one connection."""
-        from spnego.exceptions import SpnegoError
-
         scheme = "NTLM" if self._settings.login == "ntlm" else "Negotiate"
         challenge: bytes | None = None
         try:
@@ -185,7 +183,9 @@ class Adcs:
                     break
         except ImportError:
             raise _LoginFailed("login kerberos needs the package pyspnego[kerberos], which is not installed") from None
-        except SpnegoError as error:
+        except requests.RequestException:
+            raise
+        except Exception as error:  # pyspnego's, and those of the Kerberos library below it
             raise _LoginFailed(f"login failed ({type(error).__name__})") from None
         return answer
 
@@ -198,7 +198,7 @@ class Adcs:
             settings.username,
             settings.password.get_secret_value() if settings.password else None,
             hostname=origin(settings.url)[1],
-            service="http",
+            service="HTTP",
             protocol=settings.login,
             channel_bindings=GssChannelBindings(application_data=binding) if binding else None,
         )

@@ -25,6 +25,7 @@ from spnego.channel_bindings import GssChannelBindings
 from tests.connectors.conformance import PrivateKey, private_key
 from tests.connectors.estserver import make_certificate
 
+ACCEPTORS = {"NTLM": "ntlm", "Negotiate": "kerberos"}
 DOMAIN, USER, PASSWORD = "EXAMPLE", "relay", "correct horse battery"
 
 START = "<html><a href=certrqus.asp>Request a certificate</a></html>"
@@ -172,18 +173,18 @@ class _Handler(BaseHTTPRequestHandler):
         if scheme == "Basic":
             expected = base64.b64encode(f"{DOMAIN}\\{USER}:{PASSWORD}".encode()).decode()
             return token == expected or self.refuse("Basic")
-        if scheme != "NTLM":
+        if scheme not in ACCEPTORS:
             return self.refuse("Negotiate", "NTLM", 'Basic realm="example"')
         if self.acceptor is None:
             bindings = GssChannelBindings(application_data=self.server.binding)
-            self.acceptor = spnego.server(protocol="ntlm", channel_bindings=bindings)
+            self.acceptor = spnego.server(protocol=ACCEPTORS[scheme], channel_bindings=bindings)
         try:
             challenge = self.acceptor.step(base64.b64decode(token))
         except spnego.exceptions.SpnegoError:
             self.acceptor = None
-            return self.refuse("NTLM")
+            return self.refuse(scheme)
         if not self.acceptor.complete:
-            return self.refuse(f"NTLM {base64.b64encode(challenge or b'').decode()}")
+            return self.refuse(f"{scheme} {base64.b64encode(challenge or b'').decode()}")
         self.logged_in = True
         return True
 
