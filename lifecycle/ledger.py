@@ -103,6 +103,10 @@ class Ledger:
         wanted = set(keys)
         return {row["RowKey"]: notes.from_entity(row) for row in rows if row["RowKey"] in wanted}
 
+    def failing(self) -> int:
+        """How many certificates rest after a renewal that failed."""
+        return sum(1 for _ in self._renewals.query("failures gt 0", ["RowKey"]))
+
     def remember(self, note: Note) -> None:
         self._renewals.upsert(notes.to_entity(note))
 

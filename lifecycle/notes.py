@@ -16,6 +16,7 @@ class Note:
 
     `failures` renewals of the newest version failed in a row; none is started before `rest_until`. The authority's
     suggestion is for the version with this SHA-1 `thumbprint` (hex): renew at `renew_at`, ask again at `ask_at`.
+    `told` is the last alarm that was raised, and for which version.
     """
 
     vault: str
@@ -28,6 +29,7 @@ class Note:
     renew_at: datetime | None = None
     ask_at: datetime | None = None
     explanation_url: str = ""
+    told: str = ""
 
     def rested(self, failures: int, failed_at: datetime, expires: datetime) -> "Note":
         """After so many failures: rest an hour, doubled each time, but never an eighth of what is left of the life."""
@@ -52,7 +54,7 @@ class Note:
 
 
 _TIMES = ("rest_until", "window_start", "window_end", "renew_at", "ask_at")
-_TEXTS = ("vault", "name", "thumbprint", "explanation_url")
+_TEXTS = ("vault", "name", "thumbprint", "explanation_url", "told")
 
 
 def to_entity(note: Note) -> dict[str, Any]:

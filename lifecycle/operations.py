@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
 from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
-from lifecycle import decide, leases, signing
+from lifecycle import decide, leases, notifications, signing
 from lifecycle.decide import Act, Facts, Step
 from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Failure, Kind, Operation, State
@@ -22,6 +22,7 @@ from lifecycle.storage import Stale
 from lifecycle.vault import PendingOperation, moment, version_of
 
 MAX_STEPS = 16
+CROWDED_SECONDS = 15
 
 log = logging.getLogger("certrelay.operations")
 
@@ -110,7 +111,21 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
 
 
 def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    if _crowded(services, operation):
+        later = services.now() + timedelta(seconds=CROWDED_SECONDS)
+        return leases.save(services, replace(operation, next_attempt_at=later), let_go=True)
     return _ask(services, operation, facts, lambda connector, request: connector.submit(request))
+
+
+def _crowded(services: Services, operation: Operation) -> bool:
+    """Whether the authority has as many of our orders as the settings allow (`concurrency`)."""
+    authority = services.settings.authorities.get(operation.request.authority or "")
+    limit = authority.settings.concurrency if authority else None
+    if limit is None:
+        return False
+    name = operation.request.authority
+    ordered = [one for one in services.storage.worklist() if one.authority == name and one.state == State.SUBMITTED]
+    return len(ordered) >= limit
 
 
 def _collect(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -203,6 +218,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
     services.storage.record(operation)
     if operation.kind is Kind.RENEW:
         _take_note(services, operation)
+    notifications.operation_ended(services, operation)
     services.storage.remove(operation)
     _log_end(operation)
     return replace(operation, etag="")

@@ -2,6 +2,7 @@
 
     CERTRELAY_VAULTS          {"alias": {"url": "https://…"}}
     CERTRELAY_AUTHORITIES     {"name": {"connector": "vault_pki", …}}
+    CERTRELAY_NOTIFICATIONS   {"name": {"kind": "webhook" | "teams" | "slack", "url": "@SETTING", …}}, optional
     AzureWebJobsStorage       connection string, or AzureWebJobsStorage__accountName with the app's managed identity
 
 A value "@NAME" anywhere inside CERTRELAY_AUTHORITIES stands for the setting NAME; secrets can be given in no other
@@ -90,10 +91,25 @@ class Authority:
     connector_settings: ConnectorSettings
 
 
+class Target(_Frozen):
+    """Somebody to tell. The address is a credential (Teams, Slack), so it is given by reference like a secret."""
+
+    kind: Literal["webhook", "teams", "slack"]
+    url: SecretStr
+    secret: SecretStr | None = None
+    events: tuple[Literal["completed", "failed", "expiring", "expired", "digest"], ...] = (
+        "failed",
+        "expiring",
+        "expired",
+        "digest",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     vaults: Mapping[str, VaultSettings]
     authorities: Mapping[str, Authority]
+    notifications: Mapping[str, Target]
     storage: Mapping[str, str]
     renewal_batch: int
     app_service_authentication: bool
@@ -123,6 +139,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(
         vaults=vaults,
         authorities=authorities,
+        notifications=_targets(environment, faults),
         storage=_storage(environment, faults),
         renewal_batch=_whole_number(environment, "CERTRELAY_RENEWAL_BATCH", 100, faults),
         app_service_authentication=_flag(environment, "CERTRELAY_APP_SERVICE_AUTHENTICATION", faults),
@@ -181,6 +198,28 @@ def _authority(name: str, value: Any, environment: Mapping[str, str], faults: li
     if len(faults) > before or settings is None:
         return None
     return Authority(name, settings, found, connector_settings)
+
+
+def _targets(environment: Mapping[str, str], faults: list[str]) -> dict[str, Target]:
+    name, found = "CERTRELAY_NOTIFICATIONS", {}
+    written = _json_object(environment, name, faults) if environment.get(name, "").strip() else {}
+    for alias, value in written.items():
+        where, before = f"{name}/{alias}", len(faults)
+        if not isinstance(value, dict):
+            faults.append(f"{where}: must be a JSON object")
+            continue
+        _refuse_literal_secrets(where, Target, value, faults)
+        resolved = _resolved(where, value, environment, faults)
+        try:
+            target = Target.model_validate(resolved)
+        except ValidationError as error:
+            faults += _sentences(where, error)
+            continue
+        if not target.url.get_secret_value().startswith(("https://", "http://127.0.0.1")):
+            faults.append(f"{where}/url: must be an https address")
+        if len(faults) == before:
+            found[alias] = target
+    return found
 
 
 def _resolved(where: str, value: Any, environment: Mapping[str, str], faults: list[str]) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from connectors.base import SuggestsRenewal
-from lifecycle import operations, renewal
+from lifecycle import alarms, operations, renewal, replacements
 from lifecycle.errors import CertRelayError, Conflict, NotReady
 from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
@@ -40,13 +40,16 @@ class _Due:
 
 
 def advance_due(services: Services) -> int:
-    """Advance every open operation that is due; how many there were. One that crashes does not stop the others."""
+    """Advance every open operation that is due, then the mass renewals; how many operations there were.
+
+    One that crashes does not stop the others."""
     worklist = sorted(services.storage.worklist(services.now()), key=lambda entry: entry.next_attempt_at)
     for entry in worklist:
         try:
             operations.advance(services, entry.vault, entry.name, entry.id)
         except Exception:
             log.exception("operation %s could not be advanced", entry.id)
+    replacements.advance_all(services)
     return len(worklist)
 
 
@@ -74,20 +77,22 @@ def _due(services: Services, busy: set[tuple[str, str]], swept: Swept) -> Iterat
         try:
             for page in services.vault(alias).certificates():
                 swept.looked_at += len(page)
-                managed = [item for item in page if renewal.due_of(item) and (alias, item.name.lower()) not in busy]
-                yield from _due_on(services, alias, managed, swept)
+                yield from _due_on(services, alias, page, busy, swept)
         except NotReady as error:
             swept.refused.append(f"{alias}: {error}")
             log.error("vault %s cannot be swept now: %s", alias, error)
 
 
-def _due_on(services: Services, alias: str, page: list[CertificateItem], swept: Swept) -> Iterator[_Due]:
+def _due_on(
+    services: Services, alias: str, page: list[CertificateItem], busy: set[tuple[str, str]], swept: Swept
+) -> Iterator[_Due]:
     now = services.now()
-    notes = services.storage.notes(alias, [item.name for item in page]) if page else {}
-    for item in page:
-        note = notes.get(item.name.lower()) or Note(alias, item.name)
+    watched = [item for item in page if renewal.due_of(item) or alarms.stage(item, now)]
+    notes = services.storage.notes(alias, [item.name for item in watched]) if watched else {}
+    for item in watched:
+        note = alarms.raise_for(services, alias, item, notes.get(item.name.lower()) or Note(alias, item.name))
         due = renewal.due_of(item)
-        if due is None or item.expires is None:
+        if due is None or item.expires is None or (alias, item.name.lower()) in busy:
             continue
         if due > now:
             note = _asked_again(services, item, note, swept)

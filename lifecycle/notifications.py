@@ -1,0 +1,155 @@
+"""Telling people: CloudEvents to webhooks of the settings, by way of a queue.
+
+What cannot be told never fails or repeats a renewal: the queue delivers, tries again, and gives up by itself. The
+event's id is the same on every repeat. Addresses come from the settings only.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from lifecycle.errors import NotReady
+from lifecycle.model import Operation, State
+from lifecycle.services import Services
+from lifecycle.settings import Target
+
+CONNECT_SECONDS, READ_SECONDS = 5, 15
+RETRIED = (408, 425, 429)
+EVENTS = {State.COMPLETED: "completed", State.FAILED: "failed"}
+
+log = logging.getLogger("certrelay.notifications")
+
+type Event = dict[str, Any]
+
+
+class Undelivered(Exception):
+    """The receiver did not take it now; the queue tries again."""
+
+
+def operation_ended(services: Services, operation: Operation) -> None:
+    """Tell how an operation ended; of canceled ones nobody needs to be told."""
+    kind = EVENTS.get(operation.state)
+    if kind is None:
+        return
+    failure = operation.failure
+    data = {
+        "operation": operation.id,
+        "kind": operation.kind.value,
+        "authority": operation.request.authority,
+        "version": operation.version or None,
+        "requested_by": operation.requested_by,
+        "error": {"code": failure.code, "message": failure.message} if failure else None,
+    }
+    subject = f"{operation.vault}/{operation.name}"
+    tell(services, kind, subject, data, f"{operation.id}.{kind}", operation.ended_at or services.now())
+
+
+def tell(services: Services, kind: str, subject: str, data: Mapping[str, Any], event_id: str, at: datetime) -> None:
+    """Queue one CloudEvent (1.0) for every target that wants its kind. Does not raise when storage is down."""
+    event: Event = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "certrelay",
+        "type": f"certrelay.certificate.{kind}",
+        "subject": subject,
+        "time": at.isoformat(),
+        "datacontenttype": "application/json",
+        "data": {key: value for key, value in data.items() if value is not None},
+    }
+    for name, target in services.settings.notifications.items():
+        if kind in target.events:
+            try:
+                services.storage.notifications.send(json.dumps({"v": 1, "target": name, "event": event}))
+            except NotReady:
+                log.error("nobody is told that %s is %s: the queue cannot be reached", subject, kind)
+
+
+def deliver(services: Services, message: Mapping[str, Any]) -> None:
+    """Post one queued event to its target. Raises Undelivered when it is worth another try, ValueError for no event."""
+    target = services.settings.notifications.get(str(message.get("target")))
+    event = message.get("event")
+    if message.get("v") != 1 or not isinstance(event, dict):
+        raise ValueError("not a notification of version 1")
+    if target is None:
+        log.warning("a notification for a target that is no longer configured is dropped")
+        return
+    body, headers = _FORMATS[target.kind](target, event, int(services.now().timestamp()))
+    status = _post(target.url.get_secret_value(), body, headers)
+    if status >= 500 or status in RETRIED or status == 0:
+        raise Undelivered(f"target {message['target']} answered {status or 'nothing'}")
+    if status >= 300:
+        log.error("target %s refuses notifications with status %d", message["target"], status)
+
+
+def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    import requests
+
+    try:
+        answer = requests.post(
+            url, body, headers=headers, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True
+        )
+    except requests.RequestException as error:
+        log.warning("a notification was not delivered (%s)", type(error).__name__)
+        return 0
+    answer.close()
+    return answer.status_code
+
+
+def _webhook(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
+    """Structured CloudEvents, signed after https://www.standardwebhooks.com (HMAC-SHA256 of id, time and body)."""
+    body = json.dumps(event).encode()
+    headers = {
+        "Content-Type": "application/cloudevents+json",
+        "webhook-id": str(event["id"]),
+        "webhook-timestamp": str(now),
+    }
+    if target.secret is not None:
+        written = target.secret.get_secret_value()
+        key = base64.b64decode(written.removeprefix("whsec_")) if written.startswith("whsec_") else written.encode()
+        signed = b".".join((str(event["id"]).encode(), str(now).encode(), body))
+        headers["webhook-signature"] = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    return body, headers
+
+
+def _slack(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
+    return json.dumps({"text": sentence(event)}).encode(), {"Content-Type": "application/json"}
+
+
+def _teams(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
+    """An adaptive card, as the Teams workflow "when a webhook request is received" takes it."""
+    text = {"type": "TextBlock", "text": sentence(event), "wrap": True}
+    card = {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4"}
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card | {"body": [text]}}
+    return json.dumps({"type": "message", "attachments": [attachment]}).encode(), {"Content-Type": "application/json"}
+
+
+_FORMATS: dict[str, Callable[[Target, Event, int], tuple[bytes, dict[str, str]]]] = {
+    "webhook": _webhook,
+    "slack": _slack,
+    "teams": _teams,
+}
+
+
+def sentence(event: Event) -> str:
+    """The event for people."""
+    data, subject = event["data"], event["subject"]
+    match str(event["type"]).rsplit(".", 1)[-1]:
+        case "completed":
+            issuer = data.get("authority") or "Key Vault"
+            return f"{subject}: a new version is in Key Vault ({data.get('kind')}, {issuer})."
+        case "failed":
+            return (
+                f"{subject}: {data.get('kind')} failed: {(data.get('error') or {}).get('message', 'no reason given')}"
+            )
+        case "expiring":
+            return f"{subject} expires on {data.get('expires')} and has not been renewed. {data.get('why', '')}".strip()
+        case "expired":
+            return f"{subject} EXPIRED on {data.get('expires')}. {data.get('why', '')}".strip()
+        case _:
+            counted = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in data.items())
+            return f"CertRelay today: {counted}."

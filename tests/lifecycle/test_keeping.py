@@ -1,0 +1,427 @@
+"""What keeps a whole fleet alive: adoption, mass replacement, rates, windows, alarms, notices, the forecast."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from connectors.base import Pending, Rejected, RenewalWindow
+from lifecycle import adoptions, alarms, creations, forecast, notifications, operations, renewal, replacements, sweep
+from lifecycle.adoptions import Adoption
+from lifecycle.creations import Asked
+from lifecycle.errors import Conflict, Invalid, NotFound
+from lifecycle.model import Operation, State
+from lifecycle.notes import Note
+from lifecycle.replacements import Criteria
+from lifecycle.settings import Rate, Target
+from tests.lifecycle.world import ALIAS, TestCa, World
+
+KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
+DAY = 86_400
+
+
+def made(world: World, name: str, **changes: object) -> Operation:
+    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"})
+    creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
+    return world.finish(name)
+
+
+def configured(world: World, **changes: Any) -> World:
+    """The world with other settings of its authority."""
+    known = world.services.settings.authorities["test-ca"]
+    authority = replace(known, settings=known.settings.model_copy(update=changes))
+    settings = replace(world.services.settings, authorities={"test-ca": authority})
+    return replace(world, services=replace(world.services, settings=settings))
+
+
+class TestAdoption:
+    def test_a_self_signed_certificate_is_adopted_and_then_renewed_by_the_authority(self, world: World) -> None:
+        name = world.name()
+        made(world, name, authority=None, policy={**KEY, "x509_props": {"subject": f"CN={name}.contoso.example"}})
+        adopted = adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+        assert adopted["tags"]["certrelay-authority"] == "test-ca"
+        assert adopted["tags"]["team"] == "web"
+        assert adopted["policy"]["issuer"]["name"] == "Unknown", "Key Vault renews it no longer"
+        assert len(world.versions(name)) == 1
+        again = adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+        assert again["tags"] == adopted["tags"]
+        renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+        assert world.finish(name).state is State.COMPLETED
+        bundle = world.vault.get(name)
+        assert bundle is not None
+        leaf = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
+        assert leaf.issuer == world.ca.certificate.subject
+
+    def test_what_another_authority_looks_after_is_taken_only_by_force(self, world: World) -> None:
+        name = world.name()
+        made(world, name)
+        bundle = world.vault.get(name)
+        assert bundle is not None
+        foreign = {**bundle["tags"], "certrelay-authority": "other"}
+        world.vault.call("PATCH", f"/certificates/{name}", {"tags": foreign})
+        with pytest.raises(Conflict):
+            adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+        taken = adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))
+        assert taken["tags"]["certrelay-authority"] == "test-ca"
+        assert taken["tags"]["certrelay-validity-days"] == "90"
+
+    def test_a_released_certificate_is_renewed_no_longer(self, world: World) -> None:
+        name = world.name()
+        made(world, name)
+        assert adoptions.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
+        with pytest.raises(Conflict):
+            renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+
+    def test_what_is_not_there_cannot_be_adopted(self, world: World) -> None:
+        with pytest.raises(NotFound):
+            adoptions.adopt(world.services, ALIAS, world.name(), Adoption("test-ca"))
+
+
+class TestReplacement:
+    def run(self, world: World, criteria: Criteria) -> dict[str, int]:
+        job = replacements.start(world.services, criteria, "test")
+        replacements.advance_all(world.services)
+        for entry in list(world.services.storage.worklist()):
+            world.finish(entry.name)
+        replacements.advance_all(world.services)
+        return replacements.progress(world.services, job.id)
+
+    def test_all_that_match_are_renewed_once_and_the_progress_can_be_read(self, lonely_world: World) -> None:
+        world = lonely_world
+        names = [world.name(f"-{number}") for number in range(3)]
+        for name in names:
+            made(world, name)
+        other = world.name("x-other")
+        made(world, other, authority=None)
+        progress = self.run(world, Criteria(authority="test-ca"))
+        assert progress == {"matched": 3, "completed": 3}
+        assert [len(world.versions(name)) for name in (*names, other)] == [2, 2, 2, 1]
+        replacements.advance_all(world.services)
+        assert [len(world.versions(name)) for name in names] == [2, 2, 2], "going on changes nothing"
+
+    def test_serials_issuer_and_key_type_are_read_in_the_certificate(self, lonely_world: World) -> None:
+        world = lonely_world
+        names = [world.name(f"-{number}") for number in range(2)]
+        for name in names:
+            made(world, name)
+        bundle = world.vault.get(names[1])
+        assert bundle is not None
+        serial = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"])).serial_number
+        assert self.run(world, Criteria(serial_numbers=(f"{serial:X}",))) == {"matched": 1, "completed": 1}
+        assert self.run(world, Criteria(authority="test-ca", issuer="CN=Nobody")) == {"matched": 0}
+        assert self.run(world, Criteria(authority="test-ca", key_type="RSA")) == {"matched": 0}
+        assert self.run(world, Criteria(issuer="CN=Test CA", names=(names[0],))) == {"matched": 1, "completed": 1}
+
+    def test_a_refused_renewal_is_counted(self, lonely_world: World) -> None:
+        world = lonely_world
+        made(world, world.name())
+        world.ca.answers = [Rejected("closed")]
+        assert self.run(world, Criteria(authority="test-ca")) == {"matched": 1, "failed": 1}
+
+    def test_criteria_that_name_nothing_or_nothing_known_are_refused(self, world: World) -> None:
+        with pytest.raises(Invalid) as refused:
+            replacements.start(world.services, Criteria(vaults=("gone",), authority="nobody", key_type="DSA"), "test")
+        assert {fault.pointer for fault in refused.value.faults} == {"/vaults", "/authority", "/key_type"}
+        with pytest.raises(Invalid):
+            replacements.start(world.services, Criteria(), "test")
+
+    def test_the_same_key_starts_one_and_a_canceled_one_stops(self, world: World) -> None:
+        wanted = Criteria(names=("no-such-name",))
+        first = replacements.start(world.services, wanted, "test", "key-1")
+        assert replacements.start(world.services, wanted, "test", "key-1").id == first.id
+        assert replacements.cancel(world.services, first.id).state == "canceled"
+        with pytest.raises(NotFound):
+            replacements.find(world.services, "0" * 32)
+
+
+class TestPace:
+    def test_orders_beyond_the_rate_begin_later_one_by_one(self, world: World) -> None:
+        paced = configured(world, rate=Rate(requests=2, seconds=3600))
+        begins = []
+        for number in range(5):
+            name = world.name(f"-{number}")
+            asked = Asked(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
+            opened = creations.create(paced.services, ALIAS, name, asked, requested_by="test")
+            begins.append(round((opened.next_attempt_at - opened.requested_at).total_seconds() / 60))
+            assert opened.deadline - opened.next_attempt_at == timedelta(hours=24)
+        assert begins == [0, 0, 30, 60, 90]
+        for number in range(5):
+            world.finish(world.name(f"-{number}"))
+
+    def test_no_more_orders_are_with_the_authority_than_allowed(self, world: World) -> None:
+        crowded = configured(world, concurrency=1)
+        first, second = world.name("-1"), world.name("-2")
+        world.ca.answers = [Pending("order-1", retry_after=100)]
+        for name in (first, second):
+            asked = Asked(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
+            creations.create(crowded.services, ALIAS, name, asked, requested_by="test")
+            operations.advance(crowded.services, ALIAS, name)
+        waiting = world.services.storage.open(ALIAS, second)
+        assert waiting is not None
+        assert (waiting.state, waiting.failure) == (State.PENDING, None)
+        assert len(world.ca.seen) == 1
+
+
+class SuggestingCa(TestCa):
+    """An authority with RFC 9773."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.window: RenewalWindow | None = None
+        self.asked = 0
+
+    def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
+        self.asked += 1
+        return self.window
+
+
+class TestSuggestedWindow:
+    @pytest.fixture
+    def suggesting(self, lonely_world: World) -> World:
+        ca = SuggestingCa(None, type("Context", (), {"now": staticmethod(lonely_world.services.now)}))
+        known = lonely_world.services.settings.authorities["test-ca"]
+        authority = replace(known, connector_class=SuggestingCa)
+        settings = replace(lonely_world.services.settings, authorities={"test-ca": authority})
+        services = replace(lonely_world.services, connector=lambda name: ca, settings=settings)
+        return replace(lonely_world, services=services, ca=ca)
+
+    def test_a_window_decides_before_the_threshold_and_is_asked_for_only_when_it_is_time_to(
+        self, suggesting: World
+    ) -> None:
+        world, name = suggesting, suggesting.name()
+        ca = world.ca
+        assert isinstance(ca, SuggestingCa)
+        made(world, name)
+        now = world.services.now()
+        ca.window = RenewalWindow(now + timedelta(days=2), now + timedelta(days=4), retry_after=6 * 3600)
+        for _ in range(3):
+            assert sweep.sweep(world.services).started == []
+        assert ca.asked == 1
+        world.clock.advance(4.1 * DAY)
+        assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+        assert world.finish(name).reason == "suggested by the authority"
+
+    def test_a_window_that_moved_into_the_past_is_acted_upon_at_once(self, suggesting: World) -> None:
+        world, name = suggesting, suggesting.name()
+        ca = world.ca
+        assert isinstance(ca, SuggestingCa)
+        made(world, name)
+        now = world.services.now()
+        ca.window = RenewalWindow(now + timedelta(days=50), now + timedelta(days=52))
+        assert sweep.sweep(world.services).started == []
+        ca.window = RenewalWindow(
+            now - timedelta(days=1), now - timedelta(hours=1), explanation_url="https://ca.example/x"
+        )
+        world.clock.advance(6.1 * 3600)
+        assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+        assert world.finish(name).state is State.COMPLETED
+
+    def test_an_authority_that_cannot_say_stops_nobody(self, suggesting: World) -> None:
+        world, name = suggesting, suggesting.name()
+        made(world, name)
+        world.ca.renewal_window = _raise  # type: ignore[attr-defined]
+        assert sweep.sweep(world.services).started == []
+        world.clock.advance(61 * DAY)
+        assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+
+
+def _raise(certificate: bytes) -> None:
+    raise OSError("out of order")
+
+
+def test_a_moment_in_the_window_is_drawn_once_and_kept_while_the_window_stays() -> None:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    window = RenewalWindow(now, now + timedelta(days=10))
+    note = Note("main", "www").suggested("aa", window, 0.25, now)
+    assert note.renew_at == now + timedelta(days=2.5)
+    assert note.suggested("aa", window, 0.9, now).renew_at == note.renew_at
+    assert note.suggested("bb", window, 0.9, now).renew_at == now + timedelta(days=9)
+    moved = replace(window, end=now + timedelta(days=1))
+    assert note.suggested("aa", moved, 0.5, now).renew_at == now + timedelta(hours=12)
+
+
+def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    world.clock.advance(61 * DAY)
+    tries, begun = 0, world.clock.now()
+    while world.clock.now() < begun + 20 * DAY:
+        world.ca.answers = [Rejected("closed")]
+        if sweep.sweep(world.services).started:
+            world.finish(name)
+            tries += 1
+        world.clock.advance(3600)
+    assert 10 <= tries <= 30, "doubling from an hour, and never more than an eighth of what is left"
+    note = world.services.storage.notes(ALIAS, [name])[name]
+    assert note.failures == tries
+    world.ca.answers = []
+    world.clock.advance(2 * DAY)
+    assert sweep.sweep(world.services).started
+    assert world.finish(name).state is State.COMPLETED
+    assert world.services.storage.notes(ALIAS, [name]) == {}
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]], Callable[[int], None]]]:
+    """A webhook on loopback: its address, what it got, and how it is made to answer."""
+    got: list[tuple[dict[str, str], bytes]] = []
+    status = [204]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status[0])
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/", got, lambda code: status.__setitem__(0, code)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def listening(world: World, url: str, kind: str = "webhook") -> World:
+    given: Any = {
+        "kind": kind,
+        "url": url,
+        "secret": "canary-key",
+        "events": ["completed", "failed", "expiring", "expired", "digest"],
+    }
+    settings = replace(world.services.settings, notifications={"ops": Target.model_validate(given)})
+    return replace(world, services=replace(world.services, settings=settings))
+
+
+def delivered(world: World) -> int:
+    """Deliver what is in the queue, as its function would."""
+    queue = world.services.storage.notifications._client
+    messages = list(queue.receive_messages())
+    for message in messages:
+        notifications.deliver(world.services, json.loads(base64.b64decode(message.content)))
+        queue.delete_message(message)
+    return len(messages)
+
+
+class TestNotifications:
+    def test_the_end_of_an_operation_is_told_as_a_signed_cloud_event(self, world: World, receiver: Any) -> None:
+        url, got, _ = receiver
+        listener = listening(world, url)
+        ended = made(listener, world.name())
+        assert delivered(listener) == 1
+        headers, body = got[0]
+        event = json.loads(body)
+        assert event["type"] == "certrelay.certificate.completed"
+        assert event["data"]["operation"] == ended.id
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        expected = base64.b64encode(hmac.digest(b"canary-key", signed, hashlib.sha256)).decode()
+        assert headers["webhook-signature"] == f"v1,{expected}"
+        assert "canary" not in body.decode()
+
+    @pytest.mark.parametrize("kind", ["teams", "slack"])
+    def test_people_get_a_sentence(self, world: World, receiver: Any, kind: str) -> None:
+        url, got, _ = receiver
+        listener = listening(world, url, kind)
+        world.ca.answers = [Rejected("contoso.example is not yours")]
+        made(listener, world.name())
+        delivered(listener)
+        assert "contoso.example is not yours" in got[0][1].decode()
+
+    def test_a_receiver_that_is_down_is_tried_again_and_one_that_refuses_is_not(
+        self, world: World, receiver: Any
+    ) -> None:
+        url, _, answer = receiver
+        listener = listening(world, url)
+        event = {"id": "1", "type": "certrelay.certificate.digest", "subject": "s", "data": {}}
+        message = {"v": 1, "target": "ops", "event": event}
+        for status in (500, 429):
+            answer(status)
+            with pytest.raises(notifications.Undelivered):
+                notifications.deliver(listener.services, message)
+        for status in (400, 302):
+            answer(status)
+            notifications.deliver(listener.services, message)
+        notifications.deliver(listener.services, {**message, "target": "gone"})
+        with pytest.raises(ValueError):
+            notifications.deliver(listener.services, {"v": 2})
+        with pytest.raises(notifications.Undelivered):
+            notifications.deliver(listening(world, "http://127.0.0.1:9/").services, message)
+
+    def test_a_certificate_near_its_end_is_told_of_once_and_again_when_it_expired(
+        self, lonely_world: World, receiver: Any
+    ) -> None:
+        url, got, _ = receiver
+        world = listening(lonely_world, url)
+        name = world.name()
+        made(world, name)
+        delivered(world)
+        got.clear()
+        world.ca.answers = [Rejected("closed")] * 500
+        for _ in range(60):
+            world.clock.advance(12 * 3600)
+        world.clock.advance(46 * DAY)
+        for _ in range(3):
+            sweep.sweep(world.services)
+        world.finish(name)
+        world.clock.advance(15 * DAY)
+        sweep.sweep(world.services)
+        delivered(world)
+        told = [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got]
+        assert told.count("expiring") == 1
+        assert told.count("expired") == 1
+
+    def test_an_issuer_of_key_vault_that_did_not_renew_is_named(self, lonely_world: World, receiver: Any) -> None:
+        url, got, _ = receiver
+        world = listening(lonely_world, url)
+        name = world.name()
+        made(world, name, authority=None)
+        delivered(world)
+        got.clear()
+        bundle = world.vault.get(name)
+        assert bundle is not None
+        item = next(item for page in world.vault.certificates() for item in page if item.name == name)
+        assert item.expires is not None
+        late = replace(
+            item,
+            expires=world.services.now() + timedelta(days=1),
+            not_before=world.services.now() - timedelta(days=364),
+        )
+        alarms.raise_for(world.services, ALIAS, late, Note(ALIAS, name))
+        delivered(world)
+        assert "Key Vault should have renewed it with issuer Self" in got[0][1].decode()
+
+    def test_the_digest_counts_everything(self, lonely_world: World, receiver: Any) -> None:
+        url, got, _ = receiver
+        world = listening(lonely_world, url)
+        made(world, world.name("-1"))
+        made(world, world.name("-2"), authority=None)
+        counted = alarms.digest(world.services)
+        assert counted == {
+            "certificates": 2, "managed": 1, "due_within_a_week": 0, "expiring": 0, "expired": 0,
+            "operations_open": 0, "renewals_failing": 0,
+        }  # fmt: skip
+        delivered(world)
+        assert "digest" in got[-1][1].decode()
+
+
+def test_the_forecast_says_what_is_renewed_when_against_the_rate(lonely_world: World) -> None:
+    world = configured(lonely_world, rate=Rate(requests=10, seconds=86_400))
+    for days in (6, 60, 90):
+        made(world, world.name(f"-{days}"), validity_days=days)
+    soon = forecast.expected(world.services, 30)
+    assert [one.name for one in soon] == [world.name("-6")]
+    assert len(forecast.expected(world.services, 365)) == 3
+    (day,) = forecast.by_day(world.services, soon)
+    assert (day.authority, day.renewals, day.capacity) == ("test-ca", 1, 10)
