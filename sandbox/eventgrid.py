@@ -98,12 +98,20 @@ class Publisher:
         self._session.close()
 
     def subscribe(self, subscription: Subscription | None) -> None:
-        """Replace the subscription; None ends it. The handshake is repeated until the webhook answers it."""
+        """Replace the subscription. The handshake is repeated until the webhook answers it.
+
+        None ends it, and what is not delivered yet is dropped.
+        """
         with self._wake:
+            dropped = [event["id"] for *_, event in self._waiting] if subscription is None else []
+            if dropped:
+                self._waiting = []
             self.subscription = subscription
             self.validated = False
             self._handshakes = 0
             self._wake.notify()
+        for identifier in dropped:
+            self._on_done(identifier)
 
     def submit(self, event: Event) -> None:
         """Take an event in Event Grid's own schema for delivery."""

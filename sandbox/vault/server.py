@@ -139,7 +139,7 @@ class VaultServer:
     def _resume_events(self) -> None:
         if self._webhook:
             self.subscribe(Subscription(self._webhook))
-        for _, event in self.vault.documents("event"):
+        for event in self.vault.undelivered:
             self._publish(event)
 
     # -- threads --------------------------------------------------------------------------------------------------

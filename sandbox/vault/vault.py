@@ -77,13 +77,17 @@ class Vault:
         self._store = store
         self._certificates: dict[str, Certificate] = {}
         self._documents: dict[tuple[str, str], Any] = {}
+        self.undelivered: list[Event] = []  # by the process before
         self._due: list[tuple[float, str]] = []
         self._planned: dict[str, float] = {}
         for kind, key, value in store.load():
             if kind == "certificate":
                 self._keep(key, from_json(value))
+            elif kind == "event":
+                self.undelivered.append(json.loads(value))
             else:
                 self._documents[kind, key] = json.loads(value)
+        self._kept_events = {event["id"] for event in self.undelivered}
 
     def now(self) -> int:
         """Whole UNIX seconds of the sandbox clock."""
@@ -107,6 +111,7 @@ class Vault:
         if self.document("subscription"):
             # Kept until it is delivered, so that a crash in between loses none.
             changes += [("event", event["id"], json.dumps(event)) for event in events]
+            self._kept_events |= {event["id"] for event in events}
         with self.lock:
             self._store.write(changes)
             for item in certificates:
@@ -180,10 +185,10 @@ class Vault:
 
     def forget_event(self, identifier: str) -> None:
         """An event was delivered, or given up."""
-        if self.document("subscription"):
-            with self.lock:
+        with self.lock:
+            if identifier in self._kept_events:
                 self._store.write([("event", identifier, None)])
-                self._documents.pop(("event", identifier), None)
+                self._kept_events.discard(identifier)
 
     def close(self) -> None:
         """Release the store."""

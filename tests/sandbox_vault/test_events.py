@@ -255,3 +255,18 @@ def test_a_subscription_is_made_and_ended_through_the_admin_api(
     assert webhook.types(f"{name}-later") == []
     refused = requests.put(events, json={"webhook": "https://elsewhere.example/"}, timeout=10)
     assert refused.status_code == 400
+
+
+def test_an_ended_subscription_drops_what_is_not_delivered(
+    server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
+) -> None:
+    webhook.validate = False
+    server.subscribe(subscription(webhook))
+    self_signed(client, name)
+    assert server.publisher.status()["waiting"] == 1
+    server.subscribe(None)
+    webhook.validate = True
+    server.subscribe(subscription(webhook))
+    self_signed(client, f"{name}-next")
+    eventually(lambda: bool(webhook.types(f"{name}-next")))
+    assert webhook.types(name) == []
