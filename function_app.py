@@ -3,10 +3,10 @@
 import azure.functions as func
 
 import handlers
-from handlers import certificates, events, schedule, signing
+from handlers import certificates, events, notifying, schedule, signing
 
 handlers.start()
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
-for module in (certificates, signing, schedule, events):
+for module in (certificates, signing, schedule, events, notifying):
     app.register_functions(module.blueprint)

@@ -180,6 +180,7 @@ def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, s
         "OPENBAO_SECRET_ID": authority.secret_id,
         "CERTRELAY_POLL_SCHEDULE": "*/5 * * * * *",
         "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",
+        "CERTRELAY_DIGEST_SCHEDULE": "0 0 6 * * *",
     }
 
 
