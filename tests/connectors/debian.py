@@ -31,10 +31,18 @@ def unpacked(name: str, packages: Sequence[str], suite: str = "trixie") -> Path:
         _run(["apt-get", *apt, "download", "-q", *packages], downloads)
         for package in sorted(downloads.glob("*.deb")):
             _run(["dpkg-deb", "-x", str(package), str(downloads / "root")], downloads)
-        shutil.move(downloads / "root", root)
+        _keep(downloads / "root", root)
     finally:
         shutil.rmtree(downloads)
     return root
+
+
+def _keep(made: Path, root: Path) -> None:
+    try:
+        made.rename(root)
+    except OSError:
+        if not root.exists():  # else another run was faster
+            raise
 
 
 def _apt_options(suite: str) -> list[str]:
@@ -50,6 +58,7 @@ def _apt_options(suite: str) -> list[str]:
         f"-oDir::Cache={home / 'cache'}",
         "-oAPT::Sandbox::User=root",
         "-oAcquire::http::Timeout=20",
+        "-oAcquire::Retries=1",
     ]
 
 

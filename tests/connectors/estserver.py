@@ -1,5 +1,6 @@
 """Cisco's libest `estserver` with a CA made for the test. It binds every address, so it gets a network of its own."""
 
+import functools
 import os
 import shutil
 import socket
@@ -104,6 +105,7 @@ def key_pem(key: PrivateKey) -> str:
     return key.private_bytes(encoding, layout, serialization.NoEncryption()).decode()
 
 
+@functools.cache
 def why_not() -> str | None:
     """Why estserver cannot run on this machine; None if it can. Fetches it."""
     if not shutil.which("unshare"):
