@@ -1,0 +1,94 @@
+"""From `POST create` to merged, through the whole app, against the same work done by hand.
+
+    .venv/bin/python -m bench.issuance [--certificates 20]
+
+The floor is what nobody can save: create in Key Vault, sign by OpenBao, merge, one after the other over warm connections.
+"""
+
+import argparse
+import ssl
+import statistics
+import tempfile
+import time
+from base64 import b64decode, b64encode
+from pathlib import Path
+from typing import Any
+
+import httpx
+import hvac
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sandbox.openbao import OpenBao
+from sandbox.progress import Progress
+from sandbox.up import Sandbox
+
+POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
+
+
+def through_the_app(settings: dict[str, str], client: httpx.Client, name: str) -> float:
+    """Seconds from the request to the answer that says completed."""
+    where = f"{settings['APP_URL']}/api/vaults/main/certificates/{name}"
+    body = {"authority": "openbao", "dns_names": [f"{name}.contoso.example"], "policy": POLICY}
+    begun = time.perf_counter()
+    client.post(f"{where}/create", json=body).raise_for_status()
+    while True:
+        found = client.get(f"{where}/pending").json()
+        if found["status"] != "inProgress":
+            assert found["status"] == "completed", found
+            return time.perf_counter() - begun
+        time.sleep(0.02)
+
+
+def by_hand(vault: httpx.Client, bao: Any, name: str) -> float:
+    """Seconds for the same three calls without anything around them."""
+    version = {"api-version": "2025-07-01"}
+    subject = {"subject": f"CN={name}.contoso.example", "sans": {"dns_names": [f"{name}.contoso.example"]}}
+    policy = {**POLICY, "x509_props": subject, "issuer": {"name": "Unknown"}}
+    begun = time.perf_counter()
+    made = vault.post(f"/certificates/{name}/create", params=version, json={"policy": policy}).json()
+    csr = x509.load_der_x509_csr(b64decode(made["csr"])).public_bytes(Encoding.PEM).decode()
+    signed = bao.write("pki_int/sign/web", csr=csr, common_name=f"{name}.contoso.example")["data"]
+    pem = [signed["certificate"], *signed["ca_chain"]]
+    chain = [x509.load_pem_x509_certificate(one.encode()).public_bytes(Encoding.DER) for one in pem]
+    x5c = [b64encode(der).decode() for der in chain]
+    vault.post(f"/certificates/{name}/pending/merge", params=version, json={"x5c": x5c}).raise_for_status()
+    return time.perf_counter() - begun
+
+
+def vault_client(settings: dict[str, str], client: httpx.Client) -> httpx.Client:
+    resource = settings["VAULT_URL"].replace("//127.", "//")
+    answer = client.get(
+        settings["IDENTITY_ENDPOINT"],
+        params={"api-version": "2019-08-01", "resource": resource},
+        headers={"X-IDENTITY-HEADER": settings["IDENTITY_HEADER"]},
+    ).json()
+    headers = {"Authorization": f"Bearer {answer['access_token']}"}
+    tls = ssl.create_default_context(cafile=settings["CA_BUNDLE"])
+    return httpx.Client(base_url=settings["VAULT_URL"], headers=headers, verify=tls, trust_env=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--certificates", type=int, default=20)
+    number = parser.parse_args().certificates
+    with tempfile.TemporaryDirectory() as directory, Sandbox(Path(directory), Progress()) as sandbox:
+        settings = sandbox.settings
+        key = {"x-functions-key": settings["FUNCTION_KEY"]}
+        with httpx.Client(headers=key, timeout=30, trust_env=False) as client, vault_client(settings, client) as vault:
+            bao = _bao(sandbox)
+            through_the_app(settings, client, "warm-up")
+            floor = [by_hand(vault, bao, f"floor-{one}") for one in range(number)]
+            app = [through_the_app(settings, client, f"app-{one}") for one in range(number)]
+    print(f"by hand   p50 {statistics.median(floor) * 1000:6.0f} ms   max {max(floor) * 1000:6.0f} ms")
+    print(f"CertRelay p50 {statistics.median(app) * 1000:6.0f} ms   max {max(app) * 1000:6.0f} ms")
+    print(f"ratio of the medians {statistics.median(app) / statistics.median(floor):.1f}")
+
+
+def _bao(sandbox: Sandbox) -> Any:
+    (authority,) = (part for part in sandbox._parts if isinstance(part, OpenBao))
+    return hvac.Client(authority.address, authority.root_token)
+
+
+if __name__ == "__main__":
+    main()
