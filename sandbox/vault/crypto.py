@@ -28,11 +28,15 @@ CURVE_NAMES: dict[str, str] = {str(curve.name): name for name, curve in _CURVES.
 
 
 class KeyPool:
-    """A few RSA-2048 keys made ahead, since one takes longer than everything else in a create."""
+    """A few RSA-2048 keys made ahead, since one takes longer than everything else in a create.
+
+    One is made at the start; the others once keys of this kind turn out to be wanted.
+    """
 
     def __init__(self, size: int = 6) -> None:
-        self._keys: queue.Queue[PrivateKey] = queue.Queue(size)
-        self._wanted = threading.Semaphore(size)
+        self._keys: queue.Queue[PrivateKey] = queue.Queue()
+        self._wanted = threading.Semaphore(1)
+        self._missing = size - 1
         self._stopped = False
         self._thread = threading.Thread(target=self._fill, name="vault-keys", daemon=True)
 
@@ -52,6 +56,9 @@ class KeyPool:
         if key_props["kty"].startswith("EC"):
             return ec.generate_private_key(_CURVES[key_props["crv"]]())
         if key_props["key_size"] == 2048:
+            missing, self._missing = self._missing, 0
+            if missing:
+                self._wanted.release(missing)
             try:
                 key = self._keys.get_nowait()
             except queue.Empty:
