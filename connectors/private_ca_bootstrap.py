@@ -12,19 +12,18 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.rest import HttpRequest
 from azure.keyvault.certificates import (
     CertificateClient,
     CertificateOperation,
-    CertificatePolicy,
-    CertificatePolicyAction,
     KeyVaultCertificate,
-    LifetimeAction,
 )
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -36,6 +35,8 @@ from connectors.private_ca_profile import key_usage
 TAGS = {"certrelay-private-ca": "bootstrap"}
 KINDS = ("EC-256", "EC-384", "EC-521", "RSA-2048", "RSA-3072", "RSA-4096")
 WAIT_SECONDS = 120.0
+API_VERSION = "2025-07-01"
+CONFLICT = 409
 
 type KeyOf = Callable[[str, Any], Key]
 
@@ -78,10 +79,25 @@ def bootstrap_root(
     if not current.properties or current.properties.tags != TAGS:
         raise BootstrapError(f"{wanted.name!r} is a certificate of something else; choose another name")
     csr = _pending_csr(vault, wanted)
+    if made := _made_meanwhile(vault, wanted):
+        return made
     if csr.public_key() != certificate.public_key():
         raise BootstrapError("the pending version has another key; delete the pending operation and begin again")
     key = key_of(str(current.key_id), certificate.public_key())
     return _merge(vault, wanted, [_self_signed(csr, key, wanted, now)])
+
+
+def _made_meanwhile(vault: CertificateClient, wanted: Authority) -> x509.Certificate | None:
+    """The root that another bootstrap merged just before this one began a version, which is then withdrawn."""
+    current = _current(vault, wanted)
+    certificate = x509.load_der_x509_certificate(bytes(current.cer or b"")) if current else None
+    if certificate is None or not is_authority(certificate):
+        return None
+    operation = _operation(vault, wanted.name)
+    if operation and str(operation.status).lower() == "inprogress":
+        with suppress(ResourceNotFoundError):
+            vault.delete_certificate_operation(wanted.name)
+    return certificate
 
 
 def request_intermediate(vault: CertificateClient, wanted: Authority) -> x509.CertificateSigningRequest:
@@ -128,31 +144,33 @@ def _current(vault: CertificateClient, wanted: Authority) -> KeyVaultCertificate
     return found if found.cer else None
 
 
-def _policy(wanted: Authority, issuer: str) -> CertificatePolicy:
+def _policy(wanted: Authority, issuer: str) -> dict[str, Any]:
+    """In the JSON of the REST API: CertificatePolicy."""
     kind, size = wanted.kind.split("-")
-    specific: dict[str, Any] = {"key_curve_name": f"P-{size}"} if kind == "EC" else {"key_size": int(size)}
-    remind = LifetimeAction(CertificatePolicyAction.email_contacts, lifetime_percentage=80)
-    return CertificatePolicy(
-        issuer,
-        subject=wanted.subject,
-        key_type=f"{kind}-HSM" if wanted.hsm else kind,
-        exportable=False,
-        reuse_key=True,
-        key_usage=["cRLSign", "digitalSignature", "keyCertSign"],
-        validity_in_months=max(1, wanted.validity.days // 31),
-        lifetime_actions=[remind],
-        **specific,
-    )
+    specific: dict[str, Any] = {"crv": f"P-{size}"} if kind == "EC" else {"key_size": int(size)}
+    kty = f"{kind}-HSM" if wanted.hsm else kind
+    return {
+        "key_props": {"exportable": False, "reuse_key": True, "kty": kty, **specific},
+        "x509_props": {
+            "subject": wanted.subject,
+            "key_usage": ["cRLSign", "digitalSignature", "keyCertSign"],
+            "validity_months": min(max(1, wanted.validity.days // 31), 1200),
+        },
+        # Nothing may renew an authority by itself.
+        "lifetime_actions": [{"trigger": {"lifetime_percentage": 80}, "action": {"action_type": "EmailContacts"}}],
+        "issuer": {"name": issuer},
+    }
 
 
 def _create(vault: CertificateClient, wanted: Authority, issuer: str) -> None:
-    """Begin a version. One that is begun already is left to go on."""
-    try:
-        poller = vault.begin_create_certificate(wanted.name, _policy(wanted, issuer), tags=TAGS, _polling_interval=0.5)
-        poller.wait(WAIT_SECONDS)  # its thread ends with it
-    except ResourceExistsError:
-        if _operation(vault, wanted.name) is None:
-            raise
+    """Begin a version. One that is begun already is left to go on.
+
+    Not by the SDK's `begin_create_certificate`: its poller is a thread that outlives an error."""
+    url = f"{str(vault.vault_url).rstrip('/')}/certificates/{wanted.name}/create?api-version={API_VERSION}"
+    request = HttpRequest("POST", url, json={"policy": _policy(wanted, issuer), "tags": TAGS})
+    response = vault.send_request(request)
+    if response.status_code != CONFLICT or _operation(vault, wanted.name) is None:
+        response.raise_for_status()
 
 
 def _operation(vault: CertificateClient, name: str) -> CertificateOperation | None:
