@@ -2,7 +2,7 @@
 
     .venv/bin/python -m bench.issuance [--certificates 20]
 
-The floor is what nobody can save: create in Key Vault, sign by OpenBao, merge, one after the other over warm connections.
+The floor is what nobody can save: create in Key Vault, sign by OpenBao, merge, over connections that are warm.
 """
 
 import argparse
