@@ -30,7 +30,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -85,7 +85,6 @@ class Authority:
     validity: timedelta = timedelta(days=30)
     names_of_one_certificate: int = 30
     default_key: str = "ec-256"
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def context(authority: str, environment: dict[str, str] | None = None) -> Context:
