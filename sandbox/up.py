@@ -23,6 +23,8 @@ from sandbox.progress import Progress
 ROOT = Path(__file__).absolute().parent.parent
 DEFAULT_DIRECTORY = ROOT / ".sandbox"
 PORTS = ("vault", "control", "app", "ca", "blob", "queue", "table")
+# Output may end up in a log: no keys.
+SHOWN = ("APP_URL", "VAULT_URL", "VAULT_ADMIN_URL", "CA_ADDRESS")
 ALIAS, AUTHORITY = "main", "openbao"
 
 # A developer's own settings must not reach the app: it gets those of the sandbox, and no proxy.
@@ -239,9 +241,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Sandbox(options.directory, progress, ports, options.only == "vault") as sandbox:
             progress.line()
-            for name, value in sandbox.settings.items():
-                progress.line(f"{name}={value}")
-            progress.line(f"\nThese settings are in {sandbox.directory / 'env'}. Ctrl-C stops everything.")
+            for name in [name for name in SHOWN if name in sandbox.settings]:
+                progress.line(f"{name:<16}{sandbox.settings[name]}")
+            progress.line(f"\nThese and the keys are in {sandbox.directory / 'env'}. Ctrl-C stops everything.")
             while True:
                 sandbox.check()
                 time.sleep(0.5)

@@ -108,7 +108,7 @@ def test_sigint_ends_what_a_shell_has_put_in_the_background(tmp_path: Path) -> N
     program = f"trap '' INT; exec {sys.executable} -m sandbox.up --only vault --directory {tmp_path}"
     with subprocess.Popen(["sh", "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        next(line for line in process.stdout if line.startswith("These settings"))
+        next(line for line in process.stdout if line.startswith("These and the keys"))
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=15)
     assert process.returncode == 0
@@ -130,7 +130,7 @@ def test_a_sandbox_that_was_killed_is_no_obstacle_to_the_next(tmp_path: Path) ->
         try:
             assert second.stdout is not None
             for line in second.stdout:
-                if line.startswith("These settings"):
+                if line.startswith("These and the keys"):
                     break
             assert (tmp_path / "env").read_text() != "".join(f"{k}={v}\n" for k, v in first.items())
             assert not (tmp_path / "clock").exists(), "the clock of the last sandbox goes on"
@@ -209,6 +209,12 @@ def test_the_whole_sandbox_runs_and_is_gone_even_after_sigkill(tmp_path: Path) -
         events = httpx.get(f"{settings['VAULT_ADMIN_URL']}/events").json()
         assert events["validated"]
         assert events["subscription"]["webhook"] == settings["EVENTGRID_WEBHOOK_URL"]
+        logs = "".join(log.read_text() for log in (tmp_path / "logs").iterdir())
         process.kill()
-        process.wait()
+        output = process.communicate()[0]
+        assert settings["APP_URL"] in output
+        account_key = settings["STORAGE_CONNECTION_STRING"].split("AccountKey=")[1].split(";")[0]
+        for secret in (*(settings[name] for name in ("FUNCTION_KEY", "MASTER_KEY", "IDENTITY_HEADER")), account_key):
+            assert secret not in output + logs
+        assert "code=" not in output + logs
         assert all_closed(ports)
