@@ -1,0 +1,152 @@
+"""Name constraints, judged as openssl judges them; and what RFC 5280, section 4.2.1.10, says in its own examples."""
+
+import functools
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.base import SubjectNames
+from connectors.private_ca_names import name_constraint_faults
+from connectors.private_ca_profile import general_names
+from tests.connectors.conformance import private_key
+from tests.connectors.private_authority import openssl, pem_file
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+ROOT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "constrained")])
+DNS, MAIL, URI = x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier
+
+
+def net(text: str) -> x509.IPAddress:
+    return x509.IPAddress(ipaddress.ip_network(text))
+
+
+def subject(common_name: str | None = None) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
+
+
+def certificate(
+    issuer: x509.Name, name: x509.Name, extensions: list[tuple[x509.ExtensionType, bool]], owner: str
+) -> x509.Certificate:
+    key = private_key("ec-256", owner).public_key()
+    builder = x509.CertificateBuilder(issuer, name, key, x509.random_serial_number(), NOW, NOW + timedelta(days=9))
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(private_key("ec-256", "root"), hashes.SHA256())
+
+
+@functools.cache
+def authority(
+    permitted: tuple[x509.GeneralName, ...] = (), excluded: tuple[x509.GeneralName, ...] = ()
+) -> x509.Certificate:
+    constraints = x509.NameConstraints(permitted or None, excluded or None)
+    is_ca = x509.BasicConstraints(ca=True, path_length=None)
+    return certificate(ROOT, ROOT, [(is_ca, True), (constraints, True)], "root")
+
+
+def openssl_allows(directory: Path, root: x509.Certificate, names: SubjectNames) -> bool:
+    alternatives = general_names(names)
+    extensions: list[tuple[x509.ExtensionType, bool]] = []
+    if alternatives:
+        extensions.append((x509.SubjectAlternativeName(alternatives), not names.common_name))
+    leaf = certificate(ROOT, subject(names.common_name), extensions, "leaf")
+    anchor = pem_file(directory / "root.pem", root)
+    try:
+        openssl("verify", "-CAfile", anchor, pem_file(directory / "leaf.pem", leaf))
+    except AssertionError as refused:
+        assert "subtree violation" in str(refused) or "name constraint" in str(refused), refused
+        return False
+    return True
+
+
+def allows(root: x509.Certificate, names: SubjectNames) -> bool:
+    return not name_constraint_faults(subject(names.common_name), general_names(names), root)
+
+
+CASES: list[tuple[x509.Certificate, SubjectNames, bool]] = [
+    (authority((DNS("example.com"),)), SubjectNames(None, ("example.com",)), True),
+    (authority((DNS("example.com"),)), SubjectNames(None, ("a.b.example.com",)), True),
+    (authority((DNS("example.com"),)), SubjectNames(None, ("badexample.com",)), False),
+    (authority((DNS("example.com"),)), SubjectNames(None, ("a.example.com", "example.net")), False),
+    (authority((DNS("example.com"),)), SubjectNames("host.example.net"), False),
+    (authority((DNS("example.com"),)), SubjectNames("host.example.com"), True),
+    (authority((DNS("example.com"),)), SubjectNames("A person"), True),
+    (authority((DNS("example.com"),)), SubjectNames(None, (), (), ("10.0.0.1",)), True),
+    (authority((), (DNS("bad.example.com"),)), SubjectNames(None, ("x.bad.example.com",)), False),
+    (authority((), (DNS("bad.example.com"),)), SubjectNames(None, ("good.example.com",)), True),
+    (authority((net("10.0.0.0/8"),)), SubjectNames(None, (), (), ("10.1.2.3",)), True),
+    (authority((net("10.0.0.0/8"),)), SubjectNames(None, (), (), ("11.1.2.3",)), False),
+    (authority((net("fd00::/8"),)), SubjectNames(None, (), (), ("fd00::1",)), True),
+    (authority((), (net("10.0.0.0/8"),)), SubjectNames(None, (), (), ("10.1.2.3",)), False),
+    (authority((MAIL("example.com"),)), SubjectNames(None, (), ("a@example.com",)), True),
+    (authority((MAIL("example.com"),)), SubjectNames(None, (), ("a@x.example.com",)), False),
+    (authority((MAIL(".example.com"),)), SubjectNames(None, (), ("a@x.example.com",)), True),
+    (authority((MAIL("a@example.com"),)), SubjectNames(None, (), ("b@example.com",)), False),
+    (authority((MAIL("a@example.com"),)), SubjectNames(None, (), ("a@EXAMPLE.com",)), True),
+    (authority((URI("example.com"),)), SubjectNames(None, (), (), (), ("https://example.com/x",)), True),
+    (authority((URI("example.com"),)), SubjectNames(None, (), (), (), ("https://a.example.com/x",)), False),
+    (authority((URI(".example.com"),)), SubjectNames(None, (), (), (), ("https://a.example.com:1/x",)), True),
+    (authority((x509.DirectoryName(subject("Me")),)), SubjectNames("Me"), True),
+    (authority((x509.DirectoryName(subject("Me")),)), SubjectNames("You"), False),
+]
+
+
+@pytest.mark.parametrize(("root", "names", "expected"), CASES)
+def test_a_name_is_allowed_exactly_when_openssl_allows_it(
+    tmp_path: Path, root: x509.Certificate, names: SubjectNames, expected: bool
+) -> None:
+    assert allows(root, names) == expected
+    assert openssl_allows(tmp_path, root, names) == expected
+
+
+labels = st.lists(st.sampled_from(["a", "b", "example", "xexample"]), max_size=2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(name=labels, permitted=labels, excluded=labels)
+def test_any_host_is_allowed_exactly_when_openssl_allows_it(
+    tmp_path_factory: pytest.TempPathFactory, name: list[str], permitted: list[str], excluded: list[str]
+) -> None:
+    root = authority((DNS(".".join([*permitted, "test"])),), (DNS(".".join([*excluded, "a", "test"])),))
+    names = SubjectNames(None, (".".join([*name, "test"]),))
+    assert allows(root, names) == openssl_allows(tmp_path_factory.mktemp("any"), root, names)
+
+
+@pytest.mark.parametrize("excluded", ["www.example.com", "example.com", "a.www.example.com"])
+def test_a_wildcard_that_may_stand_for_an_excluded_host_is_refused(excluded: str) -> None:
+    is_hit = excluded != "a.www.example.com"
+    assert allows(authority((), (DNS(excluded),)), SubjectNames(None, ("*.example.com",))) != is_hit
+
+
+@pytest.mark.parametrize("uri", ["https://10.0.0.1/x", "urn:uuid:1", "https://[::1]/"])
+def test_a_uri_without_a_host_name_is_refused_where_uris_are_constrained(uri: str) -> None:
+    names = SubjectNames(None, (), (), (), (uri,))
+    assert not allows(authority((URI(".example.com"),)), names)
+    assert not allows(authority((), (URI(".example.com"),)), names)
+
+
+def test_user_principal_names_are_refused_where_other_names_are_constrained() -> None:
+    other = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x01a")
+    names = SubjectNames(None, (), (), (), (), ("someone@example.com",))
+    assert not allows(authority((other,)), names)
+    assert not allows(authority((), (other,)), names)
+    assert allows(authority((DNS("example.com"),)), names)
+
+
+def test_an_authority_without_constraints_allows_everything() -> None:
+    root = certificate(ROOT, ROOT, [(x509.BasicConstraints(ca=True, path_length=None), True)], "root")
+    assert allows(root, SubjectNames("x", ("example.com",), ("a@b.example",), ("10.0.0.1",)))
+
+
+def test_every_name_that_is_not_allowed_is_told() -> None:
+    names = SubjectNames(None, ("a.test", "b.test", "c.example.com"))
+    faults = name_constraint_faults(subject(), general_names(names), authority((DNS("example.com"),)))
+    assert len(faults) == 2
+    assert "a.test" in faults[0]
+    assert "b.test" in faults[1]
