@@ -34,6 +34,13 @@ if "broken" in pathlib.Path("requirements.txt").read_text():
 if "slow" in pathlib.Path("requirements.txt").read_text():
     time.sleep(60)
 """
+# Making a virtual environment takes seconds; one test makes a real one.
+VENV_STUB = """
+import pathlib, sys
+directory = pathlib.Path(sys.argv[1]) / "bin"
+directory.mkdir()
+(directory / "python").symlink_to(sys.executable)
+"""
 
 
 def load(path: Path = SOURCE) -> ModuleType:
@@ -54,6 +61,15 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "pip.py").write_text(PIP_STUB)
     (tmp_path / "pytest.py").write_text(PYTEST_STUB)
     return tmp_path
+
+
+@pytest.fixture
+def quick_checkout(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One in which making a virtual environment takes no time."""
+    (checkout / "stubs").mkdir()
+    (checkout / "stubs" / "venv.py").write_text(VENV_STUB)
+    monkeypatch.setenv("PYTHONPATH", str(checkout / "stubs"))
+    return checkout
 
 
 def run(checkout: Path, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
@@ -87,50 +103,50 @@ def test_the_first_run_makes_the_environment_and_the_next_ones_use_it(checkout: 
     assert pip_calls(checkout) == 3
 
 
-def test_a_failed_installation_is_not_taken_for_done(checkout: Path) -> None:
-    (checkout / "requirements.txt").write_text("broken\n")
-    failed = run(checkout, "test")
+def test_a_failed_installation_is_not_taken_for_done(quick_checkout: Path) -> None:
+    (quick_checkout / "requirements.txt").write_text("broken\n")
+    failed = run(quick_checkout, "test")
     assert failed.returncode == 1
     assert "no such package" in failed.stderr
     assert "pip could not install" in failed.stderr
-    (checkout / "requirements.txt").write_text("# mended\n")
-    mended = run(checkout, "test")
+    (quick_checkout / "requirements.txt").write_text("# mended\n")
+    mended = run(quick_checkout, "test")
     assert "unfinished" in mended.stdout
     assert "making `.venv`" in mended.stdout
     assert mended.returncode == 0
-    assert pip_calls(checkout) == 2
+    assert pip_calls(quick_checkout) == 2
 
 
-def test_a_run_that_was_killed_while_installing_is_not_taken_for_done(checkout: Path) -> None:
-    (checkout / "requirements.txt").write_text("slow\n")
+def test_a_run_that_was_killed_while_installing_is_not_taken_for_done(quick_checkout: Path) -> None:
+    (quick_checkout / "requirements.txt").write_text("slow\n")
     with subprocess.Popen(
-        [sys.executable, str(checkout / "dev.py"), "test"], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, str(quick_checkout / "dev.py"), "test"], stdout=subprocess.PIPE, start_new_session=True
     ) as killed:
         deadline = time.monotonic() + 30
-        while not pip_calls(checkout) and time.monotonic() < deadline:
+        while not pip_calls(quick_checkout) and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(killed.pid, signal.SIGKILL)
-    (checkout / "requirements.txt").write_text("# quick\n")
-    again = run(checkout, "test")
+    (quick_checkout / "requirements.txt").write_text("# quick\n")
+    again = run(quick_checkout, "test")
     assert again.returncode == 0
     assert "unfinished" in again.stdout
 
 
-def test_an_environment_of_another_python_is_made_anew(checkout: Path) -> None:
-    (checkout / ".venv" / "bin").mkdir(parents=True)
-    (checkout / ".venv" / "bin" / "python").write_text("#!/bin/sh\necho '(3, 12)'\n")
-    (checkout / ".venv" / "bin" / "python").chmod(0o755)
-    (checkout / ".venv" / "of-the-old-one").touch()
-    assert run(checkout, "test").returncode == 0
-    assert not (checkout / ".venv" / "of-the-old-one").exists()
+def test_an_environment_of_another_python_is_made_anew(quick_checkout: Path) -> None:
+    (quick_checkout / ".venv" / "bin").mkdir(parents=True)
+    (quick_checkout / ".venv" / "bin" / "python").write_text("#!/bin/sh\necho '(3, 12)'\n")
+    (quick_checkout / ".venv" / "bin" / "python").chmod(0o755)
+    (quick_checkout / ".venv" / "of-the-old-one").touch()
+    assert run(quick_checkout, "test").returncode == 0
+    assert not (quick_checkout / ".venv" / "of-the-old-one").exists()
 
 
-def test_two_at_once_on_a_clean_checkout_install_once(checkout: Path) -> None:
-    command = [sys.executable, str(checkout / "dev.py"), "test"]
+def test_two_at_once_on_a_clean_checkout_install_once(quick_checkout: Path) -> None:
+    command = [sys.executable, str(quick_checkout / "dev.py"), "test"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0].decode() for process in running]
     assert [process.returncode for process in running] == [0, 0], outputs
-    assert pip_calls(checkout) == 1
+    assert pip_calls(quick_checkout) == 1
 
 
 def old_python(version: str) -> str | None:
