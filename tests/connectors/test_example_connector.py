@@ -16,6 +16,7 @@ from cryptography import x509
 
 from connectors.base import ChecksHealth, Connector, Feature, Issued, Rejected, SubjectNames
 from connectors.registry import connector_class
+from lifecycle.settings import load
 from tests.connectors.conformance import Authority, Conformance, context, private_key, signing_request
 from tests.connectors.debian import CannotFetch, unpacked
 from tests.connectors.estserver import key_pem, make_certificate, pem
@@ -125,3 +126,16 @@ def test_a_wrong_key_is_refused_by_the_server(cfssl: CfsslServer) -> None:
 def test_the_page_shows_this_very_example() -> None:
     source = (Path(__file__).parent / "example_connector.py").read_text()
     assert source.partition("class CfsslSettings")[2].strip() in PAGE.read_text()
+
+
+def test_the_settings_that_the_page_shows_lead_to_the_example() -> None:
+    authorities = PAGE.read_text().partition("```json\n")[2].partition("```")[0]
+    values = {
+        "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+        "CERTRELAY_VAULTS": json.dumps({"main": {"url": "https://contoso.vault.azure.net"}}),
+        "CERTRELAY_AUTHORITIES": authorities,
+        "CFSSL_KEY": "00" * 16,
+    }
+    lab = load(values).authorities["lab"]
+    assert lab.connector_class is connector_class(NAME)
+    assert lab.connector_settings.model_dump()["profile"] == "web"
