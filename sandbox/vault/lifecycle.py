@@ -124,12 +124,11 @@ def finish(
     certificate: Certificate,
     chain: Sequence[x509.Certificate],
     encoded: Sequence[bytes],
-    file_order: Sequence[bytes],
     *,
     tags: Mapping[str, str] | None = None,
     enabled: bool | None = None,
 ) -> Certificate:
-    """Complete the pending version with this chain (leaf first), save, and raise the event."""
+    """Complete the pending version with this chain (leaf first; also as DER), save, and raise the event."""
     pending = certificate.pending
     assert pending
     version = certificate.version(pending.version)
@@ -140,7 +139,6 @@ def finish(
         version,
         certificate=encoded[0],
         chain=tuple(encoded[1:]),
-        file_order=tuple(file_order),
         not_before=int(leaf.not_valid_before_utc.timestamp()),
         expires=int(leaf.not_valid_after_utc.timestamp()),
         created=now,
@@ -220,7 +218,7 @@ def _answer(vault: Vault, certificate: Certificate, pending: Operation) -> None:
             mail_contacts(vault, certificate, "renewal failed", error["message"])
         return
     chain = [x509.load_der_x509_certificate(item) for item in encoded]
-    finish(vault, certificate, chain, encoded, encoded)
+    finish(vault, certificate, chain, encoded)
     if pending.renewal:
         mail_contacts(vault, certificate, "renewed")
 

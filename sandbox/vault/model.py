@@ -25,7 +25,7 @@ class Version:
     certificate: bytes | None = None
     chain: tuple[bytes, ...] = ()
     imported: bool = False
-    file_order: tuple[bytes, ...] = ()  # every certificate, as the secret lists them
+    file_order: tuple[bytes, ...] = ()  # of an import: every certificate, as the file lists them
     tags: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/x-pkcs12"
     exportable: bool = True

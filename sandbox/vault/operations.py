@@ -86,7 +86,6 @@ def merge(call: Call) -> Answer:
             certificate,
             chain,
             [der(item) for item in chain],
-            [der(item) for item in certificates],
             tags=tags,
             enabled=enabled,
         )

@@ -72,7 +72,6 @@ def _certificate(vault: Vault, wanted: Seed, number: int) -> Certificate:
         expires=int(certificate.not_valid_after_utc.timestamp()),
         key=dump_key(key),
         certificate=encoded,
-        file_order=(encoded,),
         tags=wanted.tags,
         key_usage=tuple(policy["x509_props"]["key_usage"]),
     )

@@ -34,6 +34,23 @@ class Settings:
     issuers: dict[str, dict[str, Any]] = field(default_factory=dict)  # behaviour by issuer name or provider
 
 
+def _state(certificate: Certificate) -> str:
+    """Which lists name it: `deleted`, `completed`, or `begun` when no version has a certificate yet."""
+    if certificate.deletion:
+        return "deleted"
+    return "completed" if certificate.completed else "begun"
+
+
+def _head(certificate: Certificate) -> str:
+    """What a starting vault has to know of a stored certificate, so that it need not read all of it."""
+    return json.dumps([_state(certificate), next_due(certificate)])
+
+
+def _read_head(text: str) -> tuple[str, float | None]:
+    state, due = json.loads(text)
+    return state, due
+
+
 class NameIndex:
     """Names in alphabetical order, without regard to case."""
 
@@ -75,14 +92,16 @@ class Vault:
         self.live = NameIndex()
         self.deleted = NameIndex()
         self._store = store
-        self._certificates: dict[str, Certificate] = {}
+        self._certificates: dict[str, Certificate | str] = {}  # as JSON until somebody asks for it
         self._documents: dict[tuple[str, str], Any] = {}
         self.undelivered: list[Event] = []  # by the process before
         self._due: list[tuple[float, str]] = []
         self._planned: dict[str, float] = {}
         for kind, key, value in store.load():
             if kind == "certificate":
-                self._keep(key, from_json(value))
+                head, _, text = value.partition("\n")
+                self._certificates[key] = text
+                self._index(key, *_read_head(head))
             elif kind == "event":
                 self.undelivered.append(json.loads(value))
             else:
@@ -97,7 +116,14 @@ class Vault:
 
     def find(self, name: str) -> Certificate | None:
         """The certificate of this name, deleted ones included."""
-        return self._certificates.get(name.lower())
+        key = name.lower()
+        found = self._certificates.get(key)
+        if isinstance(found, str):
+            with self.lock:
+                found = self._certificates.get(key)
+                if isinstance(found, str):
+                    found = self._certificates[key] = from_json(found)
+        return found
 
     def save(self, certificate: Certificate, events: Iterable[Event] = ()) -> Certificate:
         """Keep the new state and the events it raises, in one transaction; then let it be seen."""
@@ -107,7 +133,9 @@ class Vault:
     def save_many(self, certificates: Iterable[Certificate], events: Iterable[Event] = ()) -> None:
         """Keep several, all or none."""
         certificates, events = list(certificates), list(events)
-        changes: list[Change] = [("certificate", item.name.lower(), to_json(item)) for item in certificates]
+        changes: list[Change] = [
+            ("certificate", item.name.lower(), f"{_head(item)}\n{to_json(item)}") for item in certificates
+        ]
         if self.document("subscription"):
             # Kept until it is delivered, so that a crash in between loses none.
             changes += [("event", event["id"], json.dumps(event)) for event in events]
@@ -130,11 +158,13 @@ class Vault:
 
     def _keep(self, key: str, certificate: Certificate) -> None:
         self._certificates[key] = certificate
-        live = certificate.deletion is None
-        self.live.put(key, live)
-        self.completed.put(key, live and certificate.completed)
-        self.deleted.put(key, not live)
-        self._plan(key, next_due(certificate))
+        self._index(key, _state(certificate), next_due(certificate))
+
+    def _index(self, key: str, state: str, due: float | None) -> None:
+        self.live.put(key, state != "deleted")
+        self.completed.put(key, state == "completed")
+        self.deleted.put(key, state == "deleted")
+        self._plan(key, due)
 
     # -- what falls due -------------------------------------------------------------------------------------------
 
@@ -157,7 +187,7 @@ class Vault:
                 due, key = heapq.heappop(self._due)
                 if self._planned.get(key) == due:
                     del self._planned[key]
-                certificate = self._certificates.get(key)
+                certificate = self.find(key)
                 actual = next_due(certificate) if certificate else None
                 if actual is not None and actual <= now:
                     return certificate
