@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -77,6 +78,12 @@ class Sandbox:
         for part in self._parts:
             part.check()
 
+    def replace_host(self) -> None:
+        """Kill the app's host wherever it is, as a machine that fails would, and start another one."""
+        self._host.signal_group(signal.SIGKILL)
+        self._host.wait(10)
+        self._start_host(*self._host_arguments)
+
     def _start_vault(self, processes: Processes) -> dict[str, str]:
         directory = self.directory / "vault"
         ports = ["--port", str(self._ports["vault"]), "--control-port", str(self._ports["control"])]
@@ -121,7 +128,8 @@ class Sandbox:
         with self._progress.step("Start the Functions host and the app in it"):
             processes = stack.enter_context(Processes(self.directory / "logs"))
             self._parts.append(processes)
-            self._start_host(processes, keys, _app_settings(self.settings, authority))
+            self._host_arguments = processes, keys, _app_settings(self.settings, authority)
+            self._start_host(*self._host_arguments)
         with self._progress.step("Subscribe the app to the vault's events"):
             self._subscribe(f"{vault['admin_url']}/events")
 

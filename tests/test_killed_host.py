@@ -1,0 +1,56 @@
+"""The host of the app is killed at random moments while certificates are asked for: none is lost, none is doubled."""
+
+import random
+import time
+from pathlib import Path
+
+import httpx
+
+from sandbox.progress import Progress
+from sandbox.up import Sandbox
+
+POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
+CERTIFICATES, KILLS = 24, 4
+
+
+def test_a_host_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    chance = random.Random(20261123)
+    names = [f"killed-{number}" for number in range(CERTIFICATES)]
+    with Sandbox(tmp_path, Progress()) as sandbox, httpx.Client(timeout=30, trust_env=False) as client:
+        app = sandbox.settings["APP_URL"] + "/api/vaults/main/certificates/"
+        headers = {"x-functions-key": sandbox.settings["FUNCTION_KEY"]}
+        poll = sandbox.settings["APP_URL"] + "/admin/functions/poll_operations"
+        admin = sandbox.settings["VAULT_ADMIN_URL"]
+
+        def ask(name: str) -> None:
+            body = {"authority": "openbao", "dns_names": [f"{name}.contoso.example"], "policy": POLICY}
+            answer = client.post(f"{app}{name}/create", json=body, headers=headers | {"Idempotency-Key": name})
+            assert answer.status_code == 202, answer.text
+
+        def status(name: str) -> str:
+            return str(client.get(f"{app}{name}/pending", headers=headers).json().get("status"))
+
+        for part in range(KILLS):
+            for name in names[part::KILLS]:
+                ask(name)
+            time.sleep(chance.uniform(0, 0.4))
+            sandbox.replace_host()
+        deadline = time.monotonic() + 60
+        while any(status(name) != "completed" for name in names):
+            assert time.monotonic() < deadline, {
+                name: found for name in names if (found := status(name)) != "completed"
+            }
+            client.post(f"{admin}/clock", json={"advance": 400})  # the leases of the dead run out
+            time.sleep(0.5)
+            # A dead host keeps the timer's lease for a minute: the poll is run by hand.
+            client.post(poll, json={"input": ""}, headers={"x-functions-key": sandbox.settings["MASTER_KEY"]})
+            time.sleep(0.5)
+        counts = client.get(f"{admin}/requests").json()
+    merged = next((number for name, number in _flat(counts).items() if name == "MergeCertificate"), None)
+    assert merged == CERTIFICATES
+
+
+def _flat(counts: dict[str, object]) -> dict[str, object]:
+    inner = counts.get("counts", counts)
+    assert isinstance(inner, dict)
+    return inner
