@@ -97,7 +97,7 @@ class PrivateCa:
     def submit(self, request: SigningRequest) -> Outcome:
         from azure.core.exceptions import AzureError
 
-        from connectors.private_ca_issuer import Unusable, azure_failure
+        from connectors.private_ca_issuer import Unusable, azure_unavailable
 
         try:
             return Issued(self._certificate(request))
@@ -106,7 +106,7 @@ class PrivateCa:
         except Unusable as unusable:
             return Unavailable(sentence(unusable))
         except AzureError as error:
-            return Unavailable(azure_failure(error))
+            return azure_unavailable(error, self._context.now())
 
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
         return self.submit(request)

@@ -12,13 +12,15 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from connectors.http import sentence
+from connectors.base import Unavailable
+from connectors.http import retry_after, sentence
 from connectors.key_vault_key import Key, signature_hash, vault_key
 
 CLIENT_OPTIONS: dict[str, Any] = {
     "connection_timeout": 5,
     "read_timeout": 20,
     "retry_total": 2,
+    "retry_status": 0,  # waiting as long as a throttling vault asks is the reconciler's
     "retry_backoff_factor": 0.1,
     "retry_backoff_max": 5,
 }
@@ -104,6 +106,12 @@ class Issuers:
             key = vault_key(found.key_id, certificate.public_key(), self._credential, **CLIENT_OPTIONS)  # type: ignore[arg-type]
             self._known[version] = Issuer(version, certificate, key, self._use_pss)
         return self._known[version]
+
+
+def azure_unavailable(error: AzureError, now: datetime) -> Unavailable:
+    """`azure_failure`, with the seconds that a throttling server names."""
+    response = getattr(error, "response", None)
+    return Unavailable(azure_failure(error), retry_after(response.headers, now) if response is not None else None)
 
 
 def azure_failure(error: AzureError) -> str:

@@ -1,5 +1,6 @@
 """`private_ca` against the sandbox vault (its key), Azurite (its records) and openssl (a verifier of others)."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -370,3 +371,30 @@ def test_settings_that_cannot_work_are_refused(change: dict[str, Any]) -> None:
 
 def test_all_features_are_declared() -> None:
     assert PrivateCa.features == frozenset(Feature)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signature_whose_answer_is_lost_is_asked_for_again(world: World, shared: Any, when: str) -> None:
+    name, root, _ = shared
+    containers, request = world.containers(), signing_request(NAMES)
+    connector = world.connector(name, **containers)
+    world.vault.faults.add(kind="reset", operation="Sign", when=when, times=20)
+    try:
+        assert isinstance(connector.submit(request), Unavailable)
+    finally:
+        world.vault.faults.clear()
+    leaf = issued(connector.submit(request))
+    leaf.verify_directly_issued_by(root)
+    assert len(world.blobs(containers["records_container"])) == 2
+
+
+def test_a_throttled_order_waits_as_long_as_key_vault_asks_and_holds_up_nobody(world: World, shared: Any) -> None:
+    name, _, containers = shared
+    connector, request = world.connector(name, **containers), signing_request(NAMES)
+    issued(connector.submit(signing_request(NAMES)))
+    world.vault.faults.add(status=429, operation="Sign", retry_after=37)
+    begin = time.monotonic()
+    outcome = connector.submit(request)
+    assert outcome == Unavailable("Key Vault answered 429 Throttled", 37.0)
+    assert time.monotonic() - begin < 5
+    issued(connector.submit(request))

@@ -14,6 +14,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy, CertificatePolicyAction
 from azure.keyvault.keys.crypto import CryptographyClient
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from connectors.base import Issued, Rejected, SubjectNames
@@ -243,3 +244,15 @@ def test_the_command_says_in_a_sentence_why_it_cannot(
     assert "BEGIN CERTIFICATE REQUEST" in capsys.readouterr().out
     assert main(arguments(world, wanted, "--answer", str(answer))) == 1
     assert capsys.readouterr().err.strip() == "the answer does not hold one certificate for the key in Key Vault"
+
+
+def test_the_key_of_a_pending_version_does_not_sign_in_the_sandbox(world: World, wanted: Authority) -> None:
+    """Why a root is made in two versions."""
+    csr = request_intermediate(world.certificates, wanted)
+    pending = world.certificates.get_certificate(wanted.name).properties
+    assert pending
+    key = world.key_of(f"{world.vault.url}/keys/{wanted.name}/{pending.version}", csr.public_key())
+    with pytest.raises(HttpResponseError) as caught:
+        x509.CertificateSigningRequestBuilder().subject_name(csr.subject).sign(key, SHA256())
+    assert caught.value.status_code == 403
+    assert "KeyDisabled" in caught.value.response.text()  # type: ignore[union-attr]
