@@ -70,9 +70,12 @@ def general_names(names: SubjectNames) -> list[x509.GeneralName]:
 
 
 def _utf8_string(text: str) -> bytes:
+    """DER: the length in as few bytes as it needs (X.690, section 10.1)."""
     value = text.encode()
-    size = bytes([len(value)]) if len(value) < 0x80 else b"\x82" + len(value).to_bytes(2)
-    return b"\x0c" + size + value
+    if len(value) < 0x80:
+        return bytes([0x0C, len(value)]) + value
+    size = len(value).to_bytes((len(value).bit_length() + 7) // 8)
+    return bytes([0x0C, 0x80 | len(size)]) + size + value
 
 
 def certificate(request: SigningRequest, decided: Decided, profile: Profile) -> x509.CertificateBuilder:
@@ -168,10 +171,10 @@ def _check_may_issue_authorities(request: SigningRequest, profile: Profile) -> N
         raise Refused("this authority issues no CA certificates (its setting issue_ca_certificates)")
     if not request.names.common_name:
         raise Refused("a CA certificate needs a common name")
-    for issuer in profile.issuers:
-        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
-        if constraints.path_length == 0 and issuer is profile.issuers[0]:
-            raise Refused("the path length of this authority allows no authority below it")
+    for below, issuer in enumerate(profile.issuers):
+        limit = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        if limit is not None and limit <= below:
+            raise Refused("the path length of this authority, or of one above it, allows no authority below it")
 
 
 def _key_usages(
