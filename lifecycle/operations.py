@@ -64,7 +64,7 @@ def _step(services: Services, operation: Operation) -> Operation:
         if error.code == "StorageNotReady":
             raise
         return _postponed(services, operation, Failure(error.code, str(error)), error.retry_after)
-    except NotPermitted as error:
+    except (NotPermitted, Conflict, NotFound) as error:
         return _postponed(services, operation, Failure(error.code, str(error)))
 
 
@@ -176,8 +176,6 @@ def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -
     wanted = operation.request
     try:
         bundle = services.vault(operation.vault).merge(operation.name, operation.chain, wanted.tags, wanted.enabled)
-    except (Conflict, NotFound) as error:
-        return _postponed(services, operation, Failure(error.code, str(error)))
     except Invalid as error:
         return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
     return leases.save(services, operation.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
@@ -213,8 +211,7 @@ def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> 
 def _close(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     if operation.state is not State.COMPLETED and operation.request.authority is not None:
         signing.withdraw(services, operation)
-        if operation.request_id:
-            services.vault(operation.vault).delete_pending(operation.name, operation.request_id)
+        _free_in_key_vault(services, operation)
     services.storage.record(operation)
     if operation.kind is Kind.RENEW:
         _take_note(services, operation)
@@ -256,6 +253,18 @@ def _postponed(
     log.warning("operation %s (%s): %s; again in %.0f s", operation.id, operation.state, failure.message, delay)
     later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=now + timedelta(seconds=delay))
     return leases.save(services, later, let_go=True)
+
+
+def _free_in_key_vault(services: Services, operation: Operation) -> None:
+    """Delete our pending operation. What Key Vault does not allow, or not until the deadline, keeps nobody waiting."""
+    if not operation.request_id:
+        return
+    try:
+        services.vault(operation.vault).delete_pending(operation.name, operation.request_id)
+    except (NotPermitted, Conflict, NotReady) as error:
+        if not isinstance(error, NotPermitted) and services.now() < operation.deadline:
+            raise
+        log.error("operation %s: its pending operation stays in Key Vault: %s", operation.id, error)
 
 
 def _take_note(services: Services, operation: Operation) -> None:

@@ -39,7 +39,9 @@ def request(
 
     Raises Conflict when the name is busy with something else."""
     identifier = operation_id(vault, name, idempotency_key)
-    existing = services.storage.open(vault, name) or (_ended(services, identifier) if idempotency_key else None)
+    existing = services.storage.open(vault, name)
+    if idempotency_key is not None and (existing is None or existing.id != identifier):
+        existing = _ended(services, identifier) or existing
     if existing is not None:
         return _same(existing, wanted)
     now = services.now()

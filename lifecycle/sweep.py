@@ -45,6 +45,9 @@ def advance_due(services: Services) -> int:
     One that crashes does not stop the others."""
     worklist = sorted(services.storage.worklist(services.now()), key=lambda entry: entry.next_attempt_at)
     for entry in worklist:
+        if entry.vault not in services.settings.vaults:
+            log.error("operation %s waits for vault %s, which is not in the settings", entry.id, entry.vault)
+            continue
         try:
             operations.advance(services, entry.vault, entry.name, entry.id)
         except Exception:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from azure.identity import ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
-from lifecycle import creations, leases, operations, requests
+from lifecycle import creations, leases, operations, requests, vault
 from lifecycle.creations import Asked
-from lifecycle.errors import Conflict, Invalid, NotFound, Unverified
+from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Operation, State
 from lifecycle.storage import Stale
 from tests.lifecycle.world import ALIAS, World
@@ -366,3 +367,43 @@ def test_no_key_or_secret_is_in_the_ledger(world: World) -> None:
     row = repr(world.services.storage.ended(ALIAS, name))
     assert "PRIVATE" not in row
     assert base64.b64decode(bundle["cer"]) in world.services.storage.ended(ALIAS, name)[0].chain
+
+
+def test_an_idempotency_key_finds_its_operation_while_another_one_is_open(world: World) -> None:
+    name = world.name()
+
+    def ask(key: str, **changes: object) -> Operation:
+        wanted = asked(name, **changes)
+        return creations.create(world.services, ALIAS, name, wanted, requested_by="t", idempotency_key=key)
+
+    first = ask("order-1")
+    world.finish(name)
+    second = ask("order-2", dns_names=("second.contoso.example",))
+    assert ask("order-1").id == first.id
+    assert ask("order-2", dns_names=("second.contoso.example",)).id == second.id
+    with pytest.raises(Conflict):
+        ask("order-1", dns_names=("third.contoso.example",))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "closes"), [(NotPermitted("no"), True), (NotReady("later"), False), (Conflict("busy"), False)]
+)
+def test_a_pending_operation_that_cannot_be_deleted_keeps_nobody_waiting_past_the_deadline(
+    world: World, refusal: Exception, closes: bool
+) -> None:
+    name = world.name()
+    world.ca.answers = [Rejected("no")]
+    create(world, name)
+    stubborn = vault.connect(world.server.url, ManagedIdentityCredential())
+
+    def refuse(name: str, request_id: str) -> None:
+        raise refusal
+
+    stubborn.delete_pending = refuse  # type: ignore[method-assign]
+    services = replace(world.services, vault=lambda alias: stubborn)
+    operations.advance(services, ALIAS, name)
+    assert (world.services.storage.open(ALIAS, name) is None) is closes
+    world.clock.advance(25 * 3600)
+    operations.advance(services, ALIAS, name)
+    assert world.services.storage.open(ALIAS, name) is None
+    assert world.services.storage.ended(ALIAS, name)[0].state is State.FAILED
