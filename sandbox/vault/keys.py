@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_ds
 from sandbox.vault.call import Answer, Call
 from sandbox.vault.crypto import CURVE_NAMES, PrivateKey, load_key
 from sandbox.vault.errors import KeyVaultError, bad_parameter, forbidden, invalid_property
-from sandbox.vault.model import Version
+from sandbox.vault.model import Certificate, Version
 from sandbox.vault.pkcs import decode_base64
 from sandbox.vault.render import attributes, base64url, recovery
-from sandbox.vault.secrets import facet
+from sandbox.vault.secrets import facet, page_of_current, page_of_versions
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 _EC_CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "ES256K": "P-256K"}
@@ -29,8 +29,13 @@ _OPERATIONS = {
 
 
 def key_operations(version: Version) -> list[str]:
-    """The key's operations, as the key usage of the certificate grants them."""
-    granted = [operation for usage in version.key_usage for operation in _OPERATIONS.get(usage, ())]
+    """The key's operations, as the key usage of the certificate grants them; without a usage, all of them.
+
+    An elliptic key can only sign and verify.
+    """
+    usages = version.key_usage or ("digitalSignature", "keyEncipherment", "dataEncipherment")
+    possible = ("sign", "verify") if version.elliptic else tuple(sum(_OPERATIONS.values(), ()))
+    granted = [operation for usage in usages for operation in _OPERATIONS.get(usage, ()) if operation in possible]
     return list(dict.fromkeys(granted))
 
 
@@ -67,6 +72,22 @@ def _public(key: PrivateKey) -> dict[str, Any]:
 
 def _integer(value: int) -> str:
     return base64url(value.to_bytes((value.bit_length() + 7) // 8))
+
+
+def _item(call: Call, certificate: Certificate, version: Version, *, versioned: bool) -> dict[str, Any]:
+    path = f"{call.base}/keys/{certificate.name}" + (f"/{version.id}" if versioned else "")
+    tags = {"tags": dict(version.tags)} if version.tags else {}
+    return {"kid": path, "attributes": attributes(version) | recovery(call.vault.settings), **tags, "managed": True}
+
+
+def list_all(call: Call) -> Answer:
+    """GetKeys: those of completed certificates."""
+    return page_of_current(call, "/keys", _item)
+
+
+def list_versions(call: Call) -> Answer:
+    """GetKeyVersions."""
+    return page_of_versions(call, "Key", "/keys", _item)
 
 
 def sign(call: Call) -> Answer:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+_EC_PUBLIC_KEY = bytes.fromhex("06072a8648ce3d0201")  # the object identifier 1.2.840.10045.2.1
+
 
 @dataclass(frozen=True)
 class Version:
@@ -35,6 +37,11 @@ class Version:
     near_expiry_raised: bool = False
     expired_raised: bool = False
     lifetime_action_done: bool = False
+
+    @property
+    def elliptic(self) -> bool:
+        """Whether the key is one of RFC 5480; its PKCS#8 names that algorithm near the front."""
+        return _EC_PUBLIC_KEY in self.key[:32]
 
 
 @dataclass(frozen=True)

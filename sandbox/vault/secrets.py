@@ -1,6 +1,8 @@
 """The secret that belongs to a certificate: its PFX or PEM."""
 
 import base64
+from collections.abc import Callable
+from typing import Any
 
 from sandbox.vault.call import Answer, Call
 from sandbox.vault.errors import KeyVaultError, forbidden, not_found
@@ -8,7 +10,7 @@ from sandbox.vault.model import Certificate, Version
 from sandbox.vault.pfx import write_pfx
 from sandbox.vault.pkcs import write_pem
 from sandbox.vault.policy import PEM
-from sandbox.vault.render import attributes, recovery
+from sandbox.vault.render import attributes, page, recovery
 
 
 def facet(call: Call, kind: str) -> tuple[Certificate, Version]:
@@ -39,6 +41,48 @@ def get(call: Call) -> Answer:
             "kid": f"{call.base}/keys/{certificate.name}/{version.id}",
         }
     )
+
+
+def _item(call: Call, certificate: Certificate, version: Version, *, versioned: bool) -> dict[str, Any]:
+    path = f"{call.base}/secrets/{certificate.name}" + (f"/{version.id}" if versioned else "")
+    tags = {"tags": dict(version.tags)} if version.tags else {}
+    shown = attributes(version) | recovery(call.vault.settings)
+    return {"contentType": version.content_type, "id": path, "managed": True, "attributes": shown, **tags}
+
+
+def list_all(call: Call) -> Answer:
+    """GetSecrets: those of completed certificates."""
+    return page_of_current(call, "/secrets", _item)
+
+
+def list_versions(call: Call) -> Answer:
+    """GetSecretVersions."""
+    return page_of_versions(call, "Secret", "/secrets", _item)
+
+
+def page_of_current(call: Call, path: str, item: Callable[..., dict[str, Any]]) -> Answer:
+    """One page of all completed certificates, each shown by its current version."""
+
+    def fetch(after: str, count: int) -> list[tuple[str, Certificate]]:
+        with call.vault.lock:
+            keys = call.vault.completed.page(after, count)
+            return [(key, found) for key in keys if (found := call.vault.find(key))]
+
+    return page(call, path, fetch, lambda found: item(call, found, found.current, versioned=False))
+
+
+def page_of_versions(call: Call, kind: str, path: str, item: Callable[..., dict[str, Any]]) -> Answer:
+    """One page of the completed versions of the certificate that the path names, ordered by id."""
+    certificate = call.vault.find(call.name)
+    if certificate is None or certificate.deletion:
+        raise not_found(kind, call.name)
+    versions = sorted((version.id, version) for version in certificate.versions if version.certificate)
+
+    def fetch(after: str, count: int) -> list[tuple[str, Version]]:
+        return [pair for pair in versions if pair[0] > after][:count]
+
+    where = f"{path}/{certificate.name}/versions"
+    return page(call, where, fetch, lambda version: item(call, certificate, version, versioned=True))
 
 
 def value(version: Version) -> str:

@@ -12,10 +12,14 @@ from azure.keyvault.keys import KeyClient
 from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
 from azure.keyvault.secrets import SecretClient
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Rest, openssl, properties, self_signed
+from sandbox.vault.render import base64url
+from tests.sandbox_vault.support import Authority, Rest, openssl, properties, self_signed
 
 
 def test_openssl_reads_the_pfx_with_an_empty_password(
@@ -140,3 +144,32 @@ def test_signing_is_refused_for_what_does_not_fit(client: CertificateClient, res
     self_signed(client, f"{name}-wrap", key_usage=["keyEncipherment"])
     refused = rest("POST", f"/keys/{name}-wrap/sign", json={"alg": "RS256", "value": digest})
     assert refused.status_code == 403
+
+
+def test_keys_and_secrets_are_listed_with_their_versions(
+    client: CertificateClient, secrets: SecretClient, keys: KeyClient, name: str
+) -> None:
+    first, second = (self_signed(client, name, key_type="EC", key_curve_name="P-256") for _ in range(2))
+    versions = {properties(first).version, properties(second).version}
+    (secret,) = [item for item in secrets.list_properties_of_secrets() if item.name == name]
+    assert secret.managed
+    assert secret.content_type == "application/x-pkcs12"
+    assert {item.version for item in secrets.list_properties_of_secret_versions(name)} == versions
+    (key,) = [item for item in keys.list_properties_of_keys() if item.name == name]
+    assert key.managed
+    assert {item.version for item in keys.list_properties_of_key_versions(name)} == versions
+
+
+def test_an_elliptic_key_signs_and_verifies_only(client: CertificateClient, keys: KeyClient, name: str) -> None:
+    self_signed(client, name, key_type="EC", key_curve_name="P-521")
+    assert keys.get_key(name).key_operations == ["sign", "verify"]
+
+
+def test_a_key_without_a_usage_may_do_everything(rest: Rest, authority: Authority, name: str) -> None:
+    key = authority.root_key
+    pfx = pkcs12.serialize_key_and_certificates(None, key, authority.root, None, NoEncryption())
+    assert rest("POST", f"/certificates/{name}/import", json={"value": base64.b64encode(pfx).decode()}).ok
+    signed = rest("POST", f"/keys/{name}/sign", json={"alg": "ES256", "value": base64url(b"0" * 32)}).json()
+    raw = base64.urlsafe_b64decode(signed["value"] + "==")
+    signature = encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
+    key.public_key().verify(signature, b"0" * 32, ec.ECDSA(Prehashed(hashes.SHA256())))
