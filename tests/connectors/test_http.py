@@ -5,6 +5,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 import requests
@@ -25,7 +26,7 @@ from connectors.http import (
 )
 from tests.connectors.conformance import private_key
 from tests.connectors.estserver import make_certificate, pem
-from tests.connectors.hostile import HostileServer, hostile_server, not_json, redirect
+from tests.connectors.hostile import HostileServer, closed_port_url, hostile_server, not_json, redirect
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -130,6 +131,26 @@ def test_the_channel_binding_is_the_hash_of_the_servers_certificate() -> None:
         served = x509.load_pem_x509_certificate(ssl.get_server_certificate((host, port)).encode())
         assert served.signature_hash_algorithm is not None
         assert binding == b"tls-server-end-point:" + served.fingerprint(served.signature_hash_algorithm)
+
+
+def test_neither_a_proxy_nor_a_netrc_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def echo(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+        login = handler.headers.get("Authorization", "no login").encode()
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(login)
+
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password something\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, closed_port_url().replace("https", "http"))
+    with (
+        hostile_server(echo) as server,
+        AuthoritySession(HttpSettings(url=server.url, ca_certificates=server.ca_certificates)) as session,
+    ):
+        assert session.get(server.url).text == "no login"
 
 
 def test_no_cookie_is_kept() -> None:
