@@ -107,7 +107,7 @@ class Vault:
 
     def certificates(self) -> Iterator[list[CertificateItem]]:
         """All certificates that have a version, alphabetically, in pages of 25."""
-        return ([_item(item) for item in page] for page in self.pages(f"/certificates?maxresults={PAGE}"))
+        return ([item_of(item) for item in page] for page in self.pages(f"/certificates?maxresults={PAGE}"))
 
     def versions(self, name: str) -> Iterator[Json]:
         pages = self.pages(f"/certificates/{name}/versions?maxresults={PAGE}")
@@ -173,7 +173,8 @@ def _pending(body: Json) -> PendingOperation:
     )
 
 
-def _item(item: Json) -> CertificateItem:
+def item_of(item: Json) -> CertificateItem:
+    """One line of Key Vault's certificate list."""
     attributes = item.get("attributes") or {}
     return CertificateItem(
         name=str(item["id"]).split("/certificates/", 1)[1].split("/")[0],

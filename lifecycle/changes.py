@@ -1,0 +1,103 @@
+"""Changing what is there: tags, enabled, policy; deleting and recovering; freeing a name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lifecycle import leases, operations, policy, requests
+from lifecycle.creations import check_tags
+from lifecycle.errors import Conflict, Fault, Invalid, NotFound
+from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, Failure, Operation, State
+from lifecycle.reading import bundle
+from lifecycle.services import Services
+from lifecycle.storage import Stale
+
+type Json = dict[str, Any]
+
+
+def update(services: Services, vault: str, name: str, tags: Mapping[str, str] | None, enabled: bool | None) -> Json:
+    """Replace the caller's tags (CertRelay's own stay), or switch the newest version on or off; the bundle."""
+    faults: list[Fault] = []
+    check_tags(tags or {}, faults)
+    if faults:
+        raise Invalid(faults)
+    current = bundle(services, vault, name)
+    body: Json = {} if enabled is None else {"attributes": {"enabled": enabled}}
+    if tags is not None:
+        own = {key: value for key, value in (current.get("tags") or {}).items() if key in OWN_TAGS}
+        body["tags"] = dict(tags) | own
+    return services.vault(vault).call("PATCH", f"/certificates/{name}", body)
+
+
+def update_policy(services: Services, vault: str, name: str, changes: Json) -> Json:
+    """Merge `changes` into the policy, as Key Vault does; the whole policy. It holds from the next version on.
+
+    The threshold of a managed certificate is kept in its tag as well, where the sweep reads it."""
+    current = bundle(services, vault, name)
+    tags = current.get("tags") or {}
+    authority = tags.get(AUTHORITY_TAG)
+    merged = _merged(current.get("policy") or {}, changes)
+    for key in ("id", "attributes"):
+        merged.pop(key, None)
+    issuer = (merged.get("issuer") or {}).get("name", "")
+    checked = policy.complete(
+        merged, authority=authority or ("-" if issuer.lower() == "unknown" else None), validity_days=None
+    )
+    answer = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", changes)
+    trigger = policy.threshold(checked)
+    if authority and "lifetime_actions" in changes and trigger:
+        renewal = ",".join(f"{key}={value}" for key, value in trigger.items())
+        services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": {**tags, RENEWAL_TAG: renewal}})
+    return answer
+
+
+def delete(services: Services, vault: str, name: str) -> Json:
+    """Soft-delete it; Key Vault's DeletedCertificateBundle. Raises Conflict while an operation is open."""
+    services.vault_settings(vault)
+    open_one = services.storage.open(vault, name)
+    if open_one is not None and not open_one.state.ended:
+        raise Conflict(f"{name} has an operation in progress; cancel it first: {open_one.id}", "NameBusy")
+    answer = services.vault(vault).call("DELETE", f"/certificates/{name}")
+    services.storage.forget(vault, name)
+    return answer
+
+
+def recover(services: Services, vault: str, name: str) -> Json:
+    """Bring a soft-deleted certificate back; its bundle."""
+    services.vault_settings(vault)
+    return services.vault(vault).call("POST", f"/deletedcertificates/{name}/recover")
+
+
+def delete_pending(services: Services, vault: str, name: str, force: bool) -> Operation | None:
+    """Free a name: end our operation as canceled, whatever it waits for, and delete its pending operation in Key Vault.
+
+    With `force` also a pending operation in Key Vault that is not ours; then None.
+    Raises NotFound, Conflict, NotReady."""
+    services.vault_settings(vault)
+    operation = services.storage.open(vault, name)
+    if operation is None:
+        _delete_foreign(services, vault, name, force)
+        return None
+    failure = Failure("Deleted", "the operation was deleted by hand")
+    try:
+        services.storage.save(operation.moved(State.CANCELED, services.now(), failure=failure).freed())
+    except Stale:
+        raise Conflict(f"the operation of {name} is being worked on; ask again", "NameBusy") from None
+    leases.nudge(services, operation)
+    return operations.advance(services, vault, name) or requests.latest(services, vault, name)
+
+
+def _delete_foreign(services: Services, vault: str, name: str, force: bool) -> None:
+    pending = services.vault(vault).pending(name)
+    if pending is None:
+        raise NotFound(f"{name} has no operation in progress", "NoPendingOperation")
+    if not force:
+        raise Conflict(f"the pending operation of {name} is not CertRelay's; delete it with force", "NotOurs")
+    services.vault(vault).delete_pending(name, pending.request_id)
+
+
+def _merged(current: Mapping[str, Any], changes: Mapping[str, Any]) -> Json:
+    merged = dict(current)
+    for key, value in changes.items():
+        before = merged.get(key)
+        merged[key] = _merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return merged

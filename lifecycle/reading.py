@@ -1,0 +1,141 @@
+"""Looking at certificates: lists with filters, one with its renewal plan, versions, chains."""
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from lifecycle import alarms, renewal
+from lifecycle.errors import Fault, Invalid, NotFound
+from lifecycle.model import AUTHORITY_TAG, RENEWAL_TAG
+from lifecycle.services import Services
+from lifecycle.vault import PAGE, CertificateItem, item_of, moment
+
+MAX_PAGES = 40
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """All that are given must hold. `state`: managed, unmanaged, enabled, disabled, due, expiring or expired."""
+
+    authority: str | None = None
+    issuer: str | None = None
+    expiring_within_days: int | None = None
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When a certificate will be renewed, and why then. `due` None: nobody here renews it."""
+
+    due: datetime | None
+    reason: str
+
+
+def certificates(
+    services: Services, vault: str, filters: Filters, limit: int, continuation: str | None
+) -> tuple[list[CertificateItem], str | None]:
+    """At most `limit` certificates and, where there may be more, what to ask with next. An answer may hold fewer, even
+    none, before the end: a request reads a bounded part of the list. Raises Invalid, NotFound, NotReady."""
+    services.vault_settings(vault)
+    path, skip = _position(continuation)
+    found: list[CertificateItem] = []
+    for _ in range(MAX_PAGES):
+        page = services.vault(vault).call("GET", path)
+        items = [item_of(item) for item in page.get("value") or ()]
+        for number, item in enumerate(items[skip:], skip + 1):
+            if _wanted(services, vault, item, filters):
+                found.append(item)
+            if len(found) == limit and number < len(items):
+                return found, _continuation(path, number)
+        path, skip = re.sub(r"^https://[^/]+", "", page.get("nextLink") or ""), 0
+        if not path or len(found) >= limit:
+            break
+    return found, _continuation(path, 0) if path else None
+
+
+def bundle(services: Services, vault: str, name: str, version: str = "") -> Json:
+    """A CertificateBundle with a certificate in it. Raises NotFound."""
+    services.vault_settings(vault)
+    found = services.vault(vault).get(name, version)
+    if found is None:
+        where = f"version {version} of certificate {name!r}" if version else f"certificate {name!r}"
+        raise NotFound(f"there is no {where} in vault {vault}", "CertificateNotFound")
+    return found
+
+
+def plan(services: Services, vault: str, name: str, found: Json) -> Plan:
+    """The renewal plan of the newest version."""
+    tags, attributes = found.get("tags") or {}, found.get("attributes") or {}
+    begins, expires = moment(attributes.get("nbf")), moment(attributes.get("exp"))
+    if AUTHORITY_TAG not in tags or begins is None or expires is None:
+        return Plan(None, "Key Vault or nobody renews it; adopt it to have it renewed here")
+    if not attributes.get("enabled", True):
+        return Plan(None, "it is disabled")
+    due = renewal.due_at(begins, expires, tags.get(RENEWAL_TAG, ""))
+    reason = f"threshold {tags[RENEWAL_TAG]}" if RENEWAL_TAG in tags else "a third of its lifetime is left then"
+    note = services.storage.notes(vault, [name]).get(name.lower())
+    if note is None:
+        return Plan(due, reason)
+    if note.renew_at and note.renew_at < due and note.thumbprint == _thumbprint(found):
+        due, reason = note.renew_at, "the authority suggests it (RFC 9773)"
+    if note.rest_until and note.rest_until > max(due, services.now()):
+        return Plan(note.rest_until, f"{reason}; {note.failures} tries failed, the next one is after a rest")
+    return Plan(due, reason)
+
+
+def chain(services: Services, vault: str, name: str, version: str) -> tuple[bytes, ...]:
+    """The chain (DER, leaf first) that CertRelay merged for a version; empty when it was not us."""
+    for operation in services.storage.ended(vault, name):
+        if operation.version == version:
+            return operation.chain
+    return ()
+
+
+def _wanted(services: Services, vault: str, item: CertificateItem, filters: Filters) -> bool:
+    now = services.now()
+    authority = item.tags.get(AUTHORITY_TAG)
+    if filters.authority is not None and filters.authority != authority:
+        return False
+    days = filters.expiring_within_days
+    if days is not None and (item.expires is None or item.expires > now + timedelta(days=days)):
+        return False
+    if filters.state is not None and filters.state not in _states(item, now):
+        return False
+    if filters.issuer is None:
+        return True
+    policy = (services.vault(vault).get(item.name) or {}).get("policy") or {}
+    return str((policy.get("issuer") or {}).get("name", "")).lower() == filters.issuer.lower()
+
+
+def _states(item: CertificateItem, now: datetime) -> set[str]:
+    due = renewal.due_of(item)
+    states = {"enabled" if item.enabled else "disabled", "managed" if AUTHORITY_TAG in item.tags else "unmanaged"}
+    return states | {alarms.stage(item, now)} | ({"due"} if due is not None and due <= now else set())
+
+
+def _thumbprint(found: Json) -> str:
+    return base64.urlsafe_b64decode(str(found.get("x5t", "")) + "==").hex()
+
+
+def _continuation(path: str, skip: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps([path, skip]).encode()).decode()
+
+
+def _position(continuation: str | None) -> tuple[str, int]:
+    if continuation is None:
+        return f"/certificates?maxresults={PAGE}", 0
+    try:
+        path, skip = json.loads(base64.urlsafe_b64decode(continuation))
+    except (binascii.Error, ValueError, TypeError):
+        path, skip = "", 0
+    if not (
+        isinstance(path, str) and re.match(r"/certificates\?[^/\s]*$", path) and isinstance(skip, int) and skip >= 0
+    ):
+        raise Invalid([Fault("/continuation", "is not one that an earlier answer gave")])
+    return path, skip

@@ -1,0 +1,52 @@
+"""Revocation: the authority is told; what Key Vault holds is switched off or replaced."""
+
+import base64
+from typing import Any
+
+from connectors.base import ConnectorError, RevocationReason, Revokes
+from lifecycle import reading, renewal
+from lifecycle.errors import Conflict, NotReady
+from lifecycle.model import AUTHORITY_TAG, Operation
+from lifecycle.services import Services
+
+type Json = dict[str, Any]
+
+
+def revoke(
+    services: Services,
+    vault: str,
+    name: str,
+    *,
+    version: str,
+    reason: RevocationReason,
+    replace: bool,
+    requested_by: str,
+) -> tuple[Json, Operation | None]:
+    """Have a version (default: the newest) revoked by its authority, with a reason of RFC 5280, section 5.3.1.
+
+    With `replace` a renewal is opened first, so that the name is not without a certificate; without it the version is
+    disabled. Doing it twice is no error. Raises NotFound, Conflict (the authority cannot), NotReady."""
+    newest = reading.bundle(services, vault, name)
+    found = reading.bundle(services, vault, name, version) if version else newest
+    authority = (newest.get("tags") or {}).get(AUTHORITY_TAG)
+    if authority is None:
+        raise Conflict(f"{name} is not looked after by CertRelay: its authority is unknown", "NotManaged")
+    services.authority(authority)
+    connector = services.connector(authority)
+    if not isinstance(connector, Revokes):
+        raise Conflict(f"authority {authority} cannot revoke", "CannotRevoke")
+    operation = None
+    if replace:
+        operation = renewal.renew(
+            services, vault, name, requested_by=requested_by, reason=f"revoked: {reason}", only_if_due=False
+        )
+    try:
+        connector.revoke(base64.b64decode(found["cer"]), reason)
+    except ConnectorError as error:
+        raise Conflict(f"authority {authority} did not revoke it: {error}", "RevocationRefused") from error
+    except Exception as error:
+        raise NotReady(f"authority {authority} could not be asked ({type(error).__name__})", 30) from error
+    if not replace:
+        which = found["id"].rstrip("/").rsplit("/", 1)[-1]
+        found = services.vault(vault).call("PATCH", f"/certificates/{name}/{which}", {"attributes": {"enabled": False}})
+    return found, operation
