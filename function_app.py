@@ -3,10 +3,22 @@
 import azure.functions as func
 
 import handlers
-from handlers import certificates, events, notifying, schedule, signing
+from handlers import (
+    administration,
+    certificates,
+    changing,
+    events,
+    fleet,
+    notifying,
+    reading,
+    schedule,
+    service,
+    signing,
+)
 
 handlers.start()
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
-for module in (certificates, signing, schedule, events, notifying):
+# Routes are tried in this order: `certificates/issuers` before `certificates/{name}`.
+for module in (service, administration, certificates, changing, reading, fleet, signing, schedule, events, notifying):
     app.register_functions(module.blueprint)

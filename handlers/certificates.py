@@ -1,69 +1,148 @@
-"""HTTP: create and import certificates, look at their operations, cancel them."""
+"""HTTP: create and import certificates; their operations: look, cancel, delete, fetch the CSR, bring the answer."""
+
+import base64
+import binascii
 
 import azure.functions as func
 
-from handlers import models, render, services
-from handlers.edge import Answer, caller, endpoint, idempotency_key, parsed
-from lifecycle import creations, imports, requests
+from handlers import answers, models, render, roles, services
+from handlers.edge import Answer, flag, idempotency_key, parsed, query
+from handlers.roles import Role
+from handlers.routes import Query, route
+from lifecycle import changes, creations, imports, requests
+from lifecycle.errors import Fault, Invalid, NotFound
 from lifecycle.model import Operation
 
 RETRY_AFTER_SECONDS = "2"
 PATH = "vaults/{vault}/certificates/{name}"
+CSR_TYPE, PEM_TYPE = "application/pkcs10", "application/x-pem-file"
+CERTIFICATE_TYPES = (
+    "application/pkix-cert",
+    "application/pkcs7-mime",
+    "application/x-pem-file",
+    "application/octet-stream",
+)
 
 blueprint = func.Blueprint()
 
 
-def _where(req: func.HttpRequest) -> tuple[str, str]:
-    return req.route_params["vault"], req.route_params["name"]
+def where(req: func.HttpRequest) -> tuple[str, str]:
+    """Vault and certificate name of the path. Raises NotFound for a vault that is not configured."""
+    vault, name = req.route_params["vault"], req.route_params["name"]
+    services().vault_settings(vault)
+    if creations.where_faults(services(), vault, name):
+        raise Invalid(creations.where_faults(services(), vault, name))
+    return vault, name
 
 
-def _operation(operation: Operation, status: int = 200) -> Answer:
+def operation_answer(operation: Operation, status: int = 200) -> Answer:
+    """An operation; one that is open says where to look, and when."""
     headers = {}
     if not operation.state.ended:
-        where = render.certificate_path(operation.vault, operation.name)
-        headers = {"Location": f"{where}/pending?request_id={operation.id}", "Retry-After": RETRY_AFTER_SECONDS}
-    return Answer(render.operation_json(operation), status, headers)
+        path = render.certificate_path(operation.vault, operation.name)
+        headers = {"Location": f"{path}/pending?request_id={operation.id}", "Retry-After": RETRY_AFTER_SECONDS}
+    return Answer(render.operation_json(operation), status, headers, cached=status == 200)
 
 
-@blueprint.route(route=f"{PATH}/create", methods=["POST"])
-@endpoint
+@route(
+    blueprint, "POST", f"{PATH}/create", Role.REQUESTER,
+    body=models.CreateCertificate, answer=answers.Operation, status=202,
+)  # fmt: skip
 def create_certificate(req: func.HttpRequest) -> Answer:
+    """Create a certificate, or a new version of one, by an authority or by one of Key Vault's issuers."""
     asked = parsed(req, models.CreateCertificate).to_asked()
-    key = idempotency_key(req)
-    operation = creations.create(services(), *_where(req), asked, requested_by=caller(req), idempotency_key=key)
-    return _operation(operation, 202)
+    vault, name = req.route_params["vault"], req.route_params["name"]
+    key, who = idempotency_key(req), roles.caller(req)
+    return operation_answer(
+        creations.create(services(), vault, name, asked, requested_by=who, idempotency_key=key), 202
+    )
 
 
-@blueprint.route(route=f"{PATH}/import", methods=["POST"])
-@endpoint
+@route(blueprint, "POST", f"{PATH}/import", Role.REQUESTER, body=models.ImportCertificate, answer=answers.Imported)
 def import_certificate(req: func.HttpRequest) -> Answer:
+    """Import a certificate with its key, from a PFX, PEM or DER file."""
     given = parsed(req, models.ImportCertificate).to_import()
-    vault, name = _where(req)
-    imported = imports.import_certificate(services(), vault, name, given, requested_by=caller(req))
+    vault, name = req.route_params["vault"], req.route_params["name"]
+    imported = imports.import_certificate(services(), vault, name, given, requested_by=roles.caller(req))
     answer = render.certificate_json(vault, name, imported.bundle)
     return Answer(answer | {"changes": list(imported.changes), "imported": imported.is_new})
 
 
-@blueprint.route(route=f"{PATH}/pending", methods=["GET"])
-@endpoint
+@route(
+    blueprint, "GET", f"{PATH}/pending", Role.READER, answer=answers.Operation,
+    query=(Query("request_id", "The id of an operation; the newest one without it."),),
+)  # fmt: skip
 def get_certificate_operation(req: func.HttpRequest) -> Answer:
-    vault, name = _where(req)
-    services().vault_settings(vault)
-    identifier = req.params.get("request_id")
+    """The operation of a certificate: where it stands, or how it ended."""
+    vault, name = where(req)
+    identifier = query(req, "request_id")
     found = requests.find(services(), identifier) if identifier else requests.latest(services(), vault, name)
-    return _operation(found)
+    if (found.vault, found.name.lower()) != (vault, name.lower()):
+        raise NotFound(f"{name} has no operation {identifier!r}", "NoSuchOperation")
+    return operation_answer(found)
 
 
-@blueprint.route(route=f"{PATH}/pending", methods=["PATCH"])
-@endpoint
+@route(blueprint, "PATCH", f"{PATH}/pending", Role.REQUESTER, body=models.CancelOperation, answer=answers.Operation)
 def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
+    """Ask to cancel the operation. It takes effect unless the certificate is merged first."""
     parsed(req, models.CancelOperation)
-    vault, name = _where(req)
-    services().vault_settings(vault)
-    return _operation(requests.cancel(services(), vault, name))
+    return operation_answer(requests.cancel(services(), *where(req)))
 
 
-@blueprint.route(route="operations/{id}", methods=["GET"])
-@endpoint
+@route(
+    blueprint, "DELETE", f"{PATH}/pending", Role.OPERATOR, answer=answers.Operation,
+    query=(Query("force", "true: also a pending operation that is not CertRelay's.", "boolean"),),
+)  # fmt: skip
+def delete_certificate_operation(req: func.HttpRequest) -> Answer:
+    """Delete a stuck operation and free the name, in Key Vault too."""
+    ended = changes.delete_pending(services(), *where(req), force=flag(req, "force"))
+    return operation_answer(ended) if ended else Answer(None, 204)
+
+
+@route(
+    blueprint, "GET", f"{PATH}/pending/csr", Role.READER, raw_answer=(CSR_TYPE, PEM_TYPE),
+    query=(Query("format", "pem or der (the default)."),),
+)  # fmt: skip
+def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
+    """The CSR (RFC 2986) of the pending operation, for an authority that is a person."""
+    vault, name = where(req)
+    pending = services().vault(vault).pending(name)
+    if pending is None or not pending.in_progress or not pending.csr:
+        raise NotFound(f"{name} has no CSR that waits to be signed", "NoPendingOperation")
+    wanted = query(req, "format", "pem|der")
+    if wanted == "pem" or (wanted is None and "pem" in req.headers.get("accept", "")):
+        return Answer(render.csr_pem(pending.csr), content_type=PEM_TYPE)
+    return Answer(pending.csr, content_type=CSR_TYPE)
+
+
+@route(
+    blueprint, "POST", f"{PATH}/pending/merge", Role.OPERATOR,
+    body=models.MergeCertificate, raw_body=CERTIFICATE_TYPES, answer=answers.Operation, status=200,
+)  # fmt: skip
+def merge_certificate(req: func.HttpRequest) -> Answer:
+    """Bring the authority's answer: PEM, DER or PKCS#7, in any order. It is verified like any other."""
+    vault, name = where(req)
+    is_json = req.headers.get("content-type", "application/json").split(";")[0].strip().endswith("json")
+    answer = _answer(parsed(req, models.MergeCertificate)) if is_json else req.get_body()
+    return operation_answer(requests.provide_answer(services(), vault, name, answer))
+
+
+@route(blueprint, "GET", "operations/{id}", Role.READER, answer=answers.Operation)
 def get_operation(req: func.HttpRequest) -> Answer:
-    return _operation(requests.find(services(), req.route_params["id"]))
+    """An operation by its id, open or ended."""
+    return operation_answer(requests.find(services(), req.route_params["id"]))
+
+
+def _answer(given: models.MergeCertificate) -> bytes:
+    if (given.x5c is None) == (given.certificate is None):
+        raise Invalid([Fault("", "either x5c or certificate is needed")])
+    if given.certificate is not None:
+        return given.certificate.encode()
+    parts = []
+    for index, text in enumerate(given.x5c or ()):
+        try:
+            der = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise Invalid([Fault(f"/x5c/{index}", "is not base64")]) from None
+        parts.append(b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n")
+    return b"".join(parts)

@@ -1,14 +1,16 @@
 """What callers may send. Key Vault's names of its REST API; unknown fields and wrong types are refused."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from lifecycle.creations import Asked
 from lifecycle.imports import ToImport
+from lifecycle.revocations import RevocationReason
 
 type Text = Annotated[str, Field(max_length=2048)]
 type Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=2048)]], Field(max_length=100)]
+type Text32K = Annotated[str, Field(min_length=1, max_length=32_768)]
 type Tags = Annotated[dict[str, str], Field(max_length=15)]
 
 
@@ -115,9 +117,13 @@ class CreateCertificate(Body):
 
 
 class ImportCertificate(Body):
-    """`value`: base64 of a PFX, PEM or DER file, or PEM text. `pwd` opens it."""
+    """`value`: base64 of a PFX, PEM or DER file, or PEM text; or PEM texts apart in `certificate`, `key` and `chain`.
+    `pwd` opens it. `strict` takes only what Key Vault takes. `force` imports over what CertRelay renews."""
 
-    value: str = Field(min_length=1, max_length=512 * 1024, repr=False)
+    value: str | None = Field(default=None, min_length=1, max_length=512 * 1024, repr=False)
+    certificate: str | None = Field(default=None, min_length=1, max_length=256 * 1024)
+    key: str | None = Field(default=None, min_length=1, max_length=64 * 1024, repr=False)
+    chain: str | None = Field(default=None, min_length=1, max_length=256 * 1024)
     pwd: str | None = Field(default=None, max_length=1024, repr=False)
     policy: Policy = Policy()
     tags: Tags | None = None
@@ -125,10 +131,105 @@ class ImportCertificate(Body):
     strict: bool = False
     force: bool = False
 
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        apart = self.certificate is not None or self.key is not None or self.chain is not None
+        if (self.value is None) != apart:
+            raise ValueError("needs either value, or certificate and key (and chain)")
+        return self
+
     def to_import(self) -> ToImport:
         policy = self.policy.to_json()
-        return ToImport(self.value, self.pwd, policy, self.tags, self.enabled, self.strict, self.force)
+        texts = [text for text in (self.key, self.certificate, self.chain) if text]
+        value = "\n".join(texts) if self.value is None else self.value
+        return ToImport(value, self.pwd, policy, self.tags, self.enabled, self.strict, self.force)
 
 
 class CancelOperation(Body):
     cancellation_requested: Literal[True]
+
+
+class UpdateCertificate(Body):
+    tags: Tags | None = None
+    enabled: bool | None = None
+
+
+class RenewCertificate(Body):
+    """`authority` moves the certificate to another authority; `reuse_key` keeps or changes the key."""
+
+    authority: Text | None = None
+    reuse_key: bool | None = None
+
+
+class RevokeCertificate(Body):
+    """`reason` is a CRLReason of RFC 5280; `version` the newest one by default; `replace` renews it as well."""
+
+    reason: RevocationReason = RevocationReason.UNSPECIFIED
+    version: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+    replace: bool = False
+
+
+class AdoptCertificate(Body):
+    authority: Text
+    validity_days: int | None = Field(default=None, ge=1, le=3650)
+    trigger: Trigger | None = None
+    force: bool = False
+
+
+class MergeCertificate(Body):
+    """The authority's answer: `x5c` (base64 of DER, as Key Vault takes it) or `certificate` (PEM, or base64)."""
+
+    x5c: Annotated[list[Text32K], Field(min_length=1, max_length=10)] | None = None
+    certificate: Annotated[str, Field(min_length=1, max_length=1024 * 1024)] | None = None
+
+
+class AdministratorDetails(Body):
+    first_name: Text | None = None
+    last_name: Text | None = None
+    email: Text | None = None
+    phone: Text | None = None
+
+
+class OrganizationDetails(Body):
+    id: Text | None = None
+    admin_details: Annotated[list[AdministratorDetails], Field(max_length=10)] | None = None
+
+
+class IssuerCredentials(Body):
+    account_id: Text | None = None
+    pwd: str | None = Field(default=None, max_length=4096, repr=False)
+
+
+class IssuerAttributes(Body):
+    enabled: bool | None = None
+
+
+class SetIssuer(Body):
+    """Key Vault's issuer resource. `credentials.pwd` goes in and never comes out."""
+
+    provider: Text | None = None
+    credentials: IssuerCredentials | None = None
+    org_details: OrganizationDetails | None = None
+    attributes: IssuerAttributes | None = None
+
+
+class Contact(Body):
+    email: Annotated[str, Field(min_length=3, max_length=320)]
+    name: Text | None = None
+    phone: Text | None = None
+
+
+class SetContacts(Body):
+    contacts: Annotated[list[Contact], Field(min_length=1, max_length=100)]
+
+
+class StartReplacement(Body):
+    """All criteria that are given must hold; `names` are patterns over the names in Key Vault."""
+
+    vaults: Annotated[list[Text], Field(max_length=100)] = []
+    authority: Text | None = None
+    names: Annotated[list[Text], Field(max_length=1000)] = []
+    issuer: Text | None = None
+    serial_numbers: Annotated[list[Text], Field(max_length=5000)] = []
+    key_type: Literal["RSA", "EC"] | None = None
+    issued_before: AwareDatetime | None = None

@@ -6,11 +6,22 @@ from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lifecycle.model import Operation, State
 from lifecycle.names import names_of
 from lifecycle.vault import version_of
 
+_DETAILS = {
+    State.REQUESTED: "asked for; nothing is in Key Vault yet",
+    State.PENDING: "Key Vault holds the key and the CSR; the authority is asked next",
+    State.SUBMITTED: "the authority has the order and has not answered it yet",
+    State.ISSUED: "the authority has issued; the certificate is verified and is merged next",
+    State.COMPLETED: "the new version is in Key Vault",
+    State.FAILED: "it failed; see error",
+    State.CANCELED: "it was canceled; no new version was made",
+}
+CANCELING = "cancellation is asked for; it takes effect unless the certificate is merged first"
 _STATUS = {State.COMPLETED: "completed", State.FAILED: "failed", State.CANCELED: "canceled"}
 
 
@@ -30,6 +41,7 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         "kind": operation.kind,
         "status": _STATUS.get(operation.state, "inProgress"),
         "step": operation.state,
+        "status_details": _DETAILS[operation.state],
         "issuer": {"name": operation.request.issuer},
         "authority": operation.request.authority,
         "cancellation_requested": operation.cancel_requested,
@@ -46,6 +58,8 @@ def operation_json(operation: Operation) -> dict[str, Any]:
             for entry in operation.transitions
         ],
     }
+    if operation.cancel_requested and not ended:
+        answer["status_details"] = CANCELING
     if operation.version:
         answer["target"] = f"{certificate_path(operation.vault, operation.name)}/{operation.version}"
     return {key: value for key, value in answer.items() if value is not None}
@@ -77,3 +91,18 @@ def read_certificate(der: bytes) -> dict[str, Any]:
         "ip_addresses": list(names.ip_addresses),
         "uris": list(names.uris),
     }
+
+
+def csr_pem(der: bytes) -> bytes:
+    """A CSR (DER) as PEM."""
+    return x509.load_der_x509_csr(der).public_bytes(Encoding.PEM)
+
+
+def certificates_pem(chain: tuple[bytes, ...]) -> list[str]:
+    """Certificates (DER) as PEM, one each."""
+    return [x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in chain]
+
+
+def thumbprint(bundle: dict[str, Any]) -> str:
+    """Key Vault's x5t (SHA-1, base64url) as hex; empty where a version has no certificate yet."""
+    return base64.urlsafe_b64decode(str(bundle.get("x5t", "")) + "==").hex()

@@ -1,4 +1,4 @@
-"""Whether the vaults, the storage account and the authorities can be reached, and how quickly."""
+"""What authorities can do, and whether they, the vaults and the storage account can be reached, and how quickly."""
 
 import functools
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from connectors.base import ChecksHealth
+from connectors.base import Cancels, ChecksHealth, Connector, Revokes, SuggestsRenewal
 from lifecycle.errors import CertRelayError
 from lifecycle.services import Services
 
@@ -19,6 +19,12 @@ class Reached:
     ok: bool
     milliseconds: int
     detail: str = ""
+
+
+def abilities(connector: type[Connector]) -> list[str]:
+    """What a kind of authority can do beyond signing."""
+    known = {"revoke": Revokes, "cancel": Cancels, "renewal window": SuggestsRenewal, "health": ChecksHealth}
+    return [name for name, ability in known.items() if issubclass(connector, ability)]
 
 
 def check(services: Services) -> list[Reached]:

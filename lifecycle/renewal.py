@@ -39,8 +39,19 @@ def due_of(item: CertificateItem) -> datetime | None:
     return due_at(begins, item.expires, item.tags.get(RENEWAL_TAG, ""))
 
 
-def renew(services: Services, vault: str, name: str, *, requested_by: str, reason: str, only_if_due: bool) -> Operation:
-    """Open the operation that renews the newest version: same policy, tags and authority.
+def renew(
+    services: Services,
+    vault: str,
+    name: str,
+    *,
+    requested_by: str,
+    reason: str,
+    only_if_due: bool,
+    authority: str | None = None,
+    reuse_key: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Operation:
+    """Open the operation that renews the newest version: same policy, tags and authority, unless another is named.
 
     Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, or busy), NotPermitted, NotReady."""
     open_one = services.storage.open(vault, name)
@@ -50,7 +61,7 @@ def renew(services: Services, vault: str, name: str, *, requested_by: str, reaso
     if bundle is None or not bundle.get("cer"):
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     tags = bundle.get("tags") or {}
-    authority = tags.get(AUTHORITY_TAG)
+    authority = authority or tags.get(AUTHORITY_TAG)
     if not authority:
         raise Conflict(f"{name} is not looked after by CertRelay; adopt it first", "NotManaged")
     attributes = bundle["attributes"]
@@ -58,10 +69,13 @@ def renew(services: Services, vault: str, name: str, *, requested_by: str, reaso
     if only_if_due and begins and expires and services.now() < due_at(begins, expires, tags.get(RENEWAL_TAG, "")):
         raise Conflict(f"{name} is not due yet", "NotDue")
     wanted = renewed_request(services, authority, bundle["policy"], tags, bool(attributes.get("enabled", True)))
+    if reuse_key is not None:
+        wanted.policy["key_props"] = {**wanted.policy["key_props"], "reuse_key": reuse_key}
     rules.check(services, vault, wanted)
     return requests.request(
         services, vault, name, wanted,
         requested_by=requested_by, kind=Kind.RENEW, reason=reason, replaces=version_of(bundle),
+        idempotency_key=idempotency_key,
     )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from lifecycle.errors import Conflict, NotReady
 from lifecycle.model import AUTHORITY_TAG, Operation
 from lifecycle.services import Services
 
+__all__ = ["RevocationReason", "revoke"]
+
 type Json = dict[str, Any]
 
 

@@ -1,0 +1,73 @@
+"""HTTP: Key Vault's issuer resources and contacts."""
+
+from typing import Any
+
+import azure.functions as func
+
+from handlers import answers, models, services
+from handlers.edge import Answer, parsed
+from handlers.roles import Role
+from handlers.routes import route
+from lifecycle import administration
+
+ISSUERS = "vaults/{vault}/certificates/issuers"
+CONTACTS = "vaults/{vault}/certificates/contacts"
+
+blueprint = func.Blueprint()
+
+
+def _issuer(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answer:
+    vault, name = req.route_params["vault"], req.route_params["issuer"]
+    return Answer(administration.issuer(services(), vault, name, req.method, body))
+
+
+def _contacts(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answer:
+    return Answer(administration.contacts(services(), req.route_params["vault"], req.method, body))
+
+
+@route(blueprint, "GET", ISSUERS, Role.READER, answer=answers.Listed)
+def list_issuers(req: func.HttpRequest) -> Answer:
+    """The issuer resources of a vault."""
+    return Answer({"value": administration.issuers(services(), req.route_params["vault"])})
+
+
+@route(blueprint, "GET", f"{ISSUERS}/{{issuer}}", Role.READER, answer=answers.Anything)
+def get_issuer(req: func.HttpRequest) -> Answer:
+    """One issuer resource, without its password."""
+    return _issuer(req)
+
+
+@route(blueprint, "PUT", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, body=models.SetIssuer, answer=answers.Anything)
+def set_issuer(req: func.HttpRequest) -> Answer:
+    """Make or replace an issuer resource (DigiCert, GlobalSign)."""
+    return _issuer(req, parsed(req, models.SetIssuer).model_dump(exclude_none=True))
+
+
+@route(blueprint, "PATCH", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, body=models.SetIssuer, answer=answers.Anything)
+def update_issuer(req: func.HttpRequest) -> Answer:
+    """Change parts of an issuer resource."""
+    return _issuer(req, parsed(req, models.SetIssuer).model_dump(exclude_none=True))
+
+
+@route(blueprint, "DELETE", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, answer=answers.Anything)
+def delete_issuer(req: func.HttpRequest) -> Answer:
+    """Delete an issuer resource."""
+    return _issuer(req)
+
+
+@route(blueprint, "GET", CONTACTS, Role.READER, answer=answers.Contacts)
+def get_contacts(req: func.HttpRequest) -> Answer:
+    """Who gets Key Vault's own mails."""
+    return _contacts(req)
+
+
+@route(blueprint, "PUT", CONTACTS, Role.ADMINISTRATOR, body=models.SetContacts, answer=answers.Contacts)
+def set_contacts(req: func.HttpRequest) -> Answer:
+    """Replace the contacts."""
+    return _contacts(req, parsed(req, models.SetContacts).model_dump(exclude_none=True))
+
+
+@route(blueprint, "DELETE", CONTACTS, Role.ADMINISTRATOR, answer=answers.Contacts)
+def delete_contacts(req: func.HttpRequest) -> Answer:
+    """Delete the contacts; the answer is who they were."""
+    return _contacts(req)

@@ -1,0 +1,205 @@
+"""What callers get, as models: OpenAPI is made from them. Fields that are absent are left out of an answer."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class ErrorDetail(Body):
+    code: str
+    message: str
+
+
+class Fault(Body):
+    pointer: str
+    detail: str
+
+
+class Problem(Body):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    code: str = ""
+    errors: list[Fault] = []
+    correlation_id: str
+
+
+class Transition(Body):
+    step: str
+    at: str
+    detail: str | None = None
+
+
+class IssuerName(Body):
+    name: str
+
+
+class Operation(Body):
+    """One attempt to get one new version of one certificate."""
+
+    id: str
+    vault: str
+    name: str
+    kind: Literal["create", "renew", "import"]
+    status: Literal["inProgress", "completed", "failed", "canceled"]
+    step: Literal["requested", "pending", "submitted", "issued", "completed", "failed", "canceled"]
+    status_details: str
+    issuer: IssuerName
+    authority: str = ""
+    cancellation_requested: bool
+    requested_by: str
+    requested_at: str
+    ended_at: str = ""
+    deadline: str = ""
+    next_attempt_at: str = ""
+    error: ErrorDetail = Field(default=None)  # type: ignore[assignment]
+    last_error: ErrorDetail = Field(default=None)  # type: ignore[assignment]
+    transitions: list[Transition]
+    target: str = ""
+
+
+class RenewalPlan(Body):
+    due: str | None
+    reason: str
+
+
+class Certificate(Body):
+    """Key Vault's CertificateBundle, and what the certificate itself says."""
+
+    name: str
+    vault: str
+    version: str
+    id: str
+    attributes: dict[str, Any]
+    tags: dict[str, str] = {}
+    policy: dict[str, Any] = {}
+
+
+class Imported(Certificate):
+    imported: bool
+    changes: list[str]
+
+
+class CertificateDetail(Certificate):
+    renewal: RenewalPlan
+    chain: list[str] = []
+
+
+class CertificateLine(Body):
+    name: str
+    enabled: bool
+    expires: str | None
+    authority: str | None
+    renewal_due: str | None
+    thumbprint: str
+    tags: dict[str, str]
+
+
+class CertificateList(Body):
+    value: list[CertificateLine]
+    continuation: str | None
+
+
+class Version(Body):
+    version: str
+    attributes: dict[str, Any]
+    thumbprint: str
+
+
+class Versions(Body):
+    value: list[Version]
+
+
+class History(Body):
+    value: list[Operation]
+
+
+class Anything(Body):
+    """An object in Key Vault's own form."""
+
+
+class Listed(Body):
+    value: list[dict[str, Any]]
+
+
+class Contacts(Body):
+    contacts: list[dict[str, Any]]
+
+
+class Authority(Body):
+    name: str
+    connector: str
+    features: list[str]
+    abilities: list[str]
+    default_validity_days: int
+    rules: dict[str, Any]
+
+
+class Authorities(Body):
+    value: list[Authority]
+
+
+class Vault(Body):
+    name: str
+    url: str
+    authorities: list[str]
+
+
+class Vaults(Body):
+    value: list[Vault]
+
+
+class Revoked(Body):
+    certificate: Certificate
+    operation: Operation | None
+
+
+class Health(Body):
+    status: Literal["ok", "unavailable"]
+
+
+class Part(Body):
+    what: str
+    ok: bool
+    milliseconds: int
+    detail: str
+
+
+class Readiness(Health):
+    parts: list[Part]
+
+
+class Day(Body):
+    date: str
+    authority: str
+    renewals: int
+    capacity: int | None
+
+
+class ExpectedRenewal(Body):
+    vault: str
+    name: str
+    authority: str
+    due: str
+    expires: str
+
+
+class Forecast(Body):
+    days: list[Day]
+    renewals: list[ExpectedRenewal]
+
+
+class Replacement(Body):
+    id: str
+    state: Literal["running", "started", "settled", "canceled"]
+    requested_by: str
+    requested_at: str
+    looked_at: int
+    progress: dict[str, int]

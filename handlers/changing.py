@@ -1,0 +1,94 @@
+"""HTTP: change, renew, revoke, adopt, release, delete and recover certificates."""
+
+import azure.functions as func
+
+from handlers import answers, models, render, roles, services
+from handlers.certificates import PATH, operation_answer, where
+from handlers.edge import Answer, idempotency_key, parsed
+from handlers.roles import Role
+from handlers.routes import route
+from lifecycle import adoptions, changes, renewal, revocations
+from lifecycle.adoptions import Adoption
+from lifecycle.errors import Fault, Invalid
+
+blueprint = func.Blueprint()
+
+
+@route(blueprint, "PATCH", f"{PATH}/policy", Role.OPERATOR, body=models.Policy, answer=answers.Anything)
+def update_certificate_policy(req: func.HttpRequest) -> Answer:
+    """Merge changes into the policy, as Key Vault does; they hold from the next version on."""
+    return Answer(changes.update_policy(services(), *where(req), parsed(req, models.Policy).to_json()))
+
+
+@route(blueprint, "PATCH", PATH, Role.OPERATOR, body=models.UpdateCertificate, answer=answers.Certificate)
+def update_certificate(req: func.HttpRequest) -> Answer:
+    """Replace the tags (CertRelay's own stay), or switch the newest version on or off."""
+    given = parsed(req, models.UpdateCertificate)
+    vault, name = where(req)
+    return Answer(
+        render.certificate_json(vault, name, changes.update(services(), vault, name, given.tags, given.enabled))
+    )
+
+
+@route(blueprint, "DELETE", PATH, Role.OPERATOR, answer=answers.Anything)
+def delete_certificate(req: func.HttpRequest) -> Answer:
+    """Soft-delete it, with all versions; it can be recovered."""
+    deleted = changes.delete(services(), *where(req))
+    kept = ("deletedDate", "scheduledPurgeDate", "tags")
+    return Answer({key: deleted[key] for key in kept if key in deleted})
+
+
+@route(blueprint, "POST", "vaults/{vault}/deletedcertificates/{name}/recover", Role.OPERATOR, answer=answers.Anything)
+def recover_certificate(req: func.HttpRequest) -> Answer:
+    """Bring a soft-deleted certificate back."""
+    vault, name = where(req)
+    return Answer(render.certificate_json(vault, name, changes.recover(services(), vault, name)))
+
+
+@route(
+    blueprint, "POST", f"{PATH}/renew", Role.OPERATOR,
+    body=models.RenewCertificate, answer=answers.Operation, status=202,
+)  # fmt: skip
+def renew_certificate(req: func.HttpRequest) -> Answer:
+    """Renew it now, due or not: same policy, names and tags; by another authority if one is named."""
+    given = parsed(req, models.RenewCertificate)
+    vault, name = where(req)
+    if given.authority is not None and given.authority not in services().settings.authorities:
+        raise Invalid([Fault("/authority", f"there is no authority {given.authority!r}")])
+    operation = renewal.renew(
+        services(), vault, name, requested_by=roles.caller(req), reason="asked for", only_if_due=False,
+        authority=given.authority, reuse_key=given.reuse_key, idempotency_key=idempotency_key(req),
+    )  # fmt: skip
+    return operation_answer(operation, 202)
+
+
+@route(blueprint, "POST", f"{PATH}/revoke", Role.OPERATOR, body=models.RevokeCertificate, answer=answers.Revoked)
+def revoke_certificate(req: func.HttpRequest) -> Answer:
+    """Have a version revoked by its authority, with a reason of RFC 5280; renew it as well with replace."""
+    given = parsed(req, models.RevokeCertificate)
+    vault, name = where(req)
+    bundle, operation = revocations.revoke(
+        services(), vault, name,
+        version=given.version or "", reason=given.reason, replace=given.replace, requested_by=roles.caller(req),
+    )  # fmt: skip
+    shown = render.operation_json(operation) if operation else None
+    return Answer({"certificate": render.certificate_json(vault, name, bundle), "operation": shown})
+
+
+@route(blueprint, "POST", f"{PATH}/adopt", Role.OPERATOR, body=models.AdoptCertificate, answer=answers.Certificate)
+def adopt_certificate(req: func.HttpRequest) -> Answer:
+    """Have a certificate that was made elsewhere renewed by an authority from now on."""
+    given = parsed(req, models.AdoptCertificate)
+    vault, name = where(req)
+    if given.authority not in services().settings.authorities:
+        raise Invalid([Fault("/authority", f"there is no authority {given.authority!r}")])
+    trigger = given.trigger.model_dump(exclude_none=True) if given.trigger else None
+    asked = Adoption(given.authority, given.validity_days, trigger, given.force)
+    return Answer(render.certificate_json(vault, name, adoptions.adopt(services(), vault, name, asked)))
+
+
+@route(blueprint, "POST", f"{PATH}/release", Role.OPERATOR, answer=answers.Certificate)
+def release_certificate(req: func.HttpRequest) -> Answer:
+    """Renew it no longer; nothing else changes."""
+    vault, name = where(req)
+    return Answer(render.certificate_json(vault, name, adoptions.release(services(), vault, name)))

@@ -1,0 +1,109 @@
+"""HTTP: look at certificates, their versions, policies and histories."""
+
+from dataclasses import asdict
+from typing import Any
+
+import azure.functions as func
+
+from handlers import answers, render, services
+from handlers.certificates import PATH, where
+from handlers.edge import Answer, number, query
+from handlers.roles import Role
+from handlers.routes import Query, route
+from lifecycle import administration, reading, renewal
+from lifecycle.model import AUTHORITY_TAG
+from lifecycle.reading import Filters
+from lifecycle.vault import CertificateItem, version_of
+
+LIST = "vaults/{vault}/certificates"
+FILTERS = (
+    Query("authority", "Only those that this authority renews."),
+    Query("issuer", "Only those whose policy names this issuer (reads each certificate)."),
+    Query("expiring_within_days", "Only those that expire within so many days.", "integer"),
+    Query("state", "managed, unmanaged, enabled, disabled, due, expiring or expired."),
+    Query("max", "At most so many, 1 to 100 (25).", "integer"),
+    Query("continuation", "What the answer before gave."),
+)
+STATES = "managed|unmanaged|enabled|disabled|due|expiring|expired"
+
+blueprint = func.Blueprint()
+
+
+@route(blueprint, "GET", LIST, Role.READER, query=FILTERS, answer=answers.CertificateList)
+def list_certificates(req: func.HttpRequest) -> Answer:
+    """The certificates of a vault, a part at a time; a part may be short, and is the last without a continuation."""
+    filters = Filters(
+        query(req, "authority"),
+        query(req, "issuer"),
+        number(req, "expiring_within_days", 0, 100_000),
+        query(req, "state", STATES),
+    )
+    limit, vault = number(req, "max", 1, 100) or 25, req.route_params["vault"]
+    found, continuation = reading.certificates(
+        services(), vault, filters, limit, query(req, "continuation", ".{1,9000}")
+    )
+    return Answer({"value": [_line(item) for item in found], "continuation": continuation})
+
+
+@route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=answers.Listed)
+def list_deleted_certificates(req: func.HttpRequest) -> Answer:
+    """The soft-deleted certificates of a vault, which can be recovered."""
+    return Answer({"value": administration.deleted(services(), req.route_params["vault"])})
+
+
+@route(blueprint, "GET", f"{PATH}/policy", Role.READER, answer=answers.Anything)
+def get_certificate_policy(req: func.HttpRequest) -> Answer:
+    """The policy, which the next version follows."""
+    vault, name = where(req)
+    reading.bundle(services(), vault, name)
+    return Answer(services().vault(vault).call("GET", f"/certificates/{name}/policy"), cached=True)
+
+
+@route(blueprint, "GET", f"{PATH}/versions", Role.READER, answer=answers.Versions)
+def list_certificate_versions(req: func.HttpRequest) -> Answer:
+    """All versions."""
+    vault, name = where(req)
+    reading.bundle(services(), vault, name)
+    return Answer({"value": [_version(item) for item in services().vault(vault).versions(name)]})
+
+
+@route(blueprint, "GET", f"{PATH}/history", Role.READER, answer=answers.History)
+def get_certificate_history(req: func.HttpRequest) -> Answer:
+    """All operations of a certificate that have ended, newest first: who asked, what happened, and why."""
+    return Answer({"value": [render.operation_json(one) for one in services().storage.ended(*where(req))]})
+
+
+@route(blueprint, "GET", f"{PATH}/{{version:length(32)}}", Role.READER, answer=answers.Certificate)
+def get_certificate_version(req: func.HttpRequest) -> Answer:
+    """One version of a certificate."""
+    vault, name = where(req)
+    found = reading.bundle(services(), vault, name, req.route_params["version"])
+    return Answer(render.certificate_json(vault, name, found), cached=True)
+
+
+@route(blueprint, "GET", PATH, Role.READER, answer=answers.CertificateDetail)
+def get_certificate(req: func.HttpRequest) -> Answer:
+    """The newest version, with its chain and the plan of its renewal."""
+    vault, name = where(req)
+    found = reading.bundle(services(), vault, name)
+    plan = reading.plan(services(), vault, name, found)
+    chain = reading.chain(services(), vault, name, version_of(found))
+    due = plan.due.isoformat() if plan.due else None
+    extra: dict[str, Any] = {"renewal": {"due": due, "reason": plan.reason}, "chain": render.certificates_pem(chain)}
+    return Answer(render.certificate_json(vault, name, found) | extra, cached=True)
+
+
+def _line(item: CertificateItem) -> dict[str, Any]:
+    due = renewal.due_of(item)
+    kept = {key: value for key, value in asdict(item).items() if key in ("name", "enabled", "thumbprint")}
+    return kept | {
+        "expires": item.expires.isoformat() if item.expires else None,
+        "authority": item.tags.get(AUTHORITY_TAG),
+        "renewal_due": due.isoformat() if due else None,
+        "tags": dict(item.tags),
+    }
+
+
+def _version(item: dict[str, Any]) -> dict[str, Any]:
+    attributes = item.get("attributes") or {}
+    return {"version": version_of(item), "attributes": attributes, "thumbprint": render.thumbprint(item)}

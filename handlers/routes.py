@@ -1,0 +1,81 @@
+"""Every HTTP function is declared once: method, path, role, models. Registration and OpenAPI follow from that."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import azure.functions as func
+from pydantic import BaseModel
+
+from handlers import roles
+from handlers.edge import Answer, endpoint
+from handlers.roles import Role
+
+type Handler = Callable[[func.HttpRequest], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query parameter, for OpenAPI. The handler reads and checks it."""
+
+    name: str
+    description: str
+    kind: str = "string"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`answer` is the body's model for `status` (None: no JSON body). `raw` are content types that are not JSON."""
+
+    method: str
+    path: str
+    role: Role | None
+    name: str
+    summary: str
+    body: type[BaseModel] | None = None
+    answer: type[BaseModel] | None = None
+    status: int = 200
+    query: tuple[Query, ...] = ()
+    raw_body: tuple[str, ...] = ()
+    raw_answer: tuple[str, ...] = ()
+    errors: tuple[int, ...] = (400, 401, 403, 404, 409, 503)
+
+
+ROUTES: list[Route] = []
+
+
+def route(
+    blueprint: func.Blueprint,
+    method: str,
+    path: str,
+    role: Role | None,
+    *,
+    body: type[BaseModel] | None = None,
+    answer: type[BaseModel] | None = None,
+    status: int = 200,
+    query: tuple[Query, ...] = (),
+    raw_body: tuple[str, ...] = (),
+    raw_answer: tuple[str, ...] = (),
+    errors: tuple[int, ...] = (400, 401, 403, 404, 409, 503),
+) -> Callable[[Handler], Handler]:
+    """Register the handler as an HTTP function; with `role` None anybody may call it, even without a key."""
+
+    def register(handler: Handler) -> Handler:
+        summary = (handler.__doc__ or "").strip().split("\n")[0]
+        ROUTES.append(
+            Route(
+                method, path, role, handler.__name__, summary, body, answer, status, query, raw_body, raw_answer, errors
+            )
+        )
+        level = func.AuthLevel.ANONYMOUS if role is None else func.AuthLevel.FUNCTION
+
+        @functools.wraps(handler)
+        def permitted(req: func.HttpRequest) -> Answer:
+            if role is not None:
+                roles.require(req, role)
+            return handler(req)
+
+        blueprint.route(route=path, methods=[method], auth_level=level)(endpoint(permitted))
+        return handler
+
+    return register

@@ -1,0 +1,64 @@
+"""HTTP: the service itself: vaults, authorities, health, and the contract."""
+
+from typing import Any
+
+import azure.functions as func
+
+from handlers import answers, openapi, services
+from handlers.edge import Answer
+from handlers.roles import Role
+from handlers.routes import route
+from lifecycle import health
+from lifecycle.settings import Authority
+
+blueprint = func.Blueprint()
+
+
+@route(blueprint, "GET", "vaults", Role.READER, answer=answers.Vaults, errors=(401, 403))
+def list_vaults(req: func.HttpRequest) -> Answer:
+    """The vaults of the settings."""
+    every = sorted(services().settings.authorities)
+    found = [
+        {"name": name, "url": one.url, "authorities": list(one.authorities) or every}
+        for name, one in services().settings.vaults.items()
+    ]
+    return Answer({"value": found})
+
+
+@route(blueprint, "GET", "authorities", Role.READER, answer=answers.Authorities, errors=(401, 403))
+def list_authorities(req: func.HttpRequest) -> Answer:
+    """The authorities of the settings, and what each can do."""
+    return Answer({"value": [_authority(one) for one in services().settings.authorities.values()]})
+
+
+@route(blueprint, "GET", "health", None, answer=answers.Health, errors=())
+def get_health(req: func.HttpRequest) -> Answer:
+    """Whether the app runs."""
+    return Answer({"status": "ok"})
+
+
+@route(blueprint, "GET", "health/ready", Role.READER, answer=answers.Readiness, errors=(401, 403, 503))
+def get_readiness(req: func.HttpRequest) -> Answer:
+    """Whether vaults, storage and authorities can be reached, and how long each took."""
+    parts = health.check(services())
+    good = all(part.ok for part in parts)
+    listed = [{"what": p.what, "ok": p.ok, "milliseconds": p.milliseconds, "detail": p.detail} for p in parts]
+    return Answer({"status": "ok" if good else "unavailable", "parts": listed}, 200 if good else 503)
+
+
+@route(blueprint, "GET", "openapi.json", Role.READER, answer=answers.Anything, errors=(401, 403))
+def get_openapi(req: func.HttpRequest) -> Answer:
+    """This contract, as OpenAPI 3.1."""
+    return Answer(openapi.document(), cached=True)
+
+
+def _authority(authority: Authority) -> dict[str, Any]:
+    found = authority.connector_class
+    return {
+        "name": authority.name,
+        "connector": authority.settings.connector,
+        "features": sorted(found.features),
+        "abilities": health.abilities(found),
+        "default_validity_days": authority.settings.default_validity_days,
+        "rules": authority.settings.rules.model_dump(mode="json", exclude_none=True),
+    }
