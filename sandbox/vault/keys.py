@@ -91,7 +91,7 @@ def list_versions(call: Call) -> Answer:
 
 
 def sign(call: Call) -> Answer:
-    """Sign a digest (RFC 7518, section 3): RS256…512, PS256…512, ES256, ES384, ES512, ES256K, RSNULL is not offered."""
+    """Sign a digest (RFC 7518, section 3): RS256…512, PS256…512, ES256, ES384, ES512, ES256K."""
     certificate, version = facet(call, "Key")
     algorithm, value = call.text("alg"), call.text("value")
     if algorithm is None:
