@@ -1,6 +1,6 @@
 """Certificate policies: reading what a request sends, filling in Key Vault's defaults, and refusing what it refuses.
 
-A policy is a dict in the shape of the REST API. Defaults are as recorded from the service, ranges as its documentation says.
+A policy is a dict in the shape of the REST API. Defaults are as recorded from the service, ranges as documented.
 """
 
 import copy
