@@ -186,7 +186,7 @@ def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, s
         "REQUESTS_CA_BUNDLE": sandbox["CA_BUNDLE"],
         "SSL_CERT_FILE": sandbox["CA_BUNDLE"],
         "CERTRELAY_VAULTS": json.dumps({ALIAS: {"url": sandbox["VAULT_URL"]}}),
-        "CERTRELAY_AUTHORITIES": json.dumps({AUTHORITY: openbao}),
+        "CERTRELAY_AUTHORITIES": json.dumps({AUTHORITY: openbao, "by-hand": {"connector": "manual"}}),
         "OPENBAO_SECRET_ID": authority.secret_id,
         "CERTRELAY_POLL_SCHEDULE": "*/5 * * * * *",
         "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",

@@ -1,0 +1,17 @@
+"""The whole sandbox with the app in it, once for all tests of the HTTP API."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from sandbox.progress import Progress
+from sandbox.up import Sandbox
+from tests.test_acceptance import App
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    directory = tmp_path_factory.mktemp("sandbox")
+    with Sandbox(directory, Progress()) as sandbox, httpx.Client(timeout=30, trust_env=False) as client:
+        yield App(sandbox.settings, client)
