@@ -1,0 +1,155 @@
+"""Let's Encrypt's test server pebble and its test DNS pebble-challtestsrv, from Debian, on free ports of 127.0.0.1."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+import trustme
+from cryptography import x509
+
+from tests.connectors.debian import unpacked
+
+SUITE = "sid"  # 2.10: trixie's 2.6 has no profiles
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Program:
+    """One child process, ended with the `with` block."""
+
+    def __init__(self, command: Sequence[str | Path], ready: Callable[[], bool], **environment: str) -> None:
+        self.command, self.ready, self.environment = command, ready, environment
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], **self.environment},
+        )
+        deadline = time.monotonic() + 20
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError(f"{Path(self.command[0]).name} did not start")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+class TestDns:
+    """pebble-challtestsrv: answers what its HTTP interface was told."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.port, self.management = free_port(), free_port()
+        off = ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", ""]
+        program = unpacked("pebble", ["pebble"], SUITE) / "usr/bin/pebble-challtestsrv"
+        listen = ["-dnsserver", f"127.0.0.1:{self.port}", "-management", f"127.0.0.1:{self.management}"]
+        self._program = Program([program, *listen, *off], lambda: listens(self.management))
+
+    def __enter__(self) -> Self:
+        self._program.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.stop()
+
+    def tell(self, path: str, **body: str) -> None:
+        answer = requests.post(f"http://127.0.0.1:{self.management}/{path}", json=body, timeout=5)
+        assert answer.ok, answer.text
+
+
+class Pebble:
+    """One pebble. `settings` go into its configuration, `knobs` (PEBBLE_…) into its environment."""
+
+    def __init__(self, folder: Path, dns_port: int, settings: dict[str, Any] | None = None, **knobs: str) -> None:
+        self.port, self.management = free_port(), free_port()
+        authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+        server = authority.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.ECDSA)
+        folder.mkdir(parents=True, exist_ok=True)
+        server.private_key_pem.write_to_path(str(folder / "tls.key"))
+        server.cert_chain_pems[0].write_to_path(str(folder / "tls.pem"))
+        self.tls_roots = authority.cert_pem.bytes().decode()
+        configuration = {
+            "listenAddress": f"127.0.0.1:{self.port}",
+            "managementListenAddress": f"127.0.0.1:{self.management}",
+            "certificate": str(folder / "tls.pem"),
+            "privateKey": str(folder / "tls.key"),
+            "httpPort": 5002,
+            "tlsPort": 5001,
+            "domainBlocklist": ["blocked.example.net"],
+            "retryAfter": {"authz": 1, "order": 1},
+            "keyAlgorithm": "ecdsa",
+            "profiles": {
+                "default": {"description": "90 days", "validityPeriod": 7_776_000},
+                "shortlived": {"description": "6 days", "validityPeriod": 518_400},
+            },
+            **(settings or {}),
+        }
+        (folder / "pebble.json").write_text(json.dumps({"pebble": configuration}))
+        self._http = requests.Session()
+        self._http.verify = str(folder / "roots.pem")
+        self._http.trust_env = False
+        (folder / "roots.pem").write_text(self.tls_roots)
+        program = unpacked("pebble", ["pebble"], SUITE) / "usr/bin/pebble"
+        command = [program, "-config", folder / "pebble.json", "-dnsserver", f"127.0.0.1:{dns_port}"]
+        environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", **knobs}
+        self._program = Program(command, lambda: listens(self.port) and listens(self.management), **environment)
+
+    @property
+    def directory(self) -> str:
+        return f"https://127.0.0.1:{self.port}/dir"
+
+    def __enter__(self) -> Self:
+        self._program.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.stop()
+        self._http.close()
+
+    def restart(self) -> None:
+        """It forgets all accounts and orders, and gets new roots."""
+        self._program.stop()
+        self._program.start()
+
+    def roots(self) -> list[x509.Certificate]:
+        """Of the first chain and of the alternate ones."""
+        found, number = [], 0
+        while (answer := self._management(f"roots/{number}")).ok and b"BEGIN" in answer.content:
+            found += x509.load_pem_x509_certificates(answer.content)
+            number += 1
+        return found
+
+    def is_revoked(self, certificate: x509.Certificate) -> bool:
+        answer = self._management(f"cert-status-by-serial/{certificate.serial_number:x}")
+        assert answer.ok, answer.text
+        return bool(answer.json()["Status"] == "Revoked")
+
+    def _management(self, path: str) -> requests.Response:
+        return self._http.get(f"https://127.0.0.1:{self.management}/{path}", timeout=5)
