@@ -117,7 +117,7 @@ class Pebble:
         self._http.trust_env = False
         (folder / "roots.pem").write_text(self.tls_roots)
         program = unpacked("pebble", ["pebble"], SUITE) / "usr/bin/pebble"
-        command = [program, "-config", folder / "pebble.json", "-dnsserver", f"127.0.0.1:{dns_port}"]
+        command: list[str | Path] = [program, "-config", folder / "pebble.json", "-dnsserver", f"127.0.0.1:{dns_port}"]
         environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", **knobs}
         self._program = Program(command, lambda: listens(self.port) and listens(self.management), **environment)
 
