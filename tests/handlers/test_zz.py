@@ -1,0 +1,198 @@
+"""The contract: OpenAPI, roles, conditional requests, and what never appears anywhere (checks 36 to 39, 45)."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from openapi_spec_validator import validate
+from schemathesis import checks
+
+from handlers import administration, certificates, changing, fleet, openapi, reading, roles, service
+from handlers.routes import ROUTES, Route
+from lifecycle.errors import NotPermitted
+from tests.test_acceptance import App
+
+MODULES = (service, administration, certificates, changing, reading, fleet)  # their import registers the routes
+ANYBODY = {"health"}
+READ_ONLY = ("GET",)
+ADMINISTRATION = {"set_issuer", "update_issuer", "delete_issuer", "set_contacts", "delete_contacts"}
+ADMINISTRATION |= {"start_replacement", "cancel_replacement"}
+REQUESTING = {"create_certificate", "import_certificate", "cancel_certificate_operation"}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_every_route_needs_the_role_that_this_table_says(route: Route) -> None:
+    """A new route must be thought about here."""
+    if route.path in ANYBODY:
+        assert route.role is None
+    elif route.method in READ_ONLY:
+        assert route.role is roles.Role.READER
+    elif route.name in ADMINISTRATION:
+        assert route.role is roles.Role.ADMINISTRATOR
+    elif route.name in REQUESTING:
+        assert route.role is roles.Role.REQUESTER
+    else:
+        assert route.role is roles.Role.OPERATOR
+
+
+def principal(*granted: str, role_type: str = "roles", **changes: Any) -> str:
+    claims = [{"typ": role_type, "val": one} for one in granted] + [{"typ": "oid", "val": "8d1c"}]
+    found = {"auth_typ": "aad", "role_typ": role_type, "claims": claims, **changes}
+    return base64.b64encode(json.dumps(found).encode()).decode()
+
+
+def asked(header: str | None) -> func.HttpRequest:
+    headers = {} if header is None else {"X-MS-CLIENT-PRINCIPAL": header}
+    return func.HttpRequest("GET", "http://x/", headers=headers, body=b"")
+
+
+@pytest.fixture
+def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    on = type("Settings", (), {"app_service_authentication": True})
+    monkeypatch.setattr(roles, "settings", lambda: on)
+
+
+@pytest.mark.usefixtures("switched_on")
+class TestRoles:
+    @pytest.mark.parametrize(
+        ("granted", "needed", "allowed"),
+        [
+            (("CertRelay.Reader",), roles.Role.READER, True),
+            (("CertRelay.Reader",), roles.Role.REQUESTER, False),
+            (("CertRelay.Administrator",), roles.Role.READER, True),
+            (("CertRelay.Operator", "Other.Role"), roles.Role.OPERATOR, True),
+            (("Operator", "certrelay.operator", "CertRelay.Owner"), roles.Role.READER, False),
+            ((), roles.Role.READER, False),
+        ],
+    )
+    def test_a_role_includes_the_ones_before_it(
+        self, granted: tuple[str, ...], needed: roles.Role, allowed: bool
+    ) -> None:
+        if allowed:
+            roles.require(asked(principal(*granted)), needed)
+        else:
+            with pytest.raises(NotPermitted):
+                roles.require(asked(principal(*granted)), needed)
+
+    @pytest.mark.parametrize("header", [None, "", "%%%", "bm90IGpzb24=", "W10=", "eyJjbGFpbXMiOiA3fQ==", "bnVsbA=="])
+    def test_a_principal_that_is_missing_or_unreadable_is_nobody(self, header: str | None) -> None:
+        with pytest.raises(roles.NotAuthenticated):
+            roles.require(asked(header), roles.Role.READER)
+
+    def test_the_history_names_the_principal(self) -> None:
+        assert roles.caller(asked(principal("CertRelay.Reader"))) == "8d1c"
+
+
+def test_a_forged_principal_is_worthless_while_roles_are_off(app: App) -> None:
+    url = f"{app.settings['APP_URL']}/api/vaults"
+    forged = {"x-ms-client-principal": principal("CertRelay.Administrator")}
+    assert app.client.get(url, headers=forged).status_code == 401
+    good = {"x-functions-key": app.settings["FUNCTION_KEY"], "x-ms-client-principal": "%%%"}
+    assert app.client.get(url, headers=good).status_code == 200
+
+
+def test_the_document_is_valid_openapi_and_names_every_route() -> None:
+    document = openapi.document()
+    validate(document)
+    named = {one["operationId"] for path in document["paths"].values() for one in path.values()}
+    assert named == {route.name for route in ROUTES}
+
+
+def test_what_did_not_change_is_not_sent_again(app: App) -> None:
+    first = app.call("GET", "/api/openapi.json")
+    headers = {"x-functions-key": app.settings["FUNCTION_KEY"], "if-none-match": first.headers["etag"]}
+    again = app.client.get(f"{app.settings['APP_URL']}/api/openapi.json", headers=headers)
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_health_tells_without_a_key_and_readiness_names_every_part(app: App) -> None:
+    assert app.call("GET", "/api/health", key="").json() == {"status": "ok"}
+    ready = app.call("GET", "/api/health/ready").json()
+    assert ready["status"] == "ok", ready
+    assert {part["what"] for part in ready["parts"]} == {
+        "storage",
+        "vault main",
+        "authority openbao",
+        "authority by-hand",
+    }
+    listed = app.call("GET", "/api/authorities").json()["value"]
+    assert "revoke" in next(one for one in listed if one["name"] == "openbao")["abilities"]
+
+
+def test_a_correlation_id_comes_back_and_a_bad_one_is_replaced(app: App) -> None:
+    url, key = f"{app.settings['APP_URL']}/api/vaults", {"x-functions-key": app.settings["FUNCTION_KEY"]}
+    assert app.client.get(url, headers={**key, "x-correlation-id": "abc-1"}).headers["x-correlation-id"] == "abc-1"
+    assert len(app.client.get(url, headers={**key, "x-correlation-id": "a b"}).headers["x-correlation-id"]) == 32
+
+
+def test_a_body_that_is_no_json_object_or_too_large_is_refused(app: App) -> None:
+    url = f"{app.settings['APP_URL']}/api/vaults/main/certificates/www/create"
+    headers = {"x-functions-key": app.settings["FUNCTION_KEY"]}
+    deep = b"[" * 50_000 + b"]" * 50_000
+    for content in (b"{", b"[]", b"7", b"\xff\xfe", deep, b'{"tags": "' + b"x" * 2_000_000 + b'"}', b'{"a": 1e999}'):
+        answer = app.client.post(url, content=content, headers=headers)
+        assert answer.status_code == 400, content[:20]
+        assert answer.json()["errors"]
+
+
+NAMES = ("fuzzed", "fuzzed-imported", "absent", "contoso")
+
+
+def _narrowed() -> dict[str, Any]:
+    """The contract with path parameters that often exist, so that more than 404 is seen."""
+    document: dict[str, Any] = json.loads(json.dumps(openapi.document()))
+    values = {"vault": ["main", "main", "gone"], "name": NAMES, "issuer": ["fuzzed", "absent"]}
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation["parameters"]:
+                if parameter["in"] == "path" and parameter["name"] in values:
+                    parameter["schema"] = {"enum": sorted(set(values[parameter["name"]]))}
+    return document
+
+
+def test_no_request_ends_in_a_5xx_or_outside_the_contract(app: App) -> None:
+    """schemathesis makes the requests, a few of each; the contract is what is checked."""
+    app.create("fuzzed", dns_names=["fuzzed.contoso.example"])
+    app.ended("fuzzed")
+    schema = schemathesis.openapi.from_dict(_narrowed())
+    schema.config.update(base_url=app.settings["APP_URL"] + "/api")
+    headers = {"x-functions-key": app.settings["FUNCTION_KEY"]}
+    chosen = [
+        checks.not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+    ]
+    seen: set[int] = set()
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @settings(
+            max_examples=300, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        )
+        def run(case: Any) -> None:
+            seen.add(case.call_and_validate(headers=headers, checks=chosen).status_code)
+
+        given(case=operation.as_strategy())(run)()
+    assert {200, 202, 400, 404} <= seen
+
+
+LOGS = ("host.log",)
+
+
+def test_no_secret_is_in_any_log(app: App) -> None:
+    """Check 45: after all of the above, the host's log holds no key, password, token or credential."""
+    logs = Path(app.settings["CLOCK_FILE"]).parent / "logs"
+    text = "".join((logs / name).read_text(errors="replace") for name in LOGS)
+    assert "succeeded" in text
+    secrets = [app.settings[name] for name in ("FUNCTION_KEY", "MASTER_KEY", "IDENTITY_HEADER")]
+    account_key = re.search("AccountKey=([^;]+)", app.settings["STORAGE_CONNECTION_STRING"])
+    assert account_key is not None
+    for canary in (*secrets, account_key[1], "canary", "PRIVATE KEY", "Bearer ey"):
+        assert canary not in text
