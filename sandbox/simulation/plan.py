@@ -1,0 +1,138 @@
+"""What the fleet is and what goes wrong when: drawn from one seed, before the first hour."""
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sandbox.simulation.authority import SUGGESTED_FROM
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+AUTHORITIES: dict[str, dict[str, Any]] = {
+    "steady": {},
+    "quick": {},
+    "slow": {"wait_hours": 12},
+    "limited": {"orders_per_hour": 6, "rate": {"requests": 5, "seconds": 3600}},
+    "suggesting": {},
+}
+NEVER_DOWN = "steady"
+OUTAGE = 3 * DAY
+# Days of validity, how many of a hundred certificates have it, and the thresholds (Key Vault's triggers) drawn from.
+# What shall outlive an authority that is down for 3 days is due more than 3 days ahead.
+MIX: tuple[tuple[int, int, tuple[str, ...]], ...] = (
+    (6, 4, ("days_before_expiry=4",)),
+    (30, 8, ("", "days_before_expiry=12")),
+    (47, 12, ("", "lifetime_percentage=80")),
+    (90, 25, ("", "lifetime_percentage=70", "days_before_expiry=20")),
+    (100, 20, ("", "lifetime_percentage=80")),
+    (200, 10, ("", "days_before_expiry=30", "lifetime_percentage=90")),
+    (365, 13, ("", "days_before_expiry=30", "lifetime_percentage=80")),
+    (730, 8, ("", "days_before_expiry=45")),
+)
+KEY_VAULT_FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("Key Vault answers 429", {"status": 429}),
+    ("Key Vault answers 503", {"status": 503}),
+    ("Key Vault answers 500 after the effect", {"status": 500, "when": "after"}),
+    ("Key Vault drops the connection", {"kind": "reset"}),
+    ("Key Vault drops the connection after the effect", {"kind": "reset", "when": "after"}),
+)
+STRUCK = ("*", "*", "CreateCertificate", "MergeCertificate", "GetCertificateOperation", "GetCertificates")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One certificate of the fleet. `trigger` as in Key Vault (`days_before_expiry=30`), "" for the default."""
+
+    name: str
+    days: int
+    trigger: str
+    authority: str
+    starts: datetime
+
+    def earliest_renewal(self, begins: datetime, expires: datetime) -> datetime:
+        """When a version may be renewed at the earliest, worked out here and not by the code that is judged."""
+        lifetime = expires - begins
+        kind, _, number = self.trigger.partition("=")
+        left = lifetime / 3
+        if kind == "days_before_expiry":
+            left = int(number) * DAY
+        elif kind == "lifetime_percentage":
+            left = lifetime * (100 - int(number)) / 100
+        due = expires - min(left, lifetime * 2 / 3)
+        return min(due, begins + lifetime * SUGGESTED_FROM) if self.authority == "suggesting" else due
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time in which Key Vault answers one kind of request with an error."""
+
+    begin: datetime
+    end: datetime
+    what: str
+    fault: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Probabilities are per worker, per event, per message and per hour."""
+
+    seed: int
+    begins: datetime
+    days: int
+    fleet: tuple[Wanted, ...]
+    outages: dict[str, tuple[tuple[datetime, datetime], ...]]
+    windows: tuple[Window, ...]
+    worker_killed: float = 0.08
+    event_lost: float = 0.3
+    event_doubled: float = 0.2
+    event_forged_an_hour: float = 0.05
+    message_lost: float = 0.1
+    message_doubled: float = 0.1
+    answer_lost: float = 0.05
+    key_vault_fault_an_hour: float = 0.05
+    chance: random.Random = field(default_factory=random.Random)
+
+
+def drawn(seed: int, begins: datetime, days: int, certificates: int) -> Plan:
+    """The plan of this seed."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable is what it shall be
+    fleet = tuple(_wanted(chance, number, certificates, begins, days) for number in range(certificates))
+    outages = {name: tuple(_outages(chance, begins, days)) for name in AUTHORITIES if name != NEVER_DOWN}
+    return Plan(seed, begins, days, fleet, outages, tuple(_windows(chance, begins, days)), chance=chance)
+
+
+def _wanted(chance: random.Random, number: int, count: int, begins: datetime, days: int) -> Wanted:
+    share, position = 0, number * 100 / count
+    validity, triggers = MIX[-1][0], MIX[-1][2]
+    for candidate, percent, allowed in MIX:
+        share += percent
+        if position < share:
+            validity, triggers = candidate, allowed
+            break
+    authority = chance.choice([name for name in AUTHORITIES if validity > 6 or name in ("quick", NEVER_DOWN)])
+    trigger = "" if validity == 6 and authority == NEVER_DOWN else chance.choice(triggers)
+    starts = begins + chance.uniform(0, min(days / 5, validity * 2 / 3)) * DAY
+    return Wanted(f"sim-{number:05}", validity, trigger, authority, starts)
+
+
+def _outages(chance: random.Random, begins: datetime, days: int) -> list[tuple[datetime, datetime]]:
+    found, day = [], chance.uniform(10, 30)
+    while day < days:
+        found.append((begins + day * DAY, begins + day * DAY + OUTAGE))
+        day += chance.uniform(30, 90)
+    return found
+
+
+def _windows(chance: random.Random, begins: datetime, days: int) -> list[Window]:
+    kinds: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("Key Vault throttles creations for hours", {"operation": "CreateCertificate", "status": 429, "times": None}),
+        ("Key Vault is down for hours", {"operation": "*", "status": 503, "times": None}),
+    )
+    found = []
+    for what, fault in kinds:
+        day = chance.uniform(2, 12)
+        while day < days:
+            begin = begins + day * DAY
+            found.append(Window(begin, begin + chance.uniform(1, 6) * HOUR, what, fault))
+            day += chance.uniform(7, 30)
+    return found

@@ -1,0 +1,61 @@
+"""What is promised, and whether it was kept."""
+
+from datetime import UTC, datetime, timedelta
+
+from lifecycle.leases import LEASE
+from lifecycle.model import Kind, State
+from sandbox.simulation.plan import Wanted
+from sandbox.simulation.world import ALIAS, World
+
+POLL = timedelta(minutes=10)
+TOLERANCE = timedelta(minutes=5)  # whole seconds, back-dated beginnings
+
+
+def broken_now(world: World, fleet: dict[str, Wanted]) -> list[str]:
+    """What is broken at this moment: a certificate that expired, an operation past its deadline."""
+    now, found = world.now(), []
+    for name in fleet:
+        certificate = world.server.vault.find(name)
+        if certificate and certificate.completed and certificate.current.expires <= now.timestamp():
+            found.append(f"{name} ({fleet[name].authority}, {fleet[name].days} days) expired")
+    # A worker that died in the last poll has the row until its lease runs out; the poll after that one ends it.
+    patience = POLL + LEASE + POLL
+    for entry in world.services.storage.worklist() if world.due else ():
+        operation = world.services.storage.open(entry.vault, entry.name)
+        if operation is not None and now > operation.deadline + patience:
+            found.append(f"{operation.id} is {operation.state}, past its deadline {operation.deadline.isoformat()}")
+    return found
+
+
+def broken_at_the_end(world: World, fleet: dict[str, Wanted]) -> list[str]:
+    """What the history and the vault's versions say about the whole time."""
+    found = []
+    for name, wanted in fleet.items():
+        found += _broken_of(world, name, wanted)
+    found += [f"{entry.id} is still open ({entry.state})" for entry in world.services.storage.worklist()]
+    return found
+
+
+def _broken_of(world: World, name: str, wanted: Wanted) -> list[str]:
+    certificate = world.server.vault.find(name)
+    made = {version.id: version for version in certificate.versions if version.certificate} if certificate else {}
+    completed = [one for one in world.services.storage.ended(ALIAS, name) if one.state is State.COMPLETED]
+    found = [] if made else [f"{name} was never made"]
+    said = sorted(one.version for one in completed)
+    if said != sorted(made):
+        found.append(f"{name} has {len(made)} versions, and {len(said)} operations completed: {said} {sorted(made)}")
+    renewed: set[str] = set()
+    for one in completed:
+        if one.kind is not Kind.RENEW:
+            continue
+        if one.replaces in renewed:
+            found.append(f"{name}: version {one.replaces} was renewed twice")
+        renewed.add(one.replaces)
+        old = made.get(one.replaces)
+        if old is None:
+            found.append(f"{name}: {one.id} renewed a version that is not there")
+            continue
+        begins, expires = (datetime.fromtimestamp(moment, UTC) for moment in (old.not_before, old.expires))
+        if one.requested_at < wanted.earliest_renewal(begins, expires) - TOLERANCE:
+            found.append(f"{name}: {one.id} was started at {one.requested_at.isoformat()}, before it was due")
+    return found

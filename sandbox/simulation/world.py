@@ -1,0 +1,189 @@
+"""The app's own reconciler on the sandbox: a vault, Azurite, simulated authorities, a clock, a queue that loses things.
+
+Key Vault, the tables and the signatures are real. The queue is the simulation's, since Azurite's delays run on the
+machine's clock. The SDK does not retry here, so that every fault reaches the reconciler and nobody sleeps.
+"""
+
+import heapq
+import itertools
+import json
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from azure.core.credentials import AccessToken
+from azure.keyvault.certificates import CertificateClient
+
+from connectors.base import Connector, Context
+from lifecycle import settings
+from lifecycle.ledger import Ledger, OpenOperation
+from lifecycle.model import Operation
+from lifecycle.services import Services
+from lifecycle.storage import Account
+from lifecycle.vault import Vault
+from sandbox.azurite import Azurite
+from sandbox.clock import Clock
+from sandbox.simulation.authority import SimulatedAuthority
+from sandbox.simulation.death import Killed, Life, mortal
+from sandbox.simulation.plan import AUTHORITIES, Plan
+from sandbox.vault import VaultServer, lifecycle
+
+ALIAS = "main"
+type Message = tuple[datetime, int, str, str]  # when it is seen, order, certificate, operation
+
+
+class SteppedClock(Clock):
+    """Stands still until it is set."""
+
+    def __init__(self, moment: float) -> None:
+        super().__init__()
+        self._moment = moment
+
+    def now(self) -> float:
+        return self._moment
+
+    def set(self, moment: float) -> None:
+        self._moment = moment
+
+
+class _Credential:
+    """A token of the sandbox's, on the machine's clock."""
+
+    def __init__(self, server: VaultServer) -> None:
+        self._server = server
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        return AccessToken(self._server.identities.token(self._server.resource), int(time.time()) + 86_000)
+
+
+class LossyLedger(Ledger):
+    """The ledger in Azurite's tables, with the plan's queue in the place of `signing`.
+
+    `due` tells when each open operation is due, so that polls which would find nothing need not be made."""
+
+    def __init__(self, account: Account, prefix: str, plan: Plan, now: Callable[[], datetime], faults: Counter[str]):
+        super().__init__(account, prefix)
+        self._plan, self._now, self._faults, self._order = plan, now, faults, itertools.count()
+        self.messages: list[Message] = []
+        self.due: dict[str, datetime] = {}
+
+    def insert(self, operation: Operation) -> Operation | None:
+        opened = super().insert(operation)
+        if opened is not None:
+            self.due[operation.name] = operation.next_attempt_at
+        return opened
+
+    def save(self, operation: Operation) -> Operation:
+        saved = super().save(operation)
+        self.due[operation.name] = operation.next_attempt_at
+        return saved
+
+    def remove(self, operation: Operation) -> None:
+        super().remove(operation)
+        self.due.pop(operation.name, None)
+
+    def nudge(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
+        copies, chance = 1, self._plan.chance.random()
+        if chance < self._plan.message_lost:
+            self._faults["message lost"] += 1
+            return
+        if chance < self._plan.message_lost + self._plan.message_doubled:
+            self._faults["message doubled"] += 1
+            copies = 2
+        seen = datetime.fromtimestamp(self._now().timestamp() + max(delay_seconds, 0), UTC)
+        for _ in range(copies):
+            heapq.heappush(self.messages, (seen, next(self._order), operation.name, operation.id))
+
+
+class World:
+    """Context manager: everything is started on entering. `messages` and `due` are the ledger's."""
+
+    def __init__(self, directory: Path, plan: Plan, azurite: Azurite | None = None) -> None:
+        self._directory, self._plan, self._azurite = directory, plan, azurite
+        self.faults: Counter[str] = Counter()
+        self.clock = SteppedClock(plan.begins.timestamp())
+        self.life = Life(plan.chance)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            azurite = self._azurite or stack.enter_context(Azurite(self._directory / "azurite"))
+            self.server = stack.enter_context(VaultServer(self._directory / "vault", clock=self.clock))
+            known = _settings(azurite, self.server)
+            self._connect(stack, known)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def now(self) -> datetime:
+        """The simulation's time (UTC)."""
+        return datetime.fromtimestamp(self.clock.now(), UTC)
+
+    def set_clock(self, moment: datetime) -> None:
+        """Move the time forward; what Key Vault does by itself has then happened."""
+        self.clock.set(moment.timestamp())
+        lifecycle.run_due(self.server.vault)
+
+    def work[T](self, risk: float, job: Callable[[], T]) -> T | None:
+        """Have a worker do it, who may die on the way; then the answer is None."""
+        self.life.begin(risk)
+        try:
+            return job()
+        except Killed:
+            self.faults["worker killed"] += 1
+            return None
+        finally:
+            self.life.end()
+
+    def _connect(self, stack: ExitStack, known: settings.Settings) -> None:
+        client = CertificateClient(
+            self.server.url, _Credential(self.server), connection_verify=str(self.server.ca_bundle), retry_total=0
+        )
+        stack.callback(client.close)
+        vault = mortal(Vault(client), self.life, "create", "cancel", "delete_pending", "merge")
+        prefix = "s" + uuid.uuid4().hex[:10]
+        ledger = LossyLedger(Account(known.storage, None), prefix, self._plan, self.now, self.faults)
+        self.messages, self.due = ledger.messages, ledger.due
+        mortal(ledger, self.life, "insert", "save", "record", "remove", "remember", "forget", "reserve", "nudge")
+        self.authorities = {name: self._authority(known, name) for name in AUTHORITIES}
+
+        def connector(name: str) -> Connector:
+            return self.authorities[name]
+
+        self.services = Services(
+            known, ledger, lambda alias: vault, connector, self.now,
+            random.Random(self._plan.seed),  # noqa: S311 - jitter
+        )  # fmt: skip
+
+    def _authority(self, known: settings.Settings, name: str) -> SimulatedAuthority:
+        authority = known.authorities[name]
+        made = authority.connector_class(authority.connector_settings, Context(name, self.now, lambda: None))
+        assert isinstance(made, SimulatedAuthority)
+        made.chance, made.lost_answers = self._plan.chance, self._plan.answer_lost
+        made.outages = self._plan.outages.get(name, ())
+        return mortal(made, self.life, "submit", "collect")
+
+
+def _settings(azurite: Azurite, server: VaultServer) -> settings.Settings:
+    classes = {"suggesting": "SuggestingAuthority"}
+    authorities = {
+        name: {"connector": f"sandbox.simulation.authority:{classes.get(name, 'SimulatedAuthority')}", **given}
+        for name, given in AUTHORITIES.items()
+    }
+    return settings.load(
+        {
+            "AzureWebJobsStorage": azurite.connection_string,
+            "CERTRELAY_VAULTS": json.dumps({ALIAS: {"url": server.url}}),
+            "CERTRELAY_AUTHORITIES": json.dumps(authorities),
+        }
+    )

@@ -1,0 +1,230 @@
+"""The hours of the simulation: time passes, faults strike, timers, events and messages come or do not come."""
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lifecycle import creations, hints, operations, sweep
+from lifecycle.creations import Asked
+from lifecycle.errors import CertRelayError, Conflict, NotReady
+from lifecycle.model import Kind, State
+from sandbox.azurite import Azurite
+from sandbox.simulation.plan import DAY, HOUR, KEY_VAULT_FAULTS, STRUCK, Plan, Wanted
+from sandbox.simulation.promises import POLL, broken_at_the_end, broken_now
+from sandbox.simulation.world import ALIAS, World
+
+SETTLING = 4 * DAY
+MAX_VIOLATIONS = 20
+EVERY = 12  # hours between sweeps that are made although nothing can be due
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened. `requests` are those to Key Vault, one number a day; `renewals` are by authority."""
+
+    seed: int
+    days: int
+    certificates: int
+    faults: Counter[str] = field(default_factory=Counter)
+    renewals: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+    requests: list[int] = field(default_factory=list)
+    turned_away: int = 0
+    sweeps: int = 0
+    violations: list[str] = field(default_factory=list)
+
+
+def simulate(plan: Plan, directory: Path, azurite: Azurite | None = None) -> Report:
+    """Run the plan. Stops early when promises are broken again and again."""
+    with World(directory, plan, azurite) as world:
+        year = _Year(world, plan)
+        while world.now() < plan.begins + plan.days * DAY and len(year.report.violations) < MAX_VIOLATIONS:
+            year.hour()
+        year.settle()
+        return year.finished()
+
+
+class _Year:
+    def __init__(self, world: World, plan: Plan) -> None:
+        self._world, self._plan, self._faulty = world, plan, True
+        self._fleet = {wanted.name: wanted for wanted in plan.fleet}
+        self._unmade = set(self._fleet)
+        self._again: list[dict[str, Any]] = []
+        self._windows: set[str] = set()
+        self._day = plan.begins
+        self._counted = self._hours = 0
+        self.report = Report(plan.seed, plan.days, len(plan.fleet), world.faults)
+
+    def hour(self) -> None:
+        """Until the next full hour, then the sweep; then what is promised is looked at."""
+        world, plan = self._world, self._plan
+        until = world.now() + HOUR
+        self._strike(world.now())
+        self._create()
+        self._pass_time(until)
+        if self._hours % EVERY == 0 or self._due(world.now()):
+            world.work(self._risk(), lambda: sweep.sweep(world.services))
+            self.report.sweeps += 1
+        self._hours += 1
+        self._deliver_events()
+        if self._faulty and plan.chance.random() < plan.event_forged_an_hour:
+            self._forge()
+        new = [text for text in broken_now(world, self._fleet) if text not in self.report.violations]
+        self.report.violations += [f"{text} at {world.now().isoformat()}" for text in new]
+        self._count()
+
+    def settle(self) -> None:
+        """No more faults: what is open comes to its end."""
+        self._faulty = False
+        for authority in self._world.authorities.values():
+            authority.outages, authority.lost_answers = (), 0.0
+        until = self._world.now() + SETTLING
+        while self._world.now() < until and (
+            self._unmade or next(self._world.services.storage.worklist(), None) is not None
+        ):
+            self.hour()
+
+    def finished(self) -> Report:
+        """The report, with what the whole history says."""
+        report, world = self.report, self._world
+        # Renewals that fell due in the last hour are not late.
+        while next(world.services.storage.worklist(), None) is not None and world.messages:
+            self._pass_time(world.now() + POLL)
+        report.violations += broken_at_the_end(world, self._fleet)
+        for name in self._fleet:
+            for one in world.services.storage.ended(ALIAS, name):
+                report.ended[one.state] += 1
+                if one.kind is Kind.RENEW and one.state is State.COMPLETED:
+                    report.renewals[one.request.authority or ""] += 1
+        for authority in world.authorities.values():
+            report.turned_away += authority.turned_away
+            report.faults["authority's answer lost"] += authority.lost
+            report.faults["authority asked while down for 3 days"] += authority.asked_while_down
+        return report
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def _pass_time(self, until: datetime) -> None:
+        """Message after message and poll after poll."""
+        world = self._world
+        poll = world.now() + POLL
+        while True:
+            seen = world.messages[0][0] if world.messages else until
+            moment = min(max(seen, world.now()), poll, until)
+            world.set_clock(moment)
+            self._deliver_events()
+            while world.messages and world.messages[0][0] <= moment:
+                _, _, name, identifier = heapq.heappop(world.messages)
+                self._advance(name, identifier)
+            if moment >= poll:
+                if any(due <= moment for due in world.due.values()):
+                    world.work(self._risk(), lambda: sweep.advance_due(world.services))
+                poll += POLL
+            if moment >= until:
+                return
+
+    def _advance(self, name: str, identifier: str) -> None:
+        services = self._world.services
+        try:
+            self._world.work(self._risk(), lambda: operations.advance(services, ALIAS, name, identifier))
+        except NotReady:
+            return  # the queue delivers again; here the poll is the net
+
+    def _create(self) -> None:
+        """What its owner asks for, again and again until it is there."""
+        world = self._world
+        for name in sorted(self._unmade):
+            wanted = self._fleet[name]
+            certificate = world.server.vault.find(name)
+            if certificate and certificate.completed:
+                self._unmade.discard(name)
+            elif wanted.starts <= world.now():
+                try:
+                    world.work(self._risk(), partial(self._ask, name, wanted))
+                except (Conflict, NotReady):
+                    continue
+
+    def _ask(self, name: str, wanted: Wanted) -> None:
+        policy: dict[str, Any] = {"key_props": {"kty": "EC", "crv": "P-256"}}
+        if wanted.trigger:
+            kind, _, number = wanted.trigger.partition("=")
+            action = {"trigger": {kind: int(number)}, "action": {"action_type": "EmailContacts"}}
+            policy["lifetime_actions"] = [action]
+        names = (f"{name}.contoso.example",)
+        asked = Asked(wanted.authority, policy, dns_names=names, validity_days=wanted.days)
+        creations.create(self._world.services, ALIAS, name, asked, requested_by="owner")
+
+    def _due(self, now: datetime) -> bool:
+        """Whether a certificate without an open operation could be due; else a sweep would find nothing."""
+        for name in self._fleet.keys() - self._unmade - self._world.due.keys():
+            certificate = self._world.server.vault.find(name)
+            assert certificate is not None
+            version = certificate.current
+            begins, expires = (datetime.fromtimestamp(moment, UTC) for moment in (version.not_before, version.expires))
+            if now >= self._fleet[name].earliest_renewal(begins, expires):
+                return True
+        return False
+
+    # -- faults ---------------------------------------------------------------------------------------------------
+
+    def _risk(self) -> float:
+        return self._plan.worker_killed if self._faulty else 0.0
+
+    def _strike(self, now: datetime) -> None:
+        """Put Key Vault's faults of this hour in force."""
+        faults, chance = self._world.server.faults, self._plan.chance
+        faults.clear()
+        if not self._faulty:
+            return
+        for window in self._plan.windows:
+            if window.begin <= now < window.end:
+                faults.add(**window.fault)
+                self._world.faults[window.what] += 1
+        if chance.random() < self._plan.key_vault_fault_an_hour:
+            what, fault = chance.choice(KEY_VAULT_FAULTS)
+            faults.add(**fault, operation=chance.choice(STRUCK), times=chance.randint(1, 4))
+            self._world.faults[what] += 1
+
+    def _deliver_events(self) -> None:
+        """Key Vault's events: lost, doubled, and delivered again when they could not be taken."""
+        raised = self._world.server.raised
+        waiting: list[dict[str, Any]] = self._again
+        self._again = []
+        while raised:
+            event, chance = raised.popleft(), self._plan.chance.random()
+            if self._faulty and chance < self._plan.event_lost:
+                self._world.faults["event lost"] += 1
+                continue
+            waiting.append(event)
+            if self._faulty and chance > 1 - self._plan.event_doubled:
+                self._world.faults["event doubled"] += 1
+                waiting.append(event)
+        for event in waiting:
+            self._take(event)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        services = self._world.services
+        try:
+            self._world.work(self._risk(), lambda: hints.take(services, str(event["eventType"]), event["data"]))
+        except NotReady:
+            self._again.append(event)
+        except CertRelayError as error:
+            self.report.violations.append(f"an event raised {error!r}")
+
+    def _forge(self) -> None:
+        name = self._plan.chance.choice(sorted(self._fleet))
+        self._world.faults["event forged"] += 1
+        data = {"Id": f"{self._world.server.url}/certificates/{name}/{'0' * 32}", "ObjectName": name, "EXP": 1}
+        self._take({"eventType": self._plan.chance.choice((hints.NEAR_EXPIRY, hints.EXPIRED)), "data": data})
+
+    def _count(self) -> None:
+        world = self._world
+        if world.now() - self._day < DAY - timedelta(minutes=1):
+            return
+        total = world.server.requests.total()
+        self.report.requests.append(total - self._counted)
+        self._day, self._counted = world.now(), total
