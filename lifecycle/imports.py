@@ -4,21 +4,25 @@ import base64
 import binascii
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from lifecycle import bundles, leases
 from lifecycle.creations import check_tags, where_faults
 from lifecycle.errors import Conflict, Fault, Invalid
 from lifecycle.model import AUTHORITY_TAG, CertificateRequest, Failure, Kind, Operation, State, operation_id
+from lifecycle.names import common_name, names_of
 from lifecycle.services import Services
 from lifecycle.vault import version_of
 
 PEM = "application/x-pem-file"
+_URL_SAFE = str.maketrans("-_", "+/")
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,6 +53,8 @@ def import_certificate(services: Services, vault: str, name: str, given: ToImpor
     faults = where_faults(services, vault, name)
     check_tags(given.tags or {}, faults)
     bundle = _bundle(services, given, faults)
+    if bundle is not None:
+        faults += _policy_faults(given.policy, bundle)
     if faults or bundle is None:
         raise Invalid(faults)
     current = services.vault(vault).get(name)
@@ -77,11 +83,27 @@ def _bundle(services: Services, given: ToImport, faults: list[Fault]) -> bundles
     return bundle
 
 
+def _policy_faults(policy: Mapping[str, Any], bundle: bundles.Bundle) -> Iterator[Fault]:
+    """Where the given policy contradicts the file. Key Vault would keep the policy, and renew by it."""
+    key, asked = bundle.private_key, policy.get("key_props") or {}
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        return  # verify_bundle has refused it
+    curve = _CURVES.get(key.curve.name) if isinstance(key, ec.EllipticCurvePrivateKey) else None
+    found = {"kty": "EC" if curve else "RSA", "key_size": key.key_size, "crv": curve}
+    for name, value in found.items():
+        wanted = str(asked.get(name, value)).removesuffix("-HSM")
+        if wanted != str(value):
+            yield Fault(f"/policy/key_props/{name}", f"is {wanted}, and the file's key is {value or 'of another type'}")
+    subject = (policy.get("x509_props") or {}).get("subject")
+    if subject and common_name(subject) != names_of(bundle.chain[0]).common_name:
+        yield Fault("/policy/x509_props/subject", "has another common name than the file's certificate")
+
+
 def _bytes(value: str) -> bytes:
     if "-----BEGIN" in value:
         return value.encode()
     try:
-        return base64.b64decode("".join(value.split()), validate=True)
+        return base64.b64decode("".join(value.split()).translate(_URL_SAFE), validate=True)
     except (binascii.Error, ValueError):
         raise Invalid("is neither base64 nor PEM text") from None
 

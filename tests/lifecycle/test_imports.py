@@ -144,3 +144,23 @@ def test_the_key_and_its_password_are_in_no_row_and_no_representation(world: Wor
     written = repr(world.services.storage.ended(ALIAS, name)) + repr(given)
     for canary in (PASSWORD, encoded(data)[:40], "PRIVATE KEY"):
         assert canary not in written
+
+
+@pytest.mark.parametrize(
+    ("policy", "pointer"),
+    [
+        ({"key_props": {"kty": "RSA"}}, "/policy/key_props/kty"),
+        ({"key_props": {"crv": "P-384"}}, "/policy/key_props/crv"),
+        ({"x509_props": {"subject": "CN=other.contoso.example"}}, "/policy/x509_props/subject"),
+    ],
+)
+def test_a_policy_that_contradicts_the_file_is_refused(world: World, policy: dict[str, object], pointer: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        imported(world, world.name(), ToImport(encoded(pfx()), PASSWORD, policy=policy))
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
+
+def test_a_policy_that_fits_and_url_safe_base64_are_taken(world: World) -> None:
+    policy = {"key_props": {"kty": "EC", "crv": "P-256"}, "x509_props": {"subject": "CN=imported.contoso.example"}}
+    value = base64.urlsafe_b64encode(pfx()).decode()
+    assert imported(world, world.name(), ToImport(value, PASSWORD, policy=policy)).is_new
