@@ -191,6 +191,13 @@ class SuggestsRenewal(Protocol):
 
 
 @runtime_checkable
+class PublishesRevocations(Protocol):
+    def publish_crl(self, now: datetime) -> object:
+        """Publish a fresh CRL (RFC 5280, section 5). Raises ConnectorError."""
+        ...
+
+
+@runtime_checkable
 class ChecksHealth(Protocol):
     def check(self) -> None:
         """One cheap request that proves the authority answers and accepts our credentials. Raises ConnectorError."""

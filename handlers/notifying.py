@@ -1,4 +1,4 @@
-"""Queue and timer: deliver what people are told; count everything once a day."""
+"""Queue and timers: deliver what people are told; once a day count everything and publish CRLs."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ import logging
 import azure.functions as func
 
 from handlers import services
-from lifecycle import alarms, notifications
+from lifecycle import alarms, notifications, revocations
 
 blueprint = func.Blueprint()
 log = logging.getLogger("certrelay.notifications")
@@ -18,6 +18,13 @@ def deliver_notification(msg: func.QueueMessage) -> None:
     if not isinstance(message, dict):
         raise ValueError("not a notification")
     notifications.deliver(services(), message)
+
+
+@blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_DIGEST_SCHEDULE%")
+def publish_revocation_lists(timer: func.TimerRequest) -> None:
+    published = revocations.publish_crls(services())
+    if published:
+        log.info("a fresh CRL of: %s", ", ".join(published))
 
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_DIGEST_SCHEDULE%")

@@ -12,7 +12,7 @@ way, so that the JSON itself may be shown to anybody. This is the only module th
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -237,13 +237,19 @@ def _resolved(where: str, value: Any, environment: Mapping[str, str], faults: li
 
 def _refuse_literal_secrets(where: str, model: type[BaseModel], value: dict[str, Any], faults: list[str]) -> None:
     for key, field in model.model_fields.items():
-        item = value.get(key)
-        kinds = {field.annotation, *get_args(field.annotation)}
+        item, kinds = value.get(key), set(_kinds(field.annotation))
         if isinstance(item, str) and SecretStr in kinds and not SETTING_REFERENCE.match(item):
             faults.append(f"{where}/{key}: is a secret; put it into a setting NAME and write @NAME here")
         for nested in kinds:
             if isinstance(item, dict) and isinstance(nested, type) and issubclass(nested, BaseModel):
                 _refuse_literal_secrets(f"{where}/{key}", nested, item, faults)
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """An annotation and all that it is made of: unions, lists, `Annotated`."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
 
 
 def _storage(environment: Mapping[str, str], faults: list[str]) -> dict[str, str]:

@@ -177,7 +177,7 @@ def test_a_message_that_is_no_nudge_ends_in_the_poison_queue_and_the_queue_drain
 
 
 def test_every_other_function_runs_by_hand(app: App) -> None:
-    for function in ("poll_operations", "sweep_certificates", "daily_digest"):
+    for function in ("poll_operations", "sweep_certificates", "daily_digest", "publish_revocation_lists"):
         assert app.run(function) == 202
     forged = {
         "id": "1",

@@ -15,7 +15,18 @@ import pytest
 from cryptography import x509
 
 from connectors.base import Pending, Rejected, RenewalWindow
-from lifecycle import adoptions, alarms, creations, forecast, notifications, operations, renewal, replacements, sweep
+from lifecycle import (
+    adoptions,
+    alarms,
+    creations,
+    forecast,
+    notifications,
+    operations,
+    renewal,
+    replacements,
+    revocations,
+    sweep,
+)
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.errors import Conflict, Invalid, NotFound
@@ -425,3 +436,23 @@ def test_the_forecast_says_what_is_renewed_when_against_the_rate(lonely_world: W
     assert len(forecast.expected(world.services, 365)) == 3
     (day,) = forecast.by_day(world.services, soon)
     assert (day.authority, day.renewals, day.capacity) == ("test-ca", 1, 10)
+
+
+class PublishingCa(TestCa):
+    published = 0
+
+    def publish_crl(self, now: datetime) -> None:
+        type(self).published += 1
+
+
+def test_authorities_that_publish_their_own_crl_do_so_and_one_that_cannot_stops_nobody(world: World) -> None:
+    known = world.services.settings.authorities["test-ca"]
+    authorities = {
+        "broken": replace(known, connector_class=PublishingCa),
+        "mine": replace(known, connector_class=PublishingCa),
+    }
+    settings = replace(world.services.settings, authorities={**authorities, "test-ca": known})
+    ca = PublishingCa(None, type("Context", (), {"now": staticmethod(world.services.now)}))
+    services = replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)
+    assert revocations.publish_crls(services) == ["mine"]
+    assert PublishingCa.published == 1

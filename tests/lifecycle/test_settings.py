@@ -3,11 +3,15 @@
 import json
 import re
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, Field, SecretStr
 
+from connectors.base import ConnectorSettings
 from lifecycle import settings
 from lifecycle.errors import SettingsError
+from tests.lifecycle.world import TestCa
 
 GOOD = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
@@ -102,3 +106,24 @@ def test_the_sample_file_loads_and_names_every_setting() -> None:
     settings.load(values)
     source = Path("lifecycle/settings.py").read_text() + Path("handlers/schedule.py").read_text()
     assert set(re.findall(r"CERTRELAY_[A-Z_]+[A-Z]", source)) <= values.keys()
+
+
+class Nested(BaseModel):
+    pin: Annotated[SecretStr, Field(min_length=1)] | None = None
+
+
+class SecretiveSettings(ConnectorSettings):
+    login: Nested | None = None
+    keys: Annotated[SecretStr | None, Field()] = None
+
+
+class Secretive(TestCa):
+    Settings = SecretiveSettings
+
+
+def test_a_secret_is_found_wherever_a_connector_hides_it() -> None:
+    written = {"connector": "tests.lifecycle.test_settings:Secretive", "login": {"pin": "canary-1"}, "keys": "canary-2"}
+    message = faults(CERTRELAY_AUTHORITIES=json.dumps({"corp": written}))
+    assert "corp/login/pin: is a secret" in message
+    assert "corp/keys: is a secret" in message
+    assert "canary" not in message
