@@ -37,6 +37,7 @@ class _Due:
     vault: str
     name: str
     reason: str = field(compare=False)
+    note: Note = field(compare=False)
 
 
 def advance_due(services: Services) -> int:
@@ -67,12 +68,22 @@ def sweep(services: Services) -> Swept:
                 services, one.vault, one.name, requested_by="sweep", reason=one.reason, only_if_due=one.reason == "due"
             )
             swept.started.append(f"{one.vault}/{one.name}")
-        except Conflict:
-            continue
         except CertRelayError as error:
+            if isinstance(error, Conflict) and error.code == "NotDue":
+                continue
             swept.refused.append(f"{one.vault}/{one.name}: {error}")
             log.error("%s in vault %s is due and cannot be renewed: %s", one.name, one.vault, error)
+            if not isinstance(error, NotReady):
+                _let_rest(services, one)
     return swept
+
+
+def _let_rest(services: Services, one: _Due) -> None:
+    """Let the next sweep pass over a certificate that cannot be renewed, so that many of them starve nobody."""
+    try:
+        services.storage.remember(one.note.rested(one.note.failures + 1, services.now(), one.expires))
+    except NotReady as error:
+        log.warning("%s in vault %s has no rest: %s", one.name, one.vault, error)
 
 
 def _due(services: Services, busy: set[tuple[str, str]], swept: Swept) -> Iterator[_Due]:
@@ -101,7 +112,8 @@ def _due_on(
             note = _asked_again(services, item, note, swept)
         suggested = note.renew_at if note.thumbprint == item.thumbprint else None
         if (note.rest_until is None or note.rest_until <= now) and min(due, suggested or due) <= now:
-            yield _Due(item.expires, alias, item.name, "due" if due <= now else "suggested by the authority")
+            reason = "due" if due <= now else "suggested by the authority"
+            yield _Due(item.expires, alias, item.name, reason, note)
 
 
 def _asked_again(services: Services, item: CertificateItem, note: Note, swept: Swept) -> Note:

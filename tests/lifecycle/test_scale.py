@@ -1,0 +1,143 @@
+"""The sweep over large vaults: what it costs, in which order it works, and that nobody is starved."""
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.keyvault.certificates import CertificateClient
+
+from bench.vault import Program
+from lifecycle import settings, sweep
+from lifecycle.ledger import Ledger
+from lifecycle.services import Services
+from lifecycle.storage import Account
+from lifecycle.vault import Vault
+from sandbox.azurite import Azurite
+from tests.lifecycle.world import ALIAS
+
+DAY = 86_400
+TAGS = {"certrelay-authority": "test-ca", "certrelay-validity-days": "365"}
+
+
+class LargeVault:
+    """The sandbox vault in a process of its own, so that its memory is not measured, and the app's services on it."""
+
+    def __init__(self, program: Program, azurite: Azurite, prefix: str, batch: int = 100) -> None:
+        self._program, self._url = program, program.description["vault_url"]
+        known = settings.load(
+            {
+                "AzureWebJobsStorage": azurite.connection_string,
+                "CERTRELAY_VAULTS": f'{{"{ALIAS}": {{"url": "{self._url}"}}}}',
+                "CERTRELAY_AUTHORITIES": '{"test-ca": {"connector": "tests.lifecycle.world:TestCa"}}',
+                "CERTRELAY_RENEWAL_BATCH": str(batch),
+            }
+        )
+        self.client = CertificateClient(self._url, self, connection_verify=program.description["ca_bundle"])
+        vault = Vault(self.client)
+        self.services = Services(
+            known, Ledger(Account(known.storage, None), prefix), lambda alias: vault, _no_connector,
+            lambda: datetime.now(UTC),
+        )  # fmt: skip
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        answer = self._admin("POST", "token", {}).json()
+        return AccessToken(answer["access_token"], int(datetime.now(UTC).timestamp()) + 3600)
+
+    def seed(self, count: int, prefix: str, age_days: float, **tags: str) -> None:
+        body = {"count": count, "prefix": prefix, "age": age_days * DAY, "tags": TAGS | tags}
+        self._admin("POST", "seed", body).raise_for_status()
+
+    def requests(self) -> dict[str, int]:
+        """Key Vault requests by kind since the last call, without the challenges."""
+        counts: dict[str, int] = self._admin("GET", "requests").json()["counts"]
+        self._admin("DELETE", "requests")
+        counts.pop("Challenge", None)
+        return counts
+
+    def _admin(self, method: str, path: str, body: Any = None) -> Any:
+        address = f"{self._program.description['admin_url']}/{path}"
+        return self._program.session.request(method, address, json=body, timeout=120)
+
+
+def _no_connector(name: str) -> Any:
+    raise AssertionError("a sweep asks no authority")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    running = Program(tmp_path)
+    yield running
+    running.end()
+
+
+def peak_of_a_sweep(large: LargeVault) -> int:
+    gc.collect()
+    tracemalloc.start()
+    try:
+        sweep.sweep(large.services)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_sweep_in_which_nothing_is_due_costs_one_request_for_25_certificates_and_no_more_memory(
+    program: Program, azurite: Azurite
+) -> None:
+    large = LargeVault(program, azurite, "scaleidle")
+    with large.client:
+        large.seed(4_000, "first", age_days=10)
+        sweep.sweep(large.services)  # clients and tables are made
+        few = peak_of_a_sweep(large)
+        large.seed(6_000, "more", age_days=10)
+        large.requests()
+        swept = sweep.sweep(large.services)
+        assert (swept.looked_at, swept.started, swept.refused) == (10_000, [], [])
+        assert large.requests() == {"GetCertificates": 400}
+        many = peak_of_a_sweep(large)
+    assert many < few * 1.25, f"{few} bytes for 4,000 and {many} for 10,000"
+
+
+def test_of_5_000_that_are_due_a_sweep_takes_its_batch_and_the_next_one_goes_on(
+    program: Program, azurite: Azurite
+) -> None:
+    large = LargeVault(program, azurite, "scaledue", batch=60)
+    with large.client:
+        large.seed(4_880, "late", age_days=300)
+        large.seed(60, "sooner", age_days=310)
+        large.seed(60, "a-soonest", age_days=320)
+        started = [sweep.sweep(large.services).started for _ in range(3)]
+    beginnings = [{name.rsplit("-", 1)[0] for name in one} for one in started]
+    assert beginnings == [{f"{ALIAS}/a-soonest"}, {f"{ALIAS}/sooner"}, {f"{ALIAS}/late"}]
+    assert [len(one) for one in started] == [60, 60, 60]
+    assert len({name for one in started for name in one}) == 180
+    assert sum(1 for _ in large.services.storage.worklist()) == 180
+
+
+def test_names_that_cannot_be_renewed_do_not_starve_the_others_even_when_they_fill_a_batch(
+    program: Program, azurite: Azurite
+) -> None:
+    large = LargeVault(program, azurite, "scalebad", batch=20)
+    with large.client:
+        large.seed(45, "good", age_days=300)
+        large.seed(30, "bad", age_days=330, **{"certrelay-authority": "gone"})
+        swept = [sweep.sweep(large.services) for _ in range(5)]
+    assert sum(len(one.started) for one in swept) == 45
+    refused = [text.split(":")[0] for one in swept for text in one.refused]
+    assert len(refused) == len(set(refused)) == 30, "each is tried, then rests"
+    assert large.services.storage.failing() == 30
+
+
+def test_what_was_refused_is_tried_again_when_its_rest_is_over(program: Program, azurite: Azurite) -> None:
+    large = LargeVault(program, azurite, "scaleagain")
+    with large.client:
+        large.seed(1, "bad", age_days=330, **{"certrelay-authority": "gone"})
+        assert len(sweep.sweep(large.services).refused) == 1
+        assert sweep.sweep(large.services).refused == []
+        later = replace(large.services, now=lambda: datetime.fromtimestamp(datetime.now(UTC).timestamp() + 3601, UTC))
+        assert len(sweep.sweep(later).refused) == 1
