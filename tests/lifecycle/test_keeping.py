@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from connectors.base import Pending, Rejected, RenewalWindow
+from connectors.base import Context, Pending, Rejected, RenewalWindow
 from lifecycle import (
     adoptions,
     alarms,
@@ -452,7 +452,7 @@ def test_authorities_that_publish_their_own_crl_do_so_and_one_that_cannot_stops_
         "mine": replace(known, connector_class=PublishingCa),
     }
     settings = replace(world.services.settings, authorities={**authorities, "test-ca": known})
-    ca = PublishingCa(None, type("Context", (), {"now": staticmethod(world.services.now)}))
+    ca = PublishingCa(None, Context("mine", world.services.now, lambda: None))
     services = replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)
     assert revocations.publish_crls(services) == ["mine"]
     assert PublishingCa.published == 1
