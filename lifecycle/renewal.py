@@ -1,5 +1,6 @@
 """When a certificate is due, and how its renewal starts. Key Vault's own dates decide; events are hints."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from lifecycle.vault import CertificateItem, moment, version_of
 
 DEFAULT_SHARE_LEFT = 1 / 3
 SHORTEST_LEFT = timedelta(days=3)
+_NUMBER = re.compile(r"[0-9]{1,5}")  # in tags, which others may write
 
 
 def due_at(not_before: datetime, expires: datetime, trigger: str) -> datetime:
@@ -24,9 +26,9 @@ def due_at(not_before: datetime, expires: datetime, trigger: str) -> datetime:
     lifetime = expires - not_before
     kind, _, number = trigger.partition("=")
     left = lifetime * DEFAULT_SHARE_LEFT
-    if number.isdigit() and kind == "lifetime_percentage":
+    if _NUMBER.fullmatch(number) and kind == "lifetime_percentage":
         left = lifetime * (1 - min(int(number), 100) / 100)
-    elif number.isdigit() and kind == "days_before_expiry":
+    elif _NUMBER.fullmatch(number) and kind == "days_before_expiry":
         left = timedelta(days=int(number))
     return expires - min(max(left, min(lifetime / 6, SHORTEST_LEFT)), lifetime * 2 / 3)
 
@@ -87,9 +89,9 @@ def renewed_request(
     kept = {key: value for key, value in policy.items() if key not in ("id", "attributes")}
     issuer = {"issuer": {**(policy.get("issuer") or {}), "name": "Unknown"}}
     written = tags.get(VALIDITY_TAG, "")
-    days = int(written) if written.isdigit() and int(written) > 0 else known.settings.default_validity_days
+    days = int(written) if _NUMBER.fullmatch(written) and int(written) > 0 else known.settings.default_validity_days
     kind, _, number = tags.get(RENEWAL_TAG, "").partition("=")
-    own = own_tags(authority, days, {kind: int(number)} if number.isdigit() else None)
+    own = own_tags(authority, days, {kind: int(number)} if _NUMBER.fullmatch(number) else None)
     return CertificateRequest({**kept, **issuer}, authority, days, {**_without_own(tags), **own}, enabled)
 
 

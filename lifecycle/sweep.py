@@ -75,6 +75,10 @@ def sweep(services: Services) -> Swept:
             log.error("%s in vault %s is due and cannot be renewed: %s", one.name, one.vault, error)
             if not isinstance(error, NotReady):
                 _let_rest(services, one)
+        except Exception as error:  # a bug that one certificate brings to light shall not stop the others
+            swept.refused.append(f"{one.vault}/{one.name}: {type(error).__name__}")
+            log.exception("%s in vault %s is due and could not be renewed", one.name, one.vault)
+            _let_rest(services, one)
     return swept
 
 

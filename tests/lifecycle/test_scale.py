@@ -141,3 +141,23 @@ def test_what_was_refused_is_tried_again_when_its_rest_is_over(program: Program,
         assert sweep.sweep(large.services).refused == []
         later = replace(large.services, now=lambda: datetime.fromtimestamp(datetime.now(UTC).timestamp() + 3601, UTC))
         assert len(sweep.sweep(later).refused) == 1
+
+
+BAD_TAGS = [
+    {"certrelay-renewal": f"days_before_expiry={10**30}"},
+    {"certrelay-renewal": "days_before_expiry=²"},
+    {"certrelay-renewal": "lifetime_percentage=" + "9" * 200},
+    {"certrelay-validity-days": "²"},
+    {"certrelay-validity-days": "9" * 200},
+]
+
+
+def test_tags_that_nobody_can_read_stop_no_sweep(program: Program, azurite: Azurite) -> None:
+    large = LargeVault(program, azurite, "scaletags")
+    with large.client:
+        for number, tags in enumerate(BAD_TAGS):
+            large.seed(1, f"bad-{number}", age_days=330, **tags)
+        large.seed(2, "good", age_days=300)
+        swept = sweep.sweep(large.services)
+    assert swept.looked_at == len(BAD_TAGS) + 2
+    assert {f"{ALIAS}/good-00000", f"{ALIAS}/good-00001"} <= set(swept.started)
