@@ -82,7 +82,7 @@ class AcmeClient:
     def directory(self) -> dict[str, Any]:
         """Section 7.1.1; asked for once."""
         if self._directory is None:
-            found = self.get(self._url)
+            found = json_object(self.fetch(self._url))
             for name in ("newNonce", "newAccount", "newOrder"):
                 if not isinstance(found.get(name), str):
                     raise UnusableAnswer("it answered something else than an ACME directory")
@@ -94,9 +94,9 @@ class AcmeClient:
         found = self.directory().get(name)
         return found if isinstance(found, str) else None
 
-    def get(self, url: str) -> dict[str, Any]:
-        """A JSON object that needs no signature."""
-        return json_object(self._checked(self._session.get(url)))
+    def fetch(self, url: str) -> requests.Response:
+        """What needs no signature."""
+        return self._checked(self._session.get(url))
 
     def post(self, url: str, payload: dict[str, Any] | None, account: str | None) -> requests.Response:
         """Signed in the name of `account` (a URL) or, without one, by the key itself; no payload is POST-as-GET."""

@@ -11,7 +11,7 @@ import requests
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from connectors.acme_client import MALFORMED, AcmeClient, UnusableAnswer, json_object, links, problem_of
+from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object, links, problem_of
 from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from connectors.dns import Solver
 from connectors.http import retry_after
@@ -19,6 +19,11 @@ from connectors.http import retry_after
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
+GONE = ("accountDoesNotExist", "malformed", "unauthorized")
+
+
+class OrderGone(Exception):
+    """The order's URL leads nowhere, or to another account's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,12 @@ class Order:
 
     def look(self) -> tuple[dict[str, Any], float | None]:
         """The order, and how long the server wants us to wait."""
-        answer = self._client.post(self._url, None, self._account)
+        try:
+            answer = self._client.post(self._url, None, self._account)
+        except Problem as problem:
+            if problem.status != requests.codes.not_found and problem.code not in GONE:
+                raise
+            raise OrderGone(f"the server does not know the order any more: {problem.detail}") from None
         return json_object(answer), retry_after(answer.headers, self._now())
 
     def withdraw(self) -> None:

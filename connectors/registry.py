@@ -6,6 +6,7 @@ from typing import cast
 from connectors.base import Connector
 
 CONNECTORS = {
+    "acme": "connectors.acme:Acme",
     "adcs": "connectors.adcs:Adcs",
     "aws_pca": "connectors.aws_pca:AwsPca",
     "est": "connectors.est:Est",

@@ -45,7 +45,7 @@ def test_ones_own_connector_is_found_by_module_and_class() -> None:
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        ("vault-pki", "there is no connector 'vault-pki'; known are adcs, "),
+        ("vault-pki", "there is no connector 'vault-pki'; known are acme, adcs, "),
         ("", "there is no connector ''"),
         ("no_such_module:Class", "cannot be loaded: No module named 'no_such_module'"),
         ("connectors.manual:NoSuchClass", "cannot be loaded"),

@@ -1,0 +1,172 @@
+"""What one process knows of one ACME authority: its client, account and solver; and what its faults mean."""
+
+import base64
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import requests
+from azure.core.exceptions import AzureError
+from cryptography import x509
+from josepy.errors import Error as JoseError
+
+from connectors.acme_account import Account, BindingRefused, key_from_pem, key_from_vault
+from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object
+from connectors.acme_order import Order, OrderGone
+from connectors.base import ConnectorError, Context, Rejected, RenewalWindow, Unavailable
+from connectors.dns import DnsFailure, NoSolver, Solver
+from connectors.http import MAX_RETRY_AFTER, AuthoritySession, failure, retry_after, sentence
+
+if TYPE_CHECKING:
+    from connectors.acme import AcmeSettings
+
+FAULTS = (
+    Problem, UnusableAnswer, BindingRefused, OrderGone, DnsFailure, requests.RequestException, AzureError, JoseError,
+    *MALFORMED,
+)  # fmt: skip
+FINAL = frozenset(
+    {
+        "badCSR", "badPublicKey", "caa", "externalAccountRequired", "invalidContact", "invalidProfile", "malformed",
+        "rejectedIdentifier", "unauthorized", "unsupportedContact", "unsupportedIdentifier", "userActionRequired",
+    }
+)  # fmt: skip
+NO_REPLACEMENT = frozenset({"alreadyReplaced", "malformed", "unauthorized", "conflict"})
+RENEWAL_INFO_SECONDS = 21_600.0  # RFC 9773, section 4.3.3
+NOT_OURS = "accountDoesNotExist"
+
+
+class AcmeSession:
+    """The methods raise FAULTS."""
+
+    def __init__(
+        self, settings: "AcmeSettings", context: Context, http: AuthoritySession, solver: Solver | None
+    ) -> None:
+        self._settings, self._now = settings, context.now
+        if settings.account_key_pem:
+            key = key_from_pem(settings.account_key_pem.get_secret_value())
+        else:
+            key = key_from_vault(str(settings.account_key_vault_url), str(settings.account_key_name), context)
+        self._client = AcmeClient(http, settings.url, key, context.now)
+        binding = None
+        if settings.eab_kid and settings.eab_hmac_key:
+            binding = (settings.eab_kid, settings.eab_hmac_key.get_secret_value())
+        self._account = Account(self._client, settings.contact, binding)
+        self._solver = solver or make_solver(settings.dns, context)
+
+    def check(self) -> None:
+        self._account.url()
+
+    def new_order(self, names: list[str], replaces: bytes | None) -> str:
+        """The new order's URL (section 7.4), with the account made once more if the server has forgotten it."""
+        asked: dict[str, Any] = {"identifiers": [{"type": "dns", "value": name} for name in names]}
+        if self._settings.profile:
+            asked["profile"] = self._settings.profile
+        replaced = replaces and self._client.resource("renewalInfo") and certificate_id(replaces)
+        try:
+            return self._place({**asked, "replaces": replaced} if replaced else asked)
+        except Problem as problem:
+            # The old certificate is of another authority or account, or was replaced already (RFC 9773, section 5).
+            if not replaced or problem.code not in NO_REPLACEMENT:
+                raise
+            return self._place(asked)
+
+    def order(self, url: str) -> Order:
+        return Order(self._client, self._account.url(), url, self._solver, self._now)
+
+    def forget_account(self) -> None:
+        self._account.forget()
+
+    def revoke(self, certificate: bytes, code: int) -> None:
+        """Section 7.6. A server that knows no such reason gets none: that it is revoked counts more."""
+        url = self._client.resource("revokeCert")
+        if url is None:
+            raise ConnectorError("the authority does not revoke over ACME")
+        encoded = _base64url(certificate)
+        for reason in dict.fromkeys((code, 0)):
+            try:
+                self._client.post(url, {"certificate": encoded, "reason": reason}, self._account.url())
+                return
+            except Problem as problem:
+                if problem.code == "alreadyRevoked":
+                    return
+                if problem.code != "badRevocationReason" or reason == 0:
+                    raise
+
+    def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
+        url, name = self._client.resource("renewalInfo"), certificate_id(certificate)
+        if url is None or name is None:
+            return None
+        answer = self._client.fetch(f"{url.rstrip('/')}/{name}")
+        found = json_object(answer)
+        start, end = (datetime.fromisoformat(found["suggestedWindow"][edge]) for edge in ("start", "end"))
+        if start.tzinfo is None or end.tzinfo is None or end < start:
+            raise UnusableAnswer("it answered a renewal window that is none")
+        wait = retry_after(answer.headers, self._now())
+        explanation = found.get("explanationURL")
+        explanation = explanation if isinstance(explanation, str) else None
+        return RenewalWindow(start, end, wait or RENEWAL_INFO_SECONDS, explanation)
+
+    def _place(self, asked: dict[str, Any]) -> str:
+        url = self._client.directory()["newOrder"]
+        try:
+            answer = self._client.post(url, asked, self._account.url())
+        except Problem as problem:
+            if problem.code != NOT_OURS:
+                raise
+            self._account.forget()
+            answer = self._client.post(url, asked, self._account.url())
+        if not (location := answer.headers.get("Location")):
+            raise UnusableAnswer("it answered an order without its URL")
+        return location
+
+
+def make_solver(settings: Any, context: Context) -> Solver:
+    """The solver for the setting `dns`; its libraries are imported now."""
+    match settings.provider:
+        case "rfc2136":
+            from connectors.dns.rfc2136 import Rfc2136
+
+            return Rfc2136(settings)
+        case _:
+            return NoSolver()
+
+
+def certificate_id(certificate: bytes) -> str | None:
+    """RFC 9773, section 4.1; None for a certificate without authority key identifier."""
+    parsed = x509.load_der_x509_certificate(certificate)
+    try:
+        extension = parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return None
+    serial = parsed.serial_number
+    octets = serial.to_bytes(math.ceil((serial.bit_length() + 1) / 8), signed=True)
+    identifier = extension.value.key_identifier
+    return f"{_base64url(identifier)}.{_base64url(octets)}" if identifier else None
+
+
+def _base64url(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def outcome_of(fault: Exception) -> Rejected | Unavailable:
+    """What a fault means for the order."""
+    match fault:
+        case Problem() if fault.code == NOT_OURS:
+            return Unavailable("the server does not know our account", restart=True)
+        case Problem() if fault.code in FINAL and fault.status not in (429, 503):
+            return Rejected(sentence(f"the server refused: {fault.detail} ({fault.code})"))
+        case Problem():
+            wait = None if fault.wait is None else min(fault.wait, MAX_RETRY_AFTER)
+            return Unavailable(sentence(f"{fault.detail} ({fault.code})" if fault.code else fault.detail), wait)
+        case BindingRefused():
+            return Rejected(sentence(fault))
+        case OrderGone():
+            return Unavailable(sentence(fault), restart=True)
+        case UnusableAnswer() | DnsFailure():
+            return Unavailable(sentence(fault))
+        case requests.RequestException():
+            return Unavailable(failure(fault))
+        case AzureError():
+            return Unavailable(f"the account key in Key Vault cannot be used ({type(fault).__name__})")
+        case _:
+            return Unavailable(f"it answered something unexpected ({type(fault).__name__})")

@@ -1,0 +1,56 @@
+"""The setting `dns` of an ACME authority: which zone is changed how."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from connectors.base import ConnectorSettings
+
+
+def _host_and_port(address: str) -> str:
+    """`192.0.2.1` or `192.0.2.1:5353`; IPv6 with a port in brackets."""
+    host_port(address)
+    return address
+
+
+def host_port(address: str) -> tuple[str, int]:
+    """Raises ValueError."""
+    import ipaddress
+
+    if address.count(":") > 1 and not address.startswith("["):
+        address = f"[{address}]"
+    host, _, port = address.rpartition(":") if address[-1:].isdigit() and ":" in address else (address, "", "53")
+    return str(ipaddress.ip_address(host.strip("[]"))), int(port)
+
+
+type ServerAddress = Annotated[str, AfterValidator(_host_and_port)]
+
+
+class NoDns(ConnectorSettings):
+    """For authorities that authorize the account itself."""
+
+    provider: Literal["none"] = "none"
+
+
+class LookedUp(ConnectorSettings):
+    """`resolvers`: recursive servers (address or address:port) that find zones and aliases; else the system's.
+
+    `name_servers`: where a record must be seen; else those that the zone names.
+    """
+
+    resolvers: tuple[ServerAddress, ...] = ()
+    name_servers: tuple[ServerAddress, ...] = ()
+
+
+class Rfc2136Dns(LookedUp):
+    """Dynamic update (RFC 2136) over TCP, signed with TSIG (RFC 8945). `key_secret` is in base64."""
+
+    provider: Literal["rfc2136"]
+    server: ServerAddress
+    key_name: str = Field(min_length=1)
+    key_secret: SecretStr
+    key_algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
+    ttl: int = Field(default=60, ge=1, le=3600)
+
+
+DnsSettings = Annotated[NoDns | Rfc2136Dns, Field(discriminator="provider")]

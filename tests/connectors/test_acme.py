@@ -1,0 +1,267 @@
+"""`acme` against pebble, Let's Encrypt's test server, with pebble-challtestsrv as the DNS that it asks."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from pydantic import SecretStr
+
+from connectors.acme import Acme, AcmeSettings
+from connectors.base import (
+    Cancels,
+    ChecksHealth,
+    Connector,
+    Feature,
+    Issued,
+    Outcome,
+    Pending,
+    Rejected,
+    Revokes,
+    SubjectNames,
+    SuggestsRenewal,
+    Unavailable,
+)
+from tests.connectors.conformance import (
+    Authority,
+    Conformance,
+    context,
+    private_key,
+    signing_request,
+)
+from tests.connectors.debian import CannotFetch
+from tests.connectors.hostile import HostileConformance, closed_port_url
+from tests.connectors.pebble import Pebble, TestDns
+
+HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+
+
+def pem_of(owner: str) -> SecretStr:
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key = private_key("ec-256", owner).private_bytes(encoding, form, serialization.NoEncryption())
+    return SecretStr(key.decode())
+
+
+class TestSolver:
+    """Sets records over challtestsrv's HTTP interface, and remembers what is set."""
+
+    __test__ = False
+
+    def __init__(self, dns: TestDns) -> None:
+        self.dns, self.looks = dns, 0
+        self.records: set[tuple[str, str]] = set()
+
+    def publish(self, name: str, value: str) -> None:
+        if (name, value) not in self.records:
+            self.dns.tell("set-txt", host=f"{name}.", value=value)
+            self.records.add((name, value))
+
+    def is_visible(self, name: str, value: str) -> bool:
+        self.looks += 1
+        return (name, value) in self.records
+
+    def remove(self, name: str, value: str) -> None:
+        self.records.discard((name, value))
+        if not any(known == name for known, _ in self.records):
+            self.dns.tell("clear-txt", host=f"{name}.")
+
+
+@pytest.fixture(scope="module")
+def dns() -> Iterator[TestDns]:
+    try:
+        server = TestDns()
+    except CannotFetch as reason:
+        pytest.skip(f"pebble cannot be had: {reason}")
+    with server:
+        yield server
+
+
+@pytest.fixture
+def solver(dns: TestDns) -> TestSolver:
+    return TestSolver(dns)
+
+
+@pytest.fixture(scope="module")
+def pebble(dns: TestDns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble"), dns.port, PEBBLE_ALTERNATE_ROOTS="1") as running:
+        yield running
+
+
+@pytest.fixture
+def start(dns: TestDns, tmp_path: Path) -> Iterator[Callable[..., Pebble]]:
+    """Starts a pebble of the test's own."""
+    running: list[Pebble] = []
+
+    def begin(settings: dict[str, Any] | None = None, **knobs: str) -> Pebble:
+        running.append(Pebble(tmp_path / str(len(running)), dns.port, settings, **knobs))
+        return running[-1].__enter__()
+
+    yield begin
+    for server in running:
+        server.__exit__()
+
+
+def acme(pebble: Pebble, solver: TestSolver | None = None, **settings: Any) -> Acme:
+    defaults = {"url": pebble.directory, "ca_certificates": pebble.tls_roots, "account_key_pem": pem_of("account")}
+    return Acme(AcmeSettings(**{**defaults, **settings}), context("acme"), solver)
+
+
+def follow(connector: Connector, request: Any, outcome: Outcome | None = None) -> Outcome:
+    """What the order ends with, each Pending followed up soon."""
+    outcome, end = outcome or connector.submit(request), time.monotonic() + 20
+    while isinstance(outcome, Pending) and time.monotonic() < end:
+        time.sleep(0.05)
+        outcome = connector.collect(request, outcome.reference)
+    return outcome
+
+
+class TestAcme(Conformance):
+    undeclared = frozenset(Feature) - {Feature.WILDCARD, Feature.RSA, Feature.EC}
+    abilities = frozenset({Revokes, Cancels, SuggestsRenewal, ChecksHealth})
+
+    @pytest.fixture
+    def authority(self, pebble: Pebble, solver: TestSolver) -> Authority:
+        def connect() -> Connector:
+            return acme(pebble, solver)
+
+        blocked = SubjectNames("x.blocked.example.net", ("x.blocked.example.net",))
+        return Authority(
+            connect=connect,
+            unreachable=lambda: Acme(
+                AcmeSettings(url=closed_port_url(), account_key_pem=pem_of("account")), context("acme"), solver
+            ),
+            roots=pebble.roots(),
+            refused=blocked,
+            is_revoked=pebble.is_revoked,
+            pending=connect,
+            secrets=[pem_of("account").get_secret_value()],
+        )
+
+
+class TestAcmeAgainstAHostileServer(HostileConformance):
+    def connect(self, url: str, ca_certificates: str, timeout: float) -> Connector:
+        settings = {"ca_certificates": ca_certificates, "timeout": timeout, "account_key_pem": pem_of("account")}
+        return Acme(AcmeSettings(url=url, **settings), context("acme"))  # type: ignore[arg-type]
+
+
+def request_for(*names: str, **changes: Any) -> Any:
+    return signing_request(SubjectNames(names[0], names), private_key(), **changes)
+
+
+def test_a_wildcard_and_its_apex_leave_no_record_behind(pebble: Pebble, solver: TestSolver) -> None:
+    request = request_for("both.example.com", "*.both.example.com")
+    outcome = follow(acme(pebble, solver), request)
+    assert isinstance(outcome, Issued)
+    assert solver.looks >= 2
+    assert solver.records == set()
+
+
+def test_twenty_orders_of_twenty_succeed_while_half_of_all_nonces_are_refused(
+    start: Callable[..., Pebble], solver: TestSolver
+) -> None:
+    connector = acme(start(PEBBLE_WFE_NONCEREJECT="50"), solver)
+    outcomes = [follow(connector, request_for(f"n{number}.example.com")) for number in range(20)]
+    assert [type(outcome) for outcome in outcomes] == [Issued] * 20
+
+
+def test_a_slow_validation_stays_pending(start: Callable[..., Pebble], solver: TestSolver) -> None:
+    connector = acme(start(PEBBLE_VA_NOSLEEP="", PEBBLE_VA_SLEEPTIME="5"), solver)
+    # Each waits 0 to 4 seconds at random; that all ten take less than 2 is one chance in ten thousand.
+    request = request_for(*(f"slow{number}.example.com" for number in range(10)))
+    outcome = connector.submit(request)
+    assert isinstance(outcome, Pending)
+    begin = time.monotonic()
+    outcome = connector.collect(request, outcome.reference)
+    assert isinstance(outcome, Pending)
+    assert outcome.retry_after >= 1
+    assert time.monotonic() - begin < 2.5
+    assert isinstance(follow(connector, request, outcome), Issued)
+
+
+def test_authorizations_are_used_again(start: Callable[..., Pebble], solver: TestSolver) -> None:
+    server = start(PEBBLE_AUTHZREUSE="100")
+    assert isinstance(follow(acme(server, solver), request_for("again.example.com")), Issued)
+    looks = solver.looks
+    assert isinstance(follow(acme(server, solver), request_for("again.example.com")), Issued)
+    assert solver.looks == looks
+
+
+def test_a_record_that_is_not_seen_yet_is_waited_for(pebble: Pebble, solver: TestSolver) -> None:
+    connector, request = acme(pebble, solver), request_for("late.example.com")
+    solver.is_visible = lambda name, value: False  # type: ignore[method-assign]
+    outcome = connector.submit(request)
+    for _ in range(3):
+        assert isinstance(outcome, Pending)
+        outcome = connector.collect(request, outcome.reference)
+    assert isinstance(outcome, Pending)
+    del solver.is_visible
+    assert isinstance(follow(connector, request, outcome), Issued)
+
+
+def test_a_wrong_record_fails_the_order_and_is_removed(pebble: Pebble, solver: TestSolver) -> None:
+    def publish_something_else(name: str, value: str) -> None:
+        solver.records.add((name, value))
+
+    solver.publish = publish_something_else  # type: ignore[method-assign]
+    outcome = follow(acme(pebble, solver), request_for("wrong.example.com"))
+    assert isinstance(outcome, Rejected)
+    assert "wrong.example.com" in outcome.reason
+    assert solver.records == set()
+
+
+def test_a_cancelled_order_leaves_no_record_behind(pebble: Pebble, solver: TestSolver) -> None:
+    connector, request = acme(pebble, solver), request_for("cancelled.example.com")
+    solver.is_visible = lambda name, value: False  # type: ignore[method-assign]
+    outcome = connector.submit(request)
+    assert isinstance(outcome, Pending)
+    connector.collect(request, outcome.reference)
+    assert len(solver.records) == 1
+    connector.cancel(outcome.reference)
+    assert solver.records == set()
+    assert isinstance(follow(connector, request, outcome), Rejected | Unavailable)
+
+
+def test_a_server_that_forgot_everything_gets_a_new_account_and_order(
+    start: Callable[..., Pebble], solver: TestSolver
+) -> None:
+    server = start()
+    connector, request = acme(server, solver), request_for("forgotten.example.com")
+    outcome = connector.submit(request)
+    assert isinstance(outcome, Pending)
+    server.restart()
+    outcome = connector.collect(request, outcome.reference)
+    assert isinstance(outcome, Unavailable)
+    assert outcome.restart
+    assert isinstance(follow(connector, request), Issued)
+
+
+def test_a_forgotten_account_is_made_again_by_submit(start: Callable[..., Pebble], solver: TestSolver) -> None:
+    server = start()
+    connector = acme(server, solver)
+    assert isinstance(connector.submit(request_for("one.example.com")), Pending)
+    server.restart()
+    assert isinstance(follow(connector, request_for("two.example.com")), Issued)
+
+
+@pytest.fixture
+def binding(start: Callable[..., Pebble]) -> Pebble:
+    return start({"externalAccountBindingRequired": True, "externalAccountMACKeys": {"kid-1": HMAC}})
+
+
+def test_an_external_account_is_bound(binding: Pebble, solver: TestSolver) -> None:
+    connector = acme(binding, solver, eab_kid="kid-1", eab_hmac_key=HMAC)
+    assert isinstance(follow(connector, request_for("bound.example.com")), Issued)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"eab_kid": "kid-1", "eab_hmac_key": "AAAA"}, {"eab_kid": "k", "eab_hmac_key": HMAC}]
+)
+def test_a_wrong_or_missing_binding_is_rejected_by_the_settings_name(
+    binding: Pebble, solver: TestSolver, settings: dict[str, str]
+) -> None:
+    outcome = acme(binding, solver, **settings).submit(request_for("unbound.example.com"))
+    assert isinstance(outcome, Rejected)
+    assert "eab_kid" in outcome.reason
+    assert HMAC not in outcome.reason
