@@ -8,7 +8,7 @@ import heapq
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from connectors.base import SuggestsRenewal
 from lifecycle import alarms, operations, renewal, replacements
@@ -17,6 +17,8 @@ from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.vault import CertificateItem
+
+BUDGET = timedelta(minutes=3)  # functionTimeout is five
 
 log = logging.getLogger("certrelay.sweep")
 
@@ -41,11 +43,15 @@ class _Due:
 
 
 def advance_due(services: Services) -> int:
-    """Advance every open operation that is due, then the mass renewals; how many operations there were.
+    """Advance every open operation that is due, then the mass renewals; how many operations were due.
 
-    One that crashes does not stop the others."""
-    worklist = sorted(services.storage.worklist(services.now()), key=lambda entry: entry.next_attempt_at)
+    One that crashes does not stop the others. Whatever a run has no time for is the next one's, longest due first."""
+    begun = services.now()
+    worklist = sorted(services.storage.worklist(begun), key=lambda entry: entry.next_attempt_at)
     for entry in worklist:
+        if services.now() - begun > BUDGET:
+            log.warning("%d operations are due; the next run goes on", len(worklist))
+            break
         if entry.vault not in services.settings.vaults:
             log.error("operation %s waits for vault %s, which is not in the settings", entry.id, entry.vault)
             continue

@@ -9,7 +9,7 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base import Rejected
+from connectors.base import Rejected, SigningRequest
 from lifecycle import creations, hints, policy, renewal, requests, sweep
 from lifecycle.creations import Asked
 from lifecycle.errors import Conflict, NotFound
@@ -240,3 +240,22 @@ def test_the_poll_timer_advances_what_is_due_and_one_crash_stops_nobody(world: W
     assert sweep.advance_due(replace(world.services, vault=vault)) == 3  # type: ignore[arg-type]
     assert [requests.latest(world.services, ALIAS, name).state for name in names] == [State.COMPLETED] * 3
     assert sweep.advance_due(world.services) == 0
+
+
+def test_a_poll_that_has_no_time_left_leaves_the_rest_to_the_next_one(world: World) -> None:
+    names = [world.name(f"-{number}") for number in range(3)]
+    for name in names:
+        asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
+        creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    signed = world.ca.signed
+
+    def slow(request: SigningRequest) -> bytes:
+        world.clock.advance(200)
+        return signed(request)
+
+    world.ca.issue = slow
+    assert sweep.advance_due(world.services) == 3
+    assert len(list(world.services.storage.worklist())) == 2
+    for _ in range(2):
+        sweep.advance_due(world.services)
+    assert [requests.latest(world.services, ALIAS, name).state for name in names] == [State.COMPLETED] * 3
