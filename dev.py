@@ -4,6 +4,7 @@
     python3 dev.py demo     the main job before your eyes: issue, import, renew, refuse
     python3 dev.py up       the sandbox and the app, until Ctrl-C  [--only vault] [--directory D] [--app-port P] …
     python3 dev.py test     the tests                              [pytest arguments]
+    python3 dev.py simulate a year of renewals while things fail   [--days 365] [--certificates 200] [--seed N]
     python3 dev.py check    lint, format and types
     python3 dev.py help     this text
 
@@ -41,12 +42,14 @@ COMMANDS = {
     "demo": [["-m", "sandbox.demo"]],
     "up": [["-m", "sandbox.up"]],
     "test": [["-m", "pytest"]],
+    "simulate": [["-m", "sandbox.simulation"]],
     "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]],
 }
 ABOUT = {
     "demo": "The sandbox starts, CertRelay does its main job in it, it stops. The first time npm installs Azurite.",
     "up": "The sandbox and the app run until Ctrl-C.",
     "test": "The tests, against real servers on 127.0.0.1.",
+    "simulate": "A year of renewals with faults, on the sandbox's clock. It takes some minutes.",
     "check": "Lint, format and types.",
 }
 

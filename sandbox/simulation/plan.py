@@ -1,6 +1,7 @@
 """What the fleet is and what goes wrong when: drawn from one seed, before the first hour."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -80,7 +81,7 @@ class Plan:
     begins: datetime
     days: int
     fleet: tuple[Wanted, ...]
-    outages: dict[str, tuple[tuple[datetime, datetime], ...]]
+    outages: Mapping[str, tuple[tuple[datetime, datetime], ...]]
     windows: tuple[Window, ...]
     worker_killed: float = 0.08
     event_lost: float = 0.3

@@ -1,0 +1,104 @@
+"""Weeks of renewals under faults, with every promise kept; and a simulation that sees when one is broken."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lifecycle import creations
+from lifecycle.creations import Asked
+from lifecycle.model import Operation, State
+from sandbox.azurite import Azurite
+from sandbox.simulation import __main__ as program
+from sandbox.simulation import plan, promises
+from sandbox.simulation.__main__ import BEGINS, rendered
+from sandbox.simulation.plan import AUTHORITIES, DAY, Plan, Wanted
+from sandbox.simulation.world import ALIAS, World
+from sandbox.simulation.year import Report, simulate
+
+STRUCK = {
+    "Key Vault is down for hours",
+    "Key Vault throttles creations for hours",
+    "authority asked while down for 3 days",
+    "authority's answer lost",
+    "event doubled",
+    "event forged",
+    "event lost",
+    "message doubled",
+    "message lost",
+    "worker killed",
+}
+
+
+def small(days: int, *fleet: Wanted) -> Plan:
+    return replace(plan.drawn(3, BEGINS, days, 1), fleet=fleet)
+
+
+def six_days(name: str) -> Wanted:
+    return Wanted(name, 6, "", "steady", BEGINS)
+
+
+def test_in_60_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_stays_open(
+    tmp_path: Path, azurite: Azurite
+) -> None:
+    report = simulate(plan.drawn(1, BEGINS, 60, 25), tmp_path, azurite)
+    assert report.violations == [], rendered(report)
+    assert {what for what, count in report.faults.items() if count} >= STRUCK
+    assert report.renewals.total() >= 20
+    assert report.renewals.keys() <= AUTHORITIES.keys()
+    assert report.turned_away == 0
+
+
+def test_a_certificate_that_expires_is_reported(tmp_path: Path, azurite: Azurite) -> None:
+    down = {"steady": ((BEGINS + 2 * DAY, BEGINS + 9 * DAY),)}
+    report = simulate(replace(small(8, six_days("sim-lost")), outages=down), tmp_path, azurite)
+    assert any("sim-lost" in text and "expired" in text for text in report.violations)
+    text = rendered(report)
+    assert "BROKEN PROMISES" in text
+    assert "--seed 3" in text
+
+
+def test_what_the_history_and_the_versions_do_not_agree_on_is_reported(tmp_path: Path, azurite: Azurite) -> None:
+    wanted = six_days("sim-kept")
+    fleet = {wanted.name: wanted}
+    with World(tmp_path, small(1, wanted), azurite) as world:
+        assert promises.broken_at_the_end(world, fleet) == ["sim-kept was never made"]
+        world.services.storage.record(operation := _completed(world, wanted))
+        assert any("0 versions, and 1" in text for text in promises.broken_at_the_end(world, fleet))
+        world.services.storage.insert(replace(operation, state=State.PENDING))
+        assert any("still open" in text for text in promises.broken_at_the_end(world, fleet))
+        world.set_clock(operation.deadline + timedelta(hours=1))
+        assert any("past its deadline" in text for text in promises.broken_now(world, fleet))
+
+
+def _completed(world: World, wanted: Wanted) -> Operation:
+    asked = Asked(wanted.authority, {"key_props": {"kty": "EC"}}, dns_names=("a.contoso.example",), validity_days=6)
+    made = creations.create(world.services, ALIAS, wanted.name, asked, requested_by="test")
+    world.services.storage.remove(made)
+    return replace(made, state=State.COMPLETED, version="0" * 32)
+
+
+def test_a_renewal_before_its_time_is_before_the_earliest_moment() -> None:
+    expires = BEGINS + 90 * DAY
+    for trigger, left in (("", 30), ("days_before_expiry=20", 20), ("lifetime_percentage=70", 27)):
+        wanted = Wanted("a", 90, trigger, "quick", BEGINS)
+        assert expires - wanted.earliest_renewal(BEGINS, expires) == left * DAY
+    assert expires - Wanted("a", 90, "", "suggesting", BEGINS).earliest_renewal(BEGINS, expires) == 45 * DAY
+
+
+def test_a_seed_draws_the_same_plan_again_and_another_seed_another() -> None:
+    one, same, other = (plan.drawn(seed, BEGINS, 365, 200) for seed in (5, 5, 6))
+    assert (one.fleet, one.outages, one.windows) == (same.fleet, same.outages, same.windows)
+    assert one.fleet != other.fleet
+    assert {wanted.days for wanted in one.fleet} == {6, 30, 47, 90, 100, 200, 365, 730}
+    assert {wanted.authority for wanted in one.fleet} == set(AUTHORITIES)
+
+
+@pytest.mark.parametrize(("violations", "code"), [([], 0), (["sim-1 expired"], 1)])
+def test_the_exit_code_tells_whether_the_promises_were_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], violations: list[str], code: int
+) -> None:
+    monkeypatch.setattr(program, "simulate", lambda drawn, directory: Report(9, 1, 1, violations=violations))
+    assert program.main(["--days", "1", "--certificates", "1", "--seed", "9"]) == code
+    assert ("sim-1 expired" in capsys.readouterr().out) == bool(violations)
