@@ -1,0 +1,130 @@
+"""`acme` with challenge records in a real name server: BIND, changed over RFC 2136, asked by pebble and by us."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dns.message
+import dns.query
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from connectors.acme import Acme, AcmeSettings
+from connectors.base import Issued, Outcome, Rejected, SubjectNames, Unavailable
+from connectors.dns import DnsFailure
+from connectors.dns.rfc2136 import Rfc2136
+from connectors.dns.settings import Rfc2136Dns, host_port
+from tests.connectors.bind import KEY_NAME, KEY_SECRET, Bind
+from tests.connectors.conformance import context, private_key, signing_request
+from tests.connectors.debian import CannotFetch
+from tests.connectors.hostile import closed_port_url
+from tests.connectors.pebble import Pebble
+from tests.connectors.test_acme import follow, pem_of
+
+
+@pytest.fixture(scope="module")
+def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
+    try:
+        server = Bind(tmp_path_factory.mktemp("bind"))
+    except CannotFetch as reason:
+        pytest.skip(f"BIND cannot be had: {reason}")
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pebble(bind: Bind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble"), bind.port) as running:
+        yield running
+
+
+def settings(bind: Bind, **changes: Any) -> dict[str, Any]:
+    return {
+        "provider": "rfc2136",
+        "server": bind.address,
+        "key_name": KEY_NAME,
+        "key_secret": KEY_SECRET,
+        "resolvers": [bind.address],
+        "name_servers": [bind.address],
+        **changes,
+    }
+
+
+def texts(bind: Bind, name: str) -> list[str]:
+    answer = dns.query.udp(dns.message.make_query(name, "TXT"), "127.0.0.1", 3, bind.port)
+    return sorted(record.to_text().strip('"') for rrset in answer.answer for record in rrset if rrset.rdtype == 16)
+
+
+def order(pebble: Pebble, dns_settings: dict[str, Any], *names: str) -> Outcome:
+    account: dict[str, Any] = {"account_key_pem": pem_of("account"), "ca_certificates": pebble.tls_roots}
+    connector = Acme(AcmeSettings(url=pebble.directory, dns=dns_settings, **account), context("acme"))  # type: ignore[arg-type]
+    return follow(connector, signing_request(SubjectNames(names[0], names), private_key()))
+
+
+def test_a_wildcard_and_its_apex_are_proven_by_two_values_at_one_name(bind: Bind, pebble: Pebble) -> None:
+    outcome = order(pebble, settings(bind), "two.example.com", "*.two.example.com")
+    assert isinstance(outcome, Issued)
+    assert texts(bind, "_acme-challenge.two.example.com") == []
+
+
+def test_an_aliased_challenge_name_is_answered_where_the_alias_leads(bind: Bind, pebble: Pebble) -> None:
+    outcome = order(pebble, settings(bind), "alias.example.com")
+    assert isinstance(outcome, Issued)
+    assert texts(bind, "alias.challenges.example.org") == []
+
+
+def test_values_of_others_are_left_alone(bind: Bind) -> None:
+    solver, name = Rfc2136(Rfc2136Dns.model_validate(settings(bind))), "_acme-challenge.shared.example.com"
+    for value in ("mine", "theirs", "mine"):
+        solver.publish(name, value)
+    assert texts(bind, name) == ["mine", "theirs"]
+    solver.remove(name, "mine")
+    solver.remove(name, "mine")
+    assert texts(bind, name) == ["theirs"]
+    assert solver.is_visible(name, "theirs")
+    assert not solver.is_visible(name, "mine")
+
+
+def test_an_alias_is_followed_for_setting_looking_and_removing(bind: Bind) -> None:
+    solver, name = Rfc2136(Rfc2136Dns.model_validate(settings(bind))), "_acme-challenge.alias.example.com"
+    solver.publish(name, "value")
+    assert texts(bind, "alias.challenges.example.org") == ["value"]
+    assert solver.is_visible(name, "value")
+    solver.remove(name, "value")
+    assert texts(bind, "alias.challenges.example.org") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key_secret": "d3Jvbmctc2VjcmV0LXdyb25nLXNlY3JldC13cm9uZyE="},
+        {"key_name": "unknown-key"},
+        {"key_secret": "not base64!"},
+    ],
+)
+def test_a_wrong_key_makes_the_order_unavailable(bind: Bind, pebble: Pebble, changes: dict[str, str]) -> None:
+    outcome = order(pebble, settings(bind, **changes), "refused.example.com")
+    assert isinstance(outcome, Unavailable)
+    assert "key_secret" in outcome.reason or "example.com" in outcome.reason
+    assert changes.get("key_secret", KEY_SECRET) not in outcome.reason
+
+
+def test_a_name_server_that_is_down_is_named(bind: Bind) -> None:
+    port = closed_port_url().rpartition(":")[2].split("/")[0]
+    down = settings(bind, server=f"127.0.0.1:{port}")
+    with pytest.raises(DnsFailure, match=r"the DNS update of example\.com\. failed"):
+        Rfc2136(Rfc2136Dns.model_validate(down)).publish("_acme-challenge.x.example.com", "value")
+
+
+def test_without_a_solver_a_challenge_cannot_be_answered(pebble: Pebble) -> None:
+    outcome = order(pebble, {"provider": "none"}, "nobody.example.com")
+    assert isinstance(outcome, Unavailable | Rejected)
+    assert "_acme-challenge.nobody.example.com" in outcome.reason
+
+
+def test_addresses_have_a_port_where_one_is_given() -> None:
+    assert host_port("192.0.2.1") == ("192.0.2.1", 53)
+    assert host_port("192.0.2.1:5353") == ("192.0.2.1", 5353)
+    assert host_port("2001:db8::1") == ("2001:db8::1", 53)
+    assert host_port("[2001:db8::1]:5353") == ("2001:db8::1", 5353)
+    with pytest.raises(ValidationError):
+        Rfc2136Dns(provider="rfc2136", server="ns.example.com", key_name="k", key_secret=SecretStr("s"))
