@@ -2,23 +2,29 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from pydantic import SecretStr
+from cryptography.x509.oid import NameOID
+from pydantic import SecretStr, ValidationError
 
 from connectors.acme import Acme, AcmeSettings
+from connectors.acme_session import certificate_id
 from connectors.base import (
     Cancels,
     ChecksHealth,
     Connector,
+    ConnectorError,
     Feature,
     Issued,
     Outcome,
     Pending,
     Rejected,
+    RevocationReason,
     Revokes,
     SubjectNames,
     SuggestsRenewal,
@@ -27,7 +33,9 @@ from connectors.base import (
 from tests.connectors.conformance import (
     Authority,
     Conformance,
+    certificates,
     context,
+    leaf_of,
     private_key,
     signing_request,
 )
@@ -265,3 +273,102 @@ def test_a_wrong_or_missing_binding_is_rejected_by_the_settings_name(
     assert isinstance(outcome, Rejected)
     assert "eab_kid" in outcome.reason
     assert HMAC not in outcome.reason
+
+
+def leaf_for(connector: Acme, name: str, **changes: Any) -> x509.Certificate:
+    request = request_for(name, **changes)
+    outcome = follow(connector, request)
+    assert isinstance(outcome, Issued), outcome
+    return leaf_of(outcome.answer, request)
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def test_the_profile_decides_on_the_validity(pebble: Pebble, solver: TestSolver) -> None:
+    leaf = leaf_for(acme(pebble, solver, profile="shortlived"), "short.example.com")
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc < timedelta(days=7)
+
+
+def test_an_unknown_profile_is_rejected(pebble: Pebble, solver: TestSolver) -> None:
+    outcome = acme(pebble, solver, profile="no-such").submit(request_for("profile.example.com"))
+    assert isinstance(outcome, Rejected)
+    assert "invalidProfile" in outcome.reason
+
+
+def test_the_preferred_chain_is_taken_and_an_unknown_one_falls_back(
+    start: Callable[..., Pebble], solver: TestSolver
+) -> None:
+    server = start(PEBBLE_ALTERNATE_ROOTS="2", PEBBLE_CHAIN_LENGTH="2")
+    for root in server.roots():
+        [name] = root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        request = request_for("chain.example.com")
+        outcome = follow(acme(server, solver, preferred_chain=str(name.value)), request)
+        assert isinstance(outcome, Issued)
+        assert certificates(outcome.answer)[-1].issuer == root.subject
+    assert len(server.roots()) == 3
+    assert isinstance(follow(acme(server, solver, preferred_chain="Nobody"), request_for("chain.example.com")), Issued)
+
+
+@pytest.mark.parametrize("reason", list(RevocationReason))
+def test_a_certificate_is_revoked_with_any_reason(pebble: Pebble, solver: TestSolver, reason: RevocationReason) -> None:
+    connector = acme(pebble, solver)
+    leaf = leaf_for(connector, "revoked.example.com")
+    connector.revoke(der(leaf), reason)
+    assert pebble.is_revoked(leaf)
+
+
+def test_a_certificate_of_another_account_is_not_revoked(pebble: Pebble, solver: TestSolver) -> None:
+    leaf = leaf_for(acme(pebble, solver), "mine.example.com")
+    stranger = acme(pebble, solver, account_key_pem=pem_of("stranger"))
+    with pytest.raises(ConnectorError):
+        stranger.revoke(der(leaf), RevocationReason.UNSPECIFIED)
+    assert not pebble.is_revoked(leaf)
+
+
+def test_the_server_suggests_when_to_renew(pebble: Pebble, solver: TestSolver) -> None:
+    connector = acme(pebble, solver)
+    leaf = leaf_for(connector, "ari.example.com")
+    window = connector.renewal_window(der(leaf))
+    assert window
+    assert leaf.not_valid_before_utc < window.start < window.end < leaf.not_valid_after_utc
+    assert window.retry_after > 0
+
+
+def test_a_renewal_replaces_and_an_old_certificate_of_elsewhere_does_not_matter(
+    pebble: Pebble, solver: TestSolver
+) -> None:
+    connector = acme(pebble, solver)
+    old = leaf_for(connector, "renewed.example.com")
+    bodies: list[dict[str, Any]] = []
+    session = connector._session()
+    place = session._place
+
+    def noted(asked: dict[str, Any]) -> str:
+        bodies.append(asked)
+        return place(asked)
+
+    session._place = noted  # type: ignore[method-assign]
+    leaf_for(connector, "renewed.example.com", replaces=der(old))
+    assert [body.get("replaces") for body in bodies] == [certificate_id(der(old))]
+    leaf_for(connector, "renewed.example.com", replaces=der(old))  # replaced already
+    assert ["replaces" in body for body in bodies[1:]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("faulty", "fault"),
+    [
+        ({"account_key_pem": None}, "needs either account_key_pem, or"),
+        ({"account_key_name": "k", "account_key_vault_url": "https://v.vault.azure.net"}, "needs either"),
+        ({"account_key_pem": "no key"}, "must hold an unencrypted private key in PEM"),
+        ({"eab_kid": "k"}, "eab_kid and eab_hmac_key go together"),
+        ({"eab_kid": "k", "eab_hmac_key": "not base64!"}, "must be a key in base64url"),
+        ({"dns": {"provider": "carrier-pigeon"}}, "provider"),
+    ],
+)
+def test_faulty_settings_are_named(faulty: dict[str, Any], fault: str) -> None:
+    good = {"url": "https://acme.example/directory", "account_key_pem": pem_of("account")}
+    AcmeSettings(**good)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=fault):
+        AcmeSettings(**{**good, **faulty})
