@@ -67,9 +67,13 @@ def revoke_certificate(req: func.HttpRequest) -> Answer:
     """Have a version revoked by its authority, with a reason of RFC 5280; renew it as well with replace."""
     given = parsed(req, models.RevokeCertificate)
     vault, name = where(req)
+    key = idempotency_key(req)
+    if key is not None and given.version is None:  # the newest version may be another one when the request is repeated
+        raise Invalid([Fault("/version", "a request with an Idempotency-Key names the version to revoke")])
     bundle, operation = revocations.revoke(
         services(), vault, name,
         version=given.version or "", reason=given.reason, replace=given.replace, requested_by=roles.caller(req),
+        idempotency_key=key,
     )  # fmt: skip
     shown = render.operation_json(operation) if operation else None
     return Answer({"certificate": render.certificate_json(vault, name, bundle), "operation": shown})

@@ -26,6 +26,7 @@ def revoke(
     reason: RevocationReason,
     replace: bool,
     requested_by: str,
+    idempotency_key: str | None = None,
 ) -> tuple[Json, Operation | None]:
     """Have a version (default: the newest) revoked by its authority, with a reason of RFC 5280, section 5.3.1.
 
@@ -43,8 +44,9 @@ def revoke(
     operation = None
     if replace:
         operation = renewal.renew(
-            services, vault, name, requested_by=requested_by, reason=f"revoked: {reason}", only_if_due=False
-        )
+            services, vault, name, requested_by=requested_by, reason=f"revoked: {reason}", only_if_due=False,
+            idempotency_key=idempotency_key,
+        )  # fmt: skip
     try:
         connector.revoke(base64.b64decode(found["cer"]), reason)
     except ConnectorError as error:

@@ -295,3 +295,19 @@ def test_the_forecast_and_a_replacement_of_everything(app: App) -> None:
     where = started.headers["location"]
     until(lambda: app.call("GET", where).json()["progress"] == {"matched": 1, "completed": 1}, 40)
     assert len(app.certificate(name, "/versions").json()["value"]) == 2
+
+
+def test_a_repeated_revocation_with_replacement_leaves_the_replacement_alone(app: App) -> None:
+    name = app.name()
+    app.create(name, dns_names=[f"{name}.contoso.example"])
+    app.ended(name)
+    url = f"{app.settings['APP_URL']}/api/vaults/main/certificates/{name}/revoke"
+    headers = {"x-functions-key": app.settings["FUNCTION_KEY"], "Idempotency-Key": f"revoke-{name}"}
+    body = {"reason": "superseded", "replace": True}
+    assert app.client.post(url, json=body, headers=headers).status_code == 400, "which version?"
+    body["version"] = app.certificate(name).json()["version"]
+    first = app.client.post(url, json=body, headers=headers).json()
+    app.ended(name)
+    again = app.client.post(url, json=body, headers=headers).json()
+    assert first["operation"]["id"] == again["operation"]["id"]
+    assert len(app.certificate(name, "/versions").json()["value"]) == 2
