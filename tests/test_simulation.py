@@ -99,6 +99,6 @@ def test_a_seed_draws_the_same_plan_again_and_another_seed_another() -> None:
 def test_the_exit_code_tells_whether_the_promises_were_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], violations: list[str], code: int
 ) -> None:
-    monkeypatch.setattr(program, "simulate", lambda drawn, directory: Report(9, 1, 1, violations=violations))
+    monkeypatch.setattr(program, "simulate", lambda drawn, directory, progress: Report(9, 1, 1, violations=violations))
     assert program.main(["--days", "1", "--certificates", "1", "--seed", "9"]) == code
     assert ("sim-1 expired" in capsys.readouterr().out) == bool(violations)

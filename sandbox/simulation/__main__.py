@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from sandbox.simulation import plan
@@ -30,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{given.certificates} certificates, {given.days} days, seed {seed}", flush=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        report = simulate(plan.drawn(seed, BEGINS, given.days, given.certificates), Path(directory))
+        drawn = plan.drawn(seed, BEGINS, given.days, given.certificates)
+        report = simulate(drawn, Path(directory), progress=partial(print, flush=True))
     print(rendered(report), f"\ntook {time.monotonic() - began:.0f} s")
     return 1 if report.violations else 0
 

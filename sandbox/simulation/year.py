@@ -2,6 +2,7 @@
 
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,12 +39,16 @@ class Report:
     violations: list[str] = field(default_factory=list)
 
 
-def simulate(plan: Plan, directory: Path, azurite: Azurite | None = None) -> Report:
-    """Run the plan. Stops early when promises are broken again and again."""
+def simulate(
+    plan: Plan, directory: Path, azurite: Azurite | None = None, progress: Callable[[str], None] = lambda _: None
+) -> Report:
+    """Run the plan, with a line of progress for each month. Stops early when promises are broken again and again."""
     with World(directory, plan, azurite) as world:
         year = _Year(world, plan)
         while world.now() < plan.begins + plan.days * DAY and len(year.report.violations) < MAX_VIOLATIONS:
             year.hour()
+            if (world.now() - plan.begins) % (30 * DAY) < HOUR:
+                progress(f"{world.now():%Y-%m-%d}: {len(year.report.violations)} broken promises")
         year.settle()
         return year.finished()
 
