@@ -1,0 +1,95 @@
+"""`acme` against the second implementation: the ACME server in OpenBao's PKI engine."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from cryptography import x509
+
+from connectors.acme import Acme, AcmeSettings
+from connectors.base import Issued, Rejected, RevocationReason, SubjectNames
+from sandbox.openbao import OpenBao
+from tests.connectors.conformance import context, leaf_of, signing_request, verify_names
+from tests.connectors.debian import CannotFetch
+from tests.connectors.pebble import TestDns
+from tests.connectors.test_acme import TestSolver, der, follow, pem_of
+
+HEADERS = ["Last-Modified", "Location", "Replay-Nonce", "Link"]
+
+
+@pytest.fixture(scope="module")
+def dns() -> Iterator[TestDns]:
+    try:
+        server = TestDns()
+    except CannotFetch as reason:
+        pytest.skip(f"pebble-challtestsrv cannot be had: {reason}")
+    with server:
+        yield server
+
+
+class AcmeMount:
+    """A PKI mount with its ACME server; every account needs a binding, which holds once."""
+
+    def __init__(self, openbao: OpenBao, dns: TestDns) -> None:
+        self.url, self._token = openbao.address, openbao.root_token
+        self.ask("POST", "sys/mounts/acme-pki", type="pki")
+        self.ask("POST", "acme-pki/root/generate/internal", common_name="ACME test root", ttl="87600h", key_type="ec")
+        self.ask("POST", "acme-pki/config/cluster", path=f"{self.url}/v1/acme-pki", aia_path=f"{self.url}/v1/acme-pki")
+        self.ask("POST", "sys/mounts/acme-pki/tune", allowed_response_headers=HEADERS)
+        resolver = f"127.0.0.1:{dns.port}"
+        self.ask("POST", "acme-pki/config/acme", enabled=True, dns_resolver=resolver, eab_policy="always-required")
+
+    def ask(self, method: str, path: str, /, **body: Any) -> dict[str, Any]:
+        headers = {"X-Vault-Token": self._token}
+        answer = requests.request(method, f"{self.url}/v1/{path}", headers=headers, json=body, timeout=10)
+        assert answer.ok, (path, answer.text)
+        return dict(answer.json()) if answer.content else {}
+
+    def binding(self) -> dict[str, str]:
+        data = self.ask("POST", "acme-pki/acme/new-eab")["data"]
+        return {"eab_kid": data["id"], "eab_hmac_key": data["key"]}
+
+    def is_revoked(self, certificate: x509.Certificate) -> bool:
+        serial = certificate.serial_number.to_bytes(20).hex(":").removeprefix("00:")
+        return bool(self.ask("GET", f"acme-pki/cert/{serial}")["data"]["revocation_time"])
+
+
+@pytest.fixture(scope="module")
+def mount(openbao: OpenBao, dns: TestDns) -> AcmeMount:
+    return AcmeMount(openbao, dns)
+
+
+def connect(mount: AcmeMount, dns: TestDns, owner: str, binding: dict[str, str]) -> Acme:
+    settings: dict[str, Any] = {"account_key_pem": pem_of(owner), **binding}
+    url = f"{mount.url}/v1/acme-pki/acme/directory"
+    return Acme(AcmeSettings(url=url, **settings), context("openbao"), TestSolver(dns))
+
+
+def test_a_wildcard_and_its_apex_are_issued_and_revoked(mount: AcmeMount, dns: TestDns) -> None:
+    connector = connect(mount, dns, "issued", mount.binding())
+    names = SubjectNames("bao.example.com", ("bao.example.com", "*.bao.example.com"))
+    request = signing_request(names)
+    outcome = follow(connector, request)
+    assert isinstance(outcome, Issued), outcome
+    leaf = leaf_of(outcome.answer, request)
+    verify_names(leaf, names)
+    connector.revoke(der(leaf), RevocationReason.SUPERSEDED)
+    connector.revoke(der(leaf), RevocationReason.SUPERSEDED)
+    assert mount.is_revoked(leaf)
+    assert connector.renewal_window(der(leaf)) is None
+
+
+def test_a_binding_that_holds_once_survives_a_restart(mount: AcmeMount, dns: TestDns) -> None:
+    binding = mount.binding()
+    for number in range(2):
+        request = signing_request(SubjectNames(None, (f"once{number}.example.com",)))
+        assert isinstance(follow(connect(mount, dns, "once", binding), request), Issued)
+
+
+def test_a_used_binding_gives_no_second_account(mount: AcmeMount, dns: TestDns) -> None:
+    binding = mount.binding()
+    connect(mount, dns, "first", binding).check()
+    outcome = connect(mount, dns, "second", binding).submit(signing_request(SubjectNames(None, ("x.example.com",))))
+    assert isinstance(outcome, Rejected)
+    assert "eab_kid" in outcome.reason
