@@ -68,8 +68,9 @@ def revoke_certificate(req: func.HttpRequest) -> Answer:
     given = parsed(req, models.RevokeCertificate)
     vault, name = where(req)
     key = idempotency_key(req)
-    if key is not None and given.version is None:  # the newest version may be another one when the request is repeated
-        raise Invalid([Fault("/version", "a request with an Idempotency-Key names the version to revoke")])
+    if given.version is None and (given.replace or key is not None):
+        # When the request is repeated the newest version may be the replacement.
+        raise Invalid([Fault("/version", "say which version, so that a repeat does not revoke its replacement")])
     bundle, operation = revocations.revoke(
         services(), vault, name,
         version=given.version or "", reason=given.reason, replace=given.replace, requested_by=roles.caller(req),

@@ -162,7 +162,8 @@ class RenewCertificate(Body):
 
 
 class RevokeCertificate(Body):
-    """`reason` is a CRLReason of RFC 5280; `version` the newest one by default; `replace` renews it as well."""
+    """`reason` is a CRLReason of RFC 5280. `replace` renews it as well, and needs the `version`; without it and without
+    an Idempotency-Key the newest one is meant."""
 
     reason: RevocationReason = RevocationReason.UNSPECIFIED
     version: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None

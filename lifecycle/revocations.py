@@ -9,6 +9,7 @@ from lifecycle import reading, renewal
 from lifecycle.errors import Conflict, NotReady
 from lifecycle.model import AUTHORITY_TAG, Operation
 from lifecycle.services import Services
+from lifecycle.vault import version_of
 
 __all__ = ["RevocationReason", "publish_crls", "revoke"]
 
@@ -31,7 +32,8 @@ def revoke(
     """Have a version (default: the newest) revoked by its authority, with a reason of RFC 5280, section 5.3.1.
 
     With `replace` a renewal is opened first, so that the name is not without a certificate; without it the version is
-    disabled. Doing it twice is no error. Raises NotFound, Conflict (the authority cannot), NotReady."""
+    disabled. Doing it twice with the version named is no error and renews once.
+    Raises NotFound, Conflict (the authority cannot), NotReady."""
     newest = reading.bundle(services, vault, name)
     found = reading.bundle(services, vault, name, version) if version else newest
     authority = (newest.get("tags") or {}).get(AUTHORITY_TAG)
@@ -42,7 +44,7 @@ def revoke(
     if not isinstance(connector, Revokes):
         raise Conflict(f"authority {authority} cannot revoke", "CannotRevoke")
     operation = None
-    if replace:
+    if replace and (idempotency_key or version == version_of(newest)):
         operation = renewal.renew(
             services, vault, name, requested_by=requested_by, reason=f"revoked: {reason}", only_if_due=False,
             idempotency_key=idempotency_key,

@@ -234,10 +234,14 @@ def test_a_certificate_is_revoked_and_replaced(app: App) -> None:
     app.create(name, dns_names=["revoke.contoso.example"], policy=EC)
     app.ended(name)
     assert app.certificate(name, "/revoke", "POST", {"reason": "bad mood"}).status_code == 400
-    answer = app.certificate(name, "/revoke", "POST", {"reason": "keyCompromise", "replace": True})
+    body = {"reason": "keyCompromise", "replace": True}
+    assert app.certificate(name, "/revoke", "POST", body).status_code == 400, "which version?"
+    body["version"] = app.certificate(name).json()["version"]
+    answer = app.certificate(name, "/revoke", "POST", body)
     assert answer.status_code == 200, answer.text
     assert answer.json()["operation"]["kind"] == "renew"
     assert app.ended(name)["status"] == "completed"
+    assert app.certificate(name, "/revoke", "POST", body).json()["operation"] is None, "it is replaced already"
     assert len(app.certificate(name, "/versions").json()["value"]) == 2
     last = app.certificate(name, "/revoke", "POST", {"reason": "superseded"})
     assert last.json()["certificate"]["attributes"]["enabled"] is False
