@@ -158,7 +158,7 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
                 return _ended_as(services, replace(operation, reference=reference), State.FAILED, failure)
             if operation.state is not State.SUBMITTED:
                 operation = operation.moved(State.SUBMITTED, now)
-            due = now + timedelta(seconds=max(retry_after, 0))
+            due = min(now + timedelta(seconds=max(retry_after, 0)), operation.deadline)
             waiting = replace(operation, reference=reference, attempts=0, failure=None, next_attempt_at=due)
             return leases.save(services, waiting, let_go=True)
         case Pending():
@@ -251,7 +251,10 @@ def _postponed(
         return _ended_as(services, operation, State.FAILED, too_late)
     delay = decide.back_off(operation.attempts, retry_after, services.jitter)
     log.warning("operation %s (%s): %s; again in %.0f s", operation.id, operation.state, failure.message, delay)
-    later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=now + timedelta(seconds=delay))
+    due = now + timedelta(seconds=delay)
+    if not operation.state.ended:
+        due = min(due, operation.deadline)  # the last look, whatever was asked
+    later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=due)
     return leases.save(services, later, let_go=True)
 
 

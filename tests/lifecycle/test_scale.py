@@ -13,13 +13,15 @@ from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
-from lifecycle import settings, sweep
+from connectors.base import Unavailable
+from lifecycle import creations, settings, sweep
+from lifecycle.creations import Asked
 from lifecycle.ledger import Ledger
 from lifecycle.services import Services
 from lifecycle.storage import Account
 from lifecycle.vault import Vault
 from sandbox.azurite import Azurite
-from tests.lifecycle.world import ALIAS
+from tests.lifecycle.world import ALIAS, World
 
 DAY = 86_400
 TAGS = {"certrelay-authority": "test-ca", "certrelay-validity-days": "365"}
@@ -161,3 +163,18 @@ def test_tags_that_nobody_can_read_stop_no_sweep(program: Program, azurite: Azur
         swept = sweep.sweep(large.services)
     assert swept.looked_at == len(BAD_TAGS) + 2
     assert {f"{ALIAS}/good-00000", f"{ALIAS}/good-00001"} <= set(swept.started)
+
+
+def test_an_operation_is_looked_at_again_when_its_deadline_comes_not_an_hour_later(world: World) -> None:
+    name = world.name()
+    asked = Asked("test-ca", {"key_props": {"kty": "EC"}}, dns_names=(f"{name}.contoso.example",))
+    creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    world.ca.answers = [Unavailable("down")] * 100
+    opened = world.services.storage.open(ALIAS, name)
+    assert opened is not None
+    while (operation := world.services.storage.open(ALIAS, name)) is not None:
+        assert operation.next_attempt_at <= opened.deadline
+        world.advance(name)
+    ended = world.services.storage.ended(ALIAS, name)[0]
+    assert ended.failure is not None
+    assert ended.failure.code == "TimedOut"
