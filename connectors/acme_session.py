@@ -127,6 +127,10 @@ def make_solver(settings: Any, context: Context) -> Solver:
             from connectors.dns.rfc2136 import Rfc2136
 
             return Rfc2136(settings)
+        case "azure":
+            from connectors.dns.azure_dns import AzureDnsZones
+
+            return AzureDnsZones(settings, context)
         case _:
             return NoSolver()
 

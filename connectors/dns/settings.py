@@ -53,4 +53,13 @@ class Rfc2136Dns(LookedUp):
     ttl: int = Field(default=60, ge=1, le=3600)
 
 
-DnsSettings = Annotated[NoDns | Rfc2136Dns, Field(discriminator="provider")]
+class AzureDns(LookedUp):
+    """Azure DNS with the app's managed identity, which needs the role DNS Zone Contributor on the zone."""
+
+    provider: Literal["azure"]
+    subscription_id: str = Field(pattern=r"^[0-9a-fA-F-]{36}$")
+    resource_group: str = Field(pattern=r"^[-\w._()]{1,90}$")
+    ttl: int = Field(default=60, ge=1, le=3600)
+
+
+DnsSettings = Annotated[NoDns | Rfc2136Dns | AzureDns, Field(discriminator="provider")]
