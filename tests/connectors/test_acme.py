@@ -30,6 +30,7 @@ from connectors.base import (
     SuggestsRenewal,
     Unavailable,
 )
+from connectors.dns import DnsFailure
 from tests.connectors.conformance import (
     Authority,
     Conformance,
@@ -372,3 +373,22 @@ def test_faulty_settings_are_named(faulty: dict[str, Any], fault: str) -> None:
     AcmeSettings(**good)  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match=fault):
         AcmeSettings(**{**good, **faulty})
+
+
+def test_a_record_that_could_not_be_removed_is_removed_by_the_next_look(pebble: Pebble, solver: TestSolver) -> None:
+    request, remove = request_for("stubborn.example.com"), solver.remove
+
+    def fail_once(name: str, value: str) -> None:
+        solver.remove = remove  # type: ignore[method-assign]
+        raise DnsFailure("the DNS is down")
+
+    solver.remove = fail_once  # type: ignore[method-assign]
+    outcome = acme(pebble, solver).submit(request)
+    assert isinstance(outcome, Pending)
+    reference = outcome.reference
+    while isinstance(outcome := acme(pebble, solver).collect(request, reference), Pending):
+        time.sleep(0.05)
+    assert outcome == Unavailable("the DNS is down")
+    assert len(solver.records) == 1
+    assert isinstance(follow(acme(pebble, solver), request, Pending(reference)), Issued)
+    assert solver.records == set()
