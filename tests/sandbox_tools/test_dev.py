@@ -243,7 +243,7 @@ def test_without_python_3_13_it_says_how_to_get_it(dev: ModuleType) -> None:
 
 def test_nothing_asked_is_a_request_for_help() -> None:
     shown = subprocess.run([sys.executable, str(SOURCE)], capture_output=True, text=True, check=True)
-    for command in ("demo", "up", "test", "check", "help"):
+    for command in ("demo", "up", "simulate", "test", "check", "help"):
         assert f"dev.py {command} " in shown.stdout
 
 
