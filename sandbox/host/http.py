@@ -43,6 +43,8 @@ class HttpHost:
         body, more = b"", True
         while more:
             part = await receive()
+            if part["type"] == "http.disconnect":
+                return
             body += part.get("body", b"")
             more = part.get("more_body", False)
             if len(body) > MAX_BODY:

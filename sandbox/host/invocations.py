@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from typing import Any
 
@@ -28,6 +29,7 @@ class Invocations:
         took = (time.monotonic() - begun) * 1000
         log.info("%s %s in %.0f ms", function.name, "succeeded" if result.ok else "FAILED", took)
         if not result.ok:
-            log.error("%s: %s", function.name, result.error)
+            log.error("%s raised %s", function.name, re.split("[:(]", result.error)[0][:100])
+            log.debug("%s: %s", function.name, result.error)
         self.finished.set()
         return result

@@ -84,19 +84,20 @@ class QueueListener:
         limit = self._settings.max_dequeue_count
         count = message.dequeue_count or 1
         text = self._decoded(message)
-        if text is None or count > limit:
+        # `maxDequeueCount` is not for a poison queue, which has none of its own (fixed upstream in 5.3.8).
+        if self._poison is not None and (text is None or count > limit):
             await self._to_poison(message)
             return
         renewal = asyncio.create_task(self._renew(message))
         try:
             result = await self._invocations.invoke(
-                self._function, self._invocations.worker.value(text), _metadata(message, text)
+                self._function, self._invocations.worker.value(text or ""), _metadata(message, text or "")
             )
         finally:
             renewal.cancel()
         if result.ok:
             await self._quietly(self._queue.delete_message, message)
-        elif count >= limit:
+        elif count >= limit and self._poison is not None:
             await self._to_poison(message)
         else:
             await self._quietly(
@@ -118,12 +119,23 @@ class QueueListener:
             await self._quietly(self._queue.update_message, message, visibility_timeout=int(self._settings.lease))
 
     async def _to_poison(self, message: QueueMessage) -> None:
-        """Copy and delete; not atomic, as in the host. A poison queue has none of its own: its message comes again."""
+        """Copy and delete; not atomic, as in the host. What cannot be copied now comes again after its lease."""
         if self._poison is None:
             return
         log.error("%s: message %s goes to %s", self._function.name, message.id, self._poison.queue_name)
-        await asyncio.to_thread(_copy, self._poison, message)
+        try:
+            await asyncio.to_thread(_copy, self._poison, message)
+        except AzureError as error:
+            log.warning("%s: message %s was not copied (%s)", self._function.name, message.id, type(error).__name__)
+            return
         await self._quietly(self._queue.delete_message, message)
+
+    async def drain(self, seconds: float) -> None:
+        """Let what runs finish, and give back what does not."""
+        if self._running:
+            _, unfinished = await asyncio.wait(self._running, timeout=seconds)
+            for task in unfinished:
+                task.cancel()
 
     async def _quietly(self, effect: Any, message: QueueMessage, **options: Any) -> None:
         try:

@@ -9,15 +9,20 @@ from urllib.parse import unquote
 
 _PARAMETER = re.compile(r"\{(\*{0,2})([A-Za-z_][A-Za-z0-9_]*)((?::[^:?=(]+(?:\([^)]*\))?)*)(\?)?(?:=([^}]*))?\}")
 
+
+def _is_whole(text: str) -> bool:
+    return re.fullmatch(r"[+-]?[0-9]{1,19}", text) is not None
+
+
 _CHECKS: dict[str, Callable[[str, list[str]], bool]] = {
     "int": lambda text, _: re.fullmatch(r"[+-]?\d{1,10}", text) is not None and -(2**31) <= int(text) < 2**31,
     "long": lambda text, _: re.fullmatch(r"[+-]?\d{1,19}", text) is not None,
     "bool": lambda text, _: text.lower() in ("true", "false"),
     "alpha": lambda text, _: re.fullmatch(r"[A-Za-z]*", text) is not None,
     "guid": lambda text, _: re.fullmatch(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}", text) is not None,
-    "min": lambda text, of: text.isdigit() and int(text) >= int(of[0]),
-    "max": lambda text, of: text.isdigit() and int(text) <= int(of[0]),
-    "range": lambda text, of: text.isdigit() and int(of[0]) <= int(text) <= int(of[1]),
+    "min": lambda text, of: _is_whole(text) and int(text) >= int(of[0]),
+    "max": lambda text, of: _is_whole(text) and int(text) <= int(of[0]),
+    "range": lambda text, of: _is_whole(text) and int(of[0]) <= int(text) <= int(of[1]),
     "length": lambda text, of: int(of[0]) <= len(text) <= int(of[-1]),
     "minlength": lambda text, of: len(text) >= int(of[0]),
     "maxlength": lambda text, of: len(text) <= int(of[0]),

@@ -20,6 +20,8 @@ from sandbox.host.queues import QueueListener
 from sandbox.host.timers import TimerListener
 from sandbox.host.worker import IndexingError, Worker
 
+DRAIN_SECONDS = 3.0
+
 log = logging.getLogger("sandbox.host")
 
 
@@ -44,21 +46,35 @@ async def serve(
     config = uvicorn.Config(HttpHost(invocations, keys, configuration.route_prefix).__call__, interface="asgi3",
                             log_config=None, lifespan="off", access_log=False, ws="none")  # fmt: skip
     server = _Server(config)
-    jobs = [listener.run() for listener in listeners] + ([clock.run()] if clock else [])
+    jobs = [_kept_running(listener) for listener in listeners] + ([clock.run()] if clock else [])
     tasks = [asyncio.create_task(job) for job in jobs]
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     waiting = asyncio.create_task(stop.wait())
     waking = asyncio.create_task(_wake(invocations, [one for one in listeners if isinstance(one, QueueListener)]))
     try:
         await asyncio.wait([serving, waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done() and not stop.is_set():
+            raise OSError("the host's HTTP server ended by itself") from serving.exception()
     finally:
         server.should_exit = True
+        queues = [one for one in listeners if isinstance(one, QueueListener)]
+        await asyncio.gather(*(one.drain(DRAIN_SECONDS) for one in queues))
         for task in (*tasks, waiting, waking):
             task.cancel()
         await asyncio.gather(serving, *tasks, waiting, waking, return_exceptions=True)
         worker.stop()
         if clock:
             clock.stop()
+
+
+async def _kept_running(listener: QueueListener | TimerListener) -> None:
+    """A listener that fails starts again, as the real host restarts it."""
+    while True:
+        try:
+            await listener.run()
+        except Exception:
+            log.exception("a listener failed; it starts again")
+        await asyncio.sleep(1)
 
 
 def _listeners(invocations: Invocations, configuration: Configuration) -> list[QueueListener | TimerListener]:

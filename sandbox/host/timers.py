@@ -55,6 +55,8 @@ class TimerListener:
             late = (_now() - due).total_seconds() > 1
             await self._fire(due, is_past_due=past_due or late)
             past_due, due = False, self._schedule.next(_now())
+        log.info("timer %s: its schedule never comes again", self._function.name)
+        await asyncio.Event().wait()
 
     def _first(self, status: dict[str, Any]) -> tuple[bool, datetime | None]:
         """Whether a run was missed, and when the first is. A changed schedule misses nothing."""
@@ -110,7 +112,10 @@ def _now() -> datetime:
 def _read(blob: BlobClient) -> dict[str, Any]:
     try:
         status: dict[str, Any] = json.loads(blob.download_blob().readall())
-    except (ResourceNotFoundError, ValueError):
+    except ResourceNotFoundError:
+        return {}
+    except (AzureError, ValueError) as error:
+        log.warning("a timer's status cannot be read (%s): nothing counts as missed", type(error).__name__)
         return {}
     return status
 

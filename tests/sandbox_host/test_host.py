@@ -245,7 +245,9 @@ def test_a_webhook_call_without_key_function_or_sense_is_refused(host: Host) -> 
     assert post_events(host, {}, kind="Unsubscribe").status_code == 202
 
 
-def test_a_killed_host_leaves_its_message_to_the_next_one(azurite: Azurite, tmp_path: Path) -> None:
+def test_a_killed_hosts_message_is_neither_lost_nor_seen_before_its_lease_is_over(
+    azurite: Azurite, tmp_path: Path
+) -> None:
     """The lease is ten minutes in the real host and here; the test makes the message visible again itself."""
     with running(azurite, tmp_path) as first:
         first.client().create_queue()
@@ -269,6 +271,37 @@ def test_the_clock_moves_the_app_and_a_missed_run_is_made_good_once(azurite: Azu
         until(lambda: bool(host.diary(queue="after the jump")))
         time.sleep(0.5)
         assert len(host.diary(timer=True)) == 1, "sixty missed runs are one"
+
+
+def test_a_schedule_that_never_comes_stops_nothing(azurite: Azurite, tmp_path: Path) -> None:
+    with running(azurite, tmp_path, schedule="0 0 0 31 2 *") as host:
+        time.sleep(0.5)
+        assert host.get("/api/names/abc").status_code == 201
+        assert host.process.poll() is None
+
+
+def test_a_message_in_a_poison_queue_is_handled_however_often_it_was_seen(azurite: Azurite, tmp_path: Path) -> None:
+    queue = "q" + uuid.uuid4().hex[:10] + "-poison"
+    queues = QueueServiceClient.from_connection_string(azurite.connection_string)
+    client = queues.get_queue_client(queue)
+    client.create_queue()
+    client.send_message(base64.b64encode(b"worn").decode())
+    for _ in range(6):
+        (message,) = client.receive_messages()
+        client.update_message(message, visibility_timeout=0)
+    with running(azurite, tmp_path, queue=queue) as host:
+        until(lambda: bool(host.diary(queue="worn")))
+        until(lambda: client.get_queue_properties().approximate_message_count == 0)
+
+
+def test_a_host_that_is_told_to_stop_finishes_what_it_has_begun(azurite: Azurite, tmp_path: Path) -> None:
+    with running(azurite, tmp_path) as host:
+        host.client().create_queue()
+        host.send("slow-stop")
+        until(lambda: bool(host.diary(queue="slow-stop")))
+        host.process.terminate()
+        host.process.wait(10)
+        assert host.client().get_queue_properties().approximate_message_count == 0, "it was deleted, not abandoned"
 
 
 def test_a_timer_that_was_missed_while_the_host_was_down_runs_once_past_due(azurite: Azurite, tmp_path: Path) -> None:
