@@ -231,3 +231,10 @@ def test_key_vault_is_asked_for_nothing_but_what_the_readme_says(app: App) -> No
     """Check 46: no secret is read, nothing is purged, whatever the tests above asked for."""
     counts: dict[str, Any] = dict(app.vault_requests())
     assert set(counts.get("counts", counts)) <= ALLOWED
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_the_documentation_lists_every_route_with_its_role(route: Route) -> None:
+    role = route.role.name.capitalize() if route.role else "anybody"
+    path = re.sub(":[^}]*", "", route.path)
+    assert f"| `{route.method} /api/{path}` | {role} | {route.summary} |" in Path("docs/api.md").read_text()
