@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lifecycle import notifications, renewal
+from lifecycle.errors import CertRelayError
 from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
@@ -49,18 +50,27 @@ def digest(services: Services) -> dict[str, Any]:
     now = services.now()
     counted: Counter[str] = Counter(certificates=0, managed=0, due_within_a_week=0, expiring=0, expired=0)
     for alias in services.settings.vaults:
-        for page in services.vault(alias).certificates():
-            counted["certificates"] += len(page)
-            for item in page:
-                due = renewal.due_of(item)
-                counted["managed"] += due is not None
-                counted["due_within_a_week"] += due is not None and due <= now + timedelta(days=7)
-                if reached := stage(item, now):
-                    counted[reached] += 1
+        try:
+            _count(services, alias, counted)
+        except CertRelayError as error:
+            counted[f"unreadable_vault_{alias}"] = 1
+            log.error("vault %s is missing in the digest: %s", alias, error)
     counted["operations_open"] = sum(1 for _ in services.storage.worklist())
     counted["renewals_failing"] = services.storage.failing()
     notifications.tell(services, "digest", "all vaults", counted, f"digest.{now.date().isoformat()}", now)
     return dict(counted)
+
+
+def _count(services: Services, alias: str, counted: Counter[str]) -> None:
+    now = services.now()
+    for page in services.vault(alias).certificates():
+        counted["certificates"] += len(page)
+        for item in page:
+            due = renewal.due_of(item)
+            counted["managed"] += due is not None
+            counted["due_within_a_week"] += due is not None and due <= now + timedelta(days=7)
+            if reached := stage(item, now):
+                counted[reached] += 1
 
 
 def _why(services: Services, alias: str, item: CertificateItem) -> str:

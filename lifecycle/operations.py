@@ -14,7 +14,7 @@ from connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
 from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from lifecycle import decide, leases, notifications, signing
 from lifecycle.decide import Act, Facts, Step
-from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
+from lifecycle.errors import CertRelayError, Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Failure, Kind, Operation, State
 from lifecycle.notes import Note
 from lifecycle.services import Services
@@ -252,7 +252,7 @@ def _postponed(
     delay = decide.back_off(operation.attempts, retry_after, services.jitter)
     log.warning("operation %s (%s): %s; again in %.0f s", operation.id, operation.state, failure.message, delay)
     due = now + timedelta(seconds=delay)
-    if not operation.state.ended:
+    if now < operation.deadline:
         due = min(due, operation.deadline)  # the last look, whatever was asked
     later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=due)
     return leases.save(services, later, let_go=True)
@@ -278,8 +278,12 @@ def _take_note(services: Services, operation: Operation) -> None:
         return
     tries = [one.state for one in services.storage.ended(operation.vault, operation.name) if one.kind is Kind.RENEW]
     failures = next((number for number, state in enumerate(tries) if state is State.COMPLETED), len(tries))
-    bundle = services.vault(operation.vault).get(operation.name) or {}
     now = services.now()
+    try:
+        bundle = services.vault(operation.vault).get(operation.name) or {}
+    except CertRelayError as error:  # the rest is then the shortest one; the row must not wait for it
+        log.warning("operation %s: its certificate cannot be read (%s)", operation.id, error)
+        bundle = {}
     expires = moment((bundle.get("attributes") or {}).get("exp")) or now
     known = services.storage.notes(operation.vault, [operation.name]).get(operation.name.lower())
     note = known or Note(operation.vault, operation.name)

@@ -7,7 +7,7 @@ import base64
 import heapq
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from connectors.base import SuggestsRenewal
@@ -19,6 +19,7 @@ from lifecycle.services import Services
 from lifecycle.vault import CertificateItem
 
 BUDGET = timedelta(minutes=3)  # functionTimeout is five
+ASK_AGAIN = timedelta(hours=1)
 
 log = logging.getLogger("certrelay.sweep")
 
@@ -102,7 +103,7 @@ def _due(services: Services, busy: set[tuple[str, str]], swept: Swept) -> Iterat
             for page in services.vault(alias).certificates():
                 swept.looked_at += len(page)
                 yield from _due_on(services, alias, page, busy, swept)
-        except NotReady as error:
+        except CertRelayError as error:  # one vault that is down, or closed to us, must not stop the others
             swept.refused.append(f"{alias}: {error}")
             log.error("vault %s cannot be swept now: %s", alias, error)
 
@@ -141,9 +142,9 @@ def _asked_again(services: Services, item: CertificateItem, note: Note, swept: S
         assert isinstance(connector, SuggestsRenewal)  # noqa: S101 - asked just above
         bundle = services.vault(note.vault).get(item.name)
         window = connector.renewal_window(base64.b64decode(bundle["cer"])) if bundle and bundle.get("cer") else None
+        told = note.suggested(item.thumbprint, window, services.jitter.random(), services.now())
     except Exception as error:  # no suggestion is no reason to stop: the dates decide
-        log.warning("%s has no suggestion for %s/%s now (%s)", authority, note.vault, item.name, error)
-        return note
-    told = note.suggested(item.thumbprint, window, services.jitter.random(), services.now())
+        log.warning("%s has no suggestion for %s/%s now (%s)", authority, note.vault, item.name, type(error).__name__)
+        told = replace(note, ask_at=services.now() + ASK_AGAIN, thumbprint=item.thumbprint)
     services.storage.remember(told)
     return told

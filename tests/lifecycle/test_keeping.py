@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from azure.identity import ManagedIdentityCredential
 from cryptography import x509
 
 from connectors.base import Context, Pending, Rejected, RenewalWindow
@@ -27,9 +28,10 @@ from lifecycle import (
     revocations,
     sweep,
 )
+from lifecycle import vault as key_vault
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.errors import Conflict, Invalid, NotFound
+from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from lifecycle.model import Operation, State
 from lifecycle.notes import Note
 from lifecycle.replacements import Criteria
@@ -456,3 +458,44 @@ def test_authorities_that_publish_their_own_crl_do_so_and_one_that_cannot_stops_
     services = replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)
     assert revocations.publish_crls(services) == ["mine"]
     assert PublishingCa.published == 1
+
+
+def test_a_vault_that_is_closed_to_us_stops_neither_the_sweep_nor_the_digest(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    world.clock.advance(61 * DAY)
+    closed = key_vault.connect(world.server.url, ManagedIdentityCredential())
+
+    def refuse(*_: object, **__: object) -> dict[str, object]:
+        raise NotPermitted("no")
+
+    closed.call = refuse  # type: ignore[method-assign]
+    vaults = {"closed": world.services.settings.vaults[ALIAS], **world.services.settings.vaults}
+    settings = replace(world.services.settings, vaults=vaults)
+    known = {"closed": closed, ALIAS: world.vault}
+    services = replace(world.services, settings=settings, vault=known.__getitem__)
+    counted = alarms.digest(services)
+    assert (counted["managed"], counted["unreadable_vault_closed"]) == (1, 1)
+    swept = sweep.sweep(services)
+    assert swept.started == [f"{ALIAS}/{name}"]
+    assert swept.refused == ["closed: no"]
+
+
+def test_a_failed_renewal_is_closed_although_its_certificate_cannot_be_read(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    world.ca.answers = [Rejected("closed")]
+    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    blind = key_vault.connect(world.server.url, ManagedIdentityCredential())
+    read = blind.get
+
+    def get(certificate: str, version: str = "") -> dict[str, Any] | None:
+        open_one = world.services.storage.open(ALIAS, name)
+        if open_one is not None and open_one.state.ended:
+            raise NotReady("gone")
+        found: dict[str, Any] | None = read(certificate, version)
+        return found
+
+    blind.get = get  # type: ignore[method-assign, assignment]
+    operations.advance(replace(world.services, vault=lambda alias: blind), ALIAS, name)
+    assert world.services.storage.open(ALIAS, name) is None
