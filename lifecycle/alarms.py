@@ -41,7 +41,7 @@ def raise_for(services: Services, alias: str, item: CertificateItem, note: Note)
     data = {"expires": item.expires.isoformat(), "authority": item.tags.get(AUTHORITY_TAG), "why": why}
     notifications.tell(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now)
     noted = replace(note, told=told)
-    services.storage.remember(noted)
+    services.storage.remember(noted, note)
     return noted
 
 

@@ -107,8 +107,9 @@ class Ledger:
         """How many certificates rest after a renewal that failed."""
         return sum(1 for _ in self._renewals.query("failures gt 0", ["RowKey"]))
 
-    def remember(self, note: Note) -> None:
-        self._renewals.upsert(notes.to_entity(note))
+    def remember(self, note: Note, known: Note) -> None:
+        """Write what became of the note that was `known`; what others wrote into the row meanwhile stays."""
+        self._renewals.merge(notes.to_entity(note, known))
 
     def forget(self, vault: str, name: str) -> None:
         self._renewals.delete(vault, name.lower())

@@ -54,19 +54,22 @@ class Note:
 
 
 _TIMES = ("rest_until", "window_start", "window_end", "renew_at", "ask_at")
-_TEXTS = ("vault", "name", "thumbprint", "explanation_url", "told")
+_OTHERS = ("failures", "thumbprint", "explanation_url", "told")
 
 
-def to_entity(note: Note) -> dict[str, Any]:
-    """The note's row."""
-    entity: dict[str, Any] = {name: getattr(note, name) for name in (*_TEXTS, "failures")}
-    entity |= {name: value.isoformat() for name in _TIMES if (value := getattr(note, name)) is not None}
-    return entity | {"PartitionKey": note.vault, "RowKey": note.name.lower()}
+def to_entity(note: Note, known: Note | None = None) -> dict[str, Any]:
+    """The note's row; with what was `known` only the columns that differ, to be merged into the row."""
+    entity: dict[str, Any] = {name: getattr(note, name) for name in _OTHERS}
+    entity |= {name: value.isoformat() if (value := getattr(note, name)) else "" for name in _TIMES}
+    before = to_entity(known) if known else {}
+    changed = {name: value for name, value in entity.items() if name not in before or before[name] != value}
+    return changed | {"PartitionKey": note.vault, "RowKey": note.name.lower(), "vault": note.vault, "name": note.name}
 
 
 def from_entity(entity: Mapping[str, Any]) -> Note:
-    """The reverse of `to_entity`."""
+    """The reverse of `to_entity`; a row may lack columns."""
     times: dict[str, Any] = {
         name: datetime.fromisoformat(entity[name]).astimezone(UTC) for name in _TIMES if entity.get(name)
     }
-    return Note(**{name: entity[name] for name in (*_TEXTS, "failures")}, **times)
+    others = {name: entity[name] for name in _OTHERS if name in entity}
+    return Note(entity["vault"], entity["name"], **others, **times)

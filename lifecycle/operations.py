@@ -287,7 +287,7 @@ def _take_note(services: Services, operation: Operation) -> None:
     expires = moment((bundle.get("attributes") or {}).get("exp")) or now
     known = services.storage.notes(operation.vault, [operation.name]).get(operation.name.lower())
     note = known or Note(operation.vault, operation.name)
-    services.storage.remember(note.rested(max(failures, 1), operation.ended_at or now, expires))
+    services.storage.remember(note.rested(max(failures, 1), operation.ended_at or now, expires), note)
 
 
 def _log_end(operation: Operation) -> None:

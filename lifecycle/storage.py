@@ -74,6 +74,13 @@ class Table:
         with self._reachable():
             self._client.upsert_entity(row, UpdateMode.REPLACE)
 
+    def merge(self, row: Row) -> None:
+        """Write these columns, and leave the row's others as they are; a row that is absent is made."""
+        from azure.data.tables import UpdateMode
+
+        with self._reachable():
+            self._client.upsert_entity(row, UpdateMode.MERGE)
+
     def delete(self, partition: str, key: str, etag: str = "") -> None:
         """Absent is fine. Raises Stale when an `etag` is given and the row changed."""
         from azure.core import MatchConditions

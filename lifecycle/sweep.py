@@ -3,30 +3,31 @@
 A vault of N certificates costs ⌈N/25⌉ requests to Key Vault when nothing is due: dates and tags in the list say enough.
 """
 
-import base64
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from connectors.base import SuggestsRenewal
-from lifecycle import alarms, operations, renewal, replacements
+from lifecycle import alarms, operations, renewal, replacements, suggestions
 from lifecycle.errors import CertRelayError, Conflict, NotReady
-from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
+from lifecycle.suggestions import Question
 from lifecycle.vault import CertificateItem
 
-BUDGET = timedelta(minutes=3)  # functionTimeout is five
-ASK_AGAIN = timedelta(hours=1)
+# functionTimeout is five minutes.
+POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (3, 3, 4, 4.5))
+PATIENCE = 3  # refusals in a row until a vault that cannot be used now is left to the next sweep
 
 log = logging.getLogger("certrelay.sweep")
 
 
 @dataclass(slots=True)
 class Swept:
-    """What one sweep did: certificates looked at, renewals started (vault/name) and refused (vault/name: why)."""
+    """What one sweep did: certificates looked at, renewals started (vault/name) and refused (vault/name: why), and how
+    many authorities' suggestions were asked for."""
 
     looked_at: int = 0
     started: list[str] = field(default_factory=list)
@@ -50,12 +51,9 @@ def advance_due(services: Services) -> int:
     begun = services.now()
     worklist = sorted(services.storage.worklist(begun), key=lambda entry: entry.next_attempt_at)
     for entry in worklist:
-        if services.now() - begun > BUDGET:
+        if services.now() - begun > POLL_BUDGET:
             log.warning("%d operations are due; the next run goes on", len(worklist))
             break
-        if entry.vault not in services.settings.vaults:
-            log.error("operation %s waits for vault %s, which is not in the settings", entry.id, entry.vault)
-            continue
         try:
             operations.advance(services, entry.vault, entry.name, entry.id)
         except Exception:
@@ -65,86 +63,120 @@ def advance_due(services: Services) -> int:
 
 
 def sweep(services: Services) -> Swept:
-    """Start the renewals that are due, soonest expiry first, a bounded batch a run, from the lists alone."""
-    swept = Swept()
-    busy = {(entry.vault, entry.name.lower()) for entry in services.storage.worklist()}
-    due = heapq.nsmallest(services.settings.renewal_batch, _due(services, busy, swept))
-    for one in due:
+    """Start the renewals that are due, soonest expiry first, a bounded batch a run, from the lists alone; then ask the
+    authorities that suggest when to renew, longest not asked first, and act upon what they say."""
+    return _Sweep(services).run()
+
+
+class _Sweep:
+    def __init__(self, services: Services) -> None:
+        self._services, self._begun = services, services.now()
+        self._batch = self._left = services.settings.renewal_batch
+        self._busy = {(entry.vault, entry.name.lower()) for entry in services.storage.worklist()}
+        self._questions: list[Question] = []
+        self._trouble: Counter[str] = Counter()
+        self._swept = Swept()
+
+    def run(self) -> Swept:
+        # A batch of each vault, so that the names of one that cannot be used leave the others theirs.
+        due = [heapq.nsmallest(self._batch, self._due_in(alias)) for alias in self._vaults()]
+        for one in heapq.merge(*due):
+            self._renew(one)
+        self._ask()
+        return self._swept
+
+    def _vaults(self) -> list[str]:
+        """Another one first each hour: should the lists take too long, none is left out for ever."""
+        aliases = list(self._services.settings.vaults)
+        turn = int(self._begun.timestamp() // 3600) % len(aliases)
+        return aliases[turn:] + aliases[:turn]
+
+    def _time_is_up(self, budget: timedelta) -> bool:
+        return self._services.now() - self._begun > budget
+
+    def _due_in(self, alias: str) -> Iterator[_Due]:
         try:
-            renewal.renew(
-                services, one.vault, one.name, requested_by="sweep", reason=one.reason, only_if_due=one.reason == "due"
-            )
-            swept.started.append(f"{one.vault}/{one.name}")
-        except CertRelayError as error:
-            if isinstance(error, Conflict) and error.code == "NotDue":
-                continue
-            swept.refused.append(f"{one.vault}/{one.name}: {error}")
-            log.error("%s in vault %s is due and cannot be renewed: %s", one.name, one.vault, error)
-            if not isinstance(error, NotReady):
-                _let_rest(services, one)
-        except Exception as error:  # a bug that one certificate brings to light shall not stop the others
-            swept.refused.append(f"{one.vault}/{one.name}: {type(error).__name__}")
-            log.exception("%s in vault %s is due and could not be renewed", one.name, one.vault)
-            _let_rest(services, one)
-    return swept
-
-
-def _let_rest(services: Services, one: _Due) -> None:
-    """Let the next sweep pass over a certificate that cannot be renewed, so that many of them starve nobody."""
-    try:
-        services.storage.remember(one.note.rested(one.note.failures + 1, services.now(), one.expires))
-    except NotReady as error:
-        log.warning("%s in vault %s has no rest: %s", one.name, one.vault, error)
-
-
-def _due(services: Services, busy: set[tuple[str, str]], swept: Swept) -> Iterator[_Due]:
-    for alias in services.settings.vaults:
-        try:
-            for page in services.vault(alias).certificates():
-                swept.looked_at += len(page)
-                yield from _due_on(services, alias, page, busy, swept)
+            for page in self._services.vault(alias).certificates():
+                if self._time_is_up(LISTING_BUDGET):
+                    log.error("the lists take too long: vault %s is not swept to its end", alias)
+                    return
+                self._swept.looked_at += len(page)
+                yield from self._due_on(alias, page)
         except CertRelayError as error:  # one vault that is down, or closed to us, must not stop the others
-            swept.refused.append(f"{alias}: {error}")
+            self._refused(alias, str(error))
             log.error("vault %s cannot be swept now: %s", alias, error)
 
+    def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
+        services, now = self._services, self._services.now()
+        watched = [item for item in page if renewal.due_of(item) or alarms.stage(item, now)]
+        notes = services.storage.notes(alias, [item.name for item in watched]) if watched else {}
+        for item in watched:
+            note = self._alarmed(alias, item, notes.get(item.name.lower()) or Note(alias, item.name))
+            if (alias, item.name.lower()) in self._busy:
+                continue
+            if (due := _due(item, note, now)) is not None:
+                yield due
+            elif (question := suggestions.question(services, item, note)) is not None:
+                self._questions.append(question)
+        if len(self._questions) > 10 * self._batch:
+            self._questions = heapq.nsmallest(self._batch, self._questions)
 
-def _due_on(
-    services: Services, alias: str, page: list[CertificateItem], busy: set[tuple[str, str]], swept: Swept
-) -> Iterator[_Due]:
-    now = services.now()
-    watched = [item for item in page if renewal.due_of(item) or alarms.stage(item, now)]
-    notes = services.storage.notes(alias, [item.name for item in watched]) if watched else {}
-    for item in watched:
-        note = alarms.raise_for(services, alias, item, notes.get(item.name.lower()) or Note(alias, item.name))
-        due = renewal.due_of(item)
-        if due is None or item.expires is None or (alias, item.name.lower()) in busy:
-            continue
-        if due > now:
-            note = _asked_again(services, item, note, swept)
-        suggested = note.renew_at if note.thumbprint == item.thumbprint else None
-        if (note.rest_until is None or note.rest_until <= now) and min(due, suggested or due) <= now:
-            reason = "due" if due <= now else "suggested by the authority"
-            yield _Due(item.expires, alias, item.name, reason, note)
+    def _alarmed(self, alias: str, item: CertificateItem, note: Note) -> Note:
+        try:
+            return alarms.raise_for(self._services, alias, item, note)
+        except Exception:  # what cannot be told of one certificate stops the renewal of none
+            log.exception("%s in vault %s needs attention, and nobody could be told", item.name, alias)
+            return note
+
+    def _ask(self) -> None:
+        asked = heapq.nsmallest(self._batch, self._questions)
+        for item, note in suggestions.ask(self._services, asked, self._begun + ASKING_BUDGET):
+            self._swept.asked += 1
+            if (due := _due(item, note, self._services.now())) is not None:
+                self._renew(due)
+
+    def _renew(self, one: _Due) -> None:
+        if not self._left or self._trouble[one.vault] >= PATIENCE or self._time_is_up(STARTING_BUDGET):
+            return
+        self._left -= 1
+        try:
+            renewal.renew(
+                self._services, one.vault, one.name,
+                requested_by="sweep", reason=one.reason, only_if_due=one.reason == "due",
+            )  # fmt: skip
+            self._swept.started.append(f"{one.vault}/{one.name}")
+            self._trouble[one.vault] = 0
+        except CertRelayError as error:
+            if isinstance(error, Conflict) and error.code == "NotDue":
+                return
+            self._refused(f"{one.vault}/{one.name}", str(error))
+            log.error("%s in vault %s is due and cannot be renewed: %s", one.name, one.vault, error)
+            self._let_rest(one)
+            self._trouble[one.vault] += isinstance(error, NotReady)
+        except Exception as error:  # a bug that one certificate brings to light shall not stop the others
+            self._refused(f"{one.vault}/{one.name}", type(error).__name__)
+            log.exception("%s in vault %s is due and could not be renewed", one.name, one.vault)
+            self._let_rest(one)
+
+    def _let_rest(self, one: _Due) -> None:
+        """Let the next sweep pass over a certificate that cannot be renewed, so that many of them starve nobody."""
+        rested = one.note.rested(one.note.failures + 1, self._services.now(), one.expires)
+        try:
+            self._services.storage.remember(rested, one.note)
+        except NotReady as error:
+            log.warning("%s in vault %s has no rest: %s", one.name, one.vault, error)
+
+    def _refused(self, where: str, why: str) -> None:
+        self._swept.refused.append(f"{where}: {why}")
 
 
-def _asked_again(services: Services, item: CertificateItem, note: Note, swept: Swept) -> Note:
-    """The note with the authority's suggestion for the certificate, asked for when it is time to (RFC 9773)."""
-    fresh = note.thumbprint == item.thumbprint and note.ask_at is not None and note.ask_at > services.now()
-    authority = item.tags.get(AUTHORITY_TAG, "")
-    if fresh or authority not in services.settings.authorities or swept.asked >= services.settings.renewal_batch:
-        return note
-    connector_class = services.settings.authorities[authority].connector_class
-    if not hasattr(connector_class, "renewal_window"):
-        return note
-    swept.asked += 1
-    try:
-        connector = services.connector(authority)
-        assert isinstance(connector, SuggestsRenewal)  # noqa: S101 - asked just above
-        bundle = services.vault(note.vault).get(item.name)
-        window = connector.renewal_window(base64.b64decode(bundle["cer"])) if bundle and bundle.get("cer") else None
-        told = note.suggested(item.thumbprint, window, services.jitter.random(), services.now())
-    except Exception as error:  # no suggestion is no reason to stop: the dates decide
-        log.warning("%s has no suggestion for %s/%s now (%s)", authority, note.vault, item.name, type(error).__name__)
-        told = replace(note, ask_at=services.now() + ASK_AGAIN, thumbprint=item.thumbprint)
-    services.storage.remember(told)
-    return told
+def _due(item: CertificateItem, note: Note, now: datetime) -> _Due | None:
+    """The certificate as due now: by its dates or by its authority's suggestion, and not at rest."""
+    due = renewal.due_of(item)
+    if due is None or item.expires is None or (note.rest_until is not None and note.rest_until > now):
+        return None
+    suggested = note.renew_at if note.thumbprint == item.thumbprint else None
+    if min(due, suggested or due) > now:
+        return None
+    reason = "due" if due <= now else "suggested by the authority"
+    return _Due(item.expires, note.vault, item.name, reason, note)

@@ -1,0 +1,195 @@
+"""A sweep among vaults, authorities and certificates of which some are out of order."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from azure.identity import ManagedIdentityCredential
+
+from connectors.base import RenewalWindow
+from lifecycle import sweep
+from lifecycle import vault as key_vault
+from lifecycle.errors import NotReady
+from lifecycle.model import State
+from lifecycle.notes import Note
+from lifecycle.services import Services
+from lifecycle.settings import VaultSettings
+from lifecycle.vault import Vault
+from tests.lifecycle.test_keeping import DAY, SuggestingCa, made
+from tests.lifecycle.world import ALIAS, World
+
+MAIL_ONLY = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "EmailContacts"}}]
+SELF = {"issuer": {"name": "Self"}, "x509_props": {"subject": "CN=x"}, "lifetime_actions": MAIL_ONLY}
+
+
+def vault_that_fails(world: World, fails: Callable[[str, str], bool]) -> Vault:
+    """The world's vault, not ready for the requests (method, path) that `fails` says."""
+    vault = key_vault.connect(world.server.url, ManagedIdentityCredential())
+    ask = vault.call
+
+    def call(method: str, path: str, *args: Any, **query: Any) -> dict[str, Any]:
+        if fails(method, path):
+            raise NotReady("out of order")
+        return ask(method, path, *args, **query)
+
+    vault.call = call  # type: ignore[method-assign]
+    return vault
+
+
+def with_vaults(world: World, batch: int, **vaults: Vault) -> Services:
+    known = world.services.settings.vaults[ALIAS]
+    known_vaults: Mapping[str, VaultSettings] = dict.fromkeys(vaults, known)
+    settings = replace(world.services.settings, vaults=known_vaults, renewal_batch=batch)
+    return replace(world.services, settings=settings, vault=vaults.__getitem__)
+
+
+def suggesting(world: World) -> tuple[Services, SuggestingCa]:
+    ca = SuggestingCa(None, type("Context", (), {"now": staticmethod(world.services.now)}))
+    known = replace(world.services.settings.authorities["test-ca"], connector_class=SuggestingCa)
+    settings = replace(world.services.settings, authorities={"test-ca": known})
+    return replace(world.services, connector=lambda name: ca, settings=settings), ca
+
+
+def test_a_certificate_whose_alarm_cannot_be_explained_stops_no_other(lonely_world: World) -> None:
+    world = lonely_world
+    bad, good = world.name("-a"), world.name("-b")
+    world.vault.call("POST", f"/certificates/{bad}/create", {"policy": SELF})
+    world.clock.advance(60)
+    assert world.vault.get(bad) is not None
+    made(world, good, validity_days=365)
+    world.clock.advance(364 * DAY)
+    broken = vault_that_fails(world, lambda method, path: path.startswith(f"/certificates/{bad}"))
+    swept = sweep.sweep(replace(world.services, vault=lambda alias: broken))
+    assert swept.started == [f"{ALIAS}/{good}"]
+    assert swept.refused == []
+
+
+def test_a_vault_that_lists_but_cannot_be_used_leaves_the_others_their_batch(lonely_world: World) -> None:
+    world = lonely_world
+    for number in range(8):
+        made(world, world.name(f"-{number}"), validity_days=30)
+    world.clock.advance(25 * DAY)
+    asked: list[str] = []
+
+    def fails(method: str, path: str) -> bool:
+        asked.append(path)
+        return not path.startswith("/certificates?")
+
+    services = with_vaults(world, batch=8, broken=vault_that_fails(world, fails), main=world.vault)
+    swept = sweep.sweep(services)
+    assert len(swept.refused) == sweep.PATIENCE
+    assert len([path for path in asked if not path.startswith("/certificates?")]) == sweep.PATIENCE, "then left alone"
+    assert len(swept.started) == 8 - sweep.PATIENCE
+    assert sorted(swept.started + sweep.sweep(services).started) == [f"{ALIAS}/{world.name(f'-{n}')}" for n in range(8)]
+
+
+def test_names_for_which_a_vault_is_never_ready_do_not_starve_the_rest_of_it(lonely_world: World) -> None:
+    world = lonely_world
+    bad = tuple(world.name(f"-bad-{number}") for number in range(sweep.PATIENCE + 1))
+    for name in bad:
+        made(world, name, validity_days=29)
+    good = world.name("-good")
+    made(world, good, validity_days=30)
+    world.clock.advance(25 * DAY)
+    broken = vault_that_fails(
+        world, lambda method, path: path.split("/")[2].split("?")[0] in bad if "/" in path[1:] else False
+    )
+    services = with_vaults(world, batch=100, main=broken)
+    started = [sweep.sweep(services).started for _ in range(2)]
+    assert started == [[], [f"{ALIAS}/{good}"]]
+
+
+def test_what_is_due_is_started_before_any_authority_is_asked_and_the_longest_not_asked_comes_first(
+    lonely_world: World,
+) -> None:
+    world = lonely_world
+    services, ca = suggesting(world)
+    due, early, late = world.name("-z-due"), world.name("-b-early"), world.name("-a-late")
+    made(world, due, validity_days=20)
+    made(world, early)
+    sweep.sweep(services)  # asks for the two
+    world.clock.advance(15 * DAY)
+    made(world, late)
+    for name in (early, late):
+        note = services.storage.notes(ALIAS, [name]).get(name.lower()) or Note(ALIAS, name)
+        ago = timedelta(hours=5 if name == early else 1)
+        item = next(one for page in world.vault.certificates() for one in page if one.name == name)
+        services.storage.remember(replace(note, thumbprint=item.thumbprint, ask_at=services.now() - ago), note)
+    open_then: list[bool] = []
+    asked: list[int] = []
+
+    def renewal_window(certificate: bytes) -> RenewalWindow | None:
+        open_then.append(services.storage.open(ALIAS, due) is not None)
+        asked.append(len(certificate))
+        return None
+
+    ca.renewal_window = renewal_window  # type: ignore[method-assign]
+    one_a_run = replace(services, settings=replace(services.settings, renewal_batch=1))
+    assert sweep.sweep(one_a_run).started == [f"{ALIAS}/{due}"]
+    assert open_then == [True]
+    first, second = (services.storage.notes(ALIAS, [name])[name.lower()].ask_at for name in (early, late))
+    assert first is not None
+    assert second is not None
+    assert first > services.now() > second, "the one that has waited longer was asked"
+
+
+def test_an_authority_that_answers_nothing_is_left_alone_for_the_rest_of_a_sweep(lonely_world: World) -> None:
+    world = lonely_world
+    services, ca = suggesting(world)
+    for number in range(6):
+        made(world, world.name(f"-{number}"))
+    asked: list[bytes] = []
+
+    def silent(certificate: bytes) -> None:
+        asked.append(certificate)
+        raise OSError("no answer")
+
+    ca.renewal_window = silent  # type: ignore[method-assign]
+    sweep.sweep(services)
+    assert len(asked) == 3
+    sweep.sweep(services)
+    assert len(asked) == 6, "the others come next, whoever failed waits an hour"
+
+
+def test_a_window_without_a_time_zone_stops_no_sweep(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    services, ca = suggesting(world)
+    made(world, name)
+    ca.window = RenewalWindow(datetime(2020, 1, 1), datetime(2020, 1, 2))
+    assert sweep.sweep(services).started == []
+    world.clock.advance(70 * DAY)
+    assert sweep.sweep(services).started == [f"{ALIAS}/{name}"]
+
+
+@pytest.mark.parametrize(("minutes", "started"), [(1.0, 3), (2.0, 2), (5.0, 0)])
+def test_a_sweep_ends_in_time_and_the_next_one_goes_on(lonely_world: World, minutes: float, started: int) -> None:
+    world = lonely_world
+    for number in range(3):
+        made(world, world.name(f"-{number}"), validity_days=30)
+    world.clock.advance(25 * DAY)
+
+    def slow(method: str, path: str) -> bool:
+        if (method == "GET" and path.endswith("/")) or (path.startswith("/certificates?") and minutes == 5.0):
+            world.clock.advance(minutes * 60)
+        return False
+
+    services = with_vaults(world, batch=100, main=vault_that_fails(world, slow))
+    assert len(sweep.sweep(services).started) == started
+    later = with_vaults(world, batch=100, main=world.vault)
+    assert len(sweep.sweep(later).started) == 3 - started
+    for number in range(3):
+        assert world.finish(world.name(f"-{number}")).state is State.COMPLETED
+
+
+def test_what_others_write_into_a_note_meanwhile_stays(world: World) -> None:
+    storage, now, name = world.services.storage, world.services.now(), world.name()
+    empty = Note(ALIAS, name)
+    storage.remember(replace(empty, thumbprint="aa", ask_at=now), empty)
+    read = storage.notes(ALIAS, [name])[name]
+    storage.remember(read.rested(3, now, now + timedelta(days=30)), read)  # an operation failed
+    storage.remember(replace(read, told="expiring:aa", ask_at=None), read)  # the sweep that had read before
+    found = storage.notes(ALIAS, [name])[name]
+    assert (found.failures, found.rest_until) == (3, now + timedelta(hours=4))
+    assert (found.told, found.ask_at, found.thumbprint) == ("expiring:aa", None, "aa")
