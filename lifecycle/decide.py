@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from lifecycle.model import Failure, Kind, Operation, State
 from lifecycle.vault import PendingOperation
 
-FIRST_DELAY, LONGEST_DELAY = 5.0, 3600.0
+FIRST_DELAY, LONGEST_DELAY, LONGEST_CROWDED_DELAY = 5.0, 3600.0, 300.0
 KEY_VAULT_DELAY, LONGEST_KEY_VAULT_DELAY = 10.0, 300.0
 
 
@@ -106,9 +106,11 @@ def _when_key_vault_issues(operation: Operation, facts: Facts) -> Step:
     return Step(Act.END, State.FAILED, failure)
 
 
-def back_off(attempts: int, asked: float | None, jitter: random.Random) -> float:
+def back_off(
+    attempts: int, asked: float | None, jitter: random.Random, longest_seconds: float = LONGEST_DELAY
+) -> float:
     """Seconds until the next try: doubling from 5 s to an hour, ±20 %, and never sooner than the other side asked."""
-    doubled = min(FIRST_DELAY * 2.0 ** min(attempts, 20), LONGEST_DELAY)
+    doubled = min(FIRST_DELAY * 2.0 ** min(attempts, 20), longest_seconds)
     return max(doubled * jitter.uniform(0.8, 1.2), asked or 0.0)
 
 

@@ -3,7 +3,8 @@
     operations    the open ones. Keys: vault, certificate name in lower case. The row is the lock and the worklist
     history       how each operation went. Keys: `vault|name`, the end of the operation's id
     renewals      what the sweep remembers of a certificate (lifecycle.notes). Keys as in `operations`
-    pace          when a vault or an authority is free for the next order. Keys: `pace`, who
+    pace          when a vault or an authority is free for the next order (keys: `pace`, who), and which operations it
+                  has at once (keys: `slots of` who, a number)
     replacements  mass renewals (lifecycle.replacements) and the certificates of each
 
 Every write of an open row carries its ETag. The queue `signing` holds nudges, which say where to look and nothing else;
@@ -125,6 +126,28 @@ class Ledger:
             if self._placed({"PartitionKey": "pace", "RowKey": who, "free_at": free_at.isoformat()}, row):
                 return max(now, free_at - interval * burst)
         raise NotReady(f"too many orders for {who} at once; ask again", 2)
+
+    def occupy(self, who: str, operation_id: str, limit: int, now: datetime, until: datetime) -> bool:
+        """Whether the operation has one of the `limit` slots of `who` (an authority or a vault), now or already.
+
+        A slot is free again when it is vacated, or after `until`."""
+        slots = {row["RowKey"]: row for row in self._pace.query("PartitionKey eq @slots", slots=f"slots of {who}")}
+        if any(row["operation"] == operation_id for row in slots.values()):
+            return True
+        for number in (f"{number:06}" for number in range(limit)):
+            taken = slots.get(number)
+            if taken is not None and datetime.fromisoformat(taken["until"]) > now:
+                continue
+            keys = {"PartitionKey": f"slots of {who}", "RowKey": number}
+            if self._placed({**keys, "operation": operation_id, "until": until.isoformat()}, taken):
+                return True
+        return False
+
+    def vacate(self, who: str, operation_id: str) -> None:
+        """Free the slot that the operation has, if any."""
+        condition = "PartitionKey eq @slots and operation eq @operation"
+        for row in list(self._pace.query(condition, slots=f"slots of {who}", operation=operation_id)):
+            self._pace.delete(row["PartitionKey"], row["RowKey"], row[ETAG])
 
     def check(self) -> None:
         """Raise NotReady unless tables and queue answer."""

@@ -12,17 +12,15 @@ from datetime import timedelta
 
 from connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
 from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
-from lifecycle import decide, leases, notifications, signing
+from lifecycle import closing, decide, leases, notifications, signing, slots
 from lifecycle.decide import Act, Facts, Step
-from lifecycle.errors import CertRelayError, Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
+from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Failure, Kind, Operation, State
-from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.storage import Stale
-from lifecycle.vault import PendingOperation, moment, version_of
+from lifecycle.vault import PendingOperation, version_of
 
 MAX_STEPS = 16
-CROWDED_SECONDS = 15
 
 log = logging.getLogger("certrelay.operations")
 
@@ -88,6 +86,9 @@ def _gather(services: Services, operation: Operation) -> Facts:
 
 def _create(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     wanted = operation.request
+    crowded = slots.take_of_vault(services, operation)
+    if crowded:
+        return _wait_for_slot(services, operation, crowded)
     try:
         pending = services.vault(operation.vault).create(operation.name, wanted.policy, wanted.tags, wanted.enabled)
     except Conflict as error:
@@ -111,21 +112,10 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
 
 
 def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    if _crowded(services, operation):
-        later = services.now() + timedelta(seconds=CROWDED_SECONDS)
-        return leases.save(services, replace(operation, next_attempt_at=later), let_go=True)
+    crowded = slots.take_of_authority(services, operation)
+    if crowded:
+        return _wait_for_slot(services, operation, crowded)
     return _ask(services, operation, facts, lambda connector, request: connector.submit(request))
-
-
-def _crowded(services: Services, operation: Operation) -> bool:
-    """Whether the authority has as many of our orders as the settings allow (`concurrency`)."""
-    authority = services.settings.authorities.get(operation.request.authority or "")
-    limit = authority.settings.concurrency if authority else None
-    if limit is None:
-        return False
-    name = operation.request.authority
-    ordered = [one for one in services.storage.worklist() if one.authority == name and one.state == State.SUBMITTED]
-    return len(ordered) >= limit
 
 
 def _collect(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -164,12 +154,17 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
         case Pending():
             text = "the connector's reference is too long"
             return _ended_as(services, operation, State.FAILED, Failure("ConnectorError", text))
-        case Unavailable(reason, retry_after, restart):
-            if restart and operation.state is State.SUBMITTED:
-                operation = replace(
-                    operation.moved(State.PENDING, now, reason, reference=""), attempts=operation.attempts
-                )
-            return _postponed(services, operation, Failure("AuthorityUnavailable", reason), retry_after)
+        case Unavailable():
+            return _unavailable(services, operation, outcome)
+
+
+def _unavailable(services: Services, operation: Operation, outcome: Unavailable) -> Operation:
+    if outcome.restart and operation.state is State.SUBMITTED:
+        anew = operation.moved(State.PENDING, services.now(), outcome.reason, reference="")
+        operation = replace(anew, attempts=operation.attempts)
+    if operation.state is State.PENDING:
+        slots.give_back_of_authority(services, operation)
+    return _postponed(services, operation, Failure("AuthorityUnavailable", outcome.reason), outcome.retry_after)
 
 
 def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -211,13 +206,14 @@ def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> 
 def _close(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     if operation.state is not State.COMPLETED and operation.request.authority is not None:
         signing.withdraw(services, operation)
-        _free_in_key_vault(services, operation)
+        closing.free_in_key_vault(services, operation)
     services.storage.record(operation)
     if operation.kind is Kind.RENEW:
-        _take_note(services, operation)
+        closing.take_note(services, operation)
     notifications.operation_ended(services, operation)
+    slots.give_back(services, operation)
     services.storage.remove(operation)
-    _log_end(operation)
+    closing.log_end(operation)
     return replace(operation, etag="")
 
 
@@ -240,8 +236,16 @@ def _ended_as(services: Services, operation: Operation, state: State, failure: F
     return leases.save(services, operation.moved(state, services.now(), detail, failure=failure))
 
 
+def _wait_for_slot(services: Services, operation: Operation, why: str) -> Operation:
+    return _postponed(services, operation, Failure("Crowded", why), longest=decide.LONGEST_CROWDED_DELAY)
+
+
 def _postponed(
-    services: Services, operation: Operation, failure: Failure, retry_after: float | None = None
+    services: Services,
+    operation: Operation,
+    failure: Failure,
+    retry_after: float | None = None,
+    longest: float = decide.LONGEST_DELAY,
 ) -> Operation:
     """Try again later, unless the operation is past its deadline. An ended one always tries again to be closed."""
     now = services.now()
@@ -249,48 +253,10 @@ def _postponed(
     too_late = None if operation.state.ended else decide.overdue(operation, now)
     if too_late:
         return _ended_as(services, operation, State.FAILED, too_late)
-    delay = decide.back_off(operation.attempts, retry_after, services.jitter)
+    delay = decide.back_off(operation.attempts, retry_after, services.jitter, longest)
     log.warning("operation %s (%s): %s; again in %.0f s", operation.id, operation.state, failure.message, delay)
     due = now + timedelta(seconds=delay)
     if now < operation.deadline:
         due = min(due, operation.deadline)  # the last look, whatever was asked
     later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=due)
     return leases.save(services, later, let_go=True)
-
-
-def _free_in_key_vault(services: Services, operation: Operation) -> None:
-    """Delete our pending operation. What Key Vault does not allow, or not until the deadline, keeps nobody waiting."""
-    if not operation.request_id:
-        return
-    try:
-        services.vault(operation.vault).delete_pending(operation.name, operation.request_id)
-    except (NotPermitted, Conflict, NotReady) as error:
-        if not isinstance(error, NotPermitted) and services.now() < operation.deadline:
-            raise
-        log.error("operation %s: its pending operation stays in Key Vault: %s", operation.id, error)
-
-
-def _take_note(services: Services, operation: Operation) -> None:
-    """Let a certificate whose renewal failed rest before the next sweep tries again."""
-    if operation.state is State.COMPLETED:
-        services.storage.forget(operation.vault, operation.name)
-    if operation.state is not State.FAILED:
-        return
-    tries = [one.state for one in services.storage.ended(operation.vault, operation.name) if one.kind is Kind.RENEW]
-    failures = next((number for number, state in enumerate(tries) if state is State.COMPLETED), len(tries))
-    now = services.now()
-    try:
-        bundle = services.vault(operation.vault).get(operation.name) or {}
-    except CertRelayError as error:  # the rest is then the shortest one; the row must not wait for it
-        log.warning("operation %s: its certificate cannot be read (%s)", operation.id, error)
-        bundle = {}
-    expires = moment((bundle.get("attributes") or {}).get("exp")) or now
-    known = services.storage.notes(operation.vault, [operation.name]).get(operation.name.lower())
-    note = known or Note(operation.vault, operation.name)
-    services.storage.remember(note.rested(max(failures, 1), operation.ended_at or now, expires), note)
-
-
-def _log_end(operation: Operation) -> None:
-    reason = f": {operation.failure.message}" if operation.failure else ""
-    level = logging.ERROR if operation.state is State.FAILED else logging.INFO
-    log.log(level, "operation %s of %s is %s%s", operation.id, operation.name, operation.state, reason)

@@ -70,6 +70,7 @@ class VaultSettings(_Frozen):
     authorities: tuple[str, ...] = ()
     rules: Rules = Rules()
     rate: Rate | None = None
+    concurrency: int | None = Field(default=None, ge=1)
 
 
 class AuthoritySettings(_Frozen):

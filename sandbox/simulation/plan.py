@@ -12,7 +12,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 AUTHORITIES: dict[str, dict[str, Any]] = {
     "steady": {},
     "quick": {},
-    "slow": {"wait_hours": 12},
+    "slow": {"wait_hours": 12, "concurrency": 5},
     "limited": {"orders_per_hour": 6, "rate": {"requests": 5, "seconds": 3600}},
     "suggesting": {},
 }

@@ -154,7 +154,8 @@ class World:
         prefix = "s" + uuid.uuid4().hex[:10]
         ledger = LossyLedger(Account(known.storage, None), prefix, self._plan, self.now, self.faults)
         self.messages, self.due = ledger.messages, ledger.due
-        mortal(ledger, self.life, "insert", "save", "record", "remove", "remember", "forget", "reserve", "nudge")
+        effects = "insert", "save", "record", "remove", "remember", "forget", "reserve", "occupy", "vacate", "nudge"
+        mortal(ledger, self.life, *effects)
         self.authorities = {name: self._authority(known, name) for name in AUTHORITIES}
 
         def connector(name: str) -> Connector:

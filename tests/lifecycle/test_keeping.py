@@ -15,7 +15,7 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 from cryptography import x509
 
-from connectors.base import Context, Pending, Rejected, RenewalWindow
+from connectors.base import Context, Rejected, RenewalWindow
 from lifecycle import (
     adoptions,
     alarms,
@@ -169,19 +169,6 @@ class TestPace:
         assert begins == [0, 0, 30, 60, 90]
         for number in range(5):
             world.finish(world.name(f"-{number}"))
-
-    def test_no_more_orders_are_with_the_authority_than_allowed(self, world: World) -> None:
-        crowded = configured(world, concurrency=1)
-        first, second = world.name("-1"), world.name("-2")
-        world.ca.answers = [Pending("order-1", retry_after=100)]
-        for name in (first, second):
-            asked = Asked(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
-            creations.create(crowded.services, ALIAS, name, asked, requested_by="test")
-            operations.advance(crowded.services, ALIAS, name)
-        waiting = world.services.storage.open(ALIAS, second)
-        assert waiting is not None
-        assert (waiting.state, waiting.failure) == (State.PENDING, None)
-        assert len(world.ca.seen) == 1
 
 
 class SuggestingCa(TestCa):

@@ -202,7 +202,7 @@ class World:
     def mortal(self, life: Life) -> Services:
         """The same world for a process that dies where `life` says."""
         ledger = Ledger(Account(self.services.settings.storage, None), self.prefix)
-        mortal(ledger, life, "insert", "save", "record", "remove", "remember", "forget", "nudge")
+        mortal(ledger, life, "insert", "save", "record", "remove", "remember", "forget", "nudge", "occupy", "vacate")
         doomed_vault = mortal(
             Vault(self.vault._client), life, "create", "cancel", "delete_pending", "merge", "import_certificate"
         )

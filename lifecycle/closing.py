@@ -1,0 +1,49 @@
+"""What has to be done before an ended operation's row may go. All of it may be done twice."""
+
+import logging
+
+from lifecycle.errors import CertRelayError, Conflict, NotPermitted, NotReady
+from lifecycle.model import Kind, Operation, State
+from lifecycle.notes import Note
+from lifecycle.services import Services
+from lifecycle.vault import moment
+
+log = logging.getLogger("certrelay.operations")
+
+
+def free_in_key_vault(services: Services, operation: Operation) -> None:
+    """Delete our pending operation. What Key Vault does not allow, or not until the deadline, keeps nobody waiting."""
+    if not operation.request_id:
+        return
+    try:
+        services.vault(operation.vault).delete_pending(operation.name, operation.request_id)
+    except (NotPermitted, Conflict, NotReady) as error:
+        if not isinstance(error, NotPermitted) and services.now() < operation.deadline:
+            raise
+        log.error("operation %s: its pending operation stays in Key Vault: %s", operation.id, error)
+
+
+def take_note(services: Services, operation: Operation) -> None:
+    """Let a certificate whose renewal failed rest before the next sweep tries again."""
+    if operation.state is State.COMPLETED:
+        services.storage.forget(operation.vault, operation.name)
+    if operation.state is not State.FAILED:
+        return
+    tries = [one.state for one in services.storage.ended(operation.vault, operation.name) if one.kind is Kind.RENEW]
+    failures = next((number for number, state in enumerate(tries) if state is State.COMPLETED), len(tries))
+    now = services.now()
+    try:
+        bundle = services.vault(operation.vault).get(operation.name) or {}
+    except CertRelayError as error:  # the rest is then the shortest one; the row must not wait for it
+        log.warning("operation %s: its certificate cannot be read (%s)", operation.id, error)
+        bundle = {}
+    expires = moment((bundle.get("attributes") or {}).get("exp")) or now
+    known = services.storage.notes(operation.vault, [operation.name]).get(operation.name.lower())
+    note = known or Note(operation.vault, operation.name)
+    services.storage.remember(note.rested(max(failures, 1), operation.ended_at or now, expires), note)
+
+
+def log_end(operation: Operation) -> None:
+    reason = f": {operation.failure.message}" if operation.failure else ""
+    level = logging.ERROR if operation.state is State.FAILED else logging.INFO
+    log.log(level, "operation %s of %s is %s%s", operation.id, operation.name, operation.state, reason)

@@ -1,0 +1,49 @@
+"""How many operations a vault and an authority have at once (`concurrency` in the settings).
+
+An operation takes a slot of its vault before Key Vault makes its key, and one of its authority before it is submitted.
+It keeps them until it is closed; an authority that cannot take the order now gets its slot back meanwhile.
+"""
+
+from datetime import timedelta
+
+from lifecycle.model import Operation
+from lifecycle.services import Services
+
+CLOSING = timedelta(days=1)  # what a closing may take past the deadline; no slot is lost for longer
+
+
+def take_of_vault(services: Services, operation: Operation) -> str:
+    """Take a slot, unless the operation has it; why there is none, or nothing."""
+    settings = services.settings.vaults.get(operation.vault)
+    return _take(services, operation, f"vault {operation.vault}", settings.concurrency if settings else None)
+
+
+def take_of_authority(services: Services, operation: Operation) -> str:
+    """Take a slot, unless the operation has it; why there is none, or nothing."""
+    return _take(services, operation, *_authority(services, operation))
+
+
+def give_back_of_authority(services: Services, operation: Operation) -> None:
+    who, limit = _authority(services, operation)
+    if limit is not None:
+        services.storage.vacate(who, operation.id)
+
+
+def give_back(services: Services, operation: Operation) -> None:
+    """Give back all that the operation has; doing it twice is no error."""
+    give_back_of_authority(services, operation)
+    settings = services.settings.vaults.get(operation.vault)
+    if settings is not None and settings.concurrency is not None:
+        services.storage.vacate(f"vault {operation.vault}", operation.id)
+
+
+def _authority(services: Services, operation: Operation) -> tuple[str, int | None]:
+    known = services.settings.authorities.get(operation.request.authority or "")
+    return f"authority {operation.request.authority}", known.settings.concurrency if known else None
+
+
+def _take(services: Services, operation: Operation, who: str, limit: int | None) -> str:
+    until = operation.deadline + CLOSING
+    if limit is None or services.storage.occupy(who, operation.id, limit, services.now(), until):
+        return ""
+    return f"{who} has {limit} operations already, as many as its concurrency allows"

@@ -1,0 +1,138 @@
+"""How many operations a vault and an authority have at once."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from connectors.base import Pending, SigningRequest, Unavailable
+from lifecycle import creations, operations
+from lifecycle.creations import Asked
+from lifecycle.model import Operation, State
+from tests.lifecycle.test_crashes import run_to_the_end
+from tests.lifecycle.test_keeping import KEY, configured
+from tests.lifecycle.world import ALIAS, Life, World
+
+
+def create(world: World, name: str) -> Operation:
+    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
+    return creations.create(world.services, ALIAS, name, asked, requested_by="test", idempotency_key=name)
+
+
+def slots(world: World) -> list[dict[str, Any]]:
+    """The rows in which slots are taken."""
+    table = world.services.storage._pace
+    return [row for row in table.query() if str(row["PartitionKey"]).startswith("slots of")]
+
+
+def states(world: World) -> list[str]:
+    return sorted(entry.state for entry in world.services.storage.worklist())
+
+
+def vault_with(world: World, concurrency: int) -> World:
+    known = world.services.settings.vaults[ALIAS].model_copy(update={"concurrency": concurrency})
+    settings = replace(world.services.settings, vaults={ALIAS: known})
+    return replace(world, services=replace(world.services, settings=settings))
+
+
+def test_many_workers_at_once_place_no_more_orders_than_the_concurrency_allows(world: World) -> None:
+    crowded = configured(world, concurrency=3)
+    names = [world.name(f"-{number}") for number in range(12)]
+    world.ca.wait = 10
+    for name in names:
+        create(crowded, name)
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda name: operations.advance(crowded.services, ALIAS, name), names))
+    assert states(world) == ["pending"] * 9 + ["submitted"] * 3
+    assert len(world.ca.seen) == 3
+    waiting = next(one for one in names if (found := world.services.storage.open(ALIAS, one)) and found.failure)
+    why = world.services.storage.open(ALIAS, waiting)
+    assert why is not None
+    assert why.failure is not None
+    assert why.failure.code == "Crowded"
+    world.ca.wait = 0
+    assert [crowded.finish(name).state for name in sorted(names, key=lambda name: name == waiting)] == [
+        State.COMPLETED
+    ] * 12
+    assert slots(world) == []
+
+
+def test_an_authority_that_cannot_take_an_order_gives_its_slot_to_the_next(world: World) -> None:
+    crowded = configured(world, concurrency=1)
+    first, second = world.name("-1"), world.name("-2")
+    issue = world.ca.submit
+
+    def submit(request: SigningRequest) -> Any:
+        return Unavailable("its zone is broken") if first in request.names.dns_names[0] else issue(request)
+
+    world.ca.submit = submit  # type: ignore[method-assign]
+    for name in (first, second):
+        create(crowded, name)
+        crowded.advance(name)
+    assert crowded.finish(second).state is State.COMPLETED
+    assert slots(world) == []
+
+
+def test_a_vault_makes_no_more_keys_at_once_than_its_concurrency_allows(world: World) -> None:
+    crowded = vault_with(world, concurrency=2)
+    names = [world.name(f"-{number}") for number in range(5)]
+    world.ca.wait = 2
+    for name in names:
+        create(crowded, name)
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(lambda name: operations.advance(crowded.services, ALIAS, name), names))
+    assert states(world) == ["requested"] * 3 + ["submitted"] * 2
+    submitted = [one for one in names if (found := world.services.storage.open(ALIAS, one)) and found.reference]
+    for name in [*submitted, *(one for one in names if one not in submitted)]:
+        assert crowded.finish(name).state is State.COMPLETED
+    assert slots(world) == []
+
+
+def test_who_waits_for_a_slot_in_vain_is_told_so_at_the_deadline(world: World) -> None:
+    crowded = configured(world, concurrency=1, deadline_hours=1)
+    first, second = world.name("-1"), world.name("-2")
+    create(crowded, first)
+    world.ca.answers = [Pending("order-1", retry_after=7 * 86_400)]
+    crowded.advance(first)
+    create(crowded, second)
+    ended = crowded.finish(second)
+    assert ended.failure is not None
+    assert ended.failure.code == "TimedOut"
+    assert "authority test-ca has 1 operations already" in ended.failure.message
+    assert [entry.at - ended.requested_at for entry in ended.transitions][-1].total_seconds() < 3700
+
+
+def test_a_death_at_any_effect_costs_no_slot(world: World) -> None:
+    crowded = vault_with(configured(world, concurrency=1), concurrency=1)
+    life = Life()
+    run_to_the_end(crowded, world.name("probe"), life, lambda _: create(crowded, world.name("probe")))
+    assert any("occupy" in effect for effect in life.effects)
+    assert any("vacate" in effect for effect in life.effects)
+    for number, moment in itertools.product(range(len(life.effects)), ("before", "after")):
+        name = world.name(f"-{number}-{moment}")
+        run_to_the_end(crowded, name, Life({(number, moment)}), lambda _, name=name: create(crowded, name))  # type: ignore[misc]
+        assert slots(world) == [], (number, moment, life.effects)
+
+
+def test_a_slot_that_was_never_given_back_is_free_again_in_time(world: World) -> None:
+    storage, now = world.services.storage, world.services.now()
+    later = now.replace(year=now.year + 1)
+    assert storage.occupy("authority x", "one", 1, now, now)
+    assert storage.occupy("authority x", "two", 1, now, later)
+    assert not storage.occupy("authority x", "three", 1, now, later)
+    assert storage.occupy("authority x", "two", 1, now, later), "it has one"
+    storage.vacate("authority x", "one")
+    assert not storage.occupy("authority x", "three", 1, now, later), "one's was taken over"
+    storage.vacate("authority x", "two")
+    assert storage.occupy("authority x", "three", 1, now, later)
+
+
+@pytest.mark.parametrize("limit", [1, 7])
+def test_slots_are_given_out_once_however_many_ask(world: World, limit: int) -> None:
+    storage, now = world.services.storage, world.services.now()
+    later = now.replace(year=now.year + 1)
+    with ThreadPoolExecutor(16) as pool:
+        given = list(pool.map(lambda n: storage.occupy("vault x", f"o{n}", limit, now, later), range(16)))
+    assert sum(given) == limit
