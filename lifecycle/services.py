@@ -9,7 +9,7 @@ from typing import Any
 
 from connectors.base import Connector, Context
 from lifecycle import vault
-from lifecycle.errors import NotFound
+from lifecycle.errors import NotFound, NotReady
 from lifecycle.ledger import Ledger
 from lifecycle.settings import Authority, Settings, VaultSettings
 from lifecycle.storage import Account
@@ -52,7 +52,9 @@ def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
 
     @functools.cache
     def vault_named(alias: str) -> Vault:
-        found = settings.vaults[alias]
+        found = settings.vaults.get(alias)
+        if found is None:  # an operation may outlive its vault's place in the settings, and the vault may come back
+            raise NotReady(f"vault {alias} is not in the settings", code="VaultNotConfigured")
         return vault.connect(found.url, credential(found.client_id))
 
     @functools.cache

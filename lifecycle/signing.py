@@ -2,10 +2,12 @@
 
 import base64
 import logging
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
-from connectors.base import Cancels, Connector, Outcome, SigningRequest, Unavailable
+from connectors.base import Cancels, Connector, Issued, Outcome, Pending, Rejected, SigningRequest, Unavailable
 from lifecycle import policy, verify
 from lifecycle.errors import Unverified
 from lifecycle.model import CertificateRequest, Operation, State
@@ -13,6 +15,8 @@ from lifecycle.services import Services
 from lifecycle.vault import PendingOperation
 
 type Question = Callable[[Connector, SigningRequest], Outcome]
+
+LONGEST_WAIT = 7 * 86_400.0  # seconds; a queue message waits no longer
 
 log = logging.getLogger("certrelay.operations")
 
@@ -24,10 +28,28 @@ def ask(services: Services, operation: Operation, pending: PendingOperation, que
     request = _signing_request(services, operation, pending)
     try:
         services.authority(name)
-        return question(services.connector(name), request)
+        return _checked(question(services.connector(name), request))
     except Exception as error:  # whatever a connector raises means that it could not ask
         log.exception("operation %s: the connector of %s raised", operation.id, name)
         return Unavailable(f"the connector of {name} failed ({type(error).__name__})")
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    """The outcome with a time to wait that can be waited. Raises TypeError when it is none of the four."""
+    match outcome:
+        case Issued(bytes()) | Rejected(str()):
+            return outcome
+        case Pending(str()):
+            return replace(outcome, retry_after=_seconds(outcome.retry_after))
+        case Unavailable(str(), None):
+            return outcome
+        case Unavailable(str(), float() | int() as seconds):
+            return replace(outcome, retry_after=_seconds(seconds))
+    raise TypeError(f"{type(outcome).__name__} is no outcome")
+
+
+def _seconds(asked: float) -> float:
+    return min(max(float(asked), 0.0), LONGEST_WAIT) if math.isfinite(asked) else LONGEST_WAIT
 
 
 def accept(services: Services, operation: Operation, pending: PendingOperation, answer: bytes) -> Operation:

@@ -1,17 +1,19 @@
 """What happens to an operation: deliveries, fences, leases, the authority's outcomes, cancellation, poison."""
 
 import base64
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from azure.identity import ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
-from lifecycle import creations, leases, operations, requests, vault
+from lifecycle import creations, leases, operations, requests, services, sweep, vault
 from lifecycle.creations import Asked
 from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Operation, State
@@ -407,3 +409,51 @@ def test_a_pending_operation_that_cannot_be_deleted_keeps_nobody_waiting_past_th
     operations.advance(services, ALIAS, name)
     assert world.services.storage.open(ALIAS, name) is None
     assert world.services.storage.ended(ALIAS, name)[0].state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Pending("order-1", retry_after=math.nan),
+        Pending("order-1", retry_after=math.inf),
+        Pending("order-1", retry_after=10.0**300),
+        Unavailable("down", retry_after=math.nan),
+        Unavailable("down", retry_after=-math.inf),
+        Pending(7),  # type: ignore[arg-type]
+        None,
+        "issued",
+    ],
+)
+def test_an_outcome_that_makes_no_sense_crashes_nothing_and_the_deadline_still_holds(world: World, answer: Any) -> None:
+    name = world.name()
+    create(world, name)
+    world.ca.answers = [answer]
+    world.advance(name)
+    waiting = world.services.storage.open(ALIAS, name)
+    assert waiting is not None
+    assert (waiting.crashes, waiting.lease_id) == (0, "")
+    assert waiting.next_attempt_at <= waiting.deadline
+    requests.cancel(world.services, ALIAS, name)
+    world.finish(name)
+
+
+def test_an_operation_whose_vault_left_the_settings_ends_at_its_deadline(world: World) -> None:
+    name = world.name()
+    create(world, name)
+    world.ca.answers = [Pending("order-1", retry_after=60)]
+    world.advance(name)
+    settings = replace(world.services.settings, vaults={"another": world.services.settings.vaults[ALIAS]})
+    without = replace(world.services, settings=settings, vault=services.connect(settings, world.services.now).vault)
+    world.clock.advance(61)
+    sweep.advance_due(without)
+    waiting = world.services.storage.open(ALIAS, name)
+    assert waiting is not None
+    assert waiting.failure is not None
+    assert waiting.failure.code == "VaultNotConfigured"
+    world.clock.advance((waiting.deadline - world.services.now()).total_seconds() + 1)
+    sweep.advance_due(without)
+    assert world.services.storage.open(ALIAS, name) is None
+    failure = world.services.storage.ended(ALIAS, name)[0].failure
+    assert failure is not None
+    assert failure.code == "TimedOut"
+    assert "not in the settings" in failure.message
