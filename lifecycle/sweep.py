@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lifecycle import alarms, operations, renewal, replacements, suggestions
+from lifecycle import alarms, operations, renewal, replacing, suggestions
 from lifecycle.errors import CertRelayError, Conflict, NotReady
 from lifecycle.notes import Note
 from lifecycle.services import Services
@@ -58,7 +58,7 @@ def advance_due(services: Services) -> int:
             operations.advance(services, entry.vault, entry.name, entry.id)
         except Exception:
             log.exception("operation %s could not be advanced", entry.id)
-    replacements.advance_all(services)
+    replacing.advance_all(services)
     return len(worklist)
 
 

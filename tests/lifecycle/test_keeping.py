@@ -25,6 +25,7 @@ from lifecycle import (
     operations,
     renewal,
     replacements,
+    replacing,
     revocations,
     sweep,
 )
@@ -102,10 +103,10 @@ class TestAdoption:
 class TestReplacement:
     def run(self, world: World, criteria: Criteria) -> dict[str, int]:
         job = replacements.start(world.services, criteria, "test")
-        replacements.advance_all(world.services)
+        replacing.advance_all(world.services)
         for entry in list(world.services.storage.worklist()):
             world.finish(entry.name)
-        replacements.advance_all(world.services)
+        replacing.advance_all(world.services)
         return replacements.progress(world.services, job.id)
 
     def test_all_that_match_are_renewed_once_and_the_progress_can_be_read(self, lonely_world: World) -> None:
@@ -118,7 +119,7 @@ class TestReplacement:
         progress = self.run(world, Criteria(authority="test-ca"))
         assert progress == {"matched": 3, "completed": 3}
         assert [len(world.versions(name)) for name in (*names, other)] == [2, 2, 2, 1]
-        replacements.advance_all(world.services)
+        replacing.advance_all(world.services)
         assert [len(world.versions(name)) for name in names] == [2, 2, 2], "going on changes nothing"
 
     def test_serials_issuer_and_key_type_are_read_in_the_certificate(self, lonely_world: World) -> None:

@@ -1,0 +1,180 @@
+"""The work of a mass renewal (lifecycle.replacements).
+
+The poll timer goes through the vaults page by page and remembers where it stopped, so that a cut costs nothing. Each
+certificate that was started is a row: whatever is repeated, none is renewed twice for one replacement.
+"""
+
+import base64
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from lifecycle import renewal
+from lifecycle.errors import CertRelayError, NotReady
+from lifecycle.model import AUTHORITY_TAG, split_operation_id
+from lifecycle.replacements import JOBS, Criteria, Replacement, find, from_row, save
+from lifecycle.rules import name_allowed
+from lifecycle.services import Services
+from lifecycle.storage import ETAG, Row, Stale
+from lifecycle.vault import CertificateItem
+
+BUDGET = timedelta(seconds=60)
+LONGEST_WAIT = timedelta(days=1)
+DONE = "~"  # sorts after every name
+PATIENCE = 3  # certificates in a row that a vault was not ready for, until it is left to the next run
+
+log = logging.getLogger("certrelay.replacements")
+
+
+def advance_all(services: Services) -> None:
+    """The poll timer's part: go on with what is running, for a minute at most, and note how its operations ended."""
+    until = services.now() + BUDGET
+    for row in services.storage.replacements.query("PartitionKey eq @jobs", jobs=JOBS):
+        try:
+            found = from_row(row)
+            if found.state == "running":
+                _go_on(services, found, until)
+            if found.state != "settled":
+                _take_again(services, found, until)
+                _note_ends(services, found, until)
+        except (Stale, NotReady) as error:
+            log.warning("replacement %s goes on later: %s", row["RowKey"], error)
+
+
+def _go_on(services: Services, job: Replacement, until: datetime) -> None:
+    vaults = sorted(job.criteria.vaults or services.settings.vaults)
+    for alias in vaults:
+        try:
+            job = _go_through(services, job, alias, until)
+        except CertRelayError as error:  # one vault that cannot be used shall not keep the others waiting
+            if error.code == "StorageNotReady":
+                raise
+            log.warning("replacement %s: vault %s cannot be used now: %s", job.id, alias, error)
+            job = _left_out(services, find(services, job.id), alias, error)
+    if all(job.cursor.get(alias) == DONE for alias in vaults):
+        save(services, replace(job, state="started"))
+
+
+def _go_through(services: Services, job: Replacement, alias: str, until: datetime) -> Replacement:
+    """The job after all pages of a vault that are left, or after those there was time for."""
+    if job.cursor.get(alias) == DONE or services.now() >= until:
+        return job
+    for page in services.vault(alias).certificates():
+        left = [item for item in page if item.name.lower() > job.cursor.get(alias, "").lower()]
+        trouble = 0
+        for item in left:
+            if _listed(job.criteria, item) and _known(services, job, alias, item.name) is None:
+                trouble = 0 if _take(services, job, alias, item.name) else trouble + 1
+            if trouble >= PATIENCE:
+                raise NotReady(f"{PATIENCE} certificates in a row cannot be renewed")
+        if left:
+            job = _moved(services, job, alias, left[-1].name, job.looked_at + len(left))
+        if services.now() >= until:
+            return job
+    return _moved(services, job, alias, DONE, job.looked_at)
+
+
+def _left_out(services: Services, job: Replacement, alias: str, error: CertRelayError) -> Replacement:
+    """A vault that could not be used for a day is given up, and the progress says so."""
+    if services.now() <= job.requested_at + LONGEST_WAIT:
+        return job
+    row = {"PartitionKey": job.id, "RowKey": f"{alias}|", "name": "", "operation": "", "detail": str(error)}
+    services.storage.replacements.upsert(row | {"state": "refused"})
+    return _moved(services, job, alias, DONE, job.looked_at)
+
+
+def _moved(services: Services, job: Replacement, alias: str, cursor: str, looked_at: int) -> Replacement:
+    return save(services, replace(job, cursor={**job.cursor, alias: cursor}, looked_at=looked_at))
+
+
+def _listed(criteria: Criteria, item: CertificateItem) -> bool:
+    authority = item.tags.get(AUTHORITY_TAG)
+    wanted = criteria.authority is None or criteria.authority == authority
+    return bool(authority) and wanted and item.enabled and name_allowed(criteria.names, item.name)
+
+
+def _matches(services: Services, alias: str, name: str, criteria: Criteria) -> bool:
+    """What the list does not tell, read in the certificate; only if it is asked for."""
+    if not (criteria.issuer or criteria.serial_numbers or criteria.key_type or criteria.issued_before):
+        return True
+    bundle = services.vault(alias).get(name)
+    if bundle is None or not bundle.get("cer"):
+        return False
+    certificate = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
+    serials = {serial.lower().replace(":", "").lstrip("0") for serial in criteria.serial_numbers}
+    kind = "RSA" if isinstance(certificate.public_key(), rsa.RSAPublicKey) else "EC"
+    before = criteria.issued_before
+    return (
+        (not criteria.issuer or certificate.issuer.rfc4514_string().lower() == criteria.issuer.lower())
+        and (not serials or f"{certificate.serial_number:x}" in serials)
+        and criteria.key_type in (None, kind)
+        and (before is None or certificate.not_valid_before_utc < before)
+    )
+
+
+def _known(services: Services, job: Replacement, alias: str, name: str) -> Row | None:
+    return services.storage.replacements.get(job.id, f"{alias}|{name.lower()}")
+
+
+def _take(services: Services, job: Replacement, alias: str, name: str) -> bool:
+    """Renew the certificate if it matches, and note it; False when the vault was not ready for it, which is noted as
+    well, so that one certificate does not keep the others waiting."""
+    row: Row = {
+        "PartitionKey": job.id,
+        "RowKey": f"{alias}|{name.lower()}",
+        "name": name,
+        "operation": "",
+        "detail": "",
+    }
+    table = services.storage.replacements
+    try:
+        if not _matches(services, alias, name, job.criteria):
+            table.delete(job.id, row["RowKey"])
+            return True
+        operation = renewal.renew(
+            services, alias, name, requested_by=job.requested_by, reason=f"replacement {job.id}", only_if_due=False,
+            idempotency_key=f"replacement {job.id}",
+        )  # fmt: skip
+        table.upsert(row | {"state": "inProgress", "operation": operation.id})
+        return True
+    except NotReady as error:
+        if error.code == "StorageNotReady":
+            raise
+        table.upsert(row | {"state": "waiting", "detail": str(error)})
+        return False
+    except CertRelayError as error:
+        log.error("replacement %s: %s/%s cannot be renewed: %s", job.id, alias, name, error)
+        table.upsert(row | {"state": "refused", "detail": str(error)})
+        return True
+
+
+def _take_again(services: Services, job: Replacement, until: datetime) -> None:
+    """What a vault was not ready for; given up a day after the replacement was asked for."""
+    table = services.storage.replacements
+    for row in list(table.query("PartitionKey eq @id and state eq 'waiting'", id=job.id)):
+        if job.state == "canceled" or services.now() > job.requested_at + LONGEST_WAIT:
+            table.upsert({key: row[key] for key in row if key != ETAG} | {"state": "refused"})
+        elif services.now() < until:
+            _take(services, job, row["RowKey"].split("|")[0], row["name"])
+
+
+def _note_ends(services: Services, job: Replacement, until: datetime) -> None:
+    open_ones = {one.id for one in services.storage.worklist()}
+    table, left = services.storage.replacements, 0
+    for row in list(table.query("PartitionKey eq @id", id=job.id)):
+        where = split_operation_id(str(row["operation"]))
+        if row["state"] == "waiting":
+            left += 1
+        elif row["state"] != "inProgress":
+            continue
+        elif row["operation"] in open_ones or where is None or services.now() >= until:
+            left += 1
+        else:
+            ended = next((one for one in services.storage.ended(*where) if one.id == row["operation"]), None)
+            if ended is not None:
+                table.upsert({key: row[key] for key in row if key != ETAG} | {"state": ended.state.value})
+    if job.state in ("started", "canceled") and not left:
+        save(services, replace(find(services, job.id), state="settled"))

@@ -1,0 +1,120 @@
+"""A mass renewal among certificates and vaults that are out of order, and cut off in the middle."""
+
+import pytest
+
+from lifecycle import replacements, replacing
+from lifecycle.replacements import Criteria, Replacement
+from lifecycle.services import Services
+from tests.lifecycle.test_keeping import made
+from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
+from tests.lifecycle.world import ALIAS, Killed, World
+
+ALL = Criteria(authority="test-ca")
+
+
+def start(services: Services) -> Replacement:
+    return replacements.start(services, ALL, "test")
+
+
+def run(world: World, services: Services, job: Replacement) -> dict[str, int]:
+    """One poll, then all open operations to their ends, then another poll."""
+    replacing.advance_all(services)
+    for entry in list(world.services.storage.worklist()):
+        world.finish(entry.name)
+    replacing.advance_all(services)
+    return replacements.progress(services, job.id)
+
+
+def test_a_certificate_for_which_the_vault_is_not_ready_keeps_no_other_waiting(lonely_world: World) -> None:
+    world = lonely_world
+    names = [world.name(f"-{number}") for number in range(4)]
+    for name in names:
+        made(world, name)
+    down = [True]
+    broken = vault_that_fails(world, lambda method, path: down[0] and path.startswith(f"/certificates/{names[0]}"))
+    services = with_vaults(world, 100, main=broken)
+    job = start(services)
+    assert run(world, services, job) == {"matched": 4, "waiting": 1, "completed": 3}
+    assert replacements.find(services, job.id).state == "started"
+    down.clear()
+    down.append(False)
+    assert run(world, services, job) == {"matched": 4, "completed": 4}
+    assert [len(world.versions(name)) for name in names] == [2] * 4
+    replacing.advance_all(services)
+    assert replacements.find(services, job.id).state == "settled"
+
+
+def test_a_vault_that_is_down_keeps_no_other_vault_waiting_and_is_given_up_after_a_day(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    services = with_vaults(world, 100, broken=vault_that_fails(world, lambda *_: True), main=world.vault)
+    job = start(services)
+    assert run(world, services, job) == {"matched": 1, "completed": 1}
+    assert replacements.find(services, job.id).state == "running", "the other vault may come back"
+    world.clock.advance(86_401)
+    for _ in range(3):
+        replacing.advance_all(services)
+    assert replacements.progress(services, job.id) == {"matched": 2, "completed": 1, "refused": 1}
+    assert replacements.find(services, job.id).state == "settled"
+
+
+def test_a_certificate_that_stays_out_of_reach_is_refused_after_a_day(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    broken = vault_that_fails(world, lambda method, path: path.startswith(f"/certificates/{name}"))
+    services = with_vaults(world, 100, main=broken)
+    job = start(services)
+    assert run(world, services, job) == {"matched": 1, "waiting": 1}
+    world.clock.advance(86_401)
+    for _ in range(2):
+        replacing.advance_all(services)
+    assert replacements.progress(services, job.id) == {"matched": 1, "refused": 1}
+    assert replacements.find(services, job.id).state == "settled"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_worker_that_dies_while_it_notes_a_renewal_starts_no_second_one(
+    lonely_world: World, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    job = start(world.services)
+    table = world.services.storage.replacements
+    upsert = table.upsert
+
+    def deadly(row: dict[str, object]) -> None:
+        monkeypatch.setattr(table, "upsert", upsert)
+        if moment == "after":
+            upsert(row)
+        raise Killed
+
+    monkeypatch.setattr(table, "upsert", deadly)
+    with pytest.raises(Killed):
+        replacing.advance_all(world.services)
+    world.finish(name)
+    assert run(world, world.services, job) == {"matched": 1, "completed": 1}
+    assert len(world.versions(name)) == 2
+
+
+def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World) -> None:
+    world = lonely_world
+    names = [world.name(f"-{number:02}") for number in range(30)]
+    for name in names:
+        made(world, name)
+
+    def slow(method: str, path: str) -> bool:
+        world.clock.advance(3 if method == "GET" and path.endswith("/") else 0)
+        return False
+
+    services = with_vaults(world, 100, main=vault_that_fails(world, slow))
+    job = start(services)
+    replacing.advance_all(services)
+    assert replacements.progress(services, job.id) == {"matched": 25, "inProgress": 25}, "a page, then time was up"
+    replacing.advance_all(services)
+    assert replacements.progress(services, job.id)["matched"] == 30
+    for name in names:
+        world.finish(name)
+    for _ in range(2):
+        replacing.advance_all(services)
+    assert replacements.progress(services, job.id) == {"matched": 30, "completed": 30}
+    assert [len(list(world.services.vault(ALIAS).versions(name))) for name in names] == [2] * 30
