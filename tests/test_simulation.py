@@ -42,7 +42,9 @@ def six_days(name: str) -> Wanted:
 def test_in_60_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_stays_open(
     tmp_path: Path, azurite: Azurite
 ) -> None:
-    report = simulate(plan.drawn(1, BEGINS, 60, 25), tmp_path, azurite)
+    drawn = plan.drawn(4, BEGINS, 60, 25)
+    assert any(wanted.adopted and wanted.days < 60 for wanted in drawn.fleet)
+    report = simulate(drawn, tmp_path, azurite)
     assert report.violations == [], rendered(report)
     assert {what for what, count in report.faults.items() if count} >= STRUCK
     assert report.renewals.total() >= 20
@@ -93,6 +95,7 @@ def test_a_seed_draws_the_same_plan_again_and_another_seed_another() -> None:
     assert one.fleet != other.fleet
     assert {wanted.days for wanted in one.fleet} == {6, 30, 47, 90, 100, 200, 365, 730}
     assert {wanted.authority for wanted in one.fleet} == set(AUTHORITIES)
+    assert 10 < sum(wanted.adopted for wanted in one.fleet) < 50
 
 
 @pytest.mark.parametrize(("violations", "code"), [([], 0), (["sim-1 expired"], 1)])

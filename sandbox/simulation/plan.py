@@ -18,6 +18,7 @@ AUTHORITIES: dict[str, dict[str, Any]] = {
 }
 NEVER_DOWN = "steady"
 OUTAGE = 3 * DAY
+ADOPTED = 1 / 8
 # Days of validity, how many of a hundred certificates have it, and the thresholds (Key Vault's triggers) drawn from.
 # What shall outlive an authority that is down for 3 days is due more than 3 days ahead.
 MIX: tuple[tuple[int, int, tuple[str, ...]], ...] = (
@@ -42,13 +43,15 @@ STRUCK = ("*", "*", "CreateCertificate", "MergeCertificate", "GetCertificateOper
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One certificate of the fleet. `trigger` as in Key Vault (`days_before_expiry=30`), "" for the default."""
+    """One certificate of the fleet. `trigger` as in Key Vault (`days_before_expiry=30`), "" for the default; `adopted`:
+    its owner brings it and has it adopted."""
 
     name: str
     days: int
     trigger: str
     authority: str
     starts: datetime
+    adopted: bool = False
 
     def earliest_renewal(self, begins: datetime, expires: datetime) -> datetime:
         """When a version may be renewed at the earliest, worked out here and not by the code that is judged."""
@@ -113,7 +116,7 @@ def _wanted(chance: random.Random, number: int, count: int, begins: datetime, da
     authority = chance.choice([name for name in AUTHORITIES if validity > 6 or name in ("quick", NEVER_DOWN)])
     trigger = "" if validity == 6 and authority == NEVER_DOWN else chance.choice(triggers)
     starts = begins + chance.uniform(0, min(days / 5, validity * 2 / 3)) * DAY
-    return Wanted(f"sim-{number:05}", validity, trigger, authority, starts)
+    return Wanted(f"sim-{number:05}", validity, trigger, authority, starts, chance.random() < ADOPTED)
 
 
 def _outages(chance: random.Random, begins: datetime, days: int) -> list[tuple[datetime, datetime]]:

@@ -41,7 +41,8 @@ def _broken_of(world: World, name: str, wanted: Wanted) -> list[str]:
     made = {version.id: version for version in certificate.versions if version.certificate} if certificate else {}
     completed = [one for one in world.services.storage.ended(ALIAS, name) if one.state is State.COMPLETED]
     found = [] if made else [f"{name} was never made"]
-    said = sorted(one.version for one in completed)
+    brought = [certificate.versions[0].id] if certificate and wanted.adopted else []
+    said = sorted([one.version for one in completed] + brought)
     if said != sorted(made):
         found.append(f"{name} has {len(made)} versions, and {len(said)} operations completed: {said} {sorted(made)}")
     renewed: set[str] = set()

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lifecycle import creations, hints, operations, sweep
-from lifecycle.creations import Asked
+from lifecycle import hints, operations, sweep
 from lifecycle.errors import CertRelayError, Conflict, NotReady
 from lifecycle.model import Kind, State
 from sandbox.azurite import Azurite
-from sandbox.simulation.plan import DAY, HOUR, KEY_VAULT_FAULTS, STRUCK, Plan, Wanted
+from sandbox.simulation import owners
+from sandbox.simulation.plan import DAY, HOUR, KEY_VAULT_FAULTS, STRUCK, Plan
 from sandbox.simulation.promises import POLL, broken_at_the_end, broken_now
 from sandbox.simulation.world import ALIAS, World
 
@@ -144,24 +144,13 @@ class _Year:
         world = self._world
         for name in sorted(self._unmade):
             wanted = self._fleet[name]
-            certificate = world.server.vault.find(name)
-            if certificate and certificate.completed:
+            if owners.has(world, wanted):
                 self._unmade.discard(name)
             elif wanted.starts <= world.now():
                 try:
-                    world.work(self._risk(), partial(self._ask, name, wanted))
+                    world.work(self._risk(), partial(owners.ask, world, wanted))
                 except (Conflict, NotReady):
                     continue
-
-    def _ask(self, name: str, wanted: Wanted) -> None:
-        policy: dict[str, Any] = {"key_props": {"kty": "EC", "crv": "P-256"}}
-        if wanted.trigger:
-            kind, _, number = wanted.trigger.partition("=")
-            action = {"trigger": {kind: int(number)}, "action": {"action_type": "EmailContacts"}}
-            policy["lifetime_actions"] = [action]
-        names = (f"{name}.contoso.example",)
-        asked = Asked(wanted.authority, policy, dns_names=names, validity_days=wanted.days)
-        creations.create(self._world.services, ALIAS, name, asked, requested_by="owner")
 
     def _due(self, now: datetime) -> bool:
         """Whether a certificate without an open operation could be due; else a sweep would find nothing."""
