@@ -11,7 +11,7 @@ from lifecycle.errors import CertRelayError
 from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
-from lifecycle.vault import CertificateItem
+from lifecycle.vault import CertificateItem, item_of
 
 log = logging.getLogger("certrelay.alarms")
 
@@ -43,6 +43,16 @@ def raise_for(services: Services, alias: str, item: CertificateItem, note: Note)
     noted = replace(note, told=told)
     services.storage.remember(noted, note)
     return noted
+
+
+def look_at(services: Services, alias: str, name: str) -> None:
+    """Raise the alarm of one certificate, if it has one that nobody was told of. Raises NotReady."""
+    bundle = services.vault(alias).get(name)
+    if bundle is None:
+        return
+    item = item_of(bundle)
+    known = services.storage.notes(alias, [name]).get(name.lower())
+    raise_for(services, alias, item, (known or Note(alias, name)).about(item.thumbprint))
 
 
 def digest(services: Services) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from lifecycle.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from lifecycle.model import Kind, Operation, State
 from lifecycle.notes import Note
 from lifecycle.services import Services
-from lifecycle.vault import moment
+from lifecycle.vault import item_of
 
 log = logging.getLogger("certrelay.operations")
 
@@ -37,10 +37,12 @@ def take_note(services: Services, operation: Operation) -> None:
     except CertRelayError as error:  # the rest is then the shortest one; the row must not wait for it
         log.warning("operation %s: its certificate cannot be read (%s)", operation.id, error)
         bundle = {}
-    expires = moment((bundle.get("attributes") or {}).get("exp")) or now
+    item = item_of(bundle) if bundle else None
     known = services.storage.notes(operation.vault, [operation.name]).get(operation.name.lower())
     note = known or Note(operation.vault, operation.name)
-    services.storage.remember(note.rested(max(failures, 1), operation.ended_at or now, expires), note)
+    about = note.about(item.thumbprint) if item else note
+    expires = item.expires if item and item.expires else now
+    services.storage.remember(about.rested(max(failures, 1), operation.ended_at or now, expires), note)
 
 
 def log_end(operation: Operation) -> None:

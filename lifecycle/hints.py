@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lifecycle import renewal
+from lifecycle import alarms, renewal
 from lifecycle.errors import CertRelayError, Conflict, NotFound, NotReady
 from lifecycle.services import Services
 
@@ -16,12 +16,16 @@ log = logging.getLogger("certrelay.hints")
 
 
 def take(services: Services, kind: str, data: Mapping[str, Any]) -> None:
-    """Renew the certificate that an event speaks of, if it is managed and due. Raises NotReady, so that Event Grid
-    delivers again; whatever else an event says or lacks is logged and does nothing."""
+    """Renew the certificate that an event speaks of, if it is managed and due, and tell people when it has expired.
+
+    A new version starts nothing: what was noted of the one before it is worth nothing from now on (lifecycle.notes).
+    Raises NotReady, so that Event Grid delivers again; whatever else an event says or lacks does nothing."""
     found = _where(services, str(data.get("Id", "")))
     if kind not in (NEAR_EXPIRY, EXPIRED) or found is None:
         return
     vault, name = found
+    if kind == EXPIRED:
+        alarms.look_at(services, vault, name)
     try:
         operation = renewal.renew(services, vault, name, requested_by="event", reason=kind, only_if_due=True)
     except (Conflict, NotFound) as error:

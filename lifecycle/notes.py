@@ -14,9 +14,9 @@ FIRST_REST, SHORTEST_REST, SHARE_OF_REST = timedelta(hours=1), timedelta(minutes
 class Note:
     """One certificate's note. Times are UTC.
 
-    `failures` renewals of the newest version failed in a row; none is started before `rest_until`. The authority's
-    suggestion is for the version with this SHA-1 `thumbprint` (hex): renew at `renew_at`, ask again at `ask_at`.
-    `told` is the last alarm that was raised, and for which version.
+    It is about the version with this SHA-1 `thumbprint` (hex; empty: whichever is the newest). `failures` renewals of
+    it failed in a row; none is started before `rest_until`. The authority's suggestion is to renew at `renew_at`, and
+    to ask again at `ask_at`. `told` is the last alarm that was raised, and for which version.
     """
 
     vault: str
@@ -31,6 +31,12 @@ class Note:
     explanation_url: str = ""
     told: str = ""
 
+    def about(self, thumbprint: str) -> "Note":
+        """What the note says of a version. What it says of an older one is worth nothing, whoever made the newer."""
+        if self.thumbprint in ("", thumbprint):
+            return replace(self, thumbprint=thumbprint)
+        return Note(self.vault, self.name, thumbprint=thumbprint, told=self.told)
+
     def rested(self, failures: int, failed_at: datetime, expires: datetime) -> "Note":
         """After so many failures: rest an hour, doubled each time, but never an eighth of what is left of the life."""
         doubled = FIRST_REST * 2.0 ** min(failures - 1, 10)
@@ -38,16 +44,15 @@ class Note:
         until = failed_at + max(min(doubled, left), SHORTEST_REST)
         return replace(self, failures=failures, rest_until=until)
 
-    def suggested(self, thumbprint: str, window: RenewalWindow | None, chance: float, now: datetime) -> "Note":
-        """With the authority's answer for a version. The moment in the window is drawn by `chance` (0 to 1) once, and
+    def suggested(self, window: RenewalWindow | None, chance: float, now: datetime) -> "Note":
+        """With the authority's answer for the version. The moment in the window is drawn by `chance` (0 to 1) once, and
         kept as long as the window stays (RFC 9773, section 4.2)."""
         if window is None:
-            return replace(self, thumbprint=thumbprint, window_start=None, window_end=None, renew_at=None,
-                           ask_at=now + timedelta(hours=24))  # fmt: skip
-        same = self.thumbprint == thumbprint and (self.window_start, self.window_end) == (window.start, window.end)
+            return replace(self, window_start=None, window_end=None, renew_at=None, ask_at=now + timedelta(hours=24))
+        same = (self.window_start, self.window_end) == (window.start, window.end)
         drawn = window.start + max(window.end - window.start, timedelta(0)) * chance
         return replace(
-            self, thumbprint=thumbprint, window_start=window.start, window_end=window.end,
+            self, window_start=window.start, window_end=window.end,
             renew_at=self.renew_at if same else drawn, explanation_url=window.explanation_url or "",
             ask_at=now + timedelta(seconds=min(max(window.retry_after, 60.0), 86_400.0)),
         )  # fmt: skip
@@ -55,6 +60,7 @@ class Note:
 
 _TIMES = ("rest_until", "window_start", "window_end", "renew_at", "ask_at")
 _OTHERS = ("failures", "thumbprint", "explanation_url", "told")
+_ALWAYS = ("vault", "name", "thumbprint")
 
 
 def to_entity(note: Note, known: Note | None = None) -> dict[str, Any]:
@@ -63,7 +69,8 @@ def to_entity(note: Note, known: Note | None = None) -> dict[str, Any]:
     entity |= {name: value.isoformat() if (value := getattr(note, name)) else "" for name in _TIMES}
     before = to_entity(known) if known else {}
     changed = {name: value for name, value in entity.items() if name not in before or before[name] != value}
-    return changed | {"PartitionKey": note.vault, "RowKey": note.name.lower(), "vault": note.vault, "name": note.name}
+    changed |= {name: getattr(note, name) for name in _ALWAYS}
+    return changed | {"PartitionKey": note.vault, "RowKey": note.name.lower()}
 
 
 def from_entity(entity: Mapping[str, Any]) -> Note:

@@ -11,6 +11,7 @@ from typing import Any
 from lifecycle import alarms, renewal
 from lifecycle.errors import Fault, Invalid, NotFound
 from lifecycle.model import AUTHORITY_TAG, RENEWAL_TAG
+from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.vault import PAGE, CertificateItem, item_of, moment
 
@@ -79,10 +80,9 @@ def plan(services: Services, vault: str, name: str, found: Json) -> Plan:
         return Plan(None, "it is disabled")
     due = renewal.due_at(begins, expires, tags.get(RENEWAL_TAG, ""))
     reason = f"threshold {tags[RENEWAL_TAG]}" if RENEWAL_TAG in tags else "a third of its lifetime is left then"
-    note = services.storage.notes(vault, [name]).get(name.lower())
-    if note is None:
-        return Plan(due, reason)
-    if note.renew_at and note.renew_at < due and note.thumbprint == _thumbprint(found):
+    noted = services.storage.notes(vault, [name]).get(name.lower()) or Note(vault, name)
+    note = noted.about(item_of(found).thumbprint)
+    if note.renew_at and note.renew_at < due:
         due, reason = note.renew_at, "the authority suggests it (RFC 9773)"
     if note.rest_until and note.rest_until > max(due, services.now()):
         return Plan(note.rest_until, f"{reason}; {note.failures} tries failed, the next one is after a rest")
@@ -117,10 +117,6 @@ def _states(item: CertificateItem, now: datetime) -> set[str]:
     due = renewal.due_of(item)
     states = {"enabled" if item.enabled else "disabled", "managed" if AUTHORITY_TAG in item.tags else "unmanaged"}
     return states | {alarms.stage(item, now)} | ({"due"} if due is not None and due <= now else set())
-
-
-def _thumbprint(found: Json) -> str:
-    return base64.urlsafe_b64decode(str(found.get("x5t", "")) + "==").hex()
 
 
 def _continuation(path: str, skip: int) -> str:

@@ -34,7 +34,7 @@ def question(services: Services, item: CertificateItem, note: Note) -> Question 
     known = services.settings.authorities.get(item.tags.get(AUTHORITY_TAG, ""))
     if known is None or not hasattr(known.connector_class, "renewal_window"):
         return None
-    since = note.ask_at if note.ask_at and note.thumbprint == item.thumbprint else LONG_AGO
+    since = note.ask_at or LONG_AGO
     return Question(since, item, note) if since <= services.now() else None
 
 
@@ -53,7 +53,7 @@ def ask(services: Services, questions: Iterable[Question], until: datetime) -> I
             silent[authority] += 1
             where = f"{one.note.vault}/{one.item.name}"
             log.warning("%s has no suggestion for %s now (%s)", authority, where, type(error).__name__)
-            told = replace(one.note, ask_at=services.now() + ASK_AGAIN, thumbprint=one.item.thumbprint)
+            told = replace(one.note, ask_at=services.now() + ASK_AGAIN)
         services.storage.remember(told, one.note)
         yield one.item, told
 
@@ -65,4 +65,4 @@ def _answered(services: Services, authority: str, one: Question) -> Note:
     window = connector.renewal_window(base64.b64decode(bundle["cer"])) if bundle and bundle.get("cer") else None
     if window is not None and (window.start.tzinfo is None or window.end.tzinfo is None):
         raise ValueError("a renewal window says no time zone")
-    return one.note.suggested(one.item.thumbprint, window, services.jitter.random(), services.now())
+    return one.note.suggested(window, services.jitter.random(), services.now())

@@ -111,7 +111,11 @@ class _Sweep:
         watched = [item for item in page if renewal.due_of(item) or alarms.stage(item, now)]
         notes = services.storage.notes(alias, [item.name for item in watched]) if watched else {}
         for item in watched:
-            note = self._alarmed(alias, item, notes.get(item.name.lower()) or Note(alias, item.name))
+            known = notes.get(item.name.lower()) or Note(alias, item.name)
+            note = known.about(item.thumbprint)
+            if known.thumbprint not in ("", note.thumbprint):
+                services.storage.remember(note, known)
+            note = self._alarmed(alias, item, note)
             if (alias, item.name.lower()) in self._busy:
                 continue
             if (due := _due(item, note, now)) is not None:
@@ -175,8 +179,7 @@ def _due(item: CertificateItem, note: Note, now: datetime) -> _Due | None:
     due = renewal.due_of(item)
     if due is None or item.expires is None or (note.rest_until is not None and note.rest_until > now):
         return None
-    suggested = note.renew_at if note.thumbprint == item.thumbprint else None
-    if min(due, suggested or due) > now:
+    if min(due, note.renew_at or due) > now:
         return None
     reason = "due" if due <= now else "suggested by the authority"
     return _Due(item.expires, note.vault, item.name, reason, note)

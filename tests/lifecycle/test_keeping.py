@@ -21,6 +21,7 @@ from lifecycle import (
     alarms,
     creations,
     forecast,
+    hints,
     notifications,
     operations,
     renewal,
@@ -242,12 +243,12 @@ def _raise(certificate: bytes) -> None:
 def test_a_moment_in_the_window_is_drawn_once_and_kept_while_the_window_stays() -> None:
     now = datetime(2026, 11, 23, tzinfo=UTC)
     window = RenewalWindow(now, now + timedelta(days=10))
-    note = Note("main", "www").suggested("aa", window, 0.25, now)
+    note = Note("main", "www").about("aa").suggested(window, 0.25, now)
     assert note.renew_at == now + timedelta(days=2.5)
-    assert note.suggested("aa", window, 0.9, now).renew_at == note.renew_at
-    assert note.suggested("bb", window, 0.9, now).renew_at == now + timedelta(days=9)
+    assert note.suggested(window, 0.9, now).renew_at == note.renew_at
+    assert note.about("bb").suggested(window, 0.9, now).renew_at == now + timedelta(days=9)
     moved = replace(window, end=now + timedelta(days=1))
-    assert note.suggested("aa", moved, 0.5, now).renew_at == now + timedelta(hours=12)
+    assert note.suggested(moved, 0.5, now).renew_at == now + timedelta(hours=12)
 
 
 def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_world: World) -> None:
@@ -382,6 +383,26 @@ class TestNotifications:
         told = [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got]
         assert told.count("expiring") == 1
         assert told.count("expired") == 1
+
+    def test_an_event_that_a_managed_certificate_expired_is_an_alarm_and_a_renewal_at_once(
+        self, lonely_world: World, receiver: Any
+    ) -> None:
+        url, got, _ = receiver
+        world = listening(lonely_world, url)
+        name = world.name()
+        made(world, name)
+        delivered(world)
+        got.clear()
+        event = {"Id": f"{world.server.url}/certificates/{name}/{'0' * 32}", "ObjectName": name}
+        hints.take(world.services, hints.EXPIRED, event)
+        delivered(world)
+        assert (got, world.services.storage.open(ALIAS, name)) == ([], None), "a forged one does nothing"
+        world.clock.advance(91 * DAY)
+        for _ in range(2):
+            hints.take(world.services, hints.EXPIRED, event)
+        delivered(world)
+        assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"]
+        assert world.finish(name).state is State.COMPLETED
 
     def test_an_issuer_of_key_vault_that_did_not_renew_is_named(self, lonely_world: World, receiver: Any) -> None:
         url, got, _ = receiver

@@ -9,7 +9,7 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 
 from connectors.base import RenewalWindow
-from lifecycle import sweep
+from lifecycle import reading, renewal, sweep
 from lifecycle import vault as key_vault
 from lifecycle.errors import NotReady
 from lifecycle.model import State
@@ -193,3 +193,23 @@ def test_what_others_write_into_a_note_meanwhile_stays(world: World) -> None:
     found = storage.notes(ALIAS, [name])[name]
     assert (found.failures, found.rest_until) == (3, now + timedelta(hours=4))
     assert (found.told, found.ask_at, found.thumbprint) == ("expiring:aa", None, "aa")
+
+
+def test_the_rest_of_a_version_whose_renewal_failed_does_not_hold_up_a_newer_one(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name, validity_days=6)
+    world.clock.advance(4.5 * DAY)
+    item = next(one for page in world.vault.certificates() for one in page)
+    known = Note(ALIAS, name).about(item.thumbprint)
+    rest = replace(known, failures=9, rest_until=world.services.now() + timedelta(days=30), renew_at=item.expires)
+    world.services.storage.remember(rest, known)
+    assert sweep.sweep(world.services).started == []
+    renewal.renew(world.services, ALIAS, name, requested_by="somebody else", reason="", only_if_due=False)
+    merged = world.finish(name)
+    world.services.storage.remember(rest, Note(ALIAS, name))  # made outside CertRelay: nobody forgot the note
+    assert merged.state is State.COMPLETED
+    due = reading.plan(world.services, ALIAS, name, world.vault.get(name) or {}).due
+    assert due is not None
+    assert due < world.services.now() + timedelta(days=5)
+    world.clock.advance(4.5 * DAY)
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
