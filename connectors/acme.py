@@ -5,7 +5,6 @@ line loses at most an order that nobody finalizes.
 """
 
 import base64
-import json
 import re
 import threading
 from collections.abc import Callable
@@ -107,7 +106,7 @@ class AcmeSettings(HttpSettings):
 
 
 class Acme:
-    """Connector `acme`. A reference is the URL of its order, in JSON."""
+    """Connector `acme`. A reference is the order's URL with its challenge records, in JSON."""
 
     Settings: ClassVar[type[ConnectorSettings]] = AcmeSettings
     features: ClassVar[frozenset[Feature]] = frozenset({Feature.WILDCARD, Feature.RSA, Feature.EC})
@@ -122,19 +121,18 @@ class Acme:
         names = identifiers(request)
 
         def place() -> Outcome:
-            return Pending(json.dumps({"order": self._session().new_order(names, request.replaces)}), 0.0)
+            return Pending(self._session().new_order(names, request.replaces), 0.0)
 
         return self._outcome(place) if names else Rejected("an ACME order needs a DNS name")
 
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
         def advance() -> Outcome:
-            order = self._session().order(_order_url(reference))
-            return order.advance(request.csr, self._settings.preferred_chain, reference)
+            return self._session().order(reference).advance(request.csr, self._settings.preferred_chain)
 
         return self._outcome(advance)
 
     def cancel(self, reference: str) -> None:
-        self._or_raise(lambda: self._session().order(_order_url(reference)).withdraw())
+        self._or_raise(lambda: self._session().order(reference).withdraw())
 
     def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
         """Signed by the account that ordered it (section 7.6)."""
@@ -185,7 +183,3 @@ def identifiers(request: SigningRequest) -> list[str]:
     if HOST_NAME.match(common_name) and common_name not in names:
         names.append(common_name)
     return names
-
-
-def _order_url(reference: str) -> str:
-    return str(json.loads(reference)["order"])

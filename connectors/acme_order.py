@@ -2,9 +2,10 @@
 
 import base64
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import requests
@@ -12,13 +13,14 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object, links, problem_of
-from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
-from connectors.dns import Solver
+from connectors.base import MAX_REFERENCE_BYTES, Issued, Outcome, Pending, Rejected, Unavailable
+from connectors.dns import DnsFailure, Solver
 from connectors.http import retry_after
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
+LATE = ("malformed", "orderNotReady")
 GONE = ("accountDoesNotExist", "malformed", "unauthorized")
 
 
@@ -27,25 +29,55 @@ class OrderGone(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What finds an order again, and the records (name, value) that may have been published for it: they are noted
+    before they are published, so that they can be removed whatever became of the order."""
+
+    url: str
+    records: tuple[tuple[str, str], ...] = ()
+
+    def text(self) -> str:
+        """JSON, without the records that a reference has no room for."""
+        records = list(self.records)
+        while len(text := json.dumps({"order": self.url, "records": records})) > MAX_REFERENCE_BYTES:
+            records.pop()
+        return text
+
+    @classmethod
+    def of(cls, text: str) -> "Reference":
+        """Raises OrderGone for a text that is no reference."""
+        try:
+            found = json.loads(text)
+            records = tuple((str(name), str(value)) for name, value in found.get("records", ()))
+            return cls(str(found["order"]), records)
+        except MALFORMED:
+            raise OrderGone("the reference of the order cannot be read") from None
+
+
+@dataclass(frozen=True, slots=True)
 class Challenge:
-    """A dns-01 challenge (section 8.4) and the record that answers it. `record` is None where there is no such one."""
+    """A dns-01 challenge (section 8.4) and the record that answers it. `record` is None where there is no such one;
+    `wait` is how long the server wants us to wait, in seconds."""
 
     authorization: str
     identifier: str
     status: str
     url: str | None
     record: tuple[str, str] | None
-    error: Any
+    error: dict[str, Any] | None
+    wait: float = 0.0
 
 
 class Order:
-    """The order at `url`, seen by the account at `account`; the methods raise what AcmeClient and Solver raise."""
+    """The order of a reference, seen by the account at `account`. Raises what AcmeClient and Solver raise."""
 
-    def __init__(self, client: AcmeClient, account: str, url: str, solver: Solver, now: Callable[[], Any]) -> None:
-        self._client, self._account, self._url, self._solver, self._now = client, account, url, solver, now
+    def __init__(
+        self, client: AcmeClient, account: str, reference: Reference, solver: Solver, now: Callable[[], Any]
+    ) -> None:
+        self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
         self._wait = 0.0
 
-    def advance(self, csr: bytes, preferred_chain: str | None, reference: str) -> Outcome:
+    def advance(self, csr: bytes, preferred_chain: str | None) -> Outcome:
         """The next step, and those after it that can be taken at once; a wait that the server asks for is obeyed."""
         wait: float | None = None
         for pause in PAUSES:
@@ -62,67 +94,94 @@ class Order:
                 case "processing":
                     pass
                 case "pending":
-                    if self._authorize(order):
+                    waiting = [challenge for challenge in self._challenges(order) if challenge.status == "pending"]
+                    if self._noted(waiting):
+                        return Pending(self._reference.text(), 0.0)
+                    if self._authorize(waiting):
                         continue
                     wait = wait or self._wait
                 case _:
                     raise UnusableAnswer("it answered an order without a known status")
             if wait:
                 break
-        return Pending(reference, wait or DEFAULT_WAIT)
+        return Pending(self._reference.text(), wait or DEFAULT_WAIT)
 
     def look(self) -> tuple[dict[str, Any], float | None]:
         """The order, and how long the server wants us to wait."""
         try:
-            answer = self._client.post(self._url, None, self._account)
+            answer = self._client.post(self._reference.url, None, self._account)
         except Problem as problem:
             if problem.status != requests.codes.not_found and problem.code not in GONE:
                 raise
+            self.clean()
             raise OrderGone(f"the server does not know the order any more: {problem.detail}") from None
         return json_object(answer), retry_after(answer.headers, self._now())
 
+    def clean(self) -> None:
+        """Remove all records; one that cannot be removed now does not keep the others."""
+        failures = []
+        for record in self._reference.records:
+            try:
+                self._solver.remove(*record)
+            except DnsFailure as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
     def withdraw(self) -> None:
         """Remove the records, and deactivate what is still open (section 7.5.2)."""
+        self.clean()
         order, _ = self.look()
         for challenge in self._challenges(order):
-            if challenge.record:
-                self._solver.remove(*challenge.record)
             if challenge.status == "pending":
                 self._client.post(challenge.authorization, {"status": "deactivated"}, self._account)
 
-    def _authorize(self, order: dict[str, Any]) -> bool:
-        """Whether challenges were answered. All records are published first, for they take their time together."""
-        self._wait = 0.0
-        waiting = [challenge for challenge in self._challenges(order) if challenge.status == "pending"]
+    def _noted(self, waiting: list[Challenge]) -> bool:
+        """Whether the reference has records that it had not before: then it has to be stored first."""
+        self._wait = max((challenge.wait for challenge in waiting), default=0.0)
         for challenge in waiting:
             if challenge.url is None or challenge.record is None:
                 raise UnusableAnswer(f"it offers no dns-01 challenge for {challenge.identifier}")
-            self._solver.publish(*challenge.record)
-        for challenge in waiting:
-            if not (challenge.record and self._solver.is_visible(*challenge.record)):
-                self._wait = DNS_WAIT
+        wanted = [challenge.record for challenge in waiting if challenge.record]
+        known = self._reference
+        self._reference = Reference.of(replace(known, records=tuple(dict.fromkeys([*known.records, *wanted]))).text())
+        return self._reference != known
+
+    def _authorize(self, waiting: list[Challenge]) -> bool:
+        """Whether challenges were answered. All records are published first, for they take their time together."""
+        records = [challenge.record for challenge in waiting if challenge.record]
+        for record in records:
+            self._solver.publish(*record)
+        for record in records:
+            if not self._solver.is_visible(*record):
+                self._wait = max(self._wait, DNS_WAIT)
                 return False
         for challenge in waiting:
-            self._client.post(str(challenge.url), {}, self._account)
+            self._answer(challenge)
         return bool(waiting)
 
-    def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
-        """Before it no record may be left, for after it nobody looks at the authorizations any more."""
-        self._clean(order)
-        encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
-        self._client.post(_text(order, "finalize"), {"csr": encoded}, self._account)
+    def _answer(self, challenge: Challenge) -> None:
+        """What the server takes for malformed because it was answered already is no fault."""
+        try:
+            self._client.post(str(challenge.url), {}, self._account)
+        except Problem as problem:
+            if problem.code not in LATE or self._read(challenge.authorization).status == "pending":
+                raise
 
-    def _clean(self, order: dict[str, Any]) -> Any:
-        """Remove all records. Answers the error of an authorization that failed."""
-        error = None
-        for challenge in self._challenges(order):
-            if challenge.record:
-                self._solver.remove(*challenge.record)
-            error = error or (challenge.error and {**challenge.error, "identifier": challenge.identifier})
-        return error
+    def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
+        """Before it no record may be left, for after it nobody needs them any more. Finalizing it twice is no fault."""
+        self.clean()
+        encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
+        try:
+            self._client.post(_text(order, "finalize"), {"csr": encoded}, self._account)
+        except Problem as problem:
+            if problem.code not in LATE or self.look()[0].get("status") == "ready":
+                raise
 
     def _failed(self, order: dict[str, Any]) -> Outcome:
-        error = self._clean(order) or order.get("error")
+        self.clean()
+        reasons = ((one.error, one.identifier) for one in self._challenges(order))
+        error = next(({**error, "identifier": name} for error, name in reasons if error), order.get("error"))
         if not isinstance(error, dict):
             # An order that was left alone too long becomes invalid without an error (section 7.1.6).
             return Unavailable("the order expired before it was complete", restart=True)
@@ -134,21 +193,23 @@ class Order:
         return Rejected(f"the order failed: {prefix}{problem.detail} ({problem.code})")
 
     def _challenges(self, order: dict[str, Any]) -> Iterator[Challenge]:
-        for url in order.get("authorizations") or ():
-            answer = self._client.post(url, None, self._account)
-            self._wait = max(self._wait, retry_after(answer.headers, self._now()) or 0.0)
-            authorization = json_object(answer)
-            try:
-                yield self._challenge(url, authorization)
-            except MALFORMED:
-                raise UnusableAnswer("it answered an authorization that cannot be read") from None
+        return (self._read(url) for url in order.get("authorizations") or ())
+
+    def _read(self, url: str) -> Challenge:
+        answer = self._client.post(url, None, self._account)
+        authorization = json_object(answer)
+        try:
+            challenge = self._challenge(url, authorization)
+        except MALFORMED:
+            raise UnusableAnswer("it answered an authorization that cannot be read") from None
+        return replace(challenge, wait=retry_after(answer.headers, self._now()) or 0.0)
 
     def _challenge(self, url: str, authorization: dict[str, Any]) -> Challenge:
         """The status is the authorization's; a challenge that was answered is no longer `pending` though it is."""
         identifier = str(authorization["identifier"]["value"])
         status = str(authorization["status"])
         found = next((one for one in authorization["challenges"] if one["type"] == "dns-01"), None)
-        error = next((one["error"] for one in authorization["challenges"] if one.get("error")), None)
+        error = next((dict(one["error"]) for one in authorization["challenges"] if one.get("error")), None)
         if found is None:
             return Challenge(url, identifier, status, None, None, error)
         if status == "pending":

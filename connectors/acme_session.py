@@ -1,6 +1,7 @@
 """What one process knows of one ACME authority: its client, account and solver; and what its faults mean."""
 
 import base64
+import logging
 import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from josepy.errors import Error as JoseError
 
 from connectors.acme_account import Account, BindingRefused, key_from_pem, key_from_vault
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object
-from connectors.acme_order import Order, OrderGone
+from connectors.acme_order import Order, OrderGone, Reference
 from connectors.base import ConnectorError, Context, Rejected, RenewalWindow, Unavailable
 from connectors.dns import DnsFailure, NoSolver, Solver
 from connectors.http import MAX_RETRY_AFTER, AuthoritySession, failure, retry_after, sentence
@@ -33,6 +34,8 @@ FINAL = frozenset(
 NO_REPLACEMENT = frozenset({"alreadyReplaced", "malformed", "unauthorized", "conflict"})
 RENEWAL_INFO_SECONDS = 21_600.0  # RFC 9773, section 4.3.3
 NOT_OURS = "accountDoesNotExist"
+
+log = logging.getLogger("certrelay.acme")
 
 
 class AcmeSession:
@@ -57,27 +60,29 @@ class AcmeSession:
         self._account.url()
 
     def new_order(self, names: list[str], replaces: bytes | None) -> str:
-        """The new order's URL (section 7.4), with the account made once more if the server has forgotten it."""
+        """The new order's reference (section 7.4), with the account made once more if the server has forgotten it."""
         asked: dict[str, Any] = {"identifiers": [{"type": "dns", "value": name} for name in names]}
         if self._settings.profile:
             asked["profile"] = self._settings.profile
         replaced = replaces and self._client.resource("renewalInfo") and certificate_id(replaces)
         try:
-            return self._place({**asked, "replaces": replaced} if replaced else asked)
+            url = self._place({**asked, "replaces": replaced} if replaced else asked)
         except Problem as problem:
             # The old certificate is of another authority or account, or was replaced already (RFC 9773, section 5).
             if not replaced or problem.code not in NO_REPLACEMENT:
                 raise
-            return self._place(asked)
+            url = self._place(asked)
+        return Reference(url).text()
 
-    def order(self, url: str) -> Order:
-        return Order(self._client, self._account.url(), url, self._solver, self._now)
+    def order(self, reference: str) -> Order:
+        return Order(self._client, self._account.url(), Reference.of(reference), self._solver, self._now)
 
     def forget_account(self) -> None:
         self._account.forget()
 
     def revoke(self, certificate: bytes, code: int) -> None:
-        """Section 7.6. A server that knows no such reason gets none: that it is revoked counts more."""
+        """Section 7.6. A server that knows no such reason gets none, and the log says so: that it is revoked counts
+        more."""
         url = self._client.resource("revokeCert")
         if url is None:
             raise ConnectorError("the authority does not revoke over ACME")
@@ -91,6 +96,7 @@ class AcmeSession:
                     return
                 if problem.code != "badRevocationReason" or reason == 0:
                     raise
+                log.warning("the authority knows no revocation for the reason %d; it is revoked without one", code)
 
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
         url, name = self._client.resource("renewalInfo"), certificate_id(certificate)
@@ -173,4 +179,5 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
         case AzureError():
             return Unavailable(f"the account key in Key Vault cannot be used ({type(fault).__name__})")
         case _:
+            log.warning("an answer that nobody foresaw, or a fault of ours", exc_info=fault)
             return Unavailable(f"it answered something unexpected ({type(fault).__name__})")

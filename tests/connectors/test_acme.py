@@ -13,8 +13,11 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr, ValidationError
 
 from connectors.acme import Acme, AcmeSettings
+from connectors.acme_client import Problem
+from connectors.acme_order import Reference
 from connectors.acme_session import certificate_id
 from connectors.base import (
+    MAX_REFERENCE_BYTES,
     Cancels,
     ChecksHealth,
     Connector,
@@ -181,6 +184,8 @@ def test_a_slow_validation_stays_pending(start: Callable[..., Pebble], solver: T
     request = request_for(*(f"slow{number}.example.com" for number in range(10)))
     outcome = connector.submit(request)
     assert isinstance(outcome, Pending)
+    outcome = connector.collect(request, outcome.reference)  # which notes the records
+    assert isinstance(outcome, Pending)
     begin = time.monotonic()
     outcome = connector.collect(request, outcome.reference)
     assert isinstance(outcome, Pending)
@@ -224,8 +229,10 @@ def test_a_cancelled_order_leaves_no_record_behind(pebble: Pebble, solver: TestS
     connector, request = acme(pebble, solver), request_for("cancelled.example.com")
     solver.is_visible = lambda name, value: False  # type: ignore[method-assign]
     outcome = connector.submit(request)
+    for _ in range(2):
+        assert isinstance(outcome, Pending)
+        outcome = connector.collect(request, outcome.reference)
     assert isinstance(outcome, Pending)
-    connector.collect(request, outcome.reference)
     assert len(solver.records) == 1
     connector.cancel(outcome.reference)
     assert solver.records == set()
@@ -385,10 +392,130 @@ def test_a_record_that_could_not_be_removed_is_removed_by_the_next_look(pebble: 
     solver.remove = fail_once  # type: ignore[method-assign]
     outcome = acme(pebble, solver).submit(request)
     assert isinstance(outcome, Pending)
-    reference = outcome.reference
-    while isinstance(outcome := acme(pebble, solver).collect(request, reference), Pending):
+    while isinstance(outcome, Pending):
         time.sleep(0.05)
+        reference = outcome.reference
+        outcome = acme(pebble, solver).collect(request, reference)
     assert outcome == Unavailable("the DNS is down")
     assert len(solver.records) == 1
     assert isinstance(follow(acme(pebble, solver), request, Pending(reference)), Issued)
     assert solver.records == set()
+
+
+def with_a_record(connector: Acme, solver: TestSolver, request: Any) -> Pending:
+    """An order that waits for its record to be seen."""
+    solver.is_visible = lambda name, value: False  # type: ignore[method-assign]
+    outcome = connector.submit(request)
+    for _ in range(2):
+        assert isinstance(outcome, Pending)
+        outcome = connector.collect(request, outcome.reference)
+    assert isinstance(outcome, Pending)
+    assert len(solver.records) == len(request.names.dns_names)
+    return outcome
+
+
+def test_the_records_of_an_order_that_the_server_forgot_are_removed_before_the_next_one(
+    start: Callable[..., Pebble], solver: TestSolver
+) -> None:
+    server, request = start(), request_for("forgotten.example.com", "*.forgotten.example.com")
+    waiting = with_a_record(acme(server, solver), solver, request)
+    server.restart()
+    remove, solver.remove = solver.remove, lambda name, value: _fail()  # type: ignore[method-assign]
+    assert acme(server, solver).collect(request, waiting.reference) == Unavailable("the DNS is down")
+    solver.remove = remove  # type: ignore[method-assign]
+    outcome = acme(server, solver).collect(request, waiting.reference)
+    assert isinstance(outcome, Unavailable)
+    assert outcome.restart
+    assert solver.records == set()
+
+
+def _fail() -> None:
+    raise DnsFailure("the DNS is down")
+
+
+def test_canceling_an_order_that_the_server_forgot_removes_its_records(
+    start: Callable[..., Pebble], solver: TestSolver
+) -> None:
+    server, request = start(), request_for("canceled.example.com")
+    waiting = with_a_record(acme(server, solver), solver, request)
+    server.restart()
+    with pytest.raises(ConnectorError, match="does not know the order any more"):
+        acme(server, solver).cancel(waiting.reference)
+    assert solver.records == set()
+
+
+def test_one_record_that_cannot_be_removed_does_not_keep_the_others(pebble: Pebble, solver: TestSolver) -> None:
+    connector, request = acme(pebble, solver), request_for("stays.example.com", "goes.example.com")
+    waiting = with_a_record(connector, solver, request)
+    remove = solver.remove
+
+    def selective(name: str, value: str) -> None:
+        _fail() if "stays" in name else remove(name, value)
+
+    solver.remove = selective  # type: ignore[method-assign]
+    with pytest.raises(ConnectorError, match="the DNS is down"):
+        connector.cancel(waiting.reference)
+    assert [name for name, _ in solver.records] == ["_acme-challenge.stays.example.com"]
+
+
+def test_a_worker_who_answers_and_finalizes_what_another_one_did_just_before_rejects_nothing(
+    pebble: Pebble, solver: TestSolver
+) -> None:
+    connector, request = acme(pebble, solver), request_for("twice.example.com")
+    client = connector._session()._client
+    post, repeated = client.post, []
+
+    def twice(url: str, payload: dict[str, Any] | None, account: str | None) -> Any:
+        if payload is not None and ("chalZ" in url or "finalize" in url):
+            post(url, payload, account)
+            repeated.append(url)
+            time.sleep(0.3)
+        return post(url, payload, account)
+
+    client.post = twice  # type: ignore[method-assign]
+    assert isinstance(follow(connector, request), Issued)
+    assert len(repeated) >= 2, repeated
+    assert solver.records == set()
+
+
+@pytest.mark.parametrize(
+    "reference", ["", "x", "[]", "{}", '{"order": "u", "records": [1]}', '{"order": "u", "records": 7}']
+)
+def test_a_reference_that_cannot_be_read_starts_the_order_anew(
+    pebble: Pebble, solver: TestSolver, reference: str
+) -> None:
+    outcome = acme(pebble, solver).collect(request_for("garbled.example.com"), reference)
+    assert isinstance(outcome, Unavailable)
+    assert outcome.restart
+    with pytest.raises(ConnectorError):
+        acme(pebble, solver).cancel(reference)
+
+
+def test_a_reference_has_room_for_any_number_of_records_and_leaves_out_what_is_too_much() -> None:
+    name = ".".join(["a" * 60] * 4)
+    records = tuple((f"_acme-challenge.{number}.{name}", "d" * 43) for number in range(100))
+    text = Reference("https://ca.example/order/1", records).text()
+    assert len(text) <= MAX_REFERENCE_BYTES
+    kept = Reference.of(text)
+    assert kept.records == records[: len(kept.records)]
+    assert len(kept.records) > 40
+    assert Reference.of(kept.text()) == kept
+
+
+def test_a_reason_that_the_server_does_not_know_is_left_out_and_the_log_says_so(
+    pebble: Pebble, solver: TestSolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    connector = acme(pebble, solver)
+    leaf = leaf_for(connector, "reason.example.com")
+    client = connector._session()._client
+    post = client.post
+
+    def picky(url: str, payload: dict[str, Any] | None, account: str | None) -> Any:
+        if payload and payload.get("reason"):
+            raise Problem("badRevocationReason", "no such reason", 400)
+        return post(url, payload, account)
+
+    client.post = picky  # type: ignore[method-assign]
+    connector.revoke(der(leaf), RevocationReason.SUPERSEDED)
+    assert pebble.is_revoked(leaf)
+    assert "revoked without one" in caplog.text
