@@ -46,7 +46,7 @@ def get(call: Call) -> Answer:
         "kid": f"{call.base}/keys/{certificate.name}/{version.id}",
         "kty": "",
         "key_ops": key_operations(version),
-        **_public(load_key(version.key)),
+        **public(load_key(version.key)),
     }
     if version.hsm:
         key["kty"] += "-HSM"
@@ -60,7 +60,7 @@ def get(call: Call) -> Answer:
     )
 
 
-def _public(key: PrivateKey) -> dict[str, Any]:
+def public(key: PrivateKey) -> dict[str, Any]:
     if isinstance(key, rsa.RSAPrivateKey):
         numbers = key.public_key().public_numbers()
         return {"kty": "RSA", "n": _integer(numbers.n), "e": _integer(numbers.e)}
@@ -93,19 +93,24 @@ def list_versions(call: Call) -> Answer:
 def sign(call: Call) -> Answer:
     """Sign a digest (RFC 7518, section 3): RS256…512, PS256…512, ES256, ES384, ES512, ES256K."""
     certificate, version = facet(call, "Key")
+    signature = signed(call, load_key(version.key), key_operations(version))
+    return Answer({"kid": f"{call.base}/keys/{certificate.name}/{version.id}", "value": signature})
+
+
+def signed(call: Call, key: PrivateKey, operations: list[str]) -> str:
+    """The signature (base64url) that the call asks of a key. Raises 400 and 403."""
     algorithm, value = call.text("alg"), call.text("value")
     if algorithm is None:
         raise invalid_property("alg")
     if value is None:
         raise invalid_property("value")
-    if "sign" not in key_operations(version):
+    if "sign" not in operations:
         raise forbidden("Operation sign is not permitted on this key.", "KeyOperationForbidden")
     try:
         digest = decode_base64(value)
     except ValueError:
         raise invalid_property("value") from None
-    signature = _signature(load_key(version.key), algorithm, digest)
-    return Answer({"kid": f"{call.base}/keys/{certificate.name}/{version.id}", "value": base64url(signature)})
+    return base64url(_signature(key, algorithm, digest))
 
 
 def _signature(key: PrivateKey, algorithm: str, digest: bytes) -> bytes:
@@ -134,4 +139,4 @@ def managed(call: Call) -> Answer:
         raise forbidden(
             "Operation is not allowed as this object's lifetime is managed by Key Vault.", "KeyManagedByKeyVault"
         )
-    raise KeyVaultError(400, "NotSupported", "The sandbox holds no keys but those of certificates.")
+    raise KeyVaultError(400, "NotSupported", "The sandbox does not do this with a key.")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from sandbox.vault import backup, certificates, deleted, issuers, keys, operations, secrets
+from sandbox.vault import backup, certificates, deleted, issuers, keys, operations, secrets, standalone
 from sandbox.vault.call import Handler
 from sandbox.vault.errors import KeyVaultError, bad_parameter
 
@@ -72,12 +72,14 @@ ROUTES = [
     _route("GET secrets GetSecrets secrets/list", secrets.list_all),
     _route("GET secrets/{name}/versions GetSecretVersions secrets/list", secrets.list_versions),
     _route("GET keys GetKeys keys/list", keys.list_all),
-    _route("GET keys/{name}/versions GetKeyVersions keys/list", keys.list_versions),
-    _route("GET keys/{name} GetKey keys/get", keys.get),
-    _route("GET keys/{name}/{version} GetKey keys/get", keys.get),
-    _route("POST keys/{name}/sign Sign keys/sign", keys.sign),
-    _route("POST keys/{name}/{version}/sign Sign keys/sign", keys.sign),
-    _route("POST keys/{name}/create CreateKey keys/create", keys.managed),
+    _route("GET keys/{name}/versions GetKeyVersions keys/list", standalone.list_versions),
+    _route("GET keys/{name} GetKey keys/get", standalone.get),
+    _route("GET keys/{name}/{version} GetKey keys/get", standalone.get),
+    _route("POST keys/{name}/sign Sign keys/sign", standalone.sign),
+    _route("POST keys/{name}/{version}/sign Sign keys/sign", standalone.sign),
+    _route("POST keys/{name}/create CreateKey keys/create", standalone.create),
+    _route("PATCH keys/{name} UpdateKey keys/update", standalone.update),
+    _route("PATCH keys/{name}/{version} UpdateKey keys/update", standalone.update),
     _route("PUT keys/{name} ImportKey keys/import", keys.managed),
     _route("DELETE keys/{name} DeleteKey keys/delete", keys.managed),
 ]
