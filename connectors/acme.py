@@ -67,8 +67,9 @@ def _account_key(secret: SecretStr) -> SecretStr:
 
 
 class AcmeSettings(HttpSettings):
-    """`url` is the directory's. The account key stays in Key Vault (`account_key_vault_url`, `account_key_name`), or
-    is given in PEM (`account_key_pem`). `preferred_chain` is the common name of the root that the chain leads to.
+    """`url` is the directory's. The account key stays in Key Vault (`account_key_vault_url`, `account_key_name`; it is
+    made at its first use), or is given in PEM (`account_key_pem`). `preferred_chain` is the common name of the root
+    that the chain leads to.
     """
 
     contact: tuple[str, ...] = ()
@@ -146,6 +147,17 @@ class Acme:
         """The directory answers, and knows or takes our account."""
         self._or_raise(lambda: self._session().check())
 
+    def roll_over_account_key(self) -> str:
+        """Section 7.3.5."""
+        try:
+            return self._or_raise(lambda: self._session().roll_over())
+        finally:
+            self._forget_session()
+
+    def _forget_session(self) -> None:
+        with self._lock:
+            self._known = None
+
     def _session(self) -> "AcmeSession":
         """Made at first use: it loads the libraries, and asks Key Vault for the public account key."""
         from connectors.acme_session import AcmeSession
@@ -155,11 +167,23 @@ class Acme:
                 self._known = AcmeSession(self._settings, self._context, self._http, self._solver)
             return self._known
 
+    def _ask[T](self, step: Callable[[], T]) -> T:
+        """Once more after another process has rolled the account key over."""
+        from connectors.acme_session import FAULTS
+
+        try:
+            return step()
+        except FAULTS as fault:
+            if not (self._known and self._known.has_lost_its_account(fault)):
+                raise
+        self._forget_session()
+        return step()
+
     def _outcome(self, step: Callable[[], Outcome]) -> Outcome:
         from connectors.acme_session import FAULTS, outcome_of
 
         try:
-            return step()
+            return self._ask(step)
         except FAULTS as fault:
             outcome = outcome_of(fault)
             if isinstance(outcome, Unavailable) and outcome.restart and self._known:
@@ -170,7 +194,7 @@ class Acme:
         from connectors.acme_session import FAULTS, outcome_of
 
         try:
-            return ask()
+            return self._ask(ask)
         except FAULTS as fault:
             outcome = outcome_of(fault)
             raise ConnectorError(outcome.reason) from None

@@ -1,4 +1,4 @@
-"""The account at an ACME server (RFC 8555, section 7.3): found by its key, or made."""
+"""The account at an ACME server (RFC 8555, section 7.3): found by its key, or made; its key changed."""
 
 import threading
 from typing import Any
@@ -7,8 +7,8 @@ from acme.messages import ExternalAccountBinding
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from connectors.acme_client import AcmeClient, Problem, UnusableAnswer
-from connectors.base import Context
 
+NOT_THERE = "accountDoesNotExist"
 EAB_FAULTS = ("externalAccountRequired", "malformed", "unauthorized")
 
 
@@ -29,21 +29,31 @@ class Account:
         """Raises BindingRefused and what AcmeClient raises."""
         with self._lock:
             if self._url is None:
-                self._url = self._find() or self._make()
+                # Asked first where a binding is needed: some servers let each be used only once.
+                self._url = (self._binding and self.find()) or self._make()
             return self._url
 
     def forget(self) -> None:
         with self._lock:
             self._url = None
 
-    def _find(self) -> str | None:
-        """Asked first where a binding is needed: some servers let each be used only once."""
-        if self._binding is None:
-            return None
+    def find(self) -> str | None:
+        """The account that the server has for the key (section 7.3.1). Raises what AcmeClient raises."""
         try:
             return self._post({"onlyReturnExisting": True})
-        except Problem:
+        except Problem as problem:
+            if problem.code != NOT_THERE:
+                raise
             return None
+
+    def change_key(self, new: AcmeClient) -> None:
+        """Section 7.3.5: the account is the other client's key's from now on. Raises what AcmeClient raises."""
+        url = self._client.resource("keyChange")
+        if url is None:
+            raise UnusableAnswer("it changes no account keys")
+        account = self.url()
+        inner = {"account": account, "oldKey": self._client.public_key.to_json()}
+        self._client.post(url, new.signed_by_itself(url, inner), account)
 
     def _make(self) -> str:
         asked: dict[str, Any] = {"termsOfServiceAgreed": True}
@@ -73,24 +83,3 @@ class Account:
 def key_from_pem(pem: str) -> Any:
     """Raises ValueError."""
     return load_pem_private_key(pem.encode(), None)
-
-
-def key_from_vault(vault_url: str, name: str, context: Context) -> Any:
-    """A key that stays in Key Vault (EC on P-256, P-384 or P-521, or RSA). Raises AzureError, ValueError."""
-    from azure.keyvault.keys import KeyClient
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
-    from connectors.key_vault_key import vault_key
-
-    credential = context.credential()
-    with KeyClient(vault_url, credential) as keys:
-        found = keys.get_key(name)
-    numbers: Any = found.key
-    curves: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
-    if numbers.n:
-        modulus, exponent = int.from_bytes(numbers.n), int.from_bytes(numbers.e)
-        return vault_key(str(found.id), rsa.RSAPublicNumbers(exponent, modulus).public_key(), credential)
-    if numbers.crv not in curves:
-        raise ValueError("the account key must be RSA, or EC on P-256, P-384 or P-521")
-    x, y = int.from_bytes(numbers.x), int.from_bytes(numbers.y)
-    return vault_key(str(found.id), ec.EllipticCurvePublicNumbers(x, y, curves[numbers.crv]).public_key(), credential)

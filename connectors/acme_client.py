@@ -117,6 +117,11 @@ class AcmeClient:
                 self._keep_nonce(answer)
         raise UnusableAnswer(f"it refused {MAX_NONCE_TRIES} nonces one after the other")
 
+    def signed_by_itself(self, url: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """A signature that shows the public key, within a request that another key signs (section 7.3.5)."""
+        signed: dict[str, Any] = JWS.sign(json.dumps(payload).encode(), self.key, self._algorithm, None, url).to_json()
+        return signed
+
     def _nonce(self, url: str) -> bytes:
         with self._lock:
             nonce = self._nonces.pop() if self._nonces else None

@@ -11,8 +11,9 @@ from azure.core.exceptions import AzureError
 from cryptography import x509
 from josepy.errors import Error as JoseError
 
-from connectors.acme_account import Account, BindingRefused, key_from_pem, key_from_vault
+from connectors.acme_account import Account, BindingRefused, key_from_pem
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object
+from connectors.acme_key import AccountKey, KeyRefused, KeyVersion
 from connectors.acme_order import Order, OrderGone, Reference
 from connectors.base import ConnectorError, Context, Rejected, RenewalWindow, Unavailable
 from connectors.dns import DnsFailure, NoSolver, Solver
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from connectors.acme import AcmeSettings
 
 FAULTS = (
-    Problem, UnusableAnswer, BindingRefused, OrderGone, DnsFailure, requests.RequestException, AzureError, JoseError,
-    *MALFORMED,
+    Problem, UnusableAnswer, BindingRefused, KeyRefused, OrderGone, DnsFailure, requests.RequestException, AzureError,
+    JoseError, *MALFORMED,
 )  # fmt: skip
 FINAL = frozenset(
     {
@@ -44,17 +45,61 @@ class AcmeSession:
     def __init__(
         self, settings: "AcmeSettings", context: Context, http: AuthoritySession, solver: Solver | None
     ) -> None:
-        self._settings, self._now = settings, context.now
+        self._settings, self._http, self._now = settings, http, context.now
+        self._keys: AccountKey | None = None
+        self._version: KeyVersion | None = None
         if settings.account_key_pem:
             key = key_from_pem(settings.account_key_pem.get_secret_value())
         else:
-            key = key_from_vault(str(settings.account_key_vault_url), str(settings.account_key_name), context)
-        self._client = AcmeClient(http, settings.url, key, context.now)
-        binding = None
-        if settings.eab_kid and settings.eab_hmac_key:
-            binding = (settings.eab_kid, settings.eab_hmac_key.get_secret_value())
-        self._account = Account(self._client, settings.contact, binding)
+            self._keys = AccountKey(str(settings.account_key_vault_url), str(settings.account_key_name), context)
+            self._version = self._version_of_the_account(self._keys.versions())
+            key = self._version.key
+        self._client = self._client_of(key)
+        self._account = self._account_of(self._client)
         self._solver = solver or make_solver(settings.dns, context)
+
+    def _client_of(self, key: Any) -> AcmeClient:
+        return AcmeClient(self._http, self._settings.url, key, self._now)
+
+    def _account_of(self, client: AcmeClient) -> Account:
+        binding = None
+        if self._settings.eab_kid and self._settings.eab_hmac_key:
+            binding = (self._settings.eab_kid, self._settings.eab_hmac_key.get_secret_value())
+        return Account(client, self._settings.contact, binding)
+
+    def _has_account(self, version: KeyVersion) -> bool:
+        return self._account_of(self._client_of(version.key)).find() is not None
+
+    def _version_of_the_account(self, versions: list[KeyVersion]) -> KeyVersion:
+        if len(versions) == 1:
+            return versions[0]
+        return next((one for one in versions if self._has_account(one)), versions[0])
+
+    def has_lost_its_account(self, fault: Exception) -> bool:
+        """Whether the fault comes of another process's rollover: our version of the key is disabled, or the server
+        knows it no more."""
+        if self._keys is None or self._version is None:
+            return False
+        try:
+            if isinstance(fault, AzureError):
+                return self._version.id not in [one.id for one in self._keys.versions()]
+            codes = (NOT_OURS, "malformed", "unauthorized")
+            asked = isinstance(fault, OrderGone) or getattr(fault, "code", "") in codes
+            return asked and self._account.find() is None
+        except FAULTS:
+            return False
+
+    def roll_over(self) -> str:
+        """The id of the key version that is the account's from now on. One that a rollover made which was cut off is
+        used, not another one made."""
+        if self._keys is None or self._version is None:
+            raise ConnectorError("only an account key in Key Vault can be rolled over")
+        self._account.url()
+        left = [one for one in self._keys.newer_than(self._version) if not self._has_account(one)]
+        new = left[-1] if left else self._keys.make()
+        self._account.change_key(self._client_of(new.key))
+        self._keys.disable_before(new)
+        return new.id
 
     def check(self) -> None:
         self._account.url()
@@ -172,7 +217,7 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
             return Rejected(sentence(fault))
         case OrderGone():
             return Unavailable(sentence(fault), restart=True)
-        case UnusableAnswer() | DnsFailure():
+        case UnusableAnswer() | DnsFailure() | KeyRefused():
             return Unavailable(sentence(fault))
         case requests.RequestException():
             return Unavailable(failure(fault))

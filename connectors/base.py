@@ -198,6 +198,13 @@ class PublishesRevocations(Protocol):
 
 
 @runtime_checkable
+class RollsOverAccountKey(Protocol):
+    def roll_over_account_key(self) -> str:
+        """Replace the key of our account (RFC 8555, section 7.3.5); the id of the new one. Raises ConnectorError."""
+        ...
+
+
+@runtime_checkable
 class ChecksHealth(Protocol):
     def check(self) -> None:
         """One cheap request that proves the authority answers and accepts our credentials. Raises ConnectorError."""

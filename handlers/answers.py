@@ -146,6 +146,11 @@ class Authorities(Body):
     value: list[Authority]
 
 
+class AccountKey(Body):
+    authority: str
+    key_id: str
+
+
 class Vault(Body):
     name: str
     url: str

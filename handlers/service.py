@@ -8,7 +8,7 @@ from handlers import answers, openapi, services
 from handlers.edge import Answer
 from handlers.roles import Role
 from handlers.routes import route
-from lifecycle import health
+from lifecycle import account_keys, health
 from lifecycle.settings import Authority
 
 blueprint = func.Blueprint()
@@ -29,6 +29,13 @@ def list_vaults(req: func.HttpRequest) -> Answer:
 def list_authorities(req: func.HttpRequest) -> Answer:
     """The authorities of the settings, and what each can do."""
     return Answer({"value": [_authority(one) for one in services().settings.authorities.values()]})
+
+
+@route(blueprint, "POST", "authorities/{authority}/account-key/rollover", Role.ADMINISTRATOR, answer=answers.AccountKey)
+def roll_over_account_key(req: func.HttpRequest) -> Answer:
+    """Replace the key of our account at an ACME authority (RFC 8555, section 7.3.5)."""
+    authority = req.route_params["authority"]
+    return Answer({"authority": authority, "key_id": account_keys.roll_over(services(), authority)})
 
 
 @route(blueprint, "GET", "health", None, answer=answers.Health, errors=())

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from connectors.base import Cancels, ChecksHealth, Connector, Revokes, SuggestsRenewal
+from connectors.base import (
+    Cancels,
+    ChecksHealth,
+    Connector,
+    ConnectorError,
+    Revokes,
+    RollsOverAccountKey,
+    SuggestsRenewal,
+)
 from lifecycle.errors import CertRelayError
 from lifecycle.services import Services
 
@@ -23,7 +31,10 @@ class Reached:
 
 def abilities(connector: type[Connector]) -> list[str]:
     """What a kind of authority can do beyond signing."""
-    known = {"revoke": Revokes, "cancel": Cancels, "renewal window": SuggestsRenewal, "health": ChecksHealth}
+    known = {
+        "revoke": Revokes, "cancel": Cancels, "renewal window": SuggestsRenewal, "health": ChecksHealth,
+        "account key rollover": RollsOverAccountKey,
+    }  # fmt: skip
     return [name for name, ability in known.items() if issubclass(connector, ability)]
 
 
@@ -55,7 +66,7 @@ def _look(what: str, ask: Callable[[], object]) -> Reached:
     begun, detail = time.monotonic(), ""
     try:
         ask()
-    except CertRelayError as error:
+    except (CertRelayError, ConnectorError) as error:
         detail = str(error)
     except Exception as error:  # a connector's own text may say too much
         detail = f"failed ({type(error).__name__})"

@@ -54,6 +54,7 @@ from connectors.base import (
     Rejected,
     RevocationReason,
     Revokes,
+    RollsOverAccountKey,
     SigningRequest,
     SubjectNames,
     SuggestsRenewal,
@@ -62,7 +63,7 @@ from connectors.base import (
 from lifecycle.verify import Expected, Limits, verify_answer
 
 USER_PRINCIPAL_NAME = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
-ABILITIES: frozenset[Any] = frozenset({Revokes, Cancels, SuggestsRenewal, ChecksHealth})
+ABILITIES: frozenset[Any] = frozenset({Revokes, Cancels, SuggestsRenewal, RollsOverAccountKey, ChecksHealth})
 type PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 

@@ -113,7 +113,7 @@ class Pebble:
         }
         (folder / "pebble.json").write_text(json.dumps({"pebble": configuration}))
         self._http = requests.Session()
-        self._http.verify = str(folder / "roots.pem")
+        self._http.verify = self.roots_file = str(folder / "roots.pem")
         self._http.trust_env = False
         (folder / "roots.pem").write_text(self.tls_roots)
         program = unpacked("pebble", ["pebble"], SUITE) / "usr/bin/pebble"

@@ -29,6 +29,7 @@ from connectors.base import (
     Rejected,
     RevocationReason,
     Revokes,
+    RollsOverAccountKey,
     SubjectNames,
     SuggestsRenewal,
     Unavailable,
@@ -131,7 +132,7 @@ def follow(connector: Connector, request: Any, outcome: Outcome | None = None) -
 
 class TestAcme(Conformance):
     undeclared = frozenset(Feature) - {Feature.WILDCARD, Feature.RSA, Feature.EC}
-    abilities = frozenset({Revokes, Cancels, SuggestsRenewal, ChecksHealth})
+    abilities = frozenset({Revokes, Cancels, SuggestsRenewal, RollsOverAccountKey, ChecksHealth})
 
     @pytest.fixture
     def authority(self, pebble: Pebble, solver: TestSolver) -> Authority:
@@ -519,3 +520,25 @@ def test_a_reason_that_the_server_does_not_know_is_left_out_and_the_log_says_so(
     connector.revoke(der(leaf), RevocationReason.SUPERSEDED)
     assert pebble.is_revoked(leaf)
     assert "revoked without one" in caplog.text
+
+
+@pytest.mark.parametrize("fault", [Problem("serverInternal", "busy", 500), Problem("rateLimited", "wait", 429, 60.0)])
+def test_a_binding_is_not_spent_when_the_server_could_only_not_say_whether_there_is_an_account(
+    start: Callable[..., Pebble], solver: TestSolver, fault: Problem
+) -> None:
+    server = start({"externalAccountBindingRequired": True, "externalAccountMACKeys": {"kid-1": HMAC}})
+    connector = acme(server, solver, eab_kid="kid-1", eab_hmac_key=HMAC)
+    client = connector._session()._client
+    post, asked = client.post, []
+
+    def busy(url: str, payload: dict[str, Any] | None, account: str | None) -> Any:
+        asked.append(payload)
+        raise fault
+
+    client.post = busy  # type: ignore[method-assign]
+    outcome = connector.submit(request_for("bound.example.com"))
+    assert isinstance(outcome, Unavailable)
+    assert outcome.retry_after == fault.wait
+    assert asked == [{"onlyReturnExisting": True}]
+    client.post = post  # type: ignore[method-assign]
+    assert isinstance(follow(connector, request_for("bound.example.com")), Issued)

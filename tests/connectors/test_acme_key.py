@@ -1,7 +1,7 @@
 """The ACME account key in Key Vault: the sandbox's vault, and pebble, which checks every signature."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,22 @@ from typing import Any
 import pytest
 from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy
+from azure.keyvault.keys import KeyClient
 
 from connectors.acme import Acme, AcmeSettings
-from connectors.base import Issued, Unavailable
+from connectors.acme_key import AccountKey
+from connectors.base import ConnectorError, Issued, Pending, Unavailable
 from sandbox.vault import Settings, VaultServer
 from tests.connectors.conformance import context
 from tests.connectors.pebble import Pebble, TestDns
-from tests.connectors.test_acme import TestSolver, dns, follow, request_for
+from tests.connectors.test_acme import TestSolver, acme, dns, follow, request_for
 
 __all__ = ["dns"]
+type Connect = Callable[..., Acme]
+
+
+class Killed(BaseException):
+    """The worker is gone."""
 
 
 @pytest.fixture
@@ -30,31 +37,159 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VaultServ
 
 
 @pytest.fixture
+def credential(vault: VaultServer) -> Iterator[ManagedIdentityCredential]:
+    with ManagedIdentityCredential() as made:
+        yield made
+
+
+@pytest.fixture
 def pebble(dns: TestDns, tmp_path: Path) -> Iterator[Pebble]:
     with Pebble(tmp_path / "pebble", dns.port) as running:
         yield running
 
 
+@pytest.fixture
+def connect(vault: VaultServer, pebble: Pebble, dns: TestDns, credential: ManagedIdentityCredential) -> Connect:
+    def connected(name: str = "account", **changes: Any) -> Acme:
+        given: dict[str, Any] = {"account_key_vault_url": vault.url, "account_key_name": name, **changes}
+        settings = AcmeSettings(url=pebble.directory, ca_certificates=pebble.tls_roots, **given)
+        return Acme(settings, replace(context("acme"), credential=lambda: credential), TestSolver(dns))
+
+    return connected
+
+
+@pytest.fixture
+def versions(vault: VaultServer, credential: ManagedIdentityCredential) -> Callable[[], dict[str, bool]]:
+    """The versions of the account key, and whether they are enabled."""
+
+    def listed() -> dict[str, bool]:
+        with KeyClient(vault.url, credential) as keys:
+            return {str(one.id): bool(one.enabled) for one in keys.list_properties_of_key_versions("account")}
+
+    return listed
+
+
+def key_of(connector: Acme) -> str:
+    version = connector._session()._version
+    assert version is not None
+    return version.id
+
+
 @pytest.mark.parametrize("kind", [{"key_type": "EC", "key_curve_name": "P-256"}, {"key_type": "RSA", "key_size": 2048}])
-def test_the_account_key_stays_in_key_vault(
-    vault: VaultServer,
-    pebble: Pebble,
-    dns: TestDns,
-    kind: dict[str, Any],
+def test_a_certificates_key_serves_as_well(
+    vault: VaultServer, connect: Connect, credential: ManagedIdentityCredential, kind: dict[str, Any]
 ) -> None:
-    assert os.environ["IDENTITY_ENDPOINT"]
-    with ManagedIdentityCredential() as credential:
-        policy = CertificatePolicy("Self", subject="CN=account", exportable=False, **kind)
-        with CertificateClient(vault.url, credential) as certificates:
-            certificates.begin_create_certificate("account", policy).result()
+    policy = CertificatePolicy("Self", subject="CN=account", exportable=False, **kind)
+    with CertificateClient(vault.url, credential) as certificates:
+        certificates.begin_create_certificate("account", policy).result()
+    assert isinstance(follow(connect(), request_for("vaulted.example.com")), Issued)
 
-        def connect(name: str) -> Acme:
-            given: dict[str, Any] = {"account_key_vault_url": vault.url, "account_key_name": name}
-            settings = AcmeSettings(url=pebble.directory, ca_certificates=pebble.tls_roots, **given)
-            made = replace(context("acme"), credential=lambda: credential)
-            return Acme(settings, made, TestSolver(dns))
 
-        assert isinstance(follow(connect("account"), request_for("vaulted.example.com")), Issued)
-        outcome = connect("no-such-key").submit(request_for("vaulted.example.com"))
-        assert isinstance(outcome, Unavailable)
-        assert "Key Vault" in outcome.reason
+def test_the_key_is_made_at_its_first_use_and_stays(connect: Connect, versions: Callable[[], dict[str, bool]]) -> None:
+    assert isinstance(follow(connect(), request_for("first.example.com")), Issued)
+    assert isinstance(follow(connect(), request_for("second.example.com")), Issued)
+    assert list(versions().values()) == [True]
+
+
+def test_workers_that_make_the_key_at_the_same_time_agree_on_one(connect: Connect) -> None:
+    connectors = [connect() for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda connector: connector.check(), connectors))
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(
+            pool.map(lambda one: follow(one[1], request_for(f"r{one[0]}.example.com")), enumerate(connectors))
+        )
+    assert [type(outcome) for outcome in outcomes] == [Issued] * 6
+    assert len({key_of(connect()) for _ in range(3)}) == 1
+
+
+def test_what_key_vault_does_not_allow_is_told_with_the_role_that_is_missing(
+    vault: VaultServer, connect: Connect
+) -> None:
+    for client in list(vault.identities.permissions):
+        vault.identities.permissions[client] = {"keys": ["get", "list", "sign"]}
+    outcome = connect().submit(request_for("refused.example.com"))
+    assert isinstance(outcome, Unavailable)
+    assert "Key Vault Crypto Officer" in outcome.reason
+    assert "appid" not in outcome.reason
+
+
+def test_after_a_rollover_every_worker_uses_the_new_key(
+    vault: VaultServer, connect: Connect, versions: Callable[[], dict[str, bool]]
+) -> None:
+    first, stale, fresh = connect(), connect(), connect()
+    assert isinstance(follow(first, request_for("before.example.com")), Issued)
+    open_request = request_for("open.example.com")
+    open_order = stale.submit(open_request)
+    assert isinstance(open_order, Pending)
+    old = key_of(first)
+    vault.clock.advance(5)
+    new = first.roll_over_account_key()
+    assert new != old
+    assert versions() == {old: False, new: True}
+    outcome = open_order
+    for _ in range(60):
+        if not isinstance(outcome, Pending):
+            break
+        outcome = stale.collect(open_request, outcome.reference)  # type: ignore[assignment]
+    assert isinstance(outcome, Issued), "the order that was open goes on"
+    for number, connector in enumerate((first, stale, fresh)):
+        assert isinstance(follow(connector, request_for(f"after{number}.example.com")), Issued)
+        assert key_of(connector) == new
+
+
+def test_a_stale_worker_places_an_order_after_a_rollover(connect: Connect) -> None:
+    first, stale = connect(), connect()
+    stale.check()
+    first.roll_over_account_key()
+    assert isinstance(follow(stale, request_for("stale.example.com")), Issued)
+
+
+@pytest.mark.parametrize("cut", ["change_key", "disable_before"])
+def test_a_rollover_that_was_cut_off_leaves_the_account_usable_and_is_finished_by_the_next_one(
+    vault: VaultServer,
+    connect: Connect,
+    versions: Callable[[], dict[str, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    cut: str,
+) -> None:
+    connector = connect()
+    assert isinstance(follow(connector, request_for("before.example.com")), Issued)
+    where = "connectors.acme_account.Account" if cut == "change_key" else "connectors.acme_key.AccountKey"
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    vault.clock.advance(5)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{where}.{cut}", die)
+        with pytest.raises(Killed):
+            connector.roll_over_account_key()
+    assert isinstance(follow(connect(), request_for("between.example.com")), Issued)
+    assert len(versions()) == 2
+    vault.clock.advance(5)
+    new = connect().roll_over_account_key()
+    assert [name for name, enabled in versions().items() if enabled] == [new]
+    assert len(versions()) == (2 if cut == "change_key" else 3)
+    assert isinstance(follow(connect(), request_for("end.example.com")), Issued)
+
+
+def test_a_key_in_a_setting_is_not_rolled_over(pebble: Pebble, dns: TestDns) -> None:
+    with pytest.raises(ConnectorError, match="only an account key in Key Vault"):
+        acme(pebble, TestSolver(dns)).roll_over_account_key()
+
+
+def test_a_vault_that_is_down_makes_the_authority_unavailable(vault: VaultServer, connect: Connect) -> None:
+    vault.faults.add(status=503, times=None)
+    outcome = connect().submit(request_for("down.example.com"))
+    assert isinstance(outcome, Unavailable)
+    assert "Key Vault" in outcome.reason
+
+
+def test_a_key_on_a_curve_that_acme_does_not_know_is_refused(
+    vault: VaultServer, credential: ManagedIdentityCredential
+) -> None:
+    with KeyClient(vault.url, credential) as keys:
+        keys.create_ec_key("odd", curve="P-256K")
+    with pytest.raises(Exception, match="P-256, P-384 or P-521"):
+        AccountKey(vault.url, "odd", replace(context("acme"), credential=lambda: credential)).versions()

@@ -22,7 +22,7 @@ MODULES = (service, administration, certificates, changing, reading, fleet)  # t
 ANYBODY = {"health"}
 READ_ONLY = ("GET",)
 ADMINISTRATION = {"set_issuer", "update_issuer", "delete_issuer", "set_contacts", "delete_contacts"}
-ADMINISTRATION |= {"start_replacement", "cancel_replacement"}
+ADMINISTRATION |= {"start_replacement", "cancel_replacement", "roll_over_account_key"}
 REQUESTING = {"create_certificate", "import_certificate", "cancel_certificate_operation"}
 
 

@@ -15,12 +15,14 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 from cryptography import x509
 
-from connectors.base import Context, Rejected, RenewalWindow
+from connectors.base import ConnectorError, Context, Rejected, RenewalWindow
 from lifecycle import (
+    account_keys,
     adoptions,
     alarms,
     creations,
     forecast,
+    health,
     hints,
     notifications,
     operations,
@@ -508,3 +510,42 @@ def test_a_failed_renewal_is_closed_although_its_certificate_cannot_be_read(worl
     blind.get = get  # type: ignore[method-assign, assignment]
     operations.advance(replace(world.services, vault=lambda alias: blind), ALIAS, name)
     assert world.services.storage.open(ALIAS, name) is None
+
+
+class RollingCa(TestCa):
+    """An authority with an account key."""
+
+    def roll_over_account_key(self) -> str:
+        if self.answers:
+            self._scripted()
+        return "https://vault.example/keys/account/2"
+
+
+def test_an_account_key_is_rolled_over_where_there_is_one(world: World) -> None:
+    with pytest.raises(NotFound):
+        account_keys.roll_over(world.services, "nobody")
+    with pytest.raises(Conflict, match="no account key") as refused:
+        account_keys.roll_over(world.services, "test-ca")
+    assert refused.value.code == "CannotRollOver"
+    ca = RollingCa(None, Context("test-ca", world.services.now, lambda: None))
+    rolling = replace(world.services, connector=lambda name: ca)
+    assert account_keys.roll_over(rolling, "test-ca") == "https://vault.example/keys/account/2"
+    ca.answers = [ConnectorError("the server is busy"), OSError("secret detail")]
+    with pytest.raises(Conflict, match="the server is busy"):
+        account_keys.roll_over(rolling, "test-ca")
+    with pytest.raises(NotReady) as failed:
+        account_keys.roll_over(rolling, "test-ca")
+    assert "secret" not in str(failed.value)
+    assert "account key rollover" in health.abilities(RollingCa)
+
+
+def test_readiness_says_what_a_connector_says_of_its_authority(world: World) -> None:
+    ca = RollingCa(None, Context("test-ca", world.services.now, lambda: None))
+
+    def check() -> None:
+        raise ConnectorError("the account key needs the role Key Vault Crypto User")
+
+    ca.check = check  # type: ignore[attr-defined]
+    parts = health.check(replace(world.services, connector=lambda name: ca))
+    [part] = [part for part in parts if part.what == "authority test-ca"]
+    assert (part.ok, part.detail) == (False, "the account key needs the role Key Vault Crypto User")

@@ -1,0 +1,112 @@
+"""The key of an ACME account in Key Vault: made at its first use, and rolled over (RFC 8555, section 7.3.5).
+
+Which version is the account's nobody has to remember: it is the oldest one that the authority has an account for, or,
+before there is an account, the oldest. So workers that make the key at the same time agree, and a rollover that was cut
+off at any line is found as far as it came. https://learn.microsoft.com/rest/api/keyvault/keys
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+from azure.keyvault.keys import KeyClient, KeyProperties
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from connectors.base import Context
+from connectors.key_vault_key import Key, vault_key
+
+CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
+OPTIONS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 2}
+
+log = logging.getLogger("certrelay.acme")
+
+
+class KeyRefused(Exception):
+    """Key Vault does not let the app use the key, or it is none for an account; one clause for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyVersion:
+    """One version: its `kid`, and a private key that signs by Key Vault."""
+
+    id: str
+    key: Key
+
+
+class AccountKey:
+    """The versions of one key. The methods raise KeyRefused and AzureError."""
+
+    def __init__(self, vault_url: str, name: str, context: Context) -> None:
+        self._url, self._name, self._credential = vault_url, name, context.credential()
+
+    def versions(self) -> list[KeyVersion]:
+        """The enabled ones, oldest first; the first is made when there is none."""
+        with KeyClient(self._url, self._credential, **OPTIONS) as keys:
+            found = self._versions(keys)
+            if not found:
+                self._create(keys)
+                found = self._versions(keys)
+            return found
+
+    def newer_than(self, version: KeyVersion) -> list[KeyVersion]:
+        """Those that were made after this one: by a rollover that was cut off, say."""
+        every = self.versions()
+        known = [one.id for one in every]
+        return every[known.index(version.id) + 1 :] if version.id in known else []
+
+    def make(self) -> KeyVersion:
+        """One more version."""
+        with KeyClient(self._url, self._credential, **OPTIONS) as keys:
+            return self._version(keys, self._create(keys))
+
+    def disable_before(self, version: KeyVersion) -> None:
+        """What came before it serves for nothing any more; best effort."""
+        try:
+            with KeyClient(self._url, self._credential, **OPTIONS) as keys:
+                for one in self._properties(keys):
+                    if one.id == version.id:
+                        return
+                    keys.update_key_properties(self._name, one.version, enabled=False)
+        except AzureError as error:
+            log.warning("an older version of %s could not be disabled (%s)", self._name, type(error).__name__)
+
+    def _create(self, keys: KeyClient) -> KeyProperties:
+        try:
+            return keys.create_ec_key(self._name, curve="P-256", key_operations=["sign", "verify"]).properties
+        except HttpResponseError as error:
+            raise self._refused(error, "make") from None
+
+    def _versions(self, keys: KeyClient) -> list[KeyVersion]:
+        try:
+            return [self._version(keys, one) for one in self._properties(keys)]
+        except ResourceNotFoundError:
+            return []
+        except HttpResponseError as error:
+            raise self._refused(error, "read") from None
+
+    def _properties(self, keys: KeyClient) -> list[KeyProperties]:
+        found = [one for one in keys.list_properties_of_key_versions(self._name) if one.enabled]
+        return sorted(found, key=lambda one: (one.created_on is None, one.created_on, one.version))
+
+    def _version(self, keys: KeyClient, properties: KeyProperties) -> KeyVersion:
+        found = keys.get_key(self._name, properties.version)
+        identifier = str(found.id)
+        return KeyVersion(identifier, vault_key(identifier, _public_key(found.key), self._credential))
+
+    def _refused(self, error: HttpResponseError, what: str) -> Exception:
+        if error.status_code not in (401, 403) or isinstance(error, ClientAuthenticationError):
+            return error
+        return KeyRefused(
+            f"Key Vault does not let the app {what} the account key {self._name}: it needs the role Key Vault Crypto "
+            "Officer, or, once the key is there, Key Vault Crypto User"
+        )
+
+
+def _public_key(numbers: Any) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey:
+    if numbers.n:
+        return rsa.RSAPublicNumbers(int.from_bytes(numbers.e), int.from_bytes(numbers.n)).public_key()
+    if numbers.crv not in CURVES:
+        raise KeyRefused("the account key must be RSA, or EC on P-256, P-384 or P-521")
+    x, y = int.from_bytes(numbers.x), int.from_bytes(numbers.y)
+    return ec.EllipticCurvePublicNumbers(x, y, CURVES[numbers.crv]).public_key()
