@@ -12,6 +12,7 @@ import requests
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from connectors.acme_account import Account
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object, links, problem_of
 from connectors.base import MAX_REFERENCE_BYTES, Issued, Outcome, Pending, Rejected, Unavailable
 from connectors.dns import DnsFailure, Solver
@@ -69,10 +70,10 @@ class Challenge:
 
 
 class Order:
-    """The order of a reference, seen by the account at `account`. Raises what AcmeClient and Solver raise."""
+    """The order of a reference, seen by `account`. Raises what AcmeClient, Account and Solver raise."""
 
     def __init__(
-        self, client: AcmeClient, account: str, reference: Reference, solver: Solver, now: Callable[[], Any]
+        self, client: AcmeClient, account: Account, reference: Reference, solver: Solver, now: Callable[[], Any]
     ) -> None:
         self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
         self._wait = 0.0
@@ -108,8 +109,9 @@ class Order:
 
     def look(self) -> tuple[dict[str, Any], float | None]:
         """The order, and how long the server wants us to wait."""
+        account = self._account.url()  # outside: what is refused here says nothing about the order
         try:
-            answer = self._client.post(self._reference.url, None, self._account)
+            answer = self._client.post(self._reference.url, None, account)
         except Problem as problem:
             if problem.status != requests.codes.not_found and problem.code not in GONE:
                 raise
@@ -129,12 +131,15 @@ class Order:
             raise failures[0]
 
     def withdraw(self) -> None:
-        """Remove the records, and deactivate what is still open (section 7.5.2)."""
+        """Remove the records, whether the server answers or not, and deactivate what is open (section 7.5.2)."""
         self.clean()
         order, _ = self.look()
         for challenge in self._challenges(order):
             if challenge.status == "pending":
-                self._client.post(challenge.authorization, {"status": "deactivated"}, self._account)
+                self._post(challenge.authorization, {"status": "deactivated"})
+
+    def _post(self, url: str, payload: dict[str, Any] | None) -> requests.Response:
+        return self._client.post(url, payload, self._account.url())
 
     def _noted(self, waiting: list[Challenge]) -> bool:
         """Whether the reference has records that it had not before: then it has to be stored first."""
@@ -163,7 +168,7 @@ class Order:
     def _answer(self, challenge: Challenge) -> None:
         """What the server takes for malformed because it was answered already is no fault."""
         try:
-            self._client.post(str(challenge.url), {}, self._account)
+            self._post(str(challenge.url), {})
         except Problem as problem:
             if problem.code not in LATE or self._read(challenge.authorization).status == "pending":
                 raise
@@ -173,7 +178,7 @@ class Order:
         self.clean()
         encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
         try:
-            self._client.post(_text(order, "finalize"), {"csr": encoded}, self._account)
+            self._post(_text(order, "finalize"), {"csr": encoded})
         except Problem as problem:
             if problem.code not in LATE or self.look()[0].get("status") == "ready":
                 raise
@@ -196,7 +201,7 @@ class Order:
         return (self._read(url) for url in order.get("authorizations") or ())
 
     def _read(self, url: str) -> Challenge:
-        answer = self._client.post(url, None, self._account)
+        answer = self._post(url, None)
         authorization = json_object(answer)
         try:
             challenge = self._challenge(url, authorization)
@@ -225,11 +230,11 @@ class Order:
 
     def _download(self, order: dict[str, Any], preferred_chain: str | None) -> bytes:
         """The first chain, or the one whose topmost issuer has the preferred common name (section 7.4.2)."""
-        first = self._client.post(_text(order, "certificate"), None, self._account)
+        first = self._post(_text(order, "certificate"), None)
         if preferred_chain is None or _issuer(first) == preferred_chain:
             return _checked_chain(first)
         for url in links(first, "alternate"):
-            other = self._client.post(url, None, self._account)
+            other = self._post(url, None)
             if _issuer(other) == preferred_chain:
                 return other.content
         return _checked_chain(first)

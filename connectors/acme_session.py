@@ -120,7 +120,7 @@ class AcmeSession:
         return Reference(url).text()
 
     def order(self, reference: str) -> Order:
-        return Order(self._client, self._account.url(), Reference.of(reference), self._solver, self._now)
+        return Order(self._client, self._account, Reference.of(reference), self._solver, self._now)
 
     def forget_account(self) -> None:
         self._account.forget()

@@ -96,7 +96,9 @@ class AcmeProxy:
         headers = {"Host": host, "Content-Type": "application/jose+json"}
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.request(method, url, data=body, headers=headers, verify=self._pebble.roots_file, timeout=10)
+            answer = session.request(
+                method, url, data=body, headers=headers, verify=self._pebble.roots_file, timeout=10
+            )
         kept = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
         return Answer(path, answer.status_code, answer.content, kept)
 

@@ -2,19 +2,27 @@
 
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from connectors.acme import Acme, AcmeSettings
-from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, RevocationReason, Unavailable
-from connectors.dns import DnsFailure
+from connectors.base import ConnectorError, Issued, Pending, Unavailable
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
-from tests.connectors.conformance import certificates, context
+from tests.connectors.conformance import context
 from tests.connectors.pebble import Pebble
-from tests.connectors.test_acme import TestSolver, dns, follow, leaf_for, pem_of, request_for, solver, start, with_a_record
+from tests.connectors.test_acme import (
+    TestSolver,
+    dns,
+    follow,
+    pem_of,
+    request_for,
+    solver,
+    start,
+    with_a_record,
+)
 
 __all__ = ["dns", "solver", "start"]
 
@@ -40,7 +48,7 @@ def test_the_records_are_removed_by_a_cancel_while_the_server_is_down(
     start: Callable[..., Pebble], solver: TestSolver
 ) -> None:
     server = start()
-    waiting = with_a_record(acme(server, solver), solver, request_for("down.example.com"))
+    waiting = with_a_record(acme(server, solver), solver, request_for(fresh_name()))
     server.__exit__()
     with pytest.raises(ConnectorError):
         acme(server, solver).cancel(waiting.reference)
@@ -50,7 +58,7 @@ def test_the_records_are_removed_by_a_cancel_while_the_server_is_down(
 def test_a_worker_that_publishes_what_another_one_needs_no_more_removes_it_again(
     pebble: Pebble, solver: TestSolver
 ) -> None:
-    request, publish = request_for("slow-worker.example.com"), solver.publish
+    request, publish = request_for(fresh_name()), solver.publish
     outcome = acme(pebble, solver).submit(request)
     assert isinstance(outcome, Pending)
     noted = acme(pebble, solver).collect(request, outcome.reference)
@@ -69,9 +77,14 @@ def test_a_worker_that_publishes_what_another_one_needs_no_more_removes_it_again
 @pytest.mark.parametrize("seed", range(4))
 def test_an_order_whose_lists_are_shuffled_is_issued(proxy: AcmeProxy, solver: TestSolver, seed: int) -> None:
     proxy.change = shuffled(random.Random(seed))
-    request = request_for("a.example.com", "*.a.example.com", "b.example.com", "c.example.com")
+    request = request_for(name := fresh_name(), f"*.{name}", fresh_name(), fresh_name())
     assert isinstance(follow(acme(proxy, solver), request), Issued)
     assert solver.records == set()
+
+
+def fresh_name() -> str:
+    """A name that has no valid authorization yet."""
+    return f"h{uuid.uuid4().hex[:10]}.example.com"
 
 
 def once(path: str, change: Callable[[Answer], None], after: int = 0) -> Callable[[Answer], None]:
@@ -93,7 +106,7 @@ def test_a_step_that_was_taken_although_the_server_refused_it_is_taken_for_done(
     proxy: AcmeProxy, solver: TestSolver, code: str, path: str
 ) -> None:
     proxy.change = once(path, lambda answer: answer.refuse(code, 400))
-    assert isinstance(follow(acme(proxy, solver), request_for("done.example.com")), Issued)
+    assert isinstance(follow(acme(proxy, solver), request_for(fresh_name())), Issued)
 
 
 @pytest.mark.parametrize(("code", "status"), [("malformed", 404), ("unauthorized", 403), ("malformed", 400)])
@@ -101,7 +114,7 @@ def test_a_valid_order_whose_certificate_is_not_there_yet_is_not_rejected(
     proxy: AcmeProxy, solver: TestSolver, code: str, status: int
 ) -> None:
     proxy.change = once("certZ", lambda answer: answer.refuse(code, status))
-    connector, request = acme(proxy, solver), request_for("replica.example.com")
+    connector, request = acme(proxy, solver), request_for(fresh_name())
     outcome = connector.submit(request)
     while isinstance(outcome, Pending):
         time.sleep(0.05)
@@ -113,7 +126,7 @@ def test_a_valid_order_whose_certificate_is_not_there_yet_is_not_rejected(
 
 def test_an_order_that_expired_with_its_authorizations_starts_anew(proxy: AcmeProxy, solver: TestSolver) -> None:
     """Boulder answers 404 for an authorization that expired."""
-    connector, request = acme(proxy, solver), request_for("expired.example.com")
+    connector, request = acme(proxy, solver), request_for(fresh_name())
     waiting = with_a_record(connector, solver, request)
 
     def expire(answer: Answer) -> None:
