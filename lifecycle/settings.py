@@ -142,7 +142,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         authorities=authorities,
         notifications=_targets(environment, faults),
         storage=_storage(environment, faults),
-        renewal_batch=_whole_number(environment, "CERTRELAY_RENEWAL_BATCH", 100, faults),
+        renewal_batch=_whole_number(environment, "CERTRELAY_RENEWAL_BATCH", 500, faults),
         app_service_authentication=_flag(environment, "CERTRELAY_APP_SERVICE_AUTHENTICATION", faults),
         environment=environment,
     )
