@@ -21,7 +21,7 @@ from connectors.http import retry_after
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
-LATE = ("malformed", "orderNotReady")
+TAKEN = ("processing", "valid")
 GONE = ("accountDoesNotExist", "malformed", "unauthorized")
 
 
@@ -166,11 +166,11 @@ class Order:
         return bool(waiting)
 
     def _answer(self, challenge: Challenge) -> None:
-        """What the server takes for malformed because it was answered already is no fault."""
+        """What the server refuses because it was answered already is no fault, whatever the server calls it."""
         try:
             self._post(str(challenge.url), {})
-        except Problem as problem:
-            if problem.code not in LATE or self._read(challenge.authorization).status == "pending":
+        except Problem:
+            if self._read(challenge.authorization).status == "pending":
                 raise
 
     def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
@@ -179,8 +179,8 @@ class Order:
         encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
         try:
             self._post(_text(order, "finalize"), {"csr": encoded})
-        except Problem as problem:
-            if problem.code not in LATE or self.look()[0].get("status") == "ready":
+        except Problem:
+            if self.look()[0].get("status") not in TAKEN:
                 raise
 
     def _failed(self, order: dict[str, Any]) -> Outcome:

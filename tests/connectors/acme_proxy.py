@@ -1,6 +1,6 @@
 """Stands before a pebble and changes its answers: what a real ACME server may say, and pebble cannot be made to.
 
-A server's answers are not signed, and pebble makes its URLs from the Host that it is asked by; so all of them lead here.
+Its answers are not signed, and it makes its URLs from the Host that it is asked by; so all of them lead here.
 """
 
 import json
@@ -63,7 +63,7 @@ class AcmeProxy:
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+            def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 answer = proxy.ask(self.command, self.path, body, self.headers["Host"])
                 if self.command == "POST":
@@ -75,11 +75,11 @@ class AcmeProxy:
                 if self.command != "HEAD":
                     self.wfile.write(answer.body)
 
-            do_POST = do_HEAD = do_GET
-
             def log_message(self, *_: object) -> None:
                 """Nothing."""
 
+        for method in ("GET", "HEAD", "POST"):
+            setattr(Handler, f"do_{method}", Handler.pass_on)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
