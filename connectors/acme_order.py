@@ -230,14 +230,22 @@ class Order:
 
     def _download(self, order: dict[str, Any], preferred_chain: str | None) -> bytes:
         """The first chain, or the one whose topmost issuer has the preferred common name (section 7.4.2)."""
-        first = self._post(_text(order, "certificate"), None)
+        first = self._fetched(_text(order, "certificate"))
         if preferred_chain is None or _issuer(first) == preferred_chain:
             return _checked_chain(first)
         for url in links(first, "alternate"):
-            other = self._post(url, None)
+            other = self._fetched(url)
             if _issuer(other) == preferred_chain:
                 return other.content
         return _checked_chain(first)
+
+    def _fetched(self, url: str) -> requests.Response:
+        """Whatever refuses it now, the certificate was issued: a problem without code is never final."""
+        try:
+            return self._post(url, None)
+        except Problem as problem:
+            detail = f"the certificate was issued, and cannot be fetched: {problem.detail}"
+            raise Problem("", detail, problem.status, problem.wait) from None
 
 
 def _text(document: dict[str, Any], member: str) -> str:
