@@ -109,14 +109,7 @@ class Order:
 
     def look(self) -> tuple[dict[str, Any], float | None]:
         """The order, and how long the server wants us to wait."""
-        account = self._account.url()  # outside: what is refused here says nothing about the order
-        try:
-            answer = self._client.post(self._reference.url, None, account)
-        except Problem as problem:
-            if problem.status != requests.codes.not_found and problem.code not in GONE:
-                raise
-            self.clean()
-            raise OrderGone(f"the server does not know the order any more: {problem.detail}") from None
+        answer = self._part(self._reference.url)
         return json_object(answer), retry_after(answer.headers, self._now())
 
     def clean(self) -> None:
@@ -137,6 +130,17 @@ class Order:
         for challenge in self._challenges(order):
             if challenge.status == "pending":
                 self._post(challenge.authorization, {"status": "deactivated"})
+
+    def _part(self, url: str) -> requests.Response:
+        """The order, or one of its authorizations: without it the order is worth nothing."""
+        account = self._account.url()  # outside: what is refused here says nothing about the order
+        try:
+            return self._client.post(url, None, account)
+        except Problem as problem:
+            if problem.status != requests.codes.not_found and problem.code not in GONE:
+                raise
+            self.clean()
+            raise OrderGone(f"the server does not know the order any more: {problem.detail}") from None
 
     def _post(self, url: str, payload: dict[str, Any] | None) -> requests.Response:
         return self._client.post(url, payload, self._account.url())
@@ -201,7 +205,7 @@ class Order:
         return (self._read(url) for url in order.get("authorizations") or ())
 
     def _read(self, url: str) -> Challenge:
-        answer = self._post(url, None)
+        answer = self._part(url)
         authorization = json_object(answer)
         try:
             challenge = self._challenge(url, authorization)
