@@ -1,6 +1,1 @@
-"""A stand-in for the Azure Functions host around Microsoft's own worker: `FunctionsHost`, `python -m sandbox.host`."""
-
-from sandbox.host.configuration import Keys
-from sandbox.host.server import FunctionsHost
-
-__all__ = ["FunctionsHost", "Keys"]
+"""A stand-in for the Azure Functions host around Microsoft's own worker: `python -m sandbox.host`."""

@@ -1,14 +1,11 @@
-"""The host as a whole: worker, HTTP, listeners; in a thread of this process, or as `python -m sandbox.host`."""
+"""The host as a whole: worker, HTTP, listeners."""
 
 import asyncio
 import contextlib
 import logging
 import os
 import socket
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import uvicorn
 
@@ -106,35 +103,3 @@ async def _wake(invocations: Invocations, listeners: list[QueueListener]) -> Non
         invocations.finished.clear()
         for listener in listeners:
             listener.wake()
-
-
-class FunctionsHost:
-    """Context manager: the app in `app`, in a thread of this process. One in a process: the worker is global."""
-
-    def __init__(self, app: Path, keys: Keys, port: int = 0, clock_file: Path | None = None) -> None:
-        self._app, self.keys, self._clock_file = app, keys, clock_file
-        self._socket = socket.create_server(("127.0.0.1", port))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._failure: BaseException | None = None
-        self._ready = threading.Event()
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._socket.close()
-
-    def _run(self) -> None:
-        async def main() -> None:
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            self._ready.set()
-            await serve(self._app, self._socket, self.keys, self._stop, self._clock_file)
-
-        asyncio.run(main())

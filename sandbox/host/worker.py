@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+BINDINGS = ("http", "httptrigger", "queuetrigger", "timertrigger", "eventgridtrigger")
+
 
 class IndexingError(Exception):
     """The app's functions cannot be found out; the text is the worker's own."""
@@ -132,6 +134,9 @@ class Worker:
 
 def _function(found: Any) -> Function:
     bindings = [json.loads(binding) for binding in found.raw_bindings]
+    for kind in (str(one["type"]) for one in bindings):
+        if kind.lower() not in BINDINGS:
+            raise IndexingError(f"{found.name}: this host has no binding of the type {kind}")
     trigger = next(one for one in bindings if str(one["type"]).lower().endswith("trigger"))
     return Function(found.name, found.function_id, {key: _resolved(value) for key, value in trigger.items()})
 

@@ -328,6 +328,11 @@ def test_of_two_hosts_only_one_fires_the_timer(azurite: Azurite, tmp_path: Path)
         ("import nonexistent_module", "nonexistent_module"),
         ("def f(req: func.HttpRequest, more: int = 1) -> func.HttpResponse: ...", "more"),
         ("def f(req: func.HttpRequest) -> func.HttpResponse | None: ...", "f"),
+        (
+            "@app.queue_output('out', 'q', 'AzureWebJobsStorage')\n"
+            "def f(req: func.HttpRequest, out: func.Out[str]) -> str: ...",
+            "f: this host has no binding of the type queue",
+        ),
     ],
 )
 def test_what_microsofts_worker_refuses_stops_the_host_with_its_words(
