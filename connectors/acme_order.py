@@ -76,7 +76,7 @@ class Order:
         self, client: AcmeClient, account: Account, reference: Reference, solver: Solver, now: Callable[[], Any]
     ) -> None:
         self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
-        self._wait = 0.0
+        self._wait, self._published = 0.0, False
 
     def advance(self, csr: bytes, preferred_chain: str | None) -> Outcome:
         """The next step, and those after it that can be taken at once; a wait that the server asks for is obeyed."""
@@ -84,6 +84,8 @@ class Order:
         for pause in PAUSES:
             time.sleep(pause)
             order, wait = self.look()
+            if self._published and order.get("status") in TAKEN:
+                self.clean()  # another worker was faster, and removed them before we published them
             match order.get("status"):
                 case "valid":
                     return Issued(self._download(order, preferred_chain))
@@ -160,6 +162,7 @@ class Order:
         """Whether challenges were answered. All records are published first, for they take their time together."""
         records = [challenge.record for challenge in waiting if challenge.record]
         for record in records:
+            self._published = True
             self._solver.publish(*record)
         for record in records:
             if not self._solver.is_visible(*record):
@@ -180,6 +183,7 @@ class Order:
     def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
         """Before it no record may be left, for after it nobody needs them any more. Finalizing it twice is no fault."""
         self.clean()
+        self._published = False
         encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
         try:
             self._post(_text(order, "finalize"), {"csr": encoded})
