@@ -84,8 +84,6 @@ class Order:
         for pause in PAUSES:
             time.sleep(pause)
             order, wait = self.look()
-            if self._published and order.get("status") in TAKEN:
-                self.clean()  # another worker was faster, and removed them before we published them
             match order.get("status"):
                 case "valid":
                     return Issued(self._download(order, preferred_chain))
@@ -112,7 +110,10 @@ class Order:
     def look(self) -> tuple[dict[str, Any], float | None]:
         """The order, and how long the server wants us to wait."""
         answer = self._part(self._reference.url)
-        return json_object(answer), retry_after(answer.headers, self._now())
+        order = json_object(answer)
+        if self._published and order.get("status") in TAKEN:
+            self.clean()  # another worker was faster, and removed the records before we published them
+        return order, retry_after(answer.headers, self._now())
 
     def clean(self) -> None:
         """Remove all records; one that cannot be removed now does not keep the others."""
