@@ -88,7 +88,7 @@ class _Sweep:
     def _vaults(self) -> list[str]:
         """Another one first each hour: should the lists take too long, none is left out for ever."""
         aliases = list(self._services.settings.vaults)
-        turn = int(self._begun.timestamp() // 3600) % len(aliases)
+        turn = int(self._begun.timestamp() // 3600) % max(len(aliases), 1)
         return aliases[turn:] + aliases[:turn]
 
     def _time_is_up(self, budget: timedelta) -> bool:
