@@ -117,14 +117,15 @@ class Order:
 
     def clean(self) -> None:
         """Remove all records; one that cannot be removed now does not keep the others."""
-        failures = []
-        for record in self._reference.records:
+        left, reason = [], ""
+        for name, value in self._reference.records:
             try:
-                self._solver.remove(*record)
+                self._solver.remove(name, value)
             except DnsFailure as failure:
-                failures.append(failure)
-        if failures:
-            raise failures[0]
+                left.append(name)
+                reason = str(failure)
+        if left:
+            raise DnsFailure(f"challenge records are left behind at {', '.join(dict.fromkeys(left))}: {reason}")
 
     def withdraw(self) -> None:
         """Remove the records, whether the server answers or not, and deactivate what is open (section 7.5.2)."""

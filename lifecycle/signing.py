@@ -7,7 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from connectors.base import Cancels, Connector, Issued, Outcome, Pending, Rejected, SigningRequest, Unavailable
+from connectors.base import (
+    Cancels,
+    Connector,
+    ConnectorError,
+    Issued,
+    Outcome,
+    Pending,
+    Rejected,
+    SigningRequest,
+    Unavailable,
+)
 from lifecycle import policy, verify
 from lifecycle.errors import Unverified
 from lifecycle.model import CertificateRequest, Operation, State
@@ -91,7 +101,8 @@ def withdraw(services: Services, operation: Operation) -> None:
         if isinstance(connector, Cancels):
             connector.cancel(operation.reference)
     except Exception as error:
-        log.warning("operation %s: its order could not be withdrawn (%s)", operation.id, type(error).__name__)
+        reason = error if isinstance(error, ConnectorError) else type(error).__name__
+        log.warning("operation %s: its order could not be withdrawn (%s)", operation.id, reason)
 
 
 def _signing_request(services: Services, operation: Operation, pending: PendingOperation) -> SigningRequest:
