@@ -120,6 +120,7 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
         leases.release(services, operation)
         raise
     saved = services.storage.save(issued.freed())
+    signing.withdraw(services, saved)
     return operations.advance(services, vault, name) or saved
 
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 
 from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
+from lifecycle import requests
 from lifecycle.model import State
 from tests.lifecycle.test_operations import create
-from tests.lifecycle.world import World
+from tests.lifecycle.world import ALIAS, World
 
 PLACED = Pending("order-1", retry_after=60)
 
@@ -44,6 +45,16 @@ def test_a_crash_before_the_order_is_withdrawn_loses_nothing(world: World, monke
             world.advance(name)
     world.outlive_lease()
     assert world.finish(name).state is State.FAILED
+    assert world.ca.canceled == ["order-1"]
+
+
+def test_an_order_is_withdrawn_when_somebody_brings_another_certificate_for_it(world: World) -> None:
+    name = world.name()
+    world.ca.answers = [PLACED]
+    create(world, name)
+    world.advance(name)
+    ended = requests.provide_answer(world.services, ALIAS, name, world.ca.signed(world.ca.seen[0]))
+    assert ended.state is State.COMPLETED
     assert world.ca.canceled == ["order-1"]
 
 
