@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from lifecycle import renewal
 from lifecycle.model import AUTHORITY_TAG
+from lifecycle.notes import Note
 from lifecycle.services import Services
 
 MAX_ENTRIES = 20_000
@@ -34,7 +35,8 @@ class Day:
 
 
 def expected(services: Services, days: int) -> list[Expected]:
-    """The renewals of the next `days` days, soonest first (at most 20,000), from the certificate lists alone."""
+    """The renewals of the next `days` days, soonest first (at most 20,000), from the certificate lists and what is
+    noted of the certificates: what their authorities suggest, and rests after failures."""
     until = services.now() + timedelta(days=days)
     found: list[Expected] = []
     for one in _all(services):
@@ -64,7 +66,10 @@ def _capacity(services: Services, authority: str) -> int | None:
 def _all(services: Services) -> Iterator[Expected]:
     for alias in services.settings.vaults:
         for page in services.vault(alias).certificates():
-            for item in page:
-                due = renewal.due_of(item)
-                if due is not None and item.expires is not None:
+            managed = [(item, due) for item in page if (due := renewal.due_of(item)) is not None]
+            notes = services.storage.notes(alias, [item.name for item, _ in managed]) if managed else {}
+            for item, by_dates in managed:
+                if item.expires is not None:
+                    note = (notes.get(item.name.lower()) or Note(alias, item.name)).about(item.thumbprint)
+                    due = note.due(by_dates)
                     yield Expected(alias, item.name, item.tags[AUTHORITY_TAG], due, item.expires)

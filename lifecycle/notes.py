@@ -37,6 +37,11 @@ class Note:
             return replace(self, thumbprint=thumbprint)
         return Note(self.vault, self.name, thumbprint=thumbprint, told=self.told)
 
+    def due(self, by_dates: datetime) -> datetime:
+        """When to renew: by the certificate's dates or its authority's suggestion, and not before its rest is over."""
+        due = min(by_dates, self.renew_at or by_dates)
+        return max(due, self.rest_until or due)
+
     def rested(self, failures: int, failed_at: datetime, expires: datetime) -> "Note":
         """After so many failures: rest an hour, doubled each time, but never an eighth of what is left of the life."""
         doubled = FIRST_REST * 2.0 ** min(failures - 1, 10)

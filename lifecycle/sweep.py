@@ -176,10 +176,8 @@ class _Sweep:
 
 def _due(item: CertificateItem, note: Note, now: datetime) -> _Due | None:
     """The certificate as due now: by its dates or by its authority's suggestion, and not at rest."""
-    due = renewal.due_of(item)
-    if due is None or item.expires is None or (note.rest_until is not None and note.rest_until > now):
+    by_dates = renewal.due_of(item)
+    if by_dates is None or item.expires is None or note.due(by_dates) > now:
         return None
-    if min(due, note.renew_at or due) > now:
-        return None
-    reason = "due" if due <= now else "suggested by the authority"
+    reason = "due" if by_dates <= now else "suggested by the authority"
     return _Due(item.expires, note.vault, item.name, reason, note)

@@ -451,6 +451,21 @@ def test_the_forecast_says_what_is_renewed_when_against_the_rate(lonely_world: W
     assert (day.authority, day.renewals, day.capacity) == ("test-ca", 1, 10)
 
 
+def test_the_forecast_knows_what_an_authority_suggests_and_what_has_to_rest(lonely_world: World) -> None:
+    world = lonely_world
+    suggested, resting = world.name("-suggested"), world.name("-resting")
+    for name in (suggested, resting):
+        made(world, name, validity_days=60)
+    now = world.services.now()
+    for name, changes in (
+        (suggested, {"renew_at": now + timedelta(days=3)}),
+        (resting, {"rest_until": now + timedelta(days=50)}),
+    ):
+        world.services.storage.remember(replace(Note(ALIAS, name), **changes), Note(ALIAS, name))  # type: ignore[arg-type]
+    due = {one.name: round((one.due - now) / timedelta(days=1)) for one in forecast.expected(world.services, 60)}
+    assert due == {suggested: 3, resting: 50}
+
+
 class PublishingCa(TestCa):
     published = 0
 
