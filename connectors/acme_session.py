@@ -126,22 +126,19 @@ class AcmeSession:
         self._account.forget()
 
     def revoke(self, certificate: bytes, code: int) -> None:
-        """Section 7.6. A server that knows no such reason gets none, and the log says so: that it is revoked counts
-        more."""
+        """Section 7.6. Never with another reason than asked: the caller is told when the server does not know it."""
         url = self._client.resource("revokeCert")
         if url is None:
             raise ConnectorError("the authority does not revoke over ACME")
-        encoded = _base64url(certificate)
-        for reason in dict.fromkeys((code, 0)):
-            try:
-                self._client.post(url, {"certificate": encoded, "reason": reason}, self._account.url())
-                return
-            except Problem as problem:
-                if problem.code == "alreadyRevoked":
-                    return
-                if problem.code != "badRevocationReason" or reason == 0:
-                    raise
-                log.warning("the authority knows no revocation for the reason %d; it is revoked without one", code)
+        asked = {"certificate": _base64url(certificate), "reason": code}
+        try:
+            self._client.post(url, asked, self._account.url())
+        except Problem as problem:
+            if problem.code == "badRevocationReason":
+                text = f"it was not revoked: the server does not take this reason ({problem.detail}); try unspecified"
+                raise ConnectorError(text) from None
+            if problem.code != "alreadyRevoked":
+                raise
 
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
         url, name = self._client.resource("renewalInfo"), certificate_id(certificate)

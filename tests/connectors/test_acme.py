@@ -509,25 +509,6 @@ def test_a_reference_has_room_for_any_number_of_records_and_leaves_out_what_is_t
     assert Reference.of(kept.text()) == kept
 
 
-def test_a_reason_that_the_server_does_not_know_is_left_out_and_the_log_says_so(
-    pebble: Pebble, solver: TestSolver, caplog: pytest.LogCaptureFixture
-) -> None:
-    connector = acme(pebble, solver)
-    leaf = leaf_for(connector, "reason.example.com")
-    client = connector._session()._client
-    post = client.post
-
-    def picky(url: str, payload: dict[str, Any] | None, account: str | None) -> Any:
-        if payload and payload.get("reason"):
-            raise Problem("badRevocationReason", "no such reason", 400)
-        return post(url, payload, account)
-
-    client.post = picky  # type: ignore[method-assign]
-    connector.revoke(der(leaf), RevocationReason.SUPERSEDED)
-    assert pebble.is_revoked(leaf)
-    assert "revoked without one" in caplog.text
-
-
 @pytest.mark.parametrize("fault", [Problem("serverInternal", "busy", 500), Problem("rateLimited", "wait", 429, 60.0)])
 def test_a_binding_is_not_spent_when_the_server_could_only_not_say_whether_there_is_an_account(
     start: Callable[..., Pebble], solver: TestSolver, fault: Problem

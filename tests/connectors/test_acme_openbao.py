@@ -8,7 +8,7 @@ import requests
 from cryptography import x509
 
 from connectors.acme import Acme, AcmeSettings
-from connectors.base import Issued, Rejected, RevocationReason, SubjectNames
+from connectors.base import ConnectorError, Issued, Rejected, RevocationReason, SubjectNames
 from sandbox.openbao import OpenBao
 from tests.connectors.conformance import context, leaf_of, signing_request, verify_names
 from tests.connectors.debian import CannotFetch
@@ -74,8 +74,11 @@ def test_a_wildcard_and_its_apex_are_issued_and_revoked(mount: AcmeMount, dns: T
     assert isinstance(outcome, Issued), outcome
     leaf = leaf_of(outcome.answer, request)
     verify_names(leaf, names)
-    connector.revoke(der(leaf), RevocationReason.SUPERSEDED)
-    connector.revoke(der(leaf), RevocationReason.SUPERSEDED)
+    with pytest.raises(ConnectorError, match="does not take this reason"):
+        connector.revoke(der(leaf), RevocationReason.SUPERSEDED)
+    assert not mount.is_revoked(leaf)
+    connector.revoke(der(leaf), RevocationReason.UNSPECIFIED)
+    connector.revoke(der(leaf), RevocationReason.UNSPECIFIED)
     assert mount.is_revoked(leaf)
     assert connector.renewal_window(der(leaf)) is None
 
