@@ -57,12 +57,16 @@ def _base64url(secret: SecretStr) -> SecretStr:
 
 
 def _account_key(secret: SecretStr) -> SecretStr:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        load_pem_private_key(secret.get_secret_value().encode(), None)
+        key = load_pem_private_key(secret.get_secret_value().encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("must hold an unencrypted private key in PEM") from None
+    curves = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+    if not (isinstance(key, rsa.RSAPrivateKey) or getattr(key, "curve", None).__class__ in curves):
+        raise ValueError("must hold an RSA key, or an EC key on P-256, P-384 or P-521")
     return secret
 
 
@@ -128,7 +132,8 @@ class Acme:
 
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
         def advance() -> Outcome:
-            return self._session().order(reference).advance(request.csr, self._settings.preferred_chain)
+            order = self._session().order(reference)
+            return order.advance(request.csr, identifiers(request), self._settings.preferred_chain)
 
         return self._outcome(advance)
 

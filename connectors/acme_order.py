@@ -16,7 +16,7 @@ from connectors.acme_account import Account
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object, links, problem_of
 from connectors.base import MAX_REFERENCE_BYTES, Issued, Outcome, Pending, Rejected, Unavailable
 from connectors.dns import DnsFailure, Solver
-from connectors.http import retry_after
+from connectors.http import retry_after, sentence
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 DEFAULT_WAIT = 2.0
@@ -78,8 +78,9 @@ class Order:
         self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
         self._wait, self._published = 0.0, False
 
-    def advance(self, csr: bytes, preferred_chain: str | None) -> Outcome:
-        """The next step, and those after it that can be taken at once; a wait that the server asks for is obeyed."""
+    def advance(self, csr: bytes, names: list[str], preferred_chain: str | None) -> Outcome:
+        """The next step, and those after it that can be taken at once; a wait that the server asks for is obeyed.
+        `names` are those of `csr`, as they were ordered."""
         wait: float | None = None
         for pause in PAUSES:
             time.sleep(pause)
@@ -96,7 +97,7 @@ class Order:
                     pass
                 case "pending":
                     waiting = [challenge for challenge in self._challenges(order) if challenge.status == "pending"]
-                    if self._noted(waiting):
+                    if self._noted(waiting, names):
                         return Pending(self._reference.text(), 0.0)
                     if self._authorize(waiting):
                         continue
@@ -149,10 +150,13 @@ class Order:
     def _post(self, url: str, payload: dict[str, Any] | None) -> requests.Response:
         return self._client.post(url, payload, self._account.url())
 
-    def _noted(self, waiting: list[Challenge]) -> bool:
+    def _noted(self, waiting: list[Challenge], names: list[str]) -> bool:
         """Whether the reference has records that it had not before: then it has to be stored first."""
         self._wait = max((challenge.wait for challenge in waiting), default=0.0)
+        asked = {name.removeprefix("*.") for name in names}
         for challenge in waiting:
+            if challenge.identifier.removeprefix("*.") not in asked:
+                raise UnusableAnswer(f"it asks to prove {sentence(challenge.identifier, 100)}, which was not asked for")
             if challenge.url is None or challenge.record is None:
                 raise UnusableAnswer(f"it offers no dns-01 challenge for {challenge.identifier}")
         wanted = [challenge.record for challenge in waiting if challenge.record]
@@ -208,7 +212,10 @@ class Order:
         return Rejected(f"the order failed: {prefix}{problem.detail} ({problem.code})")
 
     def _challenges(self, order: dict[str, Any]) -> Iterator[Challenge]:
-        return (self._read(url) for url in order.get("authorizations") or ())
+        urls = order.get("authorizations")
+        if not (isinstance(urls, list) and all(isinstance(url, str) for url in urls)):
+            raise UnusableAnswer("it answered an order without authorizations")
+        return (self._read(url) for url in urls)
 
     def _read(self, url: str) -> Challenge:
         answer = self._part(url)
@@ -273,7 +280,7 @@ def _checked_chain(answer: requests.Response) -> bytes:
 def _issuer(answer: requests.Response) -> str:
     try:
         top = x509.load_pem_x509_certificates(answer.content)[-1]
+        names = top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:
         raise UnusableAnswer("it answered something else than certificates in PEM") from None
-    names = top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else ""

@@ -1,7 +1,6 @@
 """What one process knows of one ACME authority: its client, account and solver; and what its faults mean."""
 
 import base64
-import logging
 import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import requests
 from azure.core.exceptions import AzureError
 from cryptography import x509
-from josepy.errors import Error as JoseError
 
 from connectors.acme_account import Account, BindingRefused, key_from_pem
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 FAULTS = (
     Problem, UnusableAnswer, BindingRefused, KeyRefused, OrderGone, DnsFailure, requests.RequestException, AzureError,
-    JoseError, *MALFORMED,
 )  # fmt: skip
 FINAL = frozenset(
     {
@@ -35,8 +32,6 @@ FINAL = frozenset(
 NO_REPLACEMENT = frozenset({"alreadyReplaced", "malformed", "unauthorized", "conflict"})
 RENEWAL_INFO_SECONDS = 21_600.0  # RFC 9773, section 4.3.3
 NOT_OURS = "accountDoesNotExist"
-
-log = logging.getLogger("certrelay.acme")
 
 
 class AcmeSession:
@@ -146,9 +141,7 @@ class AcmeSession:
             return None
         answer = self._client.fetch(f"{url.rstrip('/')}/{name}")
         found = json_object(answer)
-        start, end = (datetime.fromisoformat(found["suggestedWindow"][edge]) for edge in ("start", "end"))
-        if start.tzinfo is None or end.tzinfo is None or end < start:
-            raise UnusableAnswer("it answered a renewal window that is none")
+        start, end = _window(found)
         wait = retry_after(answer.headers, self._now())
         explanation = found.get("explanationURL")
         explanation = explanation if isinstance(explanation, str) else None
@@ -166,6 +159,16 @@ class AcmeSession:
         if not (location := answer.headers.get("Location")):
             raise UnusableAnswer("it answered an order without its URL")
         return location
+
+
+def _window(document: dict[str, Any]) -> tuple[datetime, datetime]:
+    try:
+        start, end = (datetime.fromisoformat(document["suggestedWindow"][edge]) for edge in ("start", "end"))
+        if start.tzinfo and end.tzinfo and start <= end:
+            return start, end
+    except MALFORMED:
+        pass
+    raise UnusableAnswer("it answered a renewal window that is none")
 
 
 def make_solver(settings: Any, context: Context) -> Solver:
@@ -201,7 +204,7 @@ def _base64url(octets: bytes) -> str:
 
 
 def outcome_of(fault: Exception) -> Rejected | Unavailable:
-    """What a fault means for the order."""
+    """What one of FAULTS means for the order."""
     match fault:
         case Problem() if fault.code == NOT_OURS:
             return Unavailable("the server does not know our account", restart=True)
@@ -220,6 +223,4 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
             return Unavailable(failure(fault))
         case AzureError():
             return Unavailable(f"the account key in Key Vault cannot be used ({type(fault).__name__})")
-        case _:
-            log.warning("an answer that nobody foresaw, or a fault of ours", exc_info=fault)
-            return Unavailable(f"it answered something unexpected ({type(fault).__name__})")
+    raise fault

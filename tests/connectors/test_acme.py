@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr, ValidationError
 
@@ -51,10 +52,13 @@ from tests.connectors.pebble import Pebble, TestDns
 HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 
 
-def pem_of(owner: str) -> SecretStr:
+def pem(key: Any) -> SecretStr:
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    key = private_key("ec-256", owner).private_bytes(encoding, form, serialization.NoEncryption())
-    return SecretStr(key.decode())
+    return SecretStr(key.private_bytes(encoding, form, serialization.NoEncryption()).decode())
+
+
+def pem_of(owner: str) -> SecretStr:
+    return pem(private_key("ec-256", owner))
 
 
 class TestSolver:
@@ -371,6 +375,8 @@ def test_a_renewal_replaces_and_an_old_certificate_of_elsewhere_does_not_matter(
         ({"account_key_pem": None}, "needs either account_key_pem, or"),
         ({"account_key_name": "k", "account_key_vault_url": "https://v.vault.azure.net"}, "needs either"),
         ({"account_key_pem": "no key"}, "must hold an unencrypted private key in PEM"),
+        ({"account_key_pem": pem(ed25519.Ed25519PrivateKey.generate())}, "must hold an RSA key, or an EC key on P-256"),
+        ({"account_key_pem": pem(ec.generate_private_key(ec.SECP256K1()))}, "must hold an RSA key, or an EC key on"),
         ({"eab_kid": "k"}, "eab_kid and eab_hmac_key go together"),
         ({"eab_kid": "k", "eab_hmac_key": "not base64!"}, "must be a key in base64url"),
         ({"dns": {"provider": "carrier-pigeon"}}, "provider"),

@@ -1,5 +1,6 @@
 """One ACME order when things go wrong: what the server, the DNS or a second worker may do in the middle of it."""
 
+import json
 import random
 import time
 import uuid
@@ -7,9 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from connectors import acme_order
 from connectors.acme import Acme, AcmeSettings
-from connectors.base import ConnectorError, Issued, Pending, Unavailable
+from connectors.base import ConnectorError, Issued, Pending, Rejected, Unavailable
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
 from tests.connectors.conformance import context
 from tests.connectors.pebble import Pebble
@@ -17,6 +21,7 @@ from tests.connectors.test_acme import (
     TestSolver,
     dns,
     follow,
+    leaf_for,
     pem_of,
     request_for,
     solver,
@@ -140,3 +145,102 @@ def test_an_order_that_expired_with_its_authorizations_starts_anew(proxy: AcmePr
     assert isinstance(outcome, Unavailable), outcome
     assert outcome.restart
     assert solver.records == set()
+
+
+ODD: list[Any] = [
+    None,
+    5,
+    "x",
+    "",
+    [],
+    {},
+    [5],
+    [None],
+    [{}],
+    "https://[",
+    "https://127.0.0.1:99999/x",
+    "https://evil.example/x",
+    "\x00",
+]
+CHALLENGE = {"type": "dns-01", "url": "https://evil.example/x", "status": "pending", "token": "t"}
+
+
+def set_member(path: str, member: str, value: Any, **others: Any) -> Callable[[Answer], None]:
+    def change(answer: Answer) -> None:
+        if path in answer.path and answer.status == 200:
+            answer.say({**answer.document, **others, member: value})
+
+    return change
+
+
+def odd_answers() -> Iterator[Callable[[Answer], None]]:
+    for value in ODD:
+        for member in ("status", "authorizations", "identifiers", "expires", "error"):
+            yield set_member("my-order", member, value)
+        yield set_member("my-order", "error", value, status="invalid")
+        yield set_member("my-order", "finalize", value, status="ready")
+        yield set_member("my-order", "certificate", value, status="valid")
+        for member in ("identifier", "status", "challenges"):
+            yield set_member("authZ", member, value)
+        yield set_member("authZ", "identifier", {"type": "dns", "value": value})
+        for member in ("type", "url", "status", "token", "error"):
+            yield set_member("authZ", "challenges", [{**CHALLENGE, member: value}])
+
+
+def test_no_odd_answer_is_taken_for_a_fault_of_ours(
+    proxy: AcmeProxy, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acme_order, "PAUSES", (0,))
+    connector, request = acme(proxy, solver), request_for(fresh_name())
+    waiting = with_a_record(connector, solver, request)
+    for proxy.change in odd_answers():
+        outcome = connector.collect(request, waiting.reference)
+        assert isinstance(outcome, Pending | Unavailable | Rejected)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_what_is_no_certificate_is_not_issued(proxy: AcmeProxy, solver: TestSolver, body: bytes) -> None:
+    def replace_certificate(answer: Answer) -> None:
+        if "certZ" in answer.path:
+            answer.body = body
+
+    proxy.change = replace_certificate
+    connector, request = acme(proxy, solver), request_for(fresh_name())
+    outcome = follow(connector, request)
+    assert isinstance(outcome, Unavailable)
+    assert "certificates in PEM" in outcome.reason
+
+
+@pytest.mark.parametrize("value", ["victim.example.com", "*.example.com", "a..b", "x." * 200, "example.com"])
+def test_no_record_is_set_at_a_name_that_was_not_asked_for(proxy: AcmeProxy, solver: TestSolver, value: str) -> None:
+    proxy.change = set_member("authZ", "identifier", {"type": "dns", "value": value})
+    connector, request = acme(proxy, solver), request_for(fresh_name())
+    outcome = follow(connector, request)
+    assert isinstance(outcome, Unavailable)
+    assert "was not asked for" in outcome.reason
+    assert solver.records == set()
+
+
+@pytest.mark.parametrize("bug", [TypeError, AttributeError, KeyError, ValueError])
+def test_a_fault_of_ours_is_not_taken_for_one_of_the_server(
+    pebble: Pebble, solver: TestSolver, bug: type[Exception]
+) -> None:
+    def publish(name: str, value: str) -> None:
+        raise bug("a mistake in the code")
+
+    solver.publish = publish  # type: ignore[method-assign]
+    with pytest.raises(bug):
+        follow(acme(pebble, solver), request_for(fresh_name()))
+
+
+@pytest.mark.parametrize("window", [None, 5, {}, {"start": "x", "end": "y"}, {"start": 1, "end": 2}, []])
+def test_an_odd_renewal_window_is_an_error_of_the_connector(
+    pebble: Pebble, solver: TestSolver, window: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = acme(pebble, solver)
+    leaf = leaf_for(connector, fresh_name())
+    answer = requests.Response()
+    answer.status_code, answer._content = 200, json.dumps({"suggestedWindow": window}).encode()
+    monkeypatch.setattr(connector._session()._client, "fetch", lambda url: answer)
+    with pytest.raises(ConnectorError, match="renewal window"):
+        connector.renewal_window(leaf.public_bytes(Encoding.DER))
