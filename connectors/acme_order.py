@@ -11,18 +11,20 @@ from typing import Any
 import requests
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from requests import exceptions
 
 from connectors.acme_account import Account
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object, links, problem_of
 from connectors.base import MAX_REFERENCE_BYTES, Issued, Outcome, Pending, Rejected, Unavailable
 from connectors.dns import DnsFailure, Solver
-from connectors.http import retry_after, sentence
+from connectors.http import ForeignOrigin, retry_after, sentence
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
 TAKEN = ("processing", "valid")
 GONE = ("accountDoesNotExist", "malformed", "unauthorized")
+NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
 
 
 class OrderGone(Exception):
@@ -110,7 +112,11 @@ class Order:
 
     def look(self) -> tuple[dict[str, Any], float | None]:
         """The order, and how long the server wants us to wait."""
-        answer = self._part(self._reference.url)
+        try:
+            answer = self._part(self._reference.url)
+        except NO_URL:
+            self.clean()
+            raise OrderGone("the order was placed with another authority") from None
         order = json_object(answer)
         if self._published and order.get("status") in TAKEN:
             self.clean()  # another worker was faster, and removed the records before we published them

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from connectors import acme_order
 from connectors.acme import Acme, AcmeSettings
+from connectors.acme_order import Reference
 from connectors.base import ConnectorError, Issued, Pending, Rejected, Unavailable
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
 from tests.connectors.conformance import context
@@ -244,3 +245,15 @@ def test_an_odd_renewal_window_is_an_error_of_the_connector(
     monkeypatch.setattr(connector._session()._client, "fetch", lambda url: answer)
     with pytest.raises(ConnectorError, match="renewal window"):
         connector.renewal_window(leaf.public_bytes(Encoding.DER))
+
+
+@pytest.mark.parametrize("url", ["", "order-7", "ftp://127.0.0.1/order", "https://[", "https://other.example/order/1"])
+def test_an_order_of_another_authority_starts_anew_and_its_records_are_removed(
+    pebble: Pebble, solver: TestSolver, url: str
+) -> None:
+    record = ("_acme-challenge.moved.example.com", "digest")
+    solver.publish(*record)
+    outcome = acme(pebble, solver).collect(request_for("moved.example.com"), Reference(url, (record,)).text())
+    assert isinstance(outcome, Unavailable)
+    assert outcome.restart, outcome
+    assert solver.records == set()
