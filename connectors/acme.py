@@ -73,7 +73,7 @@ def _account_key(secret: SecretStr) -> SecretStr:
 class AcmeSettings(HttpSettings):
     """`url` is the directory's. The account key stays in Key Vault (`account_key_vault_url`, `account_key_name`; it is
     made at its first use), or is given in PEM (`account_key_pem`). `preferred_chain` is the common name of the root
-    that the chain leads to.
+    that the chain leads to, or its subject key identifier in hex.
     """
 
     contact: tuple[str, ...] = ()

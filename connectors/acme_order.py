@@ -252,13 +252,13 @@ class Order:
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def _download(self, order: dict[str, Any], preferred_chain: str | None) -> bytes:
-        """The first chain, or the one whose topmost issuer has the preferred common name (section 7.4.2)."""
+        """The first chain, or the one that leads to the preferred root (section 7.4.2)."""
         first = self._fetched(_text(order, "certificate"))
-        if preferred_chain is None or _issuer(first) == preferred_chain:
+        if preferred_chain is None or _leads_to(first, preferred_chain):
             return _checked_chain(first)
         for url in links(first, "alternate"):
             other = self._fetched(url)
-            if _issuer(other) == preferred_chain:
+            if _leads_to(other, preferred_chain):
                 return other.content
         return _checked_chain(first)
 
@@ -279,14 +279,17 @@ def _text(document: dict[str, Any], member: str) -> str:
 
 
 def _checked_chain(answer: requests.Response) -> bytes:
-    _issuer(answer)
+    _leads_to(answer, "")
     return answer.content
 
 
-def _issuer(answer: requests.Response) -> str:
+def _leads_to(answer: requests.Response, root: str) -> bool:
+    """Whether the topmost certificate's issuer has this common name, or this subject key identifier in hex."""
     try:
         top = x509.load_pem_x509_certificates(answer.content)[-1]
-        names = top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except ValueError:
+        names = [name.value for name in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        keys = [one.value for one in top.extensions if isinstance(one.value, x509.AuthorityKeyIdentifier)]
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise UnusableAnswer("it answered something else than certificates in PEM") from None
-    return str(names[0].value) if names else ""
+    digest = root.replace(":", "").lower()
+    return root in names or any(key.key_identifier and key.key_identifier.hex() == digest for key in keys)

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 import requests
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from connectors import acme_order
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_order import Reference
 from connectors.base import ConnectorError, Issued, Pending, Rejected, Unavailable
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
-from tests.connectors.conformance import context
+from tests.connectors.conformance import certificates, context
 from tests.connectors.pebble import Pebble
 from tests.connectors.test_acme import (
     TestSolver,
@@ -86,6 +88,29 @@ def test_an_order_whose_lists_are_shuffled_is_issued(proxy: AcmeProxy, solver: T
     request = request_for(name := fresh_name(), f"*.{name}", fresh_name(), fresh_name())
     assert isinstance(follow(acme(proxy, solver), request), Issued)
     assert solver.records == set()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_preferred_chain_is_found_among_shuffled_links(
+    pebble: Pebble, proxy: AcmeProxy, solver: TestSolver, number: int
+) -> None:
+    proxy.change, root = shuffled(random.Random(number)), pebble.roots()[number]
+    [name] = root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    outcome = follow(acme(proxy, solver, preferred_chain=str(name.value)), request_for(fresh_name()))
+    assert isinstance(outcome, Issued)
+    certificates(outcome.answer)[-1].verify_directly_issued_by(root)
+
+
+@pytest.mark.parametrize("written", [lambda digest: digest.hex(), lambda digest: digest.hex(":").upper()])
+@pytest.mark.parametrize("number", range(3))
+def test_the_preferred_chain_may_be_the_key_identifier_of_its_root(
+    pebble: Pebble, solver: TestSolver, number: int, written: Callable[[bytes], str]
+) -> None:
+    root = pebble.roots()[number]
+    digest = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    outcome = follow(acme(pebble, solver, preferred_chain=written(digest)), request_for(fresh_name()))
+    assert isinstance(outcome, Issued)
+    certificates(outcome.answer)[-1].verify_directly_issued_by(root)
 
 
 def fresh_name() -> str:
