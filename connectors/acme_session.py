@@ -182,6 +182,10 @@ def make_solver(settings: Any, context: Context) -> Solver:
             from connectors.dns.azure_dns import AzureDnsZones
 
             return AzureDnsZones(settings, context)
+        case "lexicon":
+            from connectors.dns.lexicon import Lexicon
+
+            return Lexicon(settings)
         case _:
             return NoSolver()
 

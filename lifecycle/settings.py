@@ -239,8 +239,15 @@ def _resolved(where: str, value: Any, environment: Mapping[str, str], faults: li
 def _refuse_literal_secrets(where: str, model: type[BaseModel], value: dict[str, Any], faults: list[str]) -> None:
     for key, field in model.model_fields.items():
         item, kinds = value.get(key), set(_kinds(field.annotation))
-        if isinstance(item, str) and SecretStr in kinds and not SETTING_REFERENCE.match(item):
-            faults.append(f"{where}/{key}: is a secret; put it into a setting NAME and write @NAME here")
+        texts = {key: item} if isinstance(item, str) else {}
+        if isinstance(item, dict) and dict[str, SecretStr] in kinds:
+            texts = {f"{key}/{name}": text for name, text in item.items() if isinstance(text, str)}
+        if SecretStr in kinds:
+            faults += [
+                f"{where}/{name}: is a secret; put it into a setting NAME and write @NAME here"
+                for name, text in texts.items()
+                if not SETTING_REFERENCE.match(text)
+            ]
         for nested in kinds:
             if isinstance(item, dict) and isinstance(nested, type) and issubclass(nested, BaseModel):
                 _refuse_literal_secrets(f"{where}/{key}", nested, item, faults)

@@ -62,4 +62,15 @@ class AzureDns(LookedUp):
     ttl: int = Field(default=60, ge=1, le=3600)
 
 
-DnsSettings = Annotated[NoDns | Rfc2136Dns | AzureDns, Field(discriminator="provider")]
+class LexiconDns(LookedUp):
+    """Any provider of dns-lexicon: `service` is its name there (`cloudflare`, `route53`, `powerdns` …), `options` and
+    `secrets` what it asks for on its command line, without the dashes (`auth_token`)."""
+
+    provider: Literal["lexicon"]
+    service: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    options: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)
+    ttl: int = Field(default=60, ge=1, le=3600)
+
+
+DnsSettings = Annotated[NoDns | Rfc2136Dns | AzureDns | LexiconDns, Field(discriminator="provider")]

@@ -1,0 +1,86 @@
+"""Challenge records by dns-lexicon, which speaks the interfaces of some ninety DNS providers.
+
+Its `Client` guesses the zone by the public suffix list, which it fetches from the internet; here the DNS itself is
+asked for the zone, so the provider's class is used without the client.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from lexicon._private.discovery import find_providers, load_provider_module
+from lexicon.config import ConfigResolver
+from lexicon.interfaces import Provider
+
+from connectors.dns import DnsFailure
+from connectors.dns.lookup import Lookup
+from connectors.dns.settings import LexiconDns
+
+SECONDS = 60.0
+
+logging.getLogger("lexicon").setLevel(logging.WARNING)  # at DEBUG it tells what it sends
+
+
+class Lexicon:
+    """One provider and its credentials."""
+
+    def __init__(self, settings: LexiconDns) -> None:
+        if not find_providers().get(settings.service):
+            raise DnsFailure(f"dns-lexicon has no provider {settings.service}, or not all that it needs is installed")
+        self._settings = settings
+        self._lookup = Lookup(settings)
+
+    def publish(self, name: str, value: str) -> None:
+        self._change(name, lambda provider, target: provider.create_record("TXT", target, value))
+
+    def is_visible(self, name: str, value: str) -> bool:
+        return self._lookup.is_visible(name, value)
+
+    def remove(self, name: str, value: str) -> None:
+        self._change(name, lambda provider, target: provider.delete_record(None, "TXT", target, value))
+
+    def _change(self, name: str, change: Callable[[Provider, str], bool]) -> None:
+        target = self._lookup.target(name)
+        zone = self._lookup.zone(target).to_text(omit_final_dot=True)
+        done: list[bool | Exception] = []
+
+        def work() -> None:
+            try:
+                done.append(change_in(self._provider(zone), target.to_text(omit_final_dot=True), change))
+            except Exception as error:
+                done.append(error)
+
+        # Its providers set no time limits, so the waiting has one.
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(SECONDS)
+        [result] = done or [TimeoutError()]
+        if result is not True:
+            raise DnsFailure(f"{self._settings.service} did not change {name} in the zone {zone} ({_fault(result)})")
+
+    def _provider(self, zone: str) -> Provider:
+        given = self._settings
+        secrets = {key: secret.get_secret_value() for key, secret in given.secrets.items()}
+        own: dict[str, Any] = {**given.options, **secrets}
+        asked = {"provider_name": given.service, "domain": zone, "ttl": given.ttl, given.service: own}
+        config = ConfigResolver().with_dict(asked)  # type: ignore[no-untyped-call]
+        made: Provider = load_provider_module(given.service).Provider(config)
+        return made
+
+
+def change_in(provider: Provider, target: str, change: Callable[[Provider, str], bool]) -> bool:
+    """Log in, change, and log out."""
+    provider.authenticate()
+    try:
+        return change(provider, target)
+    finally:
+        provider.cleanup()
+
+
+def _fault(result: object) -> str:
+    """Its texts may hold addresses with credentials in them, so only the kind is told."""
+    if isinstance(result, requests.HTTPError) and result.response is not None:
+        return f"HTTP {result.response.status_code}"
+    return "refused" if result is False else type(result).__name__

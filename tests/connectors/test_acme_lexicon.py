@@ -1,0 +1,164 @@
+"""`acme` with challenge records by dns-lexicon in a real PowerDNS, which pebble asks."""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from pydantic import ValidationError
+
+from connectors.acme import Acme, AcmeSettings
+from connectors.acme_session import make_solver
+from connectors.base import Issued, Outcome, SubjectNames, Unavailable
+from connectors.dns import DnsFailure, Solver
+from connectors.dns import lexicon as by_lexicon
+from connectors.dns.settings import LexiconDns
+from lifecycle import settings as lifecycle_settings
+from lifecycle.errors import SettingsError
+from tests.connectors.conformance import context, private_key, signing_request
+from tests.connectors.debian import CannotFetch
+from tests.connectors.hostile import closed_port_url
+from tests.connectors.pebble import Pebble
+from tests.connectors.powerdns import API_KEY, ZONE, PowerDns
+from tests.connectors.test_acme import follow, pem_of
+
+CHALLENGE = f"_acme-challenge.www.{ZONE}"
+
+
+@pytest.fixture(scope="module")
+def powerdns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PowerDns]:
+    try:
+        server = PowerDns(tmp_path_factory.mktemp("powerdns"))
+    except CannotFetch as reason:
+        pytest.skip(f"PowerDNS cannot be had: {reason}")
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pebble(powerdns: PowerDns, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    with Pebble(tmp_path_factory.mktemp("pebble"), powerdns.port) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_public_suffix_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zone is asked of the DNS; nothing may be fetched from elsewhere."""
+    send = requests.Session.send
+
+    def only_here(session: requests.Session, request: requests.PreparedRequest, **given: Any) -> requests.Response:
+        assert str(request.url).startswith(("http://127.0.0.1:", "https://127.0.0.1:", "https://localhost")), (
+            request.url
+        )
+        return send(session, request, **given)
+
+    monkeypatch.setattr(requests.Session, "send", only_here)
+
+
+def settings(powerdns: PowerDns, **changes: Any) -> LexiconDns:
+    given: dict[str, Any] = {
+        "provider": "lexicon",
+        "service": "powerdns",
+        "options": {"pdns_server": powerdns.url},
+        "secrets": {"auth_token": API_KEY},
+        "resolvers": [powerdns.address],
+        "name_servers": [powerdns.address],
+    }
+    return LexiconDns.model_validate(given | changes)
+
+
+def solver(powerdns: PowerDns, **changes: Any) -> Solver:
+    return make_solver(settings(powerdns, **changes), context("acme"))
+
+
+def order(pebble: Pebble, powerdns: PowerDns, *names: str, **changes: Any) -> Outcome:
+    account: dict[str, Any] = {"account_key_pem": pem_of("account"), "ca_certificates": pebble.tls_roots}
+    given = AcmeSettings(url=pebble.directory, dns=settings(powerdns, **changes), **account)
+    connector = Acme(given, context("acme"))
+    return follow(connector, signing_request(SubjectNames(names[0], names), private_key()))
+
+
+def test_a_wildcard_and_its_apex_are_proven_by_two_values_at_one_name(powerdns: PowerDns, pebble: Pebble) -> None:
+    assert isinstance(order(pebble, powerdns, f"two.{ZONE}", f"*.two.{ZONE}"), Issued)
+    assert powerdns.texts(f"_acme-challenge.two.{ZONE}") == []
+
+
+def test_values_of_others_are_left_alone_and_doing_it_twice_changes_nothing(powerdns: PowerDns) -> None:
+    made = solver(powerdns)
+    for value in ("mine", "theirs", "mine"):
+        made.publish(CHALLENGE, value)
+    assert powerdns.texts(CHALLENGE) == ["mine", "theirs"]
+    for _ in range(2):
+        made.remove(CHALLENGE, "mine")
+    assert powerdns.texts(CHALLENGE) == ["theirs"]
+    assert made.is_visible(CHALLENGE, "theirs")
+    assert not made.is_visible(CHALLENGE, "mine")
+    made.remove(CHALLENGE, "theirs")
+    assert powerdns.texts(CHALLENGE) == []
+
+
+def test_an_alias_is_followed(powerdns: PowerDns) -> None:
+    made, name = solver(powerdns), f"_acme-challenge.alias.{ZONE}"
+    made.publish(name, "value")
+    assert powerdns.texts(f"elsewhere.{ZONE}") == ["value"]
+    assert made.is_visible(name, "value")
+    made.remove(name, "value")
+    assert powerdns.texts(f"elsewhere.{ZONE}") == []
+
+
+def test_a_wrong_key_makes_the_order_unavailable_and_is_told_nowhere(
+    powerdns: PowerDns, pebble: Pebble, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = "canary-of-a-wrong-key"
+    outcome = order(pebble, powerdns, f"refused.{ZONE}", secrets={"auth_token": wrong})
+    assert isinstance(outcome, Unavailable)
+    assert "powerdns did not change" in outcome.reason
+    assert "HTTP 401" in outcome.reason
+    assert wrong not in outcome.reason + caplog.text
+
+
+def test_the_key_is_in_no_log_at_any_level(
+    powerdns: PowerDns, pebble: Pebble, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert isinstance(order(pebble, powerdns, f"quiet.{ZONE}"), Issued)
+    assert API_KEY not in caplog.text
+    assert pem_of("account").get_secret_value() not in caplog.text
+
+
+def test_a_service_that_is_down_or_says_nothing_is_a_failure_in_time(
+    powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = solver(powerdns, options={"pdns_server": closed_port_url().replace("https", "http")})
+    with pytest.raises(DnsFailure, match=r"in the zone example\.com \(ConnectionError\)"):
+        down.publish(CHALLENGE, "value")
+    monkeypatch.setattr(by_lexicon, "SECONDS", 0.2)
+    monkeypatch.setattr(by_lexicon, "change_in", lambda *_: time.sleep(1))
+    with pytest.raises(DnsFailure, match="TimeoutError"):
+        solver(powerdns).publish(CHALLENGE, "value")
+
+
+def test_a_service_that_the_library_does_not_know_is_named(powerdns: PowerDns) -> None:
+    with pytest.raises(DnsFailure, match="no provider carrierpigeon"):
+        solver(powerdns, service="carrierpigeon")
+
+
+def test_faulty_settings_are_named(powerdns: PowerDns) -> None:
+    with pytest.raises(ValidationError, match="service"):
+        settings(powerdns, service="../../evil")
+    authority = '{"le": {"connector": "acme", "url": "https://ca.example/dir", "account_key_pem": "@KEY", "dns": {%s}}}'
+    written = authority % '"provider": "lexicon", "service": "cloudflare", "secrets": {"auth_token": "literal-secret"}'
+    with pytest.raises(SettingsError) as refused:
+        lifecycle_settings.load(
+            {
+                "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+                "CERTRELAY_VAULTS": '{"main": {"url": "https://v.vault.azure.net"}}',
+                "CERTRELAY_AUTHORITIES": written,
+                "KEY": pem_of("account").get_secret_value(),
+            }
+        )
+    assert "dns/secrets/auth_token: is a secret" in str(refused.value)
+    assert "literal-secret" not in str(refused.value)
