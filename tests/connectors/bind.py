@@ -1,6 +1,7 @@
 """ISC BIND from Debian with two zones that a TSIG key may change, on a free port of 127.0.0.1."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +22,7 @@ ZONES = {
 CONFIGURATION = """
 options {{ directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none;
   session-keyfile none; managed-keys-directory "{folder}"; dnssec-validation no; recursion yes;
-  allow-recursion {{ 127.0.0.1; }}; forwarders {{ 127.0.0.1 port 1; }}; forward only; }};
+  notify no; allow-recursion {{ 127.0.0.1; }}; forwarders {{ 127.0.0.1 port 1; }}; forward only; }};
 controls {{ }};
 key {key} {{ algorithm hmac-sha256; secret "{secret}"; }};
 """
@@ -29,27 +30,26 @@ ZONE = """
 zone "{zone}" {{ type master; file "{zone}.zone"; update-policy {{ grant {key} zonesub TXT; }}; }};
 """
 RECORDS = """$TTL 5
-@ IN SOA ns.{zone}. hostmaster.{zone}. 1 60 60 3600 5
-@ IN NS ns.{zone}.
-ns IN A 127.0.0.1
+@ IN SOA ns0.{zone}. hostmaster.{zone}. 1 60 60 3600 5
 {more}"""
 
 
 class Bind:
-    """One server that is authoritative for ZONES, and resolves their aliases."""
+    """One server that is authoritative for ZONES, and resolves their aliases; they name `name_servers` as theirs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name_servers: Sequence[str] = ("127.0.0.1",)) -> None:
         root = unpacked("bind9", PACKAGES)
         libraries = root / "usr/lib/x86_64-linux-gnu"
         self.port = free_port()
         text = CONFIGURATION.format(folder=folder, port=self.port, key=KEY_NAME, secret=KEY_SECRET)
+        named = "".join(f"@ IN NS ns{at}\nns{at} IN A {address}\n" for at, address in enumerate(name_servers))
         for zone, more in ZONES.items():
-            (folder / f"{zone}.zone").write_text(RECORDS.format(zone=zone, more=more))
+            (folder / f"{zone}.zone").write_text(RECORDS.format(zone=zone, more=named + more))
             text += ZONE.format(zone=zone, key=KEY_NAME)
         (folder / "named.conf").write_text(text)
         loader: list[str | Path] = [libraries / "ld-linux-x86-64.so.2", "--library-path", libraries]
-        named: list[str | Path] = [root / "usr/sbin/named", "-f", "-n", "1", "-c", folder / "named.conf"]
-        self._program = Program([*loader, *named], lambda: listens(self.port), HOME=os.environ.get("HOME", "/"))
+        program: list[str | Path] = [root / "usr/sbin/named", "-f", "-n", "1", "-c", folder / "named.conf"]
+        self._program = Program([*loader, *program], lambda: listens(self.port), HOME=os.environ.get("HOME", "/"))
 
     @property
     def address(self) -> str:

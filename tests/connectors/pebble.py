@@ -28,18 +28,21 @@ def free_port() -> int:
 class Program:
     """One child process, ended with the `with` block."""
 
-    def __init__(self, command: Sequence[str | Path], ready: Callable[[], bool], **environment: str) -> None:
-        self.command, self.ready, self.environment = command, ready, environment
+    def __init__(
+        self, command: Sequence[str | Path], ready: Callable[[], bool], log: Path | None = None, **environment: str
+    ) -> None:
+        self.command, self.ready, self.log, self.environment = command, ready, log, environment
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], **self.environment},
-        )
+        with open(self.log or os.devnull, "ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                env={"PATH": os.environ["PATH"], **self.environment},
+            )
         deadline = time.monotonic() + 20
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -65,11 +68,11 @@ class TestDns:
 
     __test__ = False
 
-    def __init__(self) -> None:
-        self.port, self.management = free_port(), free_port()
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.port, self.management = port or free_port(), free_port()
         off = ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", ""]
         program = unpacked("pebble", ["pebble"], SUITE) / "usr/bin/pebble-challtestsrv"
-        listen = ["-dnsserver", f"127.0.0.1:{self.port}", "-management", f"127.0.0.1:{self.management}"]
+        listen = ["-dnsserver", f"{host}:{self.port}", "-management", f"127.0.0.1:{self.management}"]
         self._program = Program([program, *listen, *off], lambda: listens(self.management))
 
     def __enter__(self) -> Self:
@@ -119,7 +122,10 @@ class Pebble:
         program = unpacked("pebble", ["pebble"], SUITE) / "usr/bin/pebble"
         command: list[str | Path] = [program, "-config", folder / "pebble.json", "-dnsserver", f"127.0.0.1:{dns_port}"]
         environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", **knobs}
-        self._program = Program(command, lambda: listens(self.port) and listens(self.management), **environment)
+        self.log = folder / "pebble.log"
+        self._program = Program(
+            command, lambda: listens(self.port) and listens(self.management), self.log, **environment
+        )
 
     @property
     def directory(self) -> str:
