@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +14,8 @@ from requests import exceptions
 
 from connectors.acme_account import Account
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object, links, problem_of
-from connectors.base import MAX_REFERENCE_BYTES, Issued, Outcome, Pending, Rejected, Unavailable
+from connectors.acme_reference import PREFIX, OrderGone, Reference
+from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from connectors.dns import DnsFailure, Solver
 from connectors.http import ForeignOrigin, retry_after, sentence
 
@@ -25,36 +25,6 @@ DNS_WAIT = 5.0
 TAKEN = ("processing", "valid")
 GONE = ("accountDoesNotExist", "malformed", "unauthorized")
 NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
-
-
-class OrderGone(Exception):
-    """The order's URL leads nowhere, or to another account's order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What finds an order again, and the records (name, value) that may have been published for it: they are noted
-    before they are published, so that they can be removed whatever became of the order."""
-
-    url: str
-    records: tuple[tuple[str, str], ...] = ()
-
-    def text(self) -> str:
-        """JSON, without the records that a reference has no room for."""
-        records = list(self.records)
-        while len(text := json.dumps({"order": self.url, "records": records})) > MAX_REFERENCE_BYTES:
-            records.pop()
-        return text
-
-    @classmethod
-    def of(cls, text: str) -> "Reference":
-        """Raises OrderGone for a text that is no reference."""
-        try:
-            found = json.loads(text)
-            records = tuple((str(name), str(value)) for name, value in found.get("records", ()))
-            return cls(str(found["order"]), records)
-        except MALFORMED:
-            raise OrderGone("the reference of the order cannot be read") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +137,7 @@ class Order:
                 raise UnusableAnswer(f"it offers no dns-01 challenge for {challenge.identifier}")
         wanted = [challenge.record for challenge in waiting if challenge.record]
         known = self._reference
-        self._reference = Reference.of(replace(known, records=tuple(dict.fromkeys([*known.records, *wanted]))).text())
+        self._reference = replace(known, records=tuple(dict.fromkeys([*known.records, *wanted])))
         return self._reference != known
 
     def _authorize(self, waiting: list[Challenge]) -> bool:
@@ -242,7 +212,7 @@ class Order:
             return Challenge(url, identifier, status, None, None, error)
         if status == "pending":
             status = str(found["status"])
-        name = f"_acme-challenge.{identifier.removeprefix('*.')}"
+        name = f"{PREFIX}{identifier.removeprefix('*.')}"
         return Challenge(url, identifier, status, str(found["url"]), (name, self._digest(found["token"])), error)
 
     def _digest(self, token: str) -> str:

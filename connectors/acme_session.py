@@ -12,7 +12,8 @@ from cryptography import x509
 from connectors.acme_account import Account, BindingRefused, key_from_pem
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object
 from connectors.acme_key import AccountKey, KeyRefused, KeyVersion
-from connectors.acme_order import Order, OrderGone, Reference
+from connectors.acme_order import Order
+from connectors.acme_reference import OrderGone, Reference, TooManyNames
 from connectors.base import ConnectorError, Context, Rejected, RenewalWindow, Unavailable
 from connectors.dns import DnsFailure, NoSolver, Solver
 from connectors.http import MAX_RETRY_AFTER, AuthoritySession, failure, retry_after, sentence
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from connectors.acme import AcmeSettings
 
 FAULTS = (
-    Problem, UnusableAnswer, BindingRefused, KeyRefused, OrderGone, DnsFailure, requests.RequestException, AzureError,
+    Problem, UnusableAnswer, BindingRefused, KeyRefused, OrderGone, TooManyNames, DnsFailure, requests.RequestException,
+    AzureError,
 )  # fmt: skip
 FINAL = frozenset(
     {
@@ -217,7 +219,7 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
         case Problem():
             wait = None if fault.wait is None else min(fault.wait, MAX_RETRY_AFTER)
             return Unavailable(sentence(f"{fault.detail} ({fault.code})" if fault.code else fault.detail), wait)
-        case BindingRefused():
+        case BindingRefused() | TooManyNames():
             return Rejected(sentence(fault))
         case OrderGone():
             return Unavailable(sentence(fault), restart=True)

@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_client import Problem
-from connectors.acme_order import Reference
+from connectors.acme_reference import Reference
 from connectors.acme_session import certificate_id
 from connectors.base import (
     MAX_REFERENCE_BYTES,
@@ -504,15 +504,21 @@ def test_a_reference_that_cannot_be_read_starts_the_order_anew(
         acme(pebble, solver).cancel(reference)
 
 
-def test_a_reference_has_room_for_any_number_of_records_and_leaves_out_what_is_too_much() -> None:
-    name = ".".join(["a" * 60] * 4)
-    records = tuple((f"_acme-challenge.{number}.{name}", "d" * 43) for number in range(100))
-    text = Reference("https://ca.example/order/1", records).text()
-    assert len(text) <= MAX_REFERENCE_BYTES
-    kept = Reference.of(text)
-    assert kept.records == records[: len(kept.records)]
-    assert len(kept.records) > 40
-    assert Reference.of(kept.text()) == kept
+def test_a_reference_has_room_for_the_records_of_a_hundred_long_names() -> None:
+    names = [f"_acme-challenge.{number:03}.{'a' * 63}.departments.example.com" for number in range(100)]
+    reference = Reference("https://ca.example/order/1", tuple((name, "d" * 43) for name in names))
+    assert len(reference.text()) <= MAX_REFERENCE_BYTES
+    assert Reference.of(reference.text()) == reference
+
+
+def test_an_order_whose_records_cannot_all_be_noted_is_rejected_before_one_is_set(
+    pebble: Pebble, solver: TestSolver
+) -> None:
+    names = [f"{number}.{'.'.join(['a' * 60] * 3)}.example.com" for number in range(80)]
+    outcome = follow(acme(pebble, solver), request_for("x.example.com", *names))
+    assert solver.records == set()
+    assert isinstance(outcome, Rejected), outcome
+    assert "ask for fewer at once" in outcome.reason
 
 
 @pytest.mark.parametrize("fault", [Problem("serverInternal", "busy", 500), Problem("rateLimited", "wait", 429, 60.0)])

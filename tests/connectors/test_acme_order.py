@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from connectors import acme_order
 from connectors.acme import Acme, AcmeSettings
-from connectors.acme_order import Reference
+from connectors.acme_reference import Reference
 from connectors.base import ConnectorError, Issued, Pending, Rejected, Unavailable
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
 from tests.connectors.conformance import certificates, context
