@@ -46,15 +46,21 @@ FOREIGN_ENDINGS = ("_PROXY",)
 class Sandbox:
     """Context manager: everything runs, and `settings` (the content of `directory/env`) says where.
 
-    `ports` are those of PORTS that must not be just any free one. Raises ProcessError when a part does not start.
+    `ports` are those of PORTS that must not be just any free one; `app_settings` are added to the app's own, or
+    replace them. Raises ProcessError when a part does not start.
     """
 
     def __init__(
-        self, directory: Path, progress: Progress, ports: Mapping[str, int] | None = None, only_vault: bool = False
+        self,
+        directory: Path,
+        progress: Progress,
+        ports: Mapping[str, int] | None = None,
+        only_vault: bool = False,
+        app_settings: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.settings: dict[str, str] = {}
-        self._progress, self._only_vault = progress, only_vault
+        self._progress, self._only_vault, self._more = progress, only_vault, app_settings or {}
         self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True)) | dict(ports or {})
         self._clock = self.directory / "clock"
 
@@ -128,7 +134,7 @@ class Sandbox:
         with self._progress.step("Start the Functions host and the app in it"):
             processes = stack.enter_context(Processes(self.directory / "logs"))
             self._parts.append(processes)
-            self._host_arguments = processes, keys, _app_settings(self.settings, authority)
+            self._host_arguments = processes, keys, {**_app_settings(self.settings, authority), **self._more}
             self._start_host(*self._host_arguments)
         with self._progress.step("Subscribe the app to the vault's events"):
             self._subscribe(f"{vault['admin_url']}/events")

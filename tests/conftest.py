@@ -8,6 +8,10 @@ from sandbox.azurite import Azurite
 from sandbox.openbao import OpenBao
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="500 certificates over ACME instead of 25; takes some minutes")
+
+
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     with Azurite(tmp_path_factory.mktemp("azurite")) as running:
