@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,11 +21,16 @@ from connectors.dns import DnsFailure, Solver
 from connectors.http import ForeignOrigin, retry_after, sentence
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
+WORK_SECONDS = 90.0  # functionTimeout is five minutes, and a hundred names may take longer
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
 TAKEN = ("processing", "valid")
 GONE = ("accountDoesNotExist", "malformed", "unauthorized")
 NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
+
+
+class _TimeIsUp(Exception):
+    """What is left to do is the next call's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,18 @@ class Order:
         self, client: AcmeClient, account: Account, reference: Reference, solver: Solver, now: Callable[[], Any]
     ) -> None:
         self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
-        self._wait, self._published = 0.0, False
+        self._wait = 0.0
+        self._end = time.monotonic() + WORK_SECONDS
 
     def advance(self, csr: bytes, names: list[str], preferred_chain: str | None) -> Outcome:
         """The next step, and those after it that can be taken at once; a wait that the server asks for is obeyed.
         `names` are those of `csr`, as they were ordered."""
+        try:
+            return self._advance(csr, names, preferred_chain)
+        except _TimeIsUp:
+            return Pending(self._reference.text(), 0.0)
+
+    def _advance(self, csr: bytes, names: list[str], preferred_chain: str | None) -> Outcome:
         wait: float | None = None
         for pause in PAUSES:
             time.sleep(pause)
@@ -76,7 +89,7 @@ class Order:
                     wait = wait or self._wait
                 case _:
                     raise UnusableAnswer("it answered an order without a known status")
-            if wait:
+            if wait or time.monotonic() >= self._end:
                 break
         return Pending(self._reference.text(), wait or DEFAULT_WAIT)
 
@@ -88,29 +101,42 @@ class Order:
             self.clean()
             raise OrderGone("the order was placed with another authority") from None
         order = json_object(answer)
-        if self._published and order.get("status") in TAKEN:
+        if order.get("status") in TAKEN:
             self.clean()  # another worker was faster, and removed the records before we published them
         return order, retry_after(answer.headers, self._now())
 
     def clean(self) -> None:
         """Remove all records; one that cannot be removed now does not keep the others."""
         left, reason = [], ""
-        for name, value in self._reference.records:
+        for record in self._reference.records:
             try:
-                self._solver.remove(name, value)
+                self._solver.remove(*record)
             except DnsFailure as failure:
-                left.append(name)
+                left.append(record)
                 reason = str(failure)
+            else:
+                self._without(record)
+                self._look_at_the_time()
         if left:
-            raise DnsFailure(f"challenge records are left behind at {', '.join(dict.fromkeys(left))}: {reason}")
+            names = ", ".join(dict.fromkeys(name for name, _ in left))
+            raise DnsFailure(f"challenge records are left behind at {names}: {reason}")
 
     def withdraw(self) -> None:
         """Remove the records, whether the server answers or not, and deactivate what is open (section 7.5.2)."""
+        self._end = math.inf
         self.clean()
         order, _ = self.look()
         for challenge in self._challenges(order):
             if challenge.status == "pending":
                 self._post(challenge.authorization, {"status": "deactivated"})
+
+    def _without(self, record: tuple[str, str]) -> None:
+        kept = tuple(one for one in self._reference.records if one != record)
+        self._reference = replace(self._reference, records=kept)
+
+    def _look_at_the_time(self) -> None:
+        if time.monotonic() >= self._end:
+            raise _TimeIsUp
 
     def _part(self, url: str) -> requests.Response:
         """The order, or one of its authorizations: without it the order is worth nothing."""
@@ -143,15 +169,16 @@ class Order:
     def _authorize(self, waiting: list[Challenge]) -> bool:
         """Whether challenges were answered. All records are published first, for they take their time together."""
         records = [challenge.record for challenge in waiting if challenge.record]
-        for record in records:
-            self._published = True
+        unseen = [record for record in records if not self._solver.is_visible(*record)]
+        for record in unseen:
             self._solver.publish(*record)
-        for record in records:
-            if not self._solver.is_visible(*record):
-                self._wait = max(self._wait, DNS_WAIT)
-                return False
+            self._look_at_the_time()
+        if not all(self._solver.is_visible(*record) for record in unseen):
+            self._wait = max(self._wait, DNS_WAIT)
+            return False
         for challenge in waiting:
             self._answer(challenge)
+            self._look_at_the_time()
         return bool(waiting)
 
     def _answer(self, challenge: Challenge) -> None:
@@ -165,7 +192,6 @@ class Order:
     def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
         """Before it no record may be left, for after it nobody needs them any more. Finalizing it twice is no fault."""
         self.clean()
-        self._published = False
         encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
         try:
             self._post(_text(order, "finalize"), {"csr": encoded})

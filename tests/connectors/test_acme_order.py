@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from connectors import acme_order
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_reference import Reference
-from connectors.base import ConnectorError, Issued, Pending, Rejected, Unavailable
+from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
 from tests.connectors.conformance import certificates, context
 from tests.connectors.pebble import Pebble
@@ -52,6 +52,14 @@ def acme(server: Pebble | AcmeProxy, solver: TestSolver, **settings: Any) -> Acm
     return Acme(AcmeSettings(**{**defaults, **settings}), context("acme"), solver)
 
 
+def follow_some(connector: Acme, request: Any, calls: int) -> Outcome:
+    outcome = connector.submit(request)
+    for _ in range(calls):
+        assert isinstance(outcome, Pending)
+        outcome = connector.collect(request, outcome.reference)
+    return outcome
+
+
 def test_the_records_are_removed_by_a_cancel_while_the_server_is_down(
     start: Callable[..., Pebble], solver: TestSolver
 ) -> None:
@@ -80,6 +88,52 @@ def test_a_worker_that_publishes_what_another_one_needs_no_more_removes_it_again
     solver.publish = publish_late  # type: ignore[method-assign]
     assert isinstance(follow(acme(pebble, solver), request, noted), Issued)
     assert solver.records == set()
+
+
+def test_a_call_without_time_left_changes_one_record_and_the_next_call_goes_on(
+    pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acme_order, "WORK_SECONDS", 0.0)
+    done: list[str] = []
+
+    def noted(change: Callable[[str, str], None]) -> Callable[[str, str], None]:
+        def change_and_note(name: str, value: str) -> None:
+            done.append(change.__name__)
+            change(name, value)
+
+        return change_and_note
+
+    monkeypatch.setattr(solver, "publish", noted(solver.publish))
+    monkeypatch.setattr(solver, "remove", noted(solver.remove))
+    request = request_for(*(fresh_name() for _ in range(5)))
+    outcome, changes = acme(pebble, solver).submit(request), 0
+    for _ in range(100):
+        if not isinstance(outcome, Pending):
+            break
+        outcome = acme(pebble, solver).collect(request, outcome.reference)
+        assert len(done) - changes <= 1
+        changes = len(done)
+    assert isinstance(outcome, Issued)
+    assert done == ["publish"] * 5 + ["remove"] * 5
+
+
+def test_a_record_that_is_seen_is_not_set_again_while_others_are_waited_for(
+    pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_for(fresh_name(), late := fresh_name())
+    seen, publish, published = solver.is_visible, solver.publish, list[str]()
+
+    def noted(name: str, value: str) -> None:
+        published.append(name)
+        publish(name, value)
+
+    monkeypatch.setattr(solver, "publish", noted)
+    monkeypatch.setattr(solver, "is_visible", lambda name, value: late not in name and seen(name, value))
+    outcome = follow_some(acme(pebble, solver), request, 5)
+    assert isinstance(outcome, Pending)
+    assert len([name for name in published if late not in name]) == 1
+    monkeypatch.setattr(solver, "is_visible", seen)
+    assert isinstance(follow(acme(pebble, solver), request, outcome), Issued)
 
 
 @pytest.mark.parametrize("seed", range(4))
