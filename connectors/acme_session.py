@@ -31,7 +31,7 @@ FINAL = frozenset(
         "rejectedIdentifier", "unauthorized", "unsupportedContact", "unsupportedIdentifier", "userActionRequired",
     }
 )  # fmt: skip
-NO_REPLACEMENT = frozenset({"alreadyReplaced", "malformed", "unauthorized", "conflict"})
+NO_REPLACEMENT = frozenset({"alreadyReplaced", "conflict", "malformed", "serverInternal", "unauthorized"})
 RENEWAL_INFO_SECONDS = 21_600.0  # RFC 9773, section 4.3.3
 NOT_OURS = "accountDoesNotExist"
 
@@ -110,7 +110,8 @@ class AcmeSession:
         try:
             url = self._place({**asked, "replaces": replaced} if replaced else asked)
         except Problem as problem:
-            # The old certificate is of another authority or account, or was replaced already (RFC 9773, section 5).
+            # The old certificate is of elsewhere or was replaced already (RFC 9773, section 5), or is not found: pebble
+            # does not know serial numbers that begin with a zero octet.
             if not replaced or problem.code not in NO_REPLACEMENT:
                 raise
             url = self._place(asked)

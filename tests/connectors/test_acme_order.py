@@ -194,6 +194,15 @@ def test_a_step_that_was_taken_although_the_server_refused_it_is_taken_for_done(
     assert isinstance(follow(acme(proxy, solver), request_for(fresh_name())), Issued)
 
 
+def test_a_server_that_cannot_tell_what_is_replaced_gets_the_order_without_it(
+    proxy: AcmeProxy, solver: TestSolver
+) -> None:
+    connector = acme(proxy, solver)
+    old = leaf_for(connector, fresh_name()).public_bytes(Encoding.DER)
+    proxy.change = once("order-plz", lambda answer: answer.refuse("serverInternal", 500))
+    assert isinstance(follow(connector, request_for(fresh_name(), replaces=old)), Issued)
+
+
 @pytest.mark.parametrize(("code", "status"), [("malformed", 404), ("unauthorized", 403), ("malformed", 400)])
 def test_a_valid_order_whose_certificate_is_not_there_yet_is_not_rejected(
     proxy: AcmeProxy, solver: TestSolver, code: str, status: int
