@@ -75,6 +75,7 @@ class Adcs:
         Feature.FINDS_EARLIER_ORDER,
         Feature.CERTIFICATE_AUTHORITY,
     }
+    default_deadline_hours: ClassVar[float] = 7 * 24  # a certificate manager may have to approve
 
     def __init__(self, settings: AdcsSettings, context: Context) -> None:
         self._settings = settings
@@ -135,7 +136,8 @@ class Adcs:
         return Issued(certificate.content)
 
     def _disposition(self, page: str, request_id: str | None = None) -> Outcome:
-        """What a page that offers no certificate says about the request."""
+        """What a page that offers no certificate says about the request. The first one to say so tells people."""
+        is_new = request_id is None
         if request_id is None and (found := REQUEST_ID.search(page)):
             request_id = found[1] or found[2]
         text = html.unescape(re.sub(r"<[^>]*>", "\n", page))
@@ -144,7 +146,8 @@ class Adcs:
         if "denied" in words.lower() or POLICY_CODE.search(words):
             return Rejected(words)
         if request_id:
-            return Pending(request_id, self._settings.retry_after)
+            awaits = f"a certificate manager decides on request {request_id}" if is_new else ""
+            return Pending(request_id, self._settings.retry_after, awaits)
         return Unavailable(words or "its answer is not a page of web enrollment")
 
     def _unavailable(self, answer: requests.Response) -> Unavailable:

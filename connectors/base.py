@@ -91,10 +91,13 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """`reference` finds the order again (opaque, public, at most MAX_REFERENCE_BYTES); `retry_after` in seconds."""
+    """`reference` finds the order again (opaque, public, at most MAX_REFERENCE_BYTES); `retry_after` in seconds.
+
+    `awaits` is what people have to do first, in one clause: CertRelay tells them, as often as it is answered."""
 
     reference: str
     retry_after: float = 10.0
+    awaits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,9 @@ class Context:
 
 
 class Connector(Protocol):
-    """One kind of authority. Construction reads settings only: no network, no slow import."""
+    """One kind of authority. Construction reads settings only: no network, no slow import.
+
+    Where people decide, `default_deadline_hours` may say how long they have; it is a day otherwise."""
 
     Settings: ClassVar[type[ConnectorSettings]]
     features: ClassVar[frozenset[Feature]]

@@ -1,23 +1,20 @@
 """An authority that is people: an operator has the CSR signed and posts the answer to CertRelay's API.
 
 Nothing is sent anywhere. The order stays pending until the operation gets its answer or its deadline passes; every
-look at it is a reminder in the log.
+look at it reminds the operators, by the notification `waiting`.
 """
 
-import logging
 from typing import ClassVar
 
 from pydantic import Field
 
 from connectors.base import ConnectorSettings, Context, Feature, Outcome, Pending, SigningRequest
 
-logger = logging.getLogger(__name__)
-
 
 class ManualSettings(ConnectorSettings):
     """`remind_every`: seconds between two reminders."""
 
-    remind_every: float = Field(default=3600.0, ge=60.0)
+    remind_every: float = Field(default=86_400.0, ge=60.0)
 
 
 class Manual:
@@ -25,6 +22,7 @@ class Manual:
 
     Settings: ClassVar[type[ConnectorSettings]] = ManualSettings
     features: ClassVar[frozenset[Feature]] = frozenset(Feature)
+    default_deadline_hours: ClassVar[float] = 14 * 24
 
     def __init__(self, settings: ManualSettings, context: Context) -> None:
         self._settings = settings
@@ -37,9 +35,5 @@ class Manual:
         return self._wait(request)
 
     def _wait(self, request: SigningRequest) -> Outcome:
-        logger.warning(
-            "operation %s waits for an operator: have its CSR signed by %r and post the certificate",
-            request.operation_id,
-            self._authority,
-        )
-        return Pending(request.operation_id, self._settings.remind_every)
+        awaits = f"have its CSR signed by {self._authority}, and post the certificate"
+        return Pending(request.operation_id, self._settings.remind_every, awaits)

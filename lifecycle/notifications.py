@@ -49,6 +49,16 @@ def operation_ended(services: Services, operation: Operation) -> None:
     tell(services, kind, subject, data, f"{operation.id}.{kind}", operation.ended_at or services.now())
 
 
+def operation_waits(services: Services, operation: Operation, awaits: str) -> None:
+    """Tell people what the order waits for. A look that is repeated after a crash has the same event id."""
+    data = {"operation": operation.id, "authority": operation.request.authority, "awaits": awaits,
+            "deadline": operation.deadline.isoformat()}  # fmt: skip
+    looked_at = operation.next_attempt_at
+    event_id = f"{operation.id}.waiting.{int(looked_at.timestamp())}"
+    log.warning("operation %s waits for people: %s", operation.id, awaits)
+    tell(services, "waiting", f"{operation.vault}/{operation.name}", data, event_id, services.now())
+
+
 def tell(services: Services, kind: str, subject: str, data: Mapping[str, Any], event_id: str, at: datetime) -> None:
     """Queue one CloudEvent (1.0) for every target that wants its kind. Does not raise when storage is down."""
     event: Event = {
@@ -146,6 +156,8 @@ def sentence(event: Event) -> str:
             return (
                 f"{subject}: {data.get('kind')} failed: {(data.get('error') or {}).get('message', 'no reason given')}"
             )
+        case "waiting":
+            return f"{subject} waits for people, until {data.get('deadline')}: {data.get('awaits')}."
         case "expiring":
             return f"{subject} expires on {data.get('expires')} and has not been renewed. {data.get('why', '')}".strip()
         case "expired":

@@ -142,10 +142,12 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
                 return _ended_as(services, operation, State.FAILED, Failure("UnverifiedCertificate", str(error)))
         case Rejected(reason):
             return _ended_as(services, operation, State.FAILED, Failure("RequestRejected", reason))
-        case Pending(reference, retry_after) if len(reference.encode()) <= MAX_REFERENCE:
+        case Pending(reference, retry_after, awaits) if len(reference.encode()) <= MAX_REFERENCE:
             failure = decide.overdue(operation, now)
             if failure:
                 return _ended_as(services, replace(operation, reference=reference), State.FAILED, failure)
+            if awaits:
+                notifications.operation_waits(services, operation, awaits)
             if operation.state is not State.SUBMITTED:
                 operation = operation.moved(State.SUBMITTED, now)
             due = min(now + timedelta(seconds=max(retry_after, 0)), operation.deadline)

@@ -169,5 +169,9 @@ def _paced(services: Services, vault: str, wanted: CertificateRequest, now: date
 
 
 def _patience(services: Services, wanted: CertificateRequest) -> timedelta:
-    hours = services.authority(wanted.authority).settings.deadline_hours if wanted.authority else 24 * 7
-    return timedelta(hours=hours)
+    if wanted.authority is None:
+        return timedelta(days=7)
+    known = services.authority(wanted.authority)
+    return timedelta(
+        hours=known.settings.deadline_hours or getattr(known.connector_class, "default_deadline_hours", 24)
+    )

@@ -78,7 +78,7 @@ class AuthoritySettings(_Frozen):
 
     connector: str
     rules: Rules = Rules()
-    deadline_hours: float = Field(default=24, gt=0, le=24 * 90)
+    deadline_hours: float | None = Field(default=None, gt=0, le=24 * 90)  # else the connector's, or a day
     default_validity_days: int = Field(default=90, ge=1, le=3650)
     rate: Rate | None = None
     concurrency: int | None = Field(default=None, ge=1)
@@ -98,8 +98,9 @@ class Target(_Frozen):
     kind: Literal["webhook", "teams", "slack"]
     url: SecretStr
     secret: SecretStr | None = None
-    events: tuple[Literal["completed", "failed", "expiring", "expired", "digest"], ...] = (
+    events: tuple[Literal["completed", "failed", "waiting", "expiring", "expired", "digest"], ...] = (
         "failed",
+        "waiting",
         "expiring",
         "expired",
         "digest",

@@ -49,7 +49,7 @@ def _checked(outcome: Outcome) -> Outcome:
     match outcome:
         case Issued(bytes()) | Rejected(str()):
             return outcome
-        case Pending(str()):
+        case Pending(str(), _, str()):
             return replace(outcome, retry_after=_seconds(outcome.retry_after))
         case Unavailable(str(), None):
             return outcome

@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,11 @@ def test_a_request_waits_for_a_certificate_manager_and_is_found_by_its_id(pages:
     request = signing_request(NAMES)
     pending = adcs(pages, template="Approved", retry_after=77).submit(request)
     assert isinstance(pending, Pending)
+    assert pending.awaits == f"a certificate manager decides on request {pending.reference}"
     assert pending.reference == str(len(pages.requests))
     assert pending.retry_after == 77
     again = adcs(pages, template="Approved", retry_after=77)
-    assert again.collect(request, pending.reference) == pending
+    assert again.collect(request, pending.reference) == replace(pending, awaits=""), "people are told once"
     pages.approve(pending.reference)
     assert isinstance(again.collect(request, pending.reference), Issued)
 

@@ -15,7 +15,7 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 from cryptography import x509
 
-from connectors.base import ConnectorError, Context, Rejected, RenewalWindow
+from connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from lifecycle import (
     account_keys,
     adoptions,
@@ -303,7 +303,7 @@ def listening(world: World, url: str, kind: str = "webhook") -> World:
         "kind": kind,
         "url": url,
         "secret": "canary-key",
-        "events": ["completed", "failed", "expiring", "expired", "digest"],
+        "events": ["completed", "failed", "waiting", "expiring", "expired", "digest"],
     }
     settings = replace(world.services.settings, notifications={"ops": Target.model_validate(given)})
     return replace(world, services=replace(world.services, settings=settings))
@@ -333,6 +333,33 @@ class TestNotifications:
         expected = base64.b64encode(hmac.digest(b"canary-key", signed, hashlib.sha256)).decode()
         assert headers["webhook-signature"] == f"v1,{expected}"
         assert "canary" not in body.decode()
+
+    def test_people_whom_an_order_waits_for_are_told_at_each_look(self, world: World, receiver: Any) -> None:
+        url, got, _ = receiver
+        listener, name = listening(world, url), world.name()
+        world.ca.answers = [*[Pending("r", 3600, "have it signed")] * 2, Rejected("closed")]
+        ended = made(listener, name)
+        assert delivered(listener) == 3
+        events = [json.loads(body) for _, body in got]
+        kinds = [event["type"].rpartition(".")[2] for event in events]
+        assert kinds == ["waiting", "waiting", "failed"]
+        assert len({event["id"] for event in events}) == 3
+        first = events[0]["data"]
+        assert (first["operation"], first["awaits"]) == (ended.id, "have it signed")
+        assert "have it signed" in notifications.sentence(events[0])
+
+    def test_a_look_that_is_repeated_after_a_crash_tells_people_under_the_same_id(
+        self, world: World, receiver: Any
+    ) -> None:
+        url, got, _ = receiver
+        listener = listening(world, url)
+        operation = made(listener, world.name())
+        delivered(listener)
+        for _ in range(2):
+            notifications.operation_waits(listener.services, operation, "have it signed")
+        delivered(listener)
+        assert len({headers["webhook-id"] for headers, _ in got[1:]}) == 1
+        assert len(got) == 3
 
     @pytest.mark.parametrize("kind", ["teams", "slack"])
     def test_people_get_a_sentence(self, world: World, receiver: Any, kind: str) -> None:

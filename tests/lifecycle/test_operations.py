@@ -18,7 +18,9 @@ from lifecycle.creations import Asked
 from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Operation, State
 from lifecycle.storage import Stale
-from tests.lifecycle.world import ALIAS, World
+from sandbox.azurite import Azurite
+from sandbox.vault import VaultServer
+from tests.lifecycle.world import ALIAS, World, make_world
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 
@@ -198,6 +200,22 @@ def test_a_refusal_of_the_authority_fails_and_frees_the_name(world: World) -> No
     assert world.vault.pending(name) is None
     create(world, name)
     assert world.finish(name).state is State.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("settings", "days"),
+    [('{"connector": "manual"}', 14), ('{"connector": "manual", "deadline_hours": 48}', 2)],
+)
+def test_people_have_two_weeks_to_answer_unless_the_settings_say_otherwise(
+    world: World, vault_server: VaultServer, azurite: Azurite, settings: str, days: int
+) -> None:
+    by_hand = make_world(vault_server, azurite, world.clock, f', "by-hand": {settings}')
+    opened = create(by_hand, by_hand.name(), authority="by-hand")
+    assert opened.deadline - opened.requested_at == timedelta(days=days)
+    waiting = by_hand.advance(opened.name)
+    assert waiting is not None
+    assert waiting.state is State.SUBMITTED
+    assert waiting.next_attempt_at - by_hand.services.now() > timedelta(hours=23)
 
 
 def test_an_authority_that_is_down_is_asked_again_until_the_deadline(world: World) -> None:
