@@ -172,6 +172,5 @@ def _patience(services: Services, wanted: CertificateRequest) -> timedelta:
     if wanted.authority is None:
         return timedelta(days=7)
     known = services.authority(wanted.authority)
-    return timedelta(
-        hours=known.settings.deadline_hours or getattr(known.connector_class, "default_deadline_hours", 24)
-    )
+    connectors_own: float = getattr(known.connector_class, "default_deadline_hours", 24)
+    return timedelta(hours=known.settings.deadline_hours or connectors_own)
