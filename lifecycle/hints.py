@@ -24,9 +24,9 @@ def take(services: Services, kind: str, data: Mapping[str, Any]) -> None:
     if kind not in (NEAR_EXPIRY, EXPIRED) or found is None:
         return
     vault, name = found
-    if kind == EXPIRED:
-        alarms.look_at(services, vault, name)
     try:
+        if kind == EXPIRED:
+            alarms.look_at(services, vault, name)
         operation = renewal.renew(services, vault, name, requested_by="event", reason=kind, only_if_due=True)
     except (Conflict, NotFound) as error:
         log.info("%s of %s/%s: nothing to do: %s", kind, vault, name, error)

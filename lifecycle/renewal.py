@@ -10,7 +10,7 @@ from lifecycle.creations import own_tags
 from lifecycle.errors import Conflict, NotFound
 from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, VALIDITY_TAG, CertificateRequest, Kind, Operation
 from lifecycle.services import Services
-from lifecycle.vault import CertificateItem, moment, version_of
+from lifecycle.vault import CertificateItem, item_of, version_of
 
 DEFAULT_SHARE_LEFT = 1 / 3
 SHORTEST_LEFT = timedelta(days=3)
@@ -66,11 +66,11 @@ def renew(
     authority = authority or tags.get(AUTHORITY_TAG)
     if not authority:
         raise Conflict(f"{name} is not looked after by CertRelay; adopt it first", "NotManaged")
-    attributes = bundle["attributes"]
-    begins, expires = moment(attributes["nbf"]), moment(attributes["exp"])
-    if only_if_due and begins and expires and services.now() < due_at(begins, expires, tags.get(RENEWAL_TAG, "")):
-        raise Conflict(f"{name} is not due yet", "NotDue")
-    wanted = renewed_request(services, authority, bundle["policy"], tags, bool(attributes.get("enabled", True)))
+    item = item_of(bundle)
+    due = due_of(item)
+    if only_if_due and (due is None or services.now() < due):
+        raise Conflict(f"{name} is not due yet, or disabled", "NotDue")
+    wanted = renewed_request(services, authority, bundle["policy"], tags, item.enabled)
     if reuse_key is not None:
         wanted.policy["key_props"] = {**wanted.policy["key_props"], "reuse_key": reuse_key}
     rules.check(services, vault, wanted)

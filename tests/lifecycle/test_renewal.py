@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import Rejected, SigningRequest
-from lifecycle import creations, hints, policy, renewal, requests, sweep
+from lifecycle import changes, creations, hints, policy, renewal, requests, sweep
 from lifecycle.creations import Asked
-from lifecycle.errors import Conflict, NotFound
+from lifecycle.errors import Conflict, NotFound, NotPermitted
 from lifecycle.model import Operation, State
 from tests.lifecycle.world import ALIAS, World
 
@@ -143,6 +143,24 @@ def test_a_forged_near_expiry_of_a_fresh_certificate_does_nothing(world: World) 
     made(world, name)
     near_expiry(world, name)
     assert world.services.storage.open(ALIAS, name) is None
+
+
+def test_an_event_of_a_disabled_certificate_does_nothing(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    changes.update(world.services, ALIAS, name, None, enabled=False)
+    grow_old(world, name, 20)
+    near_expiry(world, name)
+    assert world.services.storage.open(ALIAS, name) is None, "the sweep leaves it alone too"
+
+
+def test_an_event_that_the_app_may_not_look_into_does_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_name: str) -> None:
+        raise NotPermitted("the app may not read certificates", "Forbidden")
+
+    monkeypatch.setattr(world.vault, "get", refuse)
+    for kind in (hints.NEAR_EXPIRY, hints.EXPIRED):
+        hints.take(world.services, kind, {"Id": f"{world.server.url}/certificates/{world.name()}"})
 
 
 def test_an_event_of_a_certificate_that_is_not_ours_does_nothing(world: World) -> None:
