@@ -13,7 +13,7 @@ from lifecycle.errors import Fault, Invalid, NotFound
 from lifecycle.model import AUTHORITY_TAG, RENEWAL_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
-from lifecycle.vault import PAGE, CertificateItem, item_of, moment
+from lifecycle.vault import CERTIFICATES, CertificateItem, item_of, moment
 
 MAX_PAGES = 40
 
@@ -47,14 +47,14 @@ def certificates(
     path, skip = _position(continuation)
     found: list[CertificateItem] = []
     for _ in range(MAX_PAGES):
-        page = services.vault(vault).call("GET", path)
-        items = [item_of(item) for item in page.get("value") or ()]
+        page, following = services.vault(vault).page(path)
+        items = [item_of(item) for item in page]
         for number, item in enumerate(items[skip:], skip + 1):
             if _wanted(services, vault, item, filters):
                 found.append(item)
             if len(found) == limit and number < len(items):
                 return found, _continuation(path, number)
-        path, skip = re.sub(r"^https://[^/]+", "", page.get("nextLink") or ""), 0
+        path, skip = following, 0
         if not path or len(found) >= limit:
             break
     return found, _continuation(path, 0) if path else None
@@ -125,7 +125,7 @@ def _continuation(path: str, skip: int) -> str:
 
 def _position(continuation: str | None) -> tuple[str, int]:
     if continuation is None:
-        return f"/certificates?maxresults={PAGE}", 0
+        return CERTIFICATES, 0
     try:
         path, skip = json.loads(base64.urlsafe_b64decode(continuation))
     except (binascii.Error, ValueError, TypeError):

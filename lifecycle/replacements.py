@@ -35,7 +35,7 @@ class Criteria:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """`cursor` is the last certificate that was looked at, by vault. `state` is running, started (all that match),
+    """`cursor` is the path of the list's page to look at next, by vault. `state` is running, started (all that match),
     canceled, or settled: all have ended."""
 
     id: str

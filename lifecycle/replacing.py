@@ -13,17 +13,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lifecycle import renewal
-from lifecycle.errors import CertRelayError, NotReady
+from lifecycle.errors import CertRelayError, Invalid, NotReady
 from lifecycle.model import AUTHORITY_TAG, split_operation_id
 from lifecycle.replacements import JOBS, Criteria, Replacement, find, from_row, save
 from lifecycle.rules import name_allowed
 from lifecycle.services import Services
 from lifecycle.storage import ETAG, Row, Stale
-from lifecycle.vault import CertificateItem
+from lifecycle.vault import CERTIFICATES, CertificateItem, item_of
 
 BUDGET = timedelta(seconds=60)
 LONGEST_WAIT = timedelta(days=1)
-DONE = "~"  # sorts after every name
+DONE = "~"  # no page is left
 PATIENCE = 3  # certificates in a row that a vault was not ready for, until it is left to the next run
 
 log = logging.getLogger("certrelay.replacements")
@@ -60,21 +60,19 @@ def _go_on(services: Services, job: Replacement, until: datetime) -> None:
 
 def _go_through(services: Services, job: Replacement, alias: str, until: datetime) -> Replacement:
     """The job after all pages of a vault that are left, or after those there was time for."""
-    if job.cursor.get(alias) == DONE or services.now() >= until:
-        return job
-    for page in services.vault(alias).certificates():
-        left = [item for item in page if item.name.lower() > job.cursor.get(alias, "").lower()]
+    while (path := job.cursor.get(alias, CERTIFICATES)) != DONE and services.now() < until:
+        try:
+            page, following = services.vault(alias).page(path)
+        except Invalid:  # Key Vault knows the place in its list no more: what was started from it is known
+            return _moved(services, job, alias, CERTIFICATES, job.looked_at)
         trouble = 0
-        for item in left:
+        for item in map(item_of, page):
             if _listed(job.criteria, item) and _known(services, job, alias, item.name) is None:
                 trouble = 0 if _take(services, job, alias, item.name) else trouble + 1
             if trouble >= PATIENCE:
                 raise NotReady(f"{PATIENCE} certificates in a row cannot be renewed")
-        if left:
-            job = _moved(services, job, alias, left[-1].name, job.looked_at + len(left))
-        if services.now() >= until:
-            return job
-    return _moved(services, job, alias, DONE, job.looked_at)
+        job = _moved(services, job, alias, following or DONE, job.looked_at + len(page))
+    return job
 
 
 def _left_out(services: Services, job: Replacement, alias: str, error: CertRelayError) -> Replacement:

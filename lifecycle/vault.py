@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 API_VERSION = "2025-07-01"
 PAGE = 25
+CERTIFICATES = f"/certificates?maxresults={PAGE}"
 BUDGET_SECONDS = 25.0
 
 type Json = dict[str, Any]
@@ -107,19 +108,22 @@ class Vault:
 
     def certificates(self) -> Iterator[list[CertificateItem]]:
         """All certificates that have a version, alphabetically, in pages of 25."""
-        return ([item_of(item) for item in page] for page in self.pages(f"/certificates?maxresults={PAGE}"))
+        return ([item_of(item) for item in page] for page in self.pages(CERTIFICATES))
 
     def versions(self, name: str) -> Iterator[Json]:
         pages = self.pages(f"/certificates/{name}/versions?maxresults={PAGE}")
         return (item for page in pages for item in page)
 
     def pages(self, path: str) -> Iterator[list[Json]]:
-        """The pages of a list. `nextLink` is followed on this vault only."""
+        """The pages of a list."""
         while path:
-            page = self.call("GET", path)
-            yield page.get("value") or []
-            following = page.get("nextLink") or ""
-            path = re.sub(r"^https://[^/]+", "", following)
+            page, path = self.page(path)
+            yield page
+
+    def page(self, path: str) -> tuple[list[Json], str]:
+        """One page of a list, and the path of the next one, empty at the end: `nextLink`, on this vault only."""
+        page = self.call("GET", path)
+        return page.get("value") or [], re.sub(r"^https://[^/]+", "", page.get("nextLink") or "")
 
     def call(self, method: str, path: str, body: Json | None = None, **query: str) -> Json:
         """One request; the answer's JSON. `query` is added to the path's own."""

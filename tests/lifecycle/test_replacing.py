@@ -1,10 +1,14 @@
 """A mass renewal among certificates and vaults that are out of order, and cut off in the middle."""
 
+from typing import Any
+
 import pytest
 
 from lifecycle import replacements, replacing
+from lifecycle.errors import Invalid
 from lifecycle.replacements import Criteria, Replacement
 from lifecycle.services import Services
+from lifecycle.vault import CERTIFICATES, Vault, item_of
 from tests.lifecycle.test_keeping import made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, Killed, World
@@ -118,3 +122,34 @@ def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World
         replacing.advance_all(services)
     assert replacements.progress(services, job.id) == {"matched": 30, "completed": 30}
     assert [len(list(world.services.vault(ALIAS).versions(name))) for name in names] == [2] * 30
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_list_in_any_order_is_gone_through_to_its_end_in_several_polls(lonely_world: World, refused: bool) -> None:
+    """Also where Key Vault knows a place in its list no more."""
+    world = lonely_world
+    names = [world.name(f"-{number}") for number in (4, 1, 5, 0, 3, 2)]
+    for name in names:
+        made(world, name)
+    listed, _ = world.vault.page(CERTIFICATES)
+    items = {item_of(item).name: item for item in listed}
+    unordered, places = Vault(world.vault._client), [2]
+
+    def page(path: str) -> tuple[list[Any], str]:
+        world.clock.advance(61)
+        at = int(path.rpartition("=")[2]) if path != CERTIFICATES else 0
+        if refused and at in places:
+            places.remove(at)
+            raise Invalid("Invalid $skiptoken.")
+        following = f"/certificates?at={at + 2}" if at + 2 < len(names) else ""
+        return [items[name] for name in names[at : at + 2]], following
+
+    unordered.page = page  # type: ignore[method-assign]
+    services = with_vaults(world, 100, main=unordered)
+    job = start(services)
+    assert run(world, services, job)["matched"] <= 4
+    for _ in range(8):
+        progress = run(world, services, job)
+    assert progress == {"matched": 6, "completed": 6}
+    assert [len(world.versions(name)) for name in names] == [2] * 6
+    assert replacements.find(services, job.id).state == "settled"
