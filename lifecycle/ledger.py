@@ -3,8 +3,8 @@
     operations    the open ones. Keys: vault, certificate name in lower case. The row is the lock and the worklist
     history       how each operation went. Keys: `vault|name`, the end of the operation's id
     renewals      what the sweep remembers of a certificate (lifecycle.notes). Keys as in `operations`
-    pace          when a vault or an authority is free for the next order (keys: `pace`, who), and which operations it
-                  has at once (keys: `slots of` who, a number)
+    pace          when a vault or an authority is free for the next order (keys: `pace`, who), which operations it
+                  has at once (keys: `slots of` who, a number), and where a sweep had to stop (keys: `sweep`, vault)
     replacements  mass renewals (lifecycle.replacements) and the certificates of each
 
 Every write of an open row carries its ETag. The queue `signing` holds nudges, which say where to look and nothing else;
@@ -114,6 +114,14 @@ class Ledger:
 
     def forget(self, vault: str, name: str) -> None:
         self._renewals.delete(vault, name.lower())
+
+    def place_in_list(self, vault: str) -> str:
+        """The path of the page where the last sweep had to stop; empty when it came to the end."""
+        row = self._pace.get("sweep", vault)
+        return str(row["path"]) if row else ""
+
+    def keep_place_in_list(self, vault: str, path: str) -> None:
+        self._pace.upsert({"PartitionKey": "sweep", "RowKey": vault, "path": path})
 
     def reserve(self, who: str, now: datetime, interval_seconds: float, burst: int) -> datetime:
         """When `who` (an authority or a vault) is free for one more order, which is hereby placed.

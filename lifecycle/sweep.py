@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lifecycle import alarms, operations, renewal, replacing, suggestions
-from lifecycle.errors import CertRelayError, Conflict, NotReady
+from lifecycle.errors import CertRelayError, Conflict, Invalid, NotReady
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.suggestions import Question
-from lifecycle.vault import CertificateItem
+from lifecycle.vault import CERTIFICATES, CertificateItem, item_of
 
 # functionTimeout is five minutes.
 POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (3, 3, 4, 4.5))
@@ -86,7 +86,7 @@ class _Sweep:
         return self._swept
 
     def _vaults(self) -> list[str]:
-        """Another one first each hour: should the lists take too long, none is left out for ever."""
+        """Another one first each hour: should the lists take too long, no vault is left out for ever."""
         aliases = list(self._services.settings.vaults)
         turn = int(self._begun.timestamp() // 3600) % max(len(aliases), 1)
         return aliases[turn:] + aliases[:turn]
@@ -96,15 +96,30 @@ class _Sweep:
 
     def _due_in(self, alias: str) -> Iterator[_Due]:
         try:
-            for page in self._services.vault(alias).certificates():
-                if self._time_is_up(LISTING_BUDGET):
-                    log.error("the lists take too long: vault %s is not swept to its end", alias)
-                    return
+            for page in self._pages(alias):
                 self._swept.looked_at += len(page)
                 yield from self._due_on(alias, page)
         except CertRelayError as error:  # one vault that is down, or closed to us, must not stop the others
             self._refused(alias, str(error))
             log.error("vault %s cannot be swept now: %s", alias, error)
+
+    def _pages(self, alias: str) -> Iterator[list[CertificateItem]]:
+        """The list from where the last sweep had to stop, to its end or as far as there is time for."""
+        vault, storage = self._services.vault(alias), self._services.storage
+        begun_at = path = storage.place_in_list(alias) or CERTIFICATES
+        while path and not self._time_is_up(LISTING_BUDGET):
+            try:
+                page, path = vault.page(path)
+            except Invalid:
+                if path != begun_at or path == CERTIFICATES:
+                    raise
+                log.warning("vault %s does not know the place in its list any more", alias)
+                page, path = [], CERTIFICATES
+            yield [item_of(item) for item in page]
+        if path:
+            log.warning("the lists take too long: the next sweep goes on in vault %s", alias)
+        if path or begun_at != CERTIFICATES:
+            storage.keep_place_in_list(alias, path)
 
     def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
         services, now = self._services, self._services.now()

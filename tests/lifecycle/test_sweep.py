@@ -11,12 +11,12 @@ from azure.identity import ManagedIdentityCredential
 from connectors.base import RenewalWindow
 from lifecycle import reading, renewal, sweep
 from lifecycle import vault as key_vault
-from lifecycle.errors import NotReady
+from lifecycle.errors import Invalid, NotReady
 from lifecycle.model import State
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.settings import VaultSettings
-from lifecycle.vault import Vault
+from lifecycle.vault import CERTIFICATES, Vault
 from tests.lifecycle.test_keeping import DAY, SuggestingCa, made
 from tests.lifecycle.world import ALIAS, World
 
@@ -181,6 +181,44 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on(lonely_world: World, minu
     assert len(sweep.sweep(later).started) == 3 - started
     for number in range(3):
         assert world.finish(world.name(f"-{number}")).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_list_that_takes_too_long_is_swept_to_its_end_by_the_next_sweeps(lonely_world: World, refused: bool) -> None:
+    """Also where Key Vault knows a place in its list no more: then from the beginning."""
+    world = lonely_world
+    names = [world.name(f"-{number}") for number in range(4)]
+    for name in names:
+        made(world, name, validity_days=30)
+    world.clock.advance(25 * DAY)
+    listed, _ = world.vault.page(CERTIFICATES)
+    long, fresh, asked, lost = (
+        Vault(world.vault._client),
+        world.services.now() + timedelta(days=30),
+        list[str](),
+        [2] * refused,
+    )
+
+    def page(path: str) -> tuple[list[Any], str]:
+        world.clock.advance(100)
+        asked.append(path)
+        at = int(path.rpartition("=")[2]) if path != CERTIFICATES else 0
+        if at in lost:
+            lost.remove(at)
+            raise Invalid("Invalid $skiptoken.")
+        item = listed[at]
+        if at < 3:
+            item = {**item, "attributes": {**item["attributes"], "exp": int(fresh.timestamp())}}
+        return [item], f"/certificates?at={at + 1}" if at < 3 else ""
+
+    long.page = page  # type: ignore[method-assign]
+    services = with_vaults(world, 10, main=long)
+    started = [sweep.sweep(services).started for _ in range(5 if refused else 2)]
+    assert [f"{ALIAS}/{names[3]}"] in started
+    assert asked[:2] == [CERTIFICATES, "/certificates?at=1"]
+    assert asked[2] == "/certificates?at=2"
+    sweep.sweep(services)
+    assert asked.count(CERTIFICATES) >= 2, "then from the beginning again"
 
 
 def test_what_others_write_into_a_note_meanwhile_stays(world: World) -> None:
