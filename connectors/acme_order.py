@@ -21,7 +21,7 @@ from connectors.dns import DnsFailure, Solver
 from connectors.http import ForeignOrigin, retry_after, sentence
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
-WORK_SECONDS = 90.0  # functionTimeout is five minutes, and a hundred names may take longer
+WORK_SECONDS = 60.0  # functionTimeout is five minutes, and a hundred names may take longer
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
 TAKEN = ("processing", "valid")

@@ -17,8 +17,8 @@ from lifecycle.services import Services
 from lifecycle.suggestions import Question
 from lifecycle.vault import CERTIFICATES, CertificateItem, item_of
 
-# functionTimeout is five minutes.
-POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (3, 3, 4, 4.5))
+# functionTimeout is five minutes; the last operation of a poll, and then the mass renewals, may take a minute each.
+POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (2, 3, 4, 4.5))
 PATIENCE = 3  # refusals in a row until a vault that cannot be used now is left to the next sweep
 
 log = logging.getLogger("certrelay.sweep")
