@@ -1,6 +1,7 @@
 """The whole app in the sandbox: every function, called as Azure would call it, under Microsoft's own worker."""
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueServiceClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -63,6 +65,8 @@ class App:
 
     def queue(self, text: str, name: str = "signing") -> None:
         queues = QueueServiceClient.from_connection_string(self.settings["STORAGE_CONNECTION_STRING"])
+        with contextlib.suppress(ResourceExistsError):  # the app makes it at its first use
+            queues.create_queue(name)
         queues.get_queue_client(name).send_message(base64.b64encode(text.encode()).decode())
 
 

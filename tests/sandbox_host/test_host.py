@@ -165,12 +165,12 @@ def test_a_message_is_delivered_once_and_deleted(host: Host) -> None:
     until(lambda: len(host.diary(queue="good-1")) == 1)
     time.sleep(1.5)
     assert [entry["count"] for entry in host.diary(queue="good-1")] == [1]
-    assert not any("good-1" in base64.b64decode(text).decode() for text in host.poison())
+    assert base64.b64encode(b"good-1").decode() not in host.poison()
 
 
 def test_a_message_that_fails_five_times_goes_to_the_poison_queue(host: Host) -> None:
     host.send("bad-1")
-    until(lambda: any(base64.b64decode(text) == b"bad-1" for text in host.poison()))
+    until(lambda: base64.b64encode(b"bad-1").decode() in host.poison())
     assert [entry["count"] for entry in host.diary(queue="bad-1")] == [1, 2, 3, 4, 5]
 
 
