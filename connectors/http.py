@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -124,16 +124,26 @@ class AuthoritySession(requests.Session):
 
 
 class _HeaderDeadline:
-    """Cuts off an answer whose header has not arrived in time: the timeout of a socket is that of one byte only."""
+    """Cuts off an answer whose header has not arrived in time."""
 
     def getresponse(self: Any) -> Any:
-        cut = threading.Timer(self.timeout, _shut_down, (self.sock,))
-        cut.daemon = True
-        cut.start()
-        try:
-            return super().getresponse()  # type: ignore[misc]
-        finally:
-            cut.cancel()
+        connected = self.sock
+        with _cut_off(connected, self.timeout):
+            answer = super().getresponse()  # type: ignore[misc]
+        answer.connected = connected  # for the body: a connection that the server closes forgets its socket
+        return answer
+
+
+@contextlib.contextmanager
+def _cut_off(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """The timeout of a socket is that of one byte only: here it is that of all that is read."""
+    cut = threading.Timer(seconds, _shut_down, (connected,))
+    cut.daemon = True
+    cut.start()
+    try:
+        yield
+    finally:
+        cut.cancel()
 
 
 def _shut_down(connected: socket.socket) -> None:
@@ -212,10 +222,12 @@ def _read_body(response: requests.Response, deadline: float) -> None:
     """Fill `response.content`. Raises UnboundedAnswer, ConnectionError."""
     body = bytearray()
     try:
-        while chunk := response.raw.read1(65_536, decode_content=True):
-            body += chunk
-            if len(body) > MAX_BODY_BYTES or time.monotonic() > deadline:
-                raise UnboundedAnswer("too long or too slow an answer", response=response)
+        connected: socket.socket = response.raw.connected  # type: ignore[union-attr]
+        with _cut_off(connected, max(deadline - time.monotonic(), 0)):
+            while (chunk := response.raw.read1(65_536, decode_content=True)) and len(body) <= MAX_BODY_BYTES:
+                body += chunk
+        if len(body) > MAX_BODY_BYTES or time.monotonic() > deadline:
+            raise UnboundedAnswer("too long or too slow an answer", response=response)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         if isinstance(error, requests.RequestException):
             raise

@@ -85,6 +85,18 @@ def dripping_header(handler: BaseHTTPRequestHandler, server: HostileServer) -> N
         handler.wfile.write(b"x")
 
 
+def dripping_chunk(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;")
+    while not server.stopping.wait(0.1) and time.monotonic() < server.until:
+        handler.wfile.write(b"x")
+
+
+def endless_trailer(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+    while not server.stopping.wait(0.01) and time.monotonic() < server.until:
+        handler.wfile.write(b"X-Trailer: x\r\n")
+
+
 def endless_header(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
     handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
     while server.sent < MAX_SENT and not server.stopping.is_set():
@@ -156,6 +168,8 @@ BEHAVIOURS: list[Behaviour] = [
     compressed_bomb,
     dripping_body,
     dripping_header,
+    dripping_chunk,
+    endless_trailer,
     endless_header,
     redirect,
     redirect_on_the_same_origin,
