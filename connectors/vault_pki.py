@@ -273,5 +273,5 @@ def _errors(answer: requests.Response) -> str | None:
     try:
         errors = answer.json()["errors"]
         return sentence("; ".join(errors)) if errors else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -149,6 +149,10 @@ def too_many_requests(handler: BaseHTTPRequestHandler, server: HostileServer) ->
     _answer(handler, 429, b"{}", {"Retry-After": "17"})
 
 
+def deep_json_error(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+    _answer(handler, 500, b"[" * 200_000, {"Content-Type": "application/json"})
+
+
 def hang(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
     server.stopping.wait(TIMEOUT + MAX_DELAY + 3)
 
@@ -181,6 +185,7 @@ BEHAVIOURS: list[Behaviour] = [
     not_utf8,
     empty_answer,
     internal_error,
+    deep_json_error,
     too_many_requests,
     hang,
     broken_off,
