@@ -199,16 +199,23 @@ class _Login:
     def _refresh(self) -> None:
         answer = self._adapter(self._token).post("/v1/auth/token/renew-self", json={}) if self._token else None
         if not isinstance(answer, dict):
-            # A given token that cannot be renewed may still be good; the call itself will tell.
-            answer = {"auth": {"client_token": self._given}} if self._given else self._log_in()
+            answer = self._unrenewed(answer) if self._given else self._log_in()
         match answer:
             case {"auth": {"client_token": str(token), **rest}}:
                 lease = rest.get("lease_duration") or 0
             case _:
                 raise _Refused(requests.codes.ok, "login: it answered without a token", None)
         self._token = self._given or token
-        use = timedelta(seconds=lease * 2 / 3) if isinstance(lease, int) and lease > 0 else MAX_TOKEN_USE
-        self._fresh_until = self._context.now() + min(use, MAX_TOKEN_USE)
+        longest = int(MAX_TOKEN_USE.total_seconds())
+        seconds = min(lease * 2 // 3, longest) if isinstance(lease, int) and lease > 0 else longest
+        self._fresh_until = self._context.now() + timedelta(seconds=seconds)
+
+    def _unrenewed(self, answer: Any) -> dict[str, Any]:
+        """A given token that must not be renewed may still be good: the call itself will tell. An outage says nothing
+        about it, and it has to be renewed in time. Raises _Refused."""
+        if getattr(answer, "status_code", None) not in (requests.codes.bad_request, requests.codes.forbidden):
+            return _json_object(answer, self._context.now())
+        return {"auth": {"client_token": self._given}}
 
     def _log_in(self) -> dict[str, Any]:
         from hvac.api.auth_methods import JWT, AppRole

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,7 +43,7 @@ from tests.connectors.conformance import (
     signing_request,
     verify_names,
 )
-from tests.connectors.hostile import HostileConformance, closed_port_url
+from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 ROLE: dict[str, Any] = {
@@ -352,6 +353,22 @@ def test_a_given_token_is_renewed_before_its_lease_ends(pki: Pki) -> None:
     assert pki.bao.write("auth/token/lookup", token=token)["last_renewal_time"]
 
 
+def test_a_given_token_whose_renewal_met_an_outage_is_renewed_at_the_next_call(pki: Pki) -> None:
+    clock, token, renewals = Clock(), pki.bao.token(period="1h"), list[int]()
+    connector = pki.connect(token=token, now=clock)
+
+    def outage(answer: requests.Response, **_: Any) -> None:
+        if answer.url.endswith("/renew-self"):
+            answer.status_code = 503 if len(renewals) == 1 else answer.status_code
+            renewals.append(answer.status_code)
+
+    connector._session.hooks["response"].append(outage)
+    for _ in range(3):
+        connector.submit(signing_request(NAMES))
+        clock.time += timedelta(minutes=45)
+    assert renewals == [200, 503, 200]
+
+
 def test_a_given_token_that_cannot_be_renewed_is_used_all_the_same(pki: Pki) -> None:
     token = pki.bao.token(renewable=False, ttl="1h", no_default_policy=True)
     assert isinstance(pki.connect(token=token).submit(signing_request(NAMES)), Issued)
@@ -397,6 +414,20 @@ def test_a_managed_identity_without_a_token_is_unavailable(pki: Pki) -> None:
     )
     reason = "login: no token from the managed identity (ClientAuthenticationError)"
     assert connector.submit(signing_request(NAMES)) == Unavailable(reason)
+
+
+def test_a_lease_of_any_length_is_taken() -> None:
+    def log_in(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        body = json.dumps({"auth": {"client_token": "t", "lease_duration": 10**400}, "data": None}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with hostile_server(log_in) as server:
+        login = {"role": "web", "role_id": "r", "secret_id": "s", "ca_certificates": server.ca_certificates}
+        connector = VaultPki(VaultPkiSettings.model_validate({"url": server.url, **login}), context("bao"))
+        assert connector.submit(signing_request(NAMES)) == Unavailable("it answered without a certificate")
 
 
 # Revocation
