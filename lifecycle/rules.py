@@ -7,6 +7,7 @@ from connectors.base import Connector, Feature, SubjectNames
 from lifecycle import policy
 from lifecycle.errors import NotPermitted
 from lifecycle.model import CertificateRequest
+from lifecycle.names import is_ip_address
 from lifecycle.services import Services
 from lifecycle.settings import Rules
 
@@ -37,10 +38,19 @@ def _matches(pattern: str, name: str) -> bool:
     return re.fullmatch(text, name, re.DOTALL) is not None
 
 
+def _is_for(pattern: str, name: str, names: SubjectNames) -> bool:
+    """Whether the pattern is one for this kind of name: the end of a URI, or the beginning of a host's name, is
+    whatever the caller likes, and says nothing about whose it is."""
+    if pattern == "*" or is_ip_address(name) or name in names.email_addresses + names.user_principal_names:
+        return True
+    return ":" in pattern if name in names.uris else not pattern.endswith("*")
+
+
 def _broken(who: str, rules: Rules, wanted: CertificateRequest) -> Iterator[str]:
     asked = policy.expected(wanted.policy)
     for name in _all(asked.names):
-        if not name_allowed(rules.names, name):
+        fitting = tuple(pattern for pattern in rules.names if _is_for(pattern, name, asked.names))
+        if rules.names and not (fitting and name_allowed(fitting, name)):
             yield f"{who} does not allow the name {name}"
     if asked.key_type not in rules.key_types:
         yield f"{who} does not allow {asked.key_type} keys"

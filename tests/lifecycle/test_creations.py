@@ -111,6 +111,25 @@ def test_the_rules_of_an_authority_and_of_a_vault_are_kept(services: Services) -
 
 
 @pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [
+        ("*.contoso.example", Asked(uris=("https://bank.example/x.contoso.example",))),
+        ("*@contoso.example", Asked(uris=("https://bank.example/@contoso.example",))),
+        ("10.0.*", Asked(dns_names=("10.0.bank.example",))),
+        ("www.*", Asked(policy={"x509_props": {"subject": "CN=www.bank.example"}})),
+        ("*.contoso.example", Asked(dns_names=("www.bank.example", "a.contoso.example"))),
+        ("*.contoso.example", Asked(email_addresses=("a.contoso.example@bank.example",))),
+    ],
+)
+def test_a_name_of_one_kind_does_not_pass_for_another(services: Services, pattern: str, asked: Asked) -> None:
+    a1 = services.settings.authorities["a1"]
+    rules = a1.settings.rules.model_copy(update={"names": (pattern,)})
+    narrow = replace(a1, settings=a1.settings.model_copy(update={"rules": rules}))
+    narrowed = replace(services, settings=replace(services.settings, authorities={"a1": narrow}))
+    assert "does not allow the name" in refusal(narrowed, replace(asked, authority="a1"))
+
+
+@pytest.mark.parametrize(
     ("pattern", "name", "allowed"),
     [
         ("www.contoso.example", "www.contoso.example", True),
