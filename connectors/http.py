@@ -37,7 +37,6 @@ from connectors.base import ConnectorSettings, Unavailable
 MAX_BODY_BYTES = 1_000_000
 MAX_RETRY_AFTER = 86_400.0
 CONNECT_TIMEOUT = 10.0
-PEER_CERTIFICATE = "peer_certificate"
 
 
 class UnboundedAnswer(requests.RequestException):
@@ -127,10 +126,12 @@ class _HeaderDeadline:
     """Cuts off an answer whose header has not arrived in time."""
 
     def getresponse(self: Any) -> Any:
+        # Taken first, for a connection that the server closes forgets its socket before the body is read.
         connected = self.sock
+        peer = connected.getpeercert(binary_form=True) if isinstance(connected, ssl.SSLSocket) else None
         with _cut_off(connected, self.timeout):
             answer = super().getresponse()  # type: ignore[misc]
-        answer.connected = connected  # for the body: a connection that the server closes forgets its socket
+        answer.connected, answer.peer_certificate = connected, peer
         return answer
 
 
@@ -181,7 +182,6 @@ class _BoundedAdapter(HTTPAdapter):
         deadline = time.monotonic() + self._timeout
         timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
         response = super().send(request, stream=True, timeout=timeout, verify=True)
-        setattr(response, PEER_CERTIFICATE, _peer_certificate(response))
         try:
             _read_body(response, deadline)
         except BaseException:
@@ -199,15 +199,9 @@ class _BoundedAdapter(HTTPAdapter):
         """Nothing to add: the TLS context holds the roots, and `requests` would add its own."""
 
 
-def _peer_certificate(response: requests.Response) -> bytes | None:
-    """DER; to be asked for before the body is read, for then the connection is given back."""
-    connected = getattr(response.raw.connection, "sock", None)
-    return connected.getpeercert(binary_form=True) if isinstance(connected, ssl.SSLSocket) else None
-
-
 def tls_server_end_point(response: requests.Response) -> bytes | None:
     """The channel binding of RFC 5929, section 4, for the connection that `response` came over; None without TLS."""
-    certificate: bytes | None = getattr(response, PEER_CERTIFICATE, None)
+    certificate: bytes | None = response.raw.peer_certificate  # type: ignore[union-attr]
     if certificate is None:
         return None
     algorithm = x509.load_der_x509_certificate(certificate).signature_hash_algorithm

@@ -123,8 +123,12 @@ def test_a_server_that_never_begins_to_speak_tls_is_given_up() -> None:
         assert failure(caught.value) == "it did not answer in time"
 
 
-def test_the_channel_binding_is_the_hash_of_the_servers_certificate() -> None:
-    with hostile_server(a_page_with_a_cookie) as server:
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_the_channel_binding_is_the_hash_of_the_servers_certificate(connection: str) -> None:
+    def page(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        handler.wfile.write(f"HTTP/1.1 401 No\r\nConnection: {connection}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with hostile_server(page) as server:
         with AuthoritySession(HttpSettings(url=server.url, ca_certificates=server.ca_certificates)) as session:
             binding = tls_server_end_point(session.get(server.url))
         host, port = "127.0.0.1", int(server.url.rpartition(":")[2])
