@@ -176,7 +176,7 @@ def _issued(answer: requests.Response, authorities: list[x509.Certificate], requ
     except ValueError as error:
         return Unavailable(str(error))
     key = x509.load_der_x509_csr(request.csr).public_key()
-    leaves = [certificate for certificate in certificates if certificate.public_key() == key]
+    leaves = [certificate for certificate in certificates if _has_key(certificate, key)]
     if not leaves:
         return Unavailable("it answered without a certificate for the CSR's key")
     chain = leaves[:1]
@@ -185,13 +185,20 @@ def _issued(answer: requests.Response, authorities: list[x509.Certificate], requ
     return Issued(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain))
 
 
+def _has_key(certificate: x509.Certificate, key: object) -> bool:
+    try:
+        return certificate.public_key() == key
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+
+
 def _issuer(certificate: x509.Certificate, candidates: list[x509.Certificate]) -> x509.Certificate | None:
     """Out of cacerts, which may hold older and newer authorities too (section 4.1.3)."""
     for candidate in candidates:
         if candidate.subject == certificate.issuer and candidate != certificate:
             try:
                 certificate.verify_directly_issued_by(candidate)
-            except (ValueError, TypeError, InvalidSignature):
+            except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
                 continue
             return candidate
     return None

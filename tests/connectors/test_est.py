@@ -4,8 +4,10 @@ import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
+import cryptography_vectors
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -208,6 +210,21 @@ def test_a_certificate_of_another_key_is_not_taken() -> None:
     body = base64.b64encode(pkcs7.serialize_certificates([other], serialization.Encoding.DER))
     outcome, _ = outcome_of(lambda page: answer(page, 200, body))
     assert outcome == Unavailable("it answered without a certificate for the CSR's key")
+
+
+def test_a_certificate_with_a_key_of_an_unknown_kind_does_not_keep_the_others() -> None:
+    """It has a GOST key."""
+    strange = (Path(cryptography_vectors.__file__).parent / "x509" / "e-trust.ru.der").read_bytes()
+    root_key, request = private_key("ec-384"), signing_request(NAMES)
+    root = make_certificate("root", root_key, None, root_key, is_ca=True)
+    leaf = make_certificate("a.example.com", private_key(), root, root_key, is_ca=False)
+    body = pkcs7.serialize_certificates(
+        [x509.load_der_x509_certificate(strange), leaf, root], serialization.Encoding.DER
+    )
+    with hostile_server(scripted(lambda page: answer(page, 200, body))) as server:
+        outcome = est(server.url, server.ca_certificates).submit(request)
+    assert isinstance(outcome, Issued)
+    assert x509.load_pem_x509_certificates(outcome.answer) == [leaf, root]
 
 
 def test_the_label_is_part_of_every_path() -> None:
