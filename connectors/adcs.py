@@ -31,8 +31,9 @@ from connectors.base import (
 )
 from connectors.http import AuthoritySession, HttpSettings, failure, origin, sentence, tls_server_end_point, unavailable
 
-ISSUED_LINK = re.compile(r"certnew\.cer\?ReqID=(\d+)", re.I)
-REQUEST_ID = re.compile(r"Request Id is\s+(\d+)|ReqID=(\d+)", re.I)
+NUMBER = r"([0-9]{1,10})(?![0-9])"  # a DWORD
+ISSUED_LINK = re.compile(rf"certnew\.cer\?ReqID={NUMBER}", re.I)
+REQUEST_ID = re.compile(rf"Request Id is\s+{NUMBER}|ReqID={NUMBER}", re.I)
 DISPOSITION = re.compile(r'disposition message(?: is|:)\s*"?\s*([^"\n]+)', re.I)
 # Facility 9 (security and certificates) of an HRESULT: what the policy module and the templates say.
 POLICY_CODE = re.compile(r"0x8009[0-9a-f]{4}", re.I)

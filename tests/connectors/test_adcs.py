@@ -218,6 +218,12 @@ def test_a_page_in_another_language_still_tells_denied_from_pending() -> None:
     assert waiting.reference == "7"
 
 
+@pytest.mark.parametrize("digits", ["9" * 5000, "\u0667"])
+def test_a_request_id_that_is_no_number_of_ad_cs_is_none(digits: str) -> None:
+    for page in ("<a href='certnew.cer?ReqID={}&Enc=b64'>", "Your Request Id is {}."):
+        assert isinstance(outcome_of(page.format(digits)), Unavailable)
+
+
 def test_an_authority_that_cannot_be_reached_behind_its_pages_is_unavailable() -> None:
     outcome = outcome_of('The disposition message is "The RPC server is unavailable. 0x800706ba"')
     assert outcome == Unavailable("The RPC server is unavailable. 0x800706ba")
