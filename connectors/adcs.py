@@ -34,7 +34,7 @@ from connectors.http import AuthoritySession, HttpSettings, failure, origin, sen
 NUMBER = r"([0-9]{1,10})(?![0-9])"  # a DWORD
 ISSUED_LINK = re.compile(rf"certnew\.cer\?ReqID={NUMBER}", re.I)
 REQUEST_ID = re.compile(rf"Request Id is\s+{NUMBER}|ReqID={NUMBER}", re.I)
-DISPOSITION = re.compile(r'disposition message(?: is|:)\s*"?\s*([^"\n]+)', re.I)
+DISPOSITION = re.compile(r'disposition message(?: is|:)[\s"]*([^"\n]+)', re.I)
 # Facility 9 (security and certificates) of an HRESULT: what the policy module and the templates say.
 POLICY_CODE = re.compile(r"0x8009[0-9a-f]{4}", re.I)
 CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
@@ -141,7 +141,7 @@ class Adcs:
         is_new = request_id is None
         if request_id is None and (found := REQUEST_ID.search(page)):
             request_id = found[1] or found[2]
-        text = html.unescape(re.sub(r"<[^>]*>", "\n", page))
+        text = html.unescape(re.sub(r"<[^<>]*>", "\n", page))
         message = DISPOSITION.search(text)
         words = sentence(message[1]) if message else ""
         if "denied" in words.lower() or POLICY_CODE.search(words):

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
@@ -222,6 +223,13 @@ def test_a_page_in_another_language_still_tells_denied_from_pending() -> None:
 def test_a_request_id_that_is_no_number_of_ad_cs_is_none(digits: str) -> None:
     for page in ("<a href='certnew.cer?ReqID={}&Enc=b64'>", "Your Request Id is {}."):
         assert isinstance(outcome_of(page.format(digits)), Unavailable)
+
+
+@pytest.mark.parametrize("page", ["<" * 900_000, "disposition message:" + "\n" * 900_000 + '""'])
+def test_a_page_made_to_be_read_slowly_is_not(page: str) -> None:
+    begin = time.monotonic()
+    assert isinstance(outcome_of(page), Unavailable)
+    assert time.monotonic() - begin < 5
 
 
 def test_an_authority_that_cannot_be_reached_behind_its_pages_is_unavailable() -> None:
