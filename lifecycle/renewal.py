@@ -49,12 +49,14 @@ def renew(
     requested_by: str,
     reason: str,
     only_if_due: bool,
+    thumbprint: str = "",
     authority: str | None = None,
     reuse_key: bool | None = None,
     idempotency_key: str | None = None,
 ) -> Operation:
     """Open the operation that renews the newest version: same policy, tags and authority, unless another is named.
 
+    With a `thumbprint` (SHA-1, hex) only that version: what was known of an older one is no reason to renew the newest.
     Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, or busy), NotPermitted, NotReady."""
     open_one = services.storage.open(vault, name)
     if open_one is not None and open_one.kind is Kind.RENEW:
@@ -70,6 +72,8 @@ def renew(
     due = due_of(item)
     if only_if_due and (due is None or services.now() < due):
         raise Conflict(f"{name} is not due yet, or disabled", "NotDue")
+    if thumbprint and item.thumbprint != thumbprint:
+        raise Conflict(f"{name} has a newer version already", "NotDue")
     wanted = renewed_request(services, authority, bundle["policy"], tags, item.enabled)
     if reuse_key is not None:
         wanted.policy["key_props"] = {**wanted.policy["key_props"], "reuse_key": reuse_key}

@@ -251,3 +251,27 @@ def test_the_rest_of_a_version_whose_renewal_failed_does_not_hold_up_a_newer_one
     assert due < world.services.now() + timedelta(days=5)
     world.clock.advance(4.5 * DAY)
     assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+
+
+def test_a_certificate_that_another_run_renewed_meanwhile_is_not_renewed_again(lonely_world: World) -> None:
+    """Its authority suggested it, so that its dates do not tell that it is fresh."""
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    item = next(one for page in world.vault.certificates() for one in page)
+    known = Note(ALIAS, name).about(item.thumbprint)
+    now = world.services.now()
+    world.services.storage.remember(replace(known, renew_at=now, ask_at=now + timedelta(days=1)), known)
+    other: list[list[str]] = []
+
+    def while_the_other_runs(method: str, path: str) -> bool:
+        if path == f"/certificates/{name}/" and not other:
+            other.append([])
+            other[0] += sweep.sweep(world.services).started
+            world.finish(name)
+        return False
+
+    late = with_vaults(world, batch=100, main=vault_that_fails(world, while_the_other_runs))
+    assert sweep.sweep(late).started == []
+    assert other == [[f"{ALIAS}/{name}"]]
+    assert world.services.storage.open(ALIAS, name) is None
+    assert len(world.versions(name)) == 2
