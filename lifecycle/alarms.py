@@ -30,7 +30,7 @@ def stage(item: CertificateItem, now: datetime) -> str:
 
 
 def raise_for(services: Services, alias: str, item: CertificateItem, note: Note) -> Note:
-    """Tell once per version and stage; the note that remembers it."""
+    """Tell once per version and stage; the note that remembers it, unless it could not be queued."""
     now = services.now()
     reached = stage(item, now)
     told = f"{reached}:{item.thumbprint}"
@@ -39,7 +39,8 @@ def raise_for(services: Services, alias: str, item: CertificateItem, note: Note)
     why = _why(services, alias, item)
     log.error("%s/%s is %s (%s): %s", alias, item.name, reached, item.expires.isoformat(), why)
     data = {"expires": item.expires.isoformat(), "authority": item.tags.get(AUTHORITY_TAG), "why": why}
-    notifications.tell(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now)
+    if not notifications.tell(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now):
+        return note
     noted = replace(note, told=told)
     services.storage.remember(noted, note)
     return noted

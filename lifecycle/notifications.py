@@ -59,8 +59,9 @@ def operation_waits(services: Services, operation: Operation, awaits: str) -> No
     tell(services, "waiting", f"{operation.vault}/{operation.name}", data, event_id, services.now())
 
 
-def tell(services: Services, kind: str, subject: str, data: Mapping[str, Any], event_id: str, at: datetime) -> None:
-    """Queue one CloudEvent (1.0) for every target that wants its kind. Does not raise when storage is down."""
+def tell(services: Services, kind: str, subject: str, data: Mapping[str, Any], event_id: str, at: datetime) -> bool:
+    """Queue one CloudEvent (1.0) for every target that wants its kind; whether all are queued. Does not raise when
+    storage is down."""
     event: Event = {
         "specversion": "1.0",
         "id": event_id,
@@ -71,12 +72,15 @@ def tell(services: Services, kind: str, subject: str, data: Mapping[str, Any], e
         "datacontenttype": "application/json",
         "data": {key: value for key, value in data.items() if value is not None},
     }
+    queued = True
     for name, target in services.settings.notifications.items():
         if kind in target.events:
             try:
                 services.storage.notifications.send(json.dumps({"v": 1, "target": name, "event": event}))
             except NotReady:
                 log.error("nobody is told that %s is %s: the queue cannot be reached", subject, kind)
+                queued = False
+    return queued
 
 
 def deliver(services: Services, message: Mapping[str, Any]) -> None:
