@@ -5,8 +5,9 @@ import uuid
 from dataclasses import replace
 from datetime import timedelta
 
+from lifecycle.decide import overdue
 from lifecycle.errors import NotReady
-from lifecycle.model import Operation
+from lifecycle.model import Operation, State
 from lifecycle.services import Services
 from lifecycle.storage import Stale
 
@@ -66,11 +67,16 @@ def release(services: Services, operation: Operation) -> None:
 
 
 def crashed(services: Services, operation: Operation) -> None:
-    """Count the crash on the row and free it; called while the exception is handled."""
+    """Count the crash on the row and free it; called while the exception is handled. Past its deadline it has failed:
+    the poison queue ends only those whose message is not lost."""
     log.exception("operation %s crashed in state %s", operation.id, operation.state)
     current = services.storage.open(operation.vault, operation.name)
     if current is not None and current.lease_id == operation.lease_id:
-        release(services, replace(current, crashes=current.crashes + 1))
+        counted = replace(current, crashes=current.crashes + 1)
+        too_late = None if current.state.ended else overdue(current, services.now())
+        if too_late:
+            counted = counted.moved(State.FAILED, services.now(), too_late.message, failure=too_late)
+        release(services, counted)
 
 
 def nudge(services: Services, operation: Operation, delay: float = 0.0) -> None:

@@ -14,6 +14,7 @@ from lifecycle import changes, creations, hints, policy, renewal, requests, swee
 from lifecycle.creations import Asked
 from lifecycle.errors import Conflict, NotFound, NotPermitted
 from lifecycle.model import Operation, State
+from lifecycle.vault import Vault
 from tests.lifecycle.world import ALIAS, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -277,3 +278,29 @@ def test_a_poll_that_has_no_time_left_leaves_the_rest_to_the_next_one(world: Wor
     for _ in range(2):
         sweep.advance_due(world.services)
     assert [requests.latest(world.services, ALIAS, name).state for name in names] == [State.COMPLETED] * 3
+
+
+def test_an_operation_that_crashes_at_every_look_of_the_timer_ends_at_its_deadline(world: World) -> None:
+    """Its message in the queue is lost, so that no poison queue ends it."""
+    name = world.name()
+    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
+    opened = creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    vault = Vault(world.vault._client)
+
+    def bug(name: str) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    vault.pending = bug  # type: ignore[method-assign]
+    broken = replace(world.services, vault=lambda alias: vault)
+    sweep.advance_due(broken)
+    current = world.services.storage.open(ALIAS, name)
+    assert current is not None
+    assert current.crashes == 1, "before the deadline it is only counted"
+    world.clock.advance((opened.deadline - world.services.now()).total_seconds() + 1)
+    for _ in range(2):
+        sweep.advance_due(broken)
+    assert world.services.storage.open(ALIAS, name) is None
+    ended = requests.latest(world.services, ALIAS, name)
+    assert ended.state is State.FAILED
+    assert ended.failure is not None
+    assert ended.failure.code == "TimedOut"
