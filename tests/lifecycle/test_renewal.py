@@ -304,3 +304,18 @@ def test_an_operation_that_crashes_at_every_look_of_the_timer_ends_at_its_deadli
     assert ended.state is State.FAILED
     assert ended.failure is not None
     assert ended.failure.code == "TimedOut"
+
+
+def test_an_event_wakes_no_certificate_that_rests_after_a_failure(world: World) -> None:
+    """Whoever can post events could use up the authority's limits otherwise."""
+    name = world.name()
+    made(world, name)
+    grow_old(world, name, 20)
+    world.ca.answers = [Rejected("closed")]
+    near_expiry(world, name)
+    assert world.finish(name).state is State.FAILED
+    near_expiry(world, name)
+    assert world.services.storage.open(ALIAS, name) is None
+    world.clock.advance(3601)
+    near_expiry(world, name)
+    assert world.finish(name).state is State.COMPLETED
