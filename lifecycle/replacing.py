@@ -147,6 +147,10 @@ def _take(services: Services, job: Replacement, alias: str, name: str) -> bool:
         log.error("replacement %s: %s/%s cannot be renewed: %s", job.id, alias, name, error)
         table.upsert(row | {"state": "refused", "detail": str(error)})
         return True
+    except Exception as error:  # a bug that one certificate brings to light shall not stop the others
+        log.exception("replacement %s: %s/%s could not be renewed", job.id, alias, name)
+        table.upsert(row | {"state": "refused", "detail": type(error).__name__})
+        return True
 
 
 def _take_again(services: Services, job: Replacement, until: datetime) -> None:

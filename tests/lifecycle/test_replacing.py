@@ -153,3 +153,22 @@ def test_a_list_in_any_order_is_gone_through_to_its_end_in_several_polls(lonely_
     assert progress == {"matched": 6, "completed": 6}
     assert [len(world.versions(name)) for name in names] == [2] * 6
     assert replacements.find(services, job.id).state == "settled"
+
+
+def test_a_certificate_that_nobody_can_read_keeps_no_other_waiting(lonely_world: World) -> None:
+    world = lonely_world
+    names = [world.name(f"-{number}") for number in range(3)]
+    for name in names:
+        made(world, name)
+    odd = vault_that_fails(world, lambda method, path: False)
+    ask = odd.call
+
+    def call(method: str, path: str, *args: Any, **query: Any) -> dict[str, Any]:
+        answer = ask(method, path, *args, **query)
+        return answer | {"cer": "MAA="} if path.startswith(f"/certificates/{names[0]}/") else answer
+
+    odd.call = call  # type: ignore[method-assign]
+    services = with_vaults(world, 100, main=odd)
+    job = replacements.start(services, Criteria(authority="test-ca", key_type="EC"), "test")
+    assert run(world, services, job) == {"matched": 3, "refused": 1, "completed": 2}
+    assert replacements.find(services, job.id).state == "settled"
