@@ -29,13 +29,20 @@ def stage(item: CertificateItem, now: datetime) -> str:
     return "expiring" if item.expires - now < allowed else ""
 
 
+def untold(item: CertificateItem, note: Note, now: datetime) -> str:
+    """The stage and the version (`stage:thumbprint`) that nobody was told of, or nothing."""
+    reached = stage(item, now)
+    alarm = f"{reached}:{item.thumbprint}"
+    return alarm if reached and note.told != alarm else ""
+
+
 def raise_for(services: Services, alias: str, item: CertificateItem, note: Note) -> Note:
     """Tell once per version and stage; the note that remembers it, unless it could not be queued."""
     now = services.now()
-    reached = stage(item, now)
-    told = f"{reached}:{item.thumbprint}"
-    if not reached or note.told == told or item.expires is None:
+    told = untold(item, note, now)
+    if not told or item.expires is None:
         return note
+    reached = stage(item, now)
     why = _why(services, alias, item)
     log.error("%s/%s is %s (%s): %s", alias, item.name, reached, item.expires.isoformat(), why)
     data = {"expires": item.expires.isoformat(), "authority": item.tags.get(AUTHORITY_TAG), "why": why}

@@ -76,6 +76,7 @@ class _Sweep:
         self._questions: list[Question] = []
         self._trouble: Counter[str] = Counter()
         self._swept = Swept()
+        self._can_tell = True
 
     def run(self) -> Swept:
         # A batch of each vault, so that the names of one that cannot be used leave the others theirs.
@@ -141,8 +142,12 @@ class _Sweep:
             self._questions = heapq.nsmallest(self._batch, self._questions)
 
     def _alarmed(self, alias: str, item: CertificateItem, note: Note) -> Note:
+        if not self._can_tell:  # a queue that is down costs seconds each time: the lists must go on
+            return note
         try:
-            return alarms.raise_for(self._services, alias, item, note)
+            noted = alarms.raise_for(self._services, alias, item, note)
+            self._can_tell = not alarms.untold(item, noted, self._services.now())
+            return noted
         except Exception:  # what cannot be told of one certificate stops the renewal of none
             log.exception("%s in vault %s needs attention, and nobody could be told", item.name, alias)
             return note

@@ -416,23 +416,27 @@ class TestNotifications:
     def test_an_alarm_that_could_not_be_queued_is_raised_again(self, lonely_world: World, receiver: Any) -> None:
         url, got, _ = receiver
         world = listening(lonely_world, url)
-        made(world, world.name())
-        delivered(world)
+        for number in range(3):
+            made(world, world.name(f"-{number}"))
+            delivered(world)
         got.clear()
         world.clock.advance(91 * DAY)
+        tried: list[str] = []
         queue = world.services.storage.notifications
         send = queue.send
 
         def out_of_order(text: str, delay_seconds: float = 0) -> None:
+            tried.append(text)
             raise NotReady("out of order", code="StorageNotReady")
 
         queue.send = out_of_order  # type: ignore[method-assign]
-        sweep.sweep(world.services)
+        assert len(sweep.sweep(world.services).started) == 3, "what cannot be told is renewed all the same"
+        assert len(tried) == 1, "the sweep does not wait for a queue that is down at every certificate"
         queue.send = send  # type: ignore[method-assign]
         for _ in range(2):
             sweep.sweep(world.services)
         delivered(world)
-        assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"]
+        assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"] * 3
 
     def test_an_event_that_a_managed_certificate_expired_is_an_alarm_and_a_renewal_at_once(
         self, lonely_world: World, receiver: Any
