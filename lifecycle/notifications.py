@@ -10,6 +10,7 @@ import hmac
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,10 @@ RETRIED = (408, 425, 429)
 EVENTS = {State.COMPLETED: "completed", State.FAILED: "failed"}
 
 log = logging.getLogger("certrelay.notifications")
+
+# The address of a Teams or Slack webhook is its password, and urllib3 writes it at DEBUG.
+_delivering: ContextVar[bool] = ContextVar("delivering", default=False)
+logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not _delivering.get())
 
 type Event = dict[str, Any]
 
@@ -103,6 +108,7 @@ def deliver(services: Services, message: Mapping[str, Any]) -> None:
 def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
     import requests
 
+    token = _delivering.set(True)
     try:
         answer = requests.post(
             url, body, headers=headers, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True
@@ -110,6 +116,8 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
     except requests.RequestException as error:
         log.warning("a notification was not delivered (%s)", type(error).__name__)
         return 0
+    finally:
+        _delivering.reset(token)
     answer.close()
     return answer.status_code
 

@@ -1,9 +1,11 @@
 """What keeps a whole fleet alive: adoption, mass replacement, rates, windows, alarms, notices, the forecast."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -412,6 +414,22 @@ class TestNotifications:
         told = [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got]
         assert told.count("expiring") == 1
         assert told.count("expired") == 1
+
+    @pytest.mark.parametrize("status", [204, 500, 400])
+    def test_the_address_of_a_webhook_is_in_no_log(
+        self, world: World, receiver: Any, caplog: pytest.LogCaptureFixture, status: int
+    ) -> None:
+        """Check 45. The addresses of Teams and Slack are their passwords."""
+        url, got, answer = receiver
+        caplog.set_level(logging.DEBUG)
+        answer(status)
+        event = {"id": "1", "type": "certrelay.certificate.digest", "subject": "s", "data": {}}
+        for address in (f"{url}services/canary-token", "http://127.0.0.1:9/services/canary-token"):
+            listener = listening(world, address)
+            with contextlib.suppress(notifications.Undelivered):
+                notifications.deliver(listener.services, {"v": 1, "target": "ops", "event": event})
+        assert len(got) == 1
+        assert "canary" not in caplog.text
 
     def test_an_alarm_that_could_not_be_queued_is_raised_again(self, lonely_world: World, receiver: Any) -> None:
         url, got, _ = receiver
