@@ -199,6 +199,7 @@ class ExpectedRenewal(Body):
 class Forecast(Body):
     days: list[Day]
     renewals: list[ExpectedRenewal]
+    unreadable_vaults: list[str]
 
 
 class Replacement(Body):

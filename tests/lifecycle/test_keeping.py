@@ -1,4 +1,4 @@
-"""What keeps a whole fleet alive: adoption, mass replacement, rates, windows, alarms, notices, the forecast."""
+"""What keeps a whole fleet alive: adoption, mass replacement, rates, windows, alarms, notices."""
 
 import base64
 import contextlib
@@ -23,7 +23,6 @@ from lifecycle import (
     adoptions,
     alarms,
     creations,
-    forecast,
     health,
     hints,
     notifications,
@@ -508,32 +507,6 @@ class TestNotifications:
         }  # fmt: skip
         delivered(world)
         assert "digest" in got[-1][1].decode()
-
-
-def test_the_forecast_says_what_is_renewed_when_against_the_rate(lonely_world: World) -> None:
-    world = configured(lonely_world, rate=Rate(requests=10, seconds=86_400))
-    for days in (6, 60, 90):
-        made(world, world.name(f"-{days}"), validity_days=days)
-    soon = forecast.expected(world.services, 30)
-    assert [one.name for one in soon] == [world.name("-6")]
-    assert len(forecast.expected(world.services, 365)) == 3
-    (day,) = forecast.by_day(world.services, soon)
-    assert (day.authority, day.renewals, day.capacity) == ("test-ca", 1, 10)
-
-
-def test_the_forecast_knows_what_an_authority_suggests_and_what_has_to_rest(lonely_world: World) -> None:
-    world = lonely_world
-    suggested, resting = world.name("-suggested"), world.name("-resting")
-    for name in (suggested, resting):
-        made(world, name, validity_days=60)
-    now = world.services.now()
-    for name, changes in (
-        (suggested, {"renew_at": now + timedelta(days=3)}),
-        (resting, {"rest_until": now + timedelta(days=50)}),
-    ):
-        world.services.storage.remember(replace(Note(ALIAS, name), **changes), Note(ALIAS, name))  # type: ignore[arg-type]
-    due = {one.name: round((one.due - now) / timedelta(days=1)) for one in forecast.expected(world.services, 60)}
-    assert due == {suggested: 3, resting: 50}
 
 
 class PublishingCa(TestCa):

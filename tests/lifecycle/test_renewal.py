@@ -3,6 +3,7 @@
 import base64
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -244,20 +245,27 @@ def test_what_is_not_there_or_not_ours_cannot_be_renewed(world: World) -> None:
     assert refused.value.code == "NotManaged"
 
 
-def test_the_poll_timer_advances_what_is_due_and_one_crash_stops_nobody(world: World) -> None:
+def test_the_poll_timer_advances_what_is_due_and_one_crash_stops_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Check 13."""
     names = [world.name(f"-{number}") for number in range(3)]
     for name in names:
         asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
         creations.create(world.services, ALIAS, name, asked, requested_by="test")
-    world.ca.answers = []
-    broken = world.services.vault(ALIAS)
+    create = world.vault.create
 
-    def vault(alias: str) -> object:
-        return broken
+    def create_or_crash(name: str, *wanted: Any) -> Any:
+        if name == names[1]:
+            raise ZeroDivisionError
+        return create(name, *wanted)
 
-    assert sweep.advance_due(replace(world.services, vault=vault)) == 3  # type: ignore[arg-type]
-    assert [requests.latest(world.services, ALIAS, name).state for name in names] == [State.COMPLETED] * 3
+    with monkeypatch.context() as patched:
+        patched.setattr(world.vault, "create", create_or_crash)
+        assert sweep.advance_due(world.services) == 3
+    states = [requests.latest(world.services, ALIAS, name).state for name in names]
+    assert states == [State.COMPLETED, State.REQUESTED, State.COMPLETED]
+    assert world.finish(names[1]).state is State.COMPLETED
     assert sweep.advance_due(world.services) == 0
 
 

@@ -1,0 +1,60 @@
+"""The forecast: what will be renewed when, against the rates."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+from lifecycle import forecast
+from lifecycle.notes import Note
+from lifecycle.settings import Rate
+from tests.lifecycle.test_keeping import DAY, configured, made
+from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
+from tests.lifecycle.world import ALIAS, World
+
+
+def test_the_forecast_says_what_is_renewed_when_against_the_rate(lonely_world: World) -> None:
+    world = configured(lonely_world, rate=Rate(requests=10, seconds=86_400))
+    for days in (6, 60, 90):
+        made(world, world.name(f"-{days}"), validity_days=days)
+    soon = forecast.expected(world.services, 7).renewals
+    assert [one.name for one in soon] == [world.name("-6")]
+    (day,) = forecast.by_day(world.services, soon)
+    assert (day.authority, day.renewals, day.capacity) == ("test-ca", 1, 10)
+
+
+def test_the_forecast_counts_each_renewal_of_a_short_life(lonely_world: World) -> None:
+    world = lonely_world
+    for days in (6, 90):
+        made(world, world.name(f"-{days}"), validity_days=days)
+    found = forecast.expected(world.services, 30).renewals
+    assert [one.name for one in found] == [world.name("-6")] * 7, "every fourth day"
+    assert found == sorted(found, key=lambda one: one.due)
+    assert all(timedelta(days=1.9) < one.expires - one.due < timedelta(days=2.1) for one in found)
+    year = Counter(one.name for one in forecast.expected(world.services, 365).renewals)
+    assert year == {world.name("-6"): 91, world.name("-90"): 6}
+    world.clock.advance(5 * DAY)
+    late = forecast.expected(world.services, 3).renewals
+    assert [one.due <= world.services.now() for one in late] == [True], "the next one counts from now"
+
+
+def test_the_forecast_names_a_vault_that_cannot_be_read_and_tells_the_rest(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    services = with_vaults(world, 100, closed=vault_that_fails(world, lambda *_: True), main=world.vault)
+    found = forecast.expected(services, 90)
+    assert ([one.name for one in found.renewals], found.unreadable_vaults) == ([name], ["closed"])
+
+
+def test_the_forecast_knows_what_an_authority_suggests_and_what_has_to_rest(lonely_world: World) -> None:
+    world = lonely_world
+    suggested, resting = world.name("-suggested"), world.name("-resting")
+    for name in (suggested, resting):
+        made(world, name, validity_days=60)
+    now = world.services.now()
+    for name, changes in (
+        (suggested, {"renew_at": now + timedelta(days=3)}),
+        (resting, {"rest_until": now + timedelta(days=41)}),
+    ):
+        world.services.storage.remember(replace(Note(ALIAS, name), **changes), Note(ALIAS, name))  # type: ignore[arg-type]
+    found = forecast.expected(world.services, 42).renewals
+    assert [(one.name, round((one.due - now) / timedelta(days=1))) for one in found] == [(suggested, 3), (resting, 41)]
