@@ -26,7 +26,7 @@ class Adoption:
 def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[str, Any]:
     """Look after the newest version from now on; the CertificateBundle. Nothing is renewed at once. May be repeated.
 
-    Key Vault's own renewal is switched off first, so that it is never renewed twice.
+    Key Vault's own renewal is switched off last: cut off in between, both would renew it, rather than nobody.
     Raises NotFound, Invalid, NotPermitted, Conflict, NotReady."""
     services.vault_settings(vault)
     services.authority(asked.authority)
@@ -45,10 +45,9 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
     request = renewal.renewed_request(services, asked.authority, bundle["policy"], wanted_tags, True)
     policy.names(request.policy)
     rules.check(services, vault, request)
-    kept.call(
-        "PATCH", f"/certificates/{name}/policy", {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only()}
-    )
-    return kept.call("PATCH", f"/certificates/{name}", {"tags": wanted_tags})
+    adopted = kept.call("PATCH", f"/certificates/{name}", {"tags": wanted_tags})
+    ours = {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only()}
+    return {**adopted, "policy": kept.call("PATCH", f"/certificates/{name}/policy", ours)}
 
 
 def release(services: Services, vault: str, name: str) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def release(services: Services, vault: str, name: str) -> dict[str, Any]:
 
 
 def _lifetime_days(bundle: Mapping[str, Any]) -> int:
-    begins, ends = moment(bundle["attributes"]["nbf"]), moment(bundle["attributes"]["exp"])
+    begins, ends = (moment(bundle["attributes"].get(edge)) for edge in ("nbf", "exp"))
     return max(1, round((ends - begins).total_seconds() / 86_400)) if begins and ends else 90
 
 

@@ -41,6 +41,7 @@ from lifecycle.model import Operation, State
 from lifecycle.notes import Note
 from lifecycle.replacements import Criteria
 from lifecycle.settings import Rate, Target
+from lifecycle.vault import item_of
 from tests.lifecycle.world import ALIAS, TestCa, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -78,6 +79,26 @@ class TestAdoption:
         assert bundle is not None
         leaf = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
         assert leaf.issuer == world.ca.certificate.subject
+
+    def test_an_adoption_that_is_cut_off_leaves_no_certificate_that_nobody_renews(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name, ask, calls = world.name(), world.vault.call, list[str]()
+        made(world, name, authority=None, policy={**KEY, "x509_props": {"subject": f"CN={name}.contoso.example"}})
+
+        def cut_off(method: str, path: str, *args: Any, **query: Any) -> Any:
+            calls.extend([method] if method == "PATCH" else [])
+            if len(calls) > 1:
+                raise NotReady("the worker is gone")
+            return ask(method, path, *args, **query)
+
+        with monkeypatch.context() as patched, pytest.raises(NotReady):
+            patched.setattr(world.vault, "call", cut_off)
+            adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+        bundle = world.vault.get(name)
+        assert bundle is not None
+        by_key_vault = bundle["policy"]["issuer"]["name"] == "Self"
+        assert by_key_vault or renewal.due_of(item_of(bundle)) is not None
 
     def test_what_another_authority_looks_after_is_taken_only_by_force(self, world: World) -> None:
         name = world.name()
