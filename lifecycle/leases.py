@@ -13,6 +13,7 @@ from lifecycle.storage import Stale
 
 LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
 MAX_TRANSITIONS = 60
+MAX_CRASHES = 5  # maxDequeueCount in host.json
 
 log = logging.getLogger("certrelay.operations")
 
@@ -38,7 +39,9 @@ def take(
 
 def _take_over(services: Services, abandoned: Operation, leased: Operation) -> Operation:
     log.warning("operation %s: its last worker never came back", abandoned.id)
-    return services.storage.save(replace(leased, crashes=abandoned.crashes + 1))
+    counted = replace(leased, crashes=abandoned.crashes + 1)
+    # Once may be anybody's fault, and what it did is then found; an operation that kills all its workers must end too.
+    return services.storage.save(_ended_if_late(services, counted) if counted.crashes >= MAX_CRASHES else counted)
 
 
 def save(services: Services, operation: Operation, let_go: bool = False) -> Operation:
@@ -72,11 +75,13 @@ def crashed(services: Services, operation: Operation) -> None:
     log.exception("operation %s crashed in state %s", operation.id, operation.state)
     current = services.storage.open(operation.vault, operation.name)
     if current is not None and current.lease_id == operation.lease_id:
-        counted = replace(current, crashes=current.crashes + 1)
-        too_late = None if current.state.ended else overdue(current, services.now())
-        if too_late:
-            counted = counted.moved(State.FAILED, services.now(), too_late.message, failure=too_late)
-        release(services, counted)
+        release(services, _ended_if_late(services, replace(current, crashes=current.crashes + 1)))
+
+
+def _ended_if_late(services: Services, operation: Operation) -> Operation:
+    now = services.now()
+    too_late = None if operation.state.ended else overdue(operation, now)
+    return operation.moved(State.FAILED, now, too_late.message, failure=too_late) if too_late else operation
 
 
 def nudge(services: Services, operation: Operation, delay: float = 0.0) -> None:

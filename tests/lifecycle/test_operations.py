@@ -20,7 +20,7 @@ from lifecycle.model import Operation, State
 from lifecycle.storage import Stale
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer
-from tests.lifecycle.world import ALIAS, World, make_world
+from tests.lifecycle.world import ALIAS, Killed, World, make_world
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 
@@ -169,6 +169,25 @@ def test_a_worker_that_outlives_its_lease_loses(world: World) -> None:
     assert ended.crashes == 1
     with pytest.raises(Stale):
         leases.save(world.services, slow.moved(State.PENDING, world.services.now(), request_id="x"))
+    assert world.services.storage.open(ALIAS, name) is None
+
+
+def test_an_operation_that_kills_every_worker_ends_at_its_deadline(world: World) -> None:
+    name = world.name()
+    opened = create(world, name)
+
+    def killed(request: SigningRequest) -> bytes:
+        raise Killed
+
+    world.ca.issue = killed
+    while world.services.now() < opened.deadline:
+        with pytest.raises(Killed):
+            operations.advance(world.services, ALIAS, name)
+        world.outlive_lease()
+    ended = operations.advance(world.services, ALIAS, name)
+    assert ended is not None
+    assert ended.failure is not None
+    assert (ended.state, ended.failure.code) == (State.FAILED, "TimedOut")
     assert world.services.storage.open(ALIAS, name) is None
 
 
