@@ -87,10 +87,9 @@ class _Sweep:
         return self._swept
 
     def _vaults(self) -> list[str]:
-        """Another one first each hour: should the lists take too long, no vault is left out for ever."""
+        """In any order: should the lists take too long, no vault is left out for ever."""
         aliases = list(self._services.settings.vaults)
-        turn = int(self._begun.timestamp() // 3600) % max(len(aliases), 1)
-        return aliases[turn:] + aliases[:turn]
+        return self._services.jitter.sample(aliases, len(aliases))
 
     def _time_is_up(self, budget: timedelta) -> bool:
         return self._services.now() - self._begun > budget

@@ -141,8 +141,7 @@ class Vault:
         except AzureError as error:
             raise NotReady("Key Vault cannot be reached", code="KeyVaultNotReady") from error
         if response.status_code < 300:
-            answer = response.json() if response.content else {}
-            return answer if isinstance(answer, dict) else {}
+            return _json_object(response)
         raise _refusal(response)
 
 
@@ -189,6 +188,18 @@ def item_of(item: Json) -> CertificateItem:
         tags=item.get("tags") or {},
         thumbprint=base64.urlsafe_b64decode(str(item.get("x5t", "")) + "==").hex(),
     )
+
+
+def _json_object(response: Any) -> Json:
+    from azure.core.exceptions import AzureError
+
+    try:
+        answer = response.json() if response.content else {}
+    except (AzureError, ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise NotReady("Key Vault's answer cannot be read", code="KeyVaultNotReady")
+    return answer
 
 
 def _refusal(response: Any) -> CertRelayError:

@@ -1,8 +1,10 @@
 """A sweep among vaults, authorities and certificates of which some are out of order."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -181,6 +183,29 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on(lonely_world: World, minu
     assert len(sweep.sweep(later).started) == 3 - started
     for number in range(3):
         assert world.finish(world.name(f"-{number}")).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("body", [b"<html>a proxy</html>", b"[" * 100_000, b"\xff\xfe\x00", b"7"])
+def test_a_vault_that_answers_something_else_than_json_objects_stops_no_other(
+    lonely_world: World, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name, validity_days=30)
+    world.clock.advance(25 * DAY)
+    odd = key_vault.connect(world.server.url, ManagedIdentityCredential())
+    answer = SimpleNamespace(status_code=200, content=body, json=lambda: json.loads(body))
+    monkeypatch.setattr(odd._client, "send_request", lambda *_, **__: answer)
+    swept = sweep.sweep(with_vaults(world, 10, odd=odd, main=world.vault))
+    assert swept.started == [f"{ALIAS}/{name}"]
+    assert swept.refused == ["odd: Key Vault's answer cannot be read"]
+
+
+def test_vaults_take_turns_at_being_first_whatever_the_schedule(lonely_world: World) -> None:
+    services, first = with_vaults(lonely_world, 10, a=lonely_world.vault, b=lonely_world.vault), set()
+    for _ in range(40):
+        lonely_world.clock.advance(2 * 3600)
+        first.add(sweep._Sweep(services)._vaults()[0])
+    assert first == {"a", "b"}
 
 
 @pytest.mark.parametrize("refused", [False, True])
