@@ -80,7 +80,7 @@ def cancel(services: Services, identifier: str) -> Replacement:
 
 def progress(services: Services, identifier: str) -> dict[str, int]:
     """How many were matched, and how many of these are inProgress, completed, failed, canceled, refused, or
-    waiting for a vault that was not ready."""
+    waiting for a vault that was not ready, or for another operation to end."""
     find(services, identifier)
     counted = Counter(
         str(row["state"]) for row in services.storage.replacements.query("PartitionKey eq @id", id=identifier)

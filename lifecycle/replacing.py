@@ -118,8 +118,8 @@ def _known(services: Services, job: Replacement, alias: str, name: str) -> Row |
 
 
 def _take(services: Services, job: Replacement, alias: str, name: str) -> bool:
-    """Renew the certificate if it matches, and note it; False when the vault was not ready for it, which is noted as
-    well, so that one certificate does not keep the others waiting."""
+    """Renew the certificate if it matches, and note it; False when the vault was not ready for it. That, or that the
+    name is busy, is noted as well, so that one certificate does not keep the others waiting."""
     row: Row = {
         "PartitionKey": job.id,
         "RowKey": f"{alias}|{name.lower()}",
@@ -144,6 +144,9 @@ def _take(services: Services, job: Replacement, alias: str, name: str) -> bool:
         table.upsert(row | {"state": "waiting", "detail": str(error)})
         return False
     except CertRelayError as error:
+        if error.code == "NameBusy":
+            table.upsert(row | {"state": "waiting", "detail": str(error)})
+            return True
         log.error("replacement %s: %s/%s cannot be renewed: %s", job.id, alias, name, error)
         table.upsert(row | {"state": "refused", "detail": str(error)})
         return True

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from lifecycle import replacements, replacing
+from lifecycle import creations, replacements, replacing
+from lifecycle.creations import Asked
 from lifecycle.errors import Invalid
 from lifecycle.replacements import Criteria, Replacement
 from lifecycle.services import Services
 from lifecycle.vault import CERTIFICATES, Vault, item_of
-from tests.lifecycle.test_keeping import made
+from tests.lifecycle.test_keeping import KEY, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, Killed, World
 
@@ -60,6 +61,19 @@ def test_a_vault_that_is_down_keeps_no_other_vault_waiting_and_is_given_up_after
         replacing.advance_all(services)
     assert replacements.progress(services, job.id) == {"matched": 2, "completed": 1, "refused": 1}
     assert replacements.find(services, job.id).state == "settled"
+
+
+def test_a_certificate_that_is_busy_waits_until_it_can_be_renewed(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    other = Asked(authority="test-ca", dns_names=("other.contoso.example",), policy=KEY)
+    world.ca.wait = 1
+    creations.create(world.services, ALIAS, name, other, requested_by="somebody else")
+    job = start(world.services)
+    replacing.advance_all(world.services)
+    assert replacements.progress(world.services, job.id) == {"matched": 1, "waiting": 1}
+    world.finish(name)
+    assert run(world, world.services, job) == {"matched": 1, "completed": 1}
 
 
 def test_a_certificate_that_stays_out_of_reach_is_refused_after_a_day(lonely_world: World) -> None:
