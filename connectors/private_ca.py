@@ -58,7 +58,7 @@ class PrivateCaSettings(ConnectorSettings):
     issue_ca_certificates: bool = False
     crl_distribution_point: str | None = Field(default=None, pattern=r"^http://\S+$")
     aia_issuer_url: str | None = Field(default=None, pattern=r"^http://\S+$")
-    crl_validity_hours: int = Field(default=168, ge=1, le=8760)
+    crl_validity_hours: int = Field(default=168, ge=2, le=8760)
     chain_certificates: str = ""
     rsa_padding: Literal["pkcs1v15", "pss"] = "pkcs1v15"
 

@@ -1,4 +1,4 @@
-"""Queue and timers: deliver what people are told; once a day count everything and publish CRLs."""
+"""Queue and timers: deliver what people are told; once a day count everything; publish CRLs."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ def deliver_notification(msg: func.QueueMessage) -> None:
     notifications.deliver(services(), message)
 
 
-@blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_DIGEST_SCHEDULE%")
+@blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_SWEEP_SCHEDULE%")
 def publish_revocation_lists(timer: func.TimerRequest) -> None:
     published = revocations.publish_crls(services())
     if published:

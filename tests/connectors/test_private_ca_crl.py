@@ -1,20 +1,25 @@
 """The revocation list of `private_ca`: what is on it, for how long, and who may publish at once."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import ValidationError
 
 from connectors import private_ca_crl
 from connectors.base import ConnectorError, Issued, RevocationReason, SubjectNames
 from connectors.blob_store import BlobStore, Changed
-from connectors.private_ca import PrivateCa
+from connectors.private_ca import PrivateCa, PrivateCaSettings
 from connectors.private_ca_records import Records
+from handlers import notifying
 from sandbox.azurite import Azurite
+from sandbox.host.ncrontab import Schedule
 from tests.connectors.conformance import certificates, self_signed, signing_request
 from tests.connectors.private_authority import World, running_world
 
@@ -112,6 +117,18 @@ def test_a_second_revocation_keeps_the_first_time_and_reason(published: Publishe
     assert second
     assert first.revocation_date_utc == second.revocation_date_utc
     assert len(published.crl) == 1
+
+
+def test_the_timer_publishes_before_the_shortest_list_ends() -> None:
+    values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
+    trigger = notifying.publish_revocation_lists._function.get_trigger()
+    schedule = Schedule(values[trigger.schedule.strip("%")])
+    first = schedule.next(datetime(2026, 11, 23, tzinfo=UTC))
+    assert first
+    second = schedule.next(first)
+    assert second
+    with pytest.raises(ValidationError, match="crl_validity_hours"):
+        PrivateCaSettings.model_validate({"crl_validity_hours": (second - first) / timedelta(hours=1)})
 
 
 def test_the_list_is_served_as_a_crl_and_may_be_cached(published: Published) -> None:
