@@ -10,7 +10,7 @@ from cryptography import x509
 from connectors.acme import Acme, AcmeSettings
 from connectors.base import ConnectorError, Issued, Rejected, RevocationReason, SubjectNames
 from sandbox.openbao import OpenBao
-from tests.connectors.conformance import context, leaf_of, signing_request, verify_names
+from tests.connectors.conformance import accept, context, leaf_of, signing_request, verify_names
 from tests.connectors.debian import CannotFetch
 from tests.connectors.pebble import TestDns
 from tests.connectors.test_acme import TestSolver, der, follow, pem_of
@@ -96,3 +96,13 @@ def test_a_used_binding_gives_no_second_account(mount: AcmeMount, dns: TestDns) 
     outcome = connect(mount, dns, "second", binding).submit(signing_request(SubjectNames(None, ("x.example.com",))))
     assert isinstance(outcome, Rejected)
     assert "eab_kid" in outcome.reason
+
+
+def test_a_common_name_that_is_no_alternative_name_is_ordered_too(mount: AcmeMount, dns: TestDns) -> None:
+    connector = connect(mount, dns, "common", mount.binding())
+    names = SubjectNames("cn.example.com", ("san.example.com",))
+    request = signing_request(names)
+    outcome = follow(connector, request)
+    assert isinstance(outcome, Issued), outcome
+    accept(outcome.answer, request)
+    verify_names(leaf_of(outcome.answer, request), names)
