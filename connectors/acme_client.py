@@ -5,6 +5,7 @@ certbot's own client waits in `sleep` and repeats a refused nonce only once, so 
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,7 @@ from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from connectors.http import AuthoritySession, retry_after, sentence
 
-MAX_NONCE_TRIES = 12
+MAX_NONCE_TRIES, MAX_NONCE_SECONDS = 12, 60.0
 MAX_KEPT_NONCES = 32
 PROBLEM_PREFIX = "urn:ietf:params:acme:error:"
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -101,7 +102,7 @@ class AcmeClient:
     def post(self, url: str, payload: dict[str, Any] | None, account: str | None) -> requests.Response:
         """Signed in the name of `account` (a URL) or, without one, by the key itself; no payload is POST-as-GET."""
         new_nonce = self.directory()["newNonce"]
-        body = b"" if payload is None else json.dumps(payload).encode()
+        body, begin = b"" if payload is None else json.dumps(payload).encode(), time.monotonic()
         for _ in range(MAX_NONCE_TRIES):
             nonce = self._nonce(new_nonce)
             signed = JWS.sign(body, self.key, self._algorithm, nonce, url, account)
@@ -110,7 +111,7 @@ class AcmeClient:
             try:
                 return self._checked(answer)
             except Problem as problem:
-                if problem.code != "badNonce":
+                if problem.code != "badNonce" or time.monotonic() - begin > MAX_NONCE_SECONDS:
                     raise
                 self._forget_nonces()
             finally:

@@ -21,7 +21,8 @@ from connectors.dns import DnsFailure, Solver
 from connectors.http import ForeignOrigin, retry_after, sentence
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
-WORK_SECONDS = 60.0  # functionTimeout is five minutes, and a hundred names may take longer
+# functionTimeout is five minutes: after so long no further step is begun; the server's answers may take so long in all.
+WORK_SECONDS, MAX_SECONDS = 60.0, 90.0
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
 TAKEN = ("processing", "valid")
@@ -54,7 +55,7 @@ class Order:
         self, client: AcmeClient, account: Account, reference: Reference, solver: Solver, now: Callable[[], Any]
     ) -> None:
         self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
-        self._wait = 0.0
+        self._wait, self._seconds = 0.0, 0.0
         self._end = time.monotonic() + WORK_SECONDS
 
     def advance(self, csr: bytes, names: list[str], preferred_chain: str | None) -> Outcome:
@@ -142,7 +143,7 @@ class Order:
         """The order, or one of its authorizations: without it the order is worth nothing."""
         account = self._account.url()  # outside: what is refused here says nothing about the order
         try:
-            return self._client.post(url, None, account)
+            return self._ask(url, None, account)
         except Problem as problem:
             if problem.status != requests.codes.not_found and problem.code not in GONE:
                 raise
@@ -150,7 +151,16 @@ class Order:
             raise OrderGone(f"the server does not know the order any more: {problem.detail}") from None
 
     def _post(self, url: str, payload: dict[str, Any] | None) -> requests.Response:
-        return self._client.post(url, payload, self._account.url())
+        return self._ask(url, payload, self._account.url())
+
+    def _ask(self, url: str, payload: dict[str, Any] | None, account: str) -> requests.Response:
+        if self._seconds > MAX_SECONDS:
+            raise UnusableAnswer("it takes too long over its answers")
+        begin = time.monotonic()
+        try:
+            return self._client.post(url, payload, account)
+        finally:
+            self._seconds += time.monotonic() - begin
 
     def _noted(self, waiting: list[Challenge], names: list[str]) -> bool:
         """Whether the reference has records that it had not before: then it has to be stored first."""

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from connectors import acme_order
+from connectors import acme_client, acme_order
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_reference import Reference
 from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
@@ -69,6 +69,38 @@ def test_the_records_are_removed_by_a_cancel_while_the_server_is_down(
     with pytest.raises(ConnectorError):
         acme(server, solver).cancel(waiting.reference)
     assert solver.records == set()
+
+
+def test_an_order_without_end_does_not_hold_the_worker(
+    proxy: AcmeProxy, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(answer: Answer) -> None:
+        if answer.path.startswith("/my-order/"):
+            order = answer.document
+            answer.say({**order, "authorizations": order["authorizations"] * 2000})
+
+    monkeypatch.setattr(acme_order, "MAX_SECONDS", 1.0, raising=False)
+    connector, request = acme(proxy, solver), request_for(fresh_name())
+    outcome = connector.submit(request)
+    assert isinstance(outcome, Pending)
+    proxy.change = endless
+    begin = time.monotonic()
+    assert connector.collect(request, outcome.reference) == Unavailable("it takes too long over its answers")
+    assert time.monotonic() - begin < 4
+
+
+def test_nonces_that_are_refused_slowly_do_not_hold_the_worker(
+    proxy: AcmeProxy, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(answer: Answer) -> None:
+        time.sleep(0.5)
+        answer.refuse("badNonce", 400)
+
+    monkeypatch.setattr(acme_client, "MAX_NONCE_SECONDS", 1.0, raising=False)
+    proxy.change = slow
+    begin = time.monotonic()
+    assert isinstance(acme(proxy, solver).submit(request_for(fresh_name())), Unavailable)
+    assert time.monotonic() - begin < 3
 
 
 def test_a_worker_that_publishes_what_another_one_needs_no_more_removes_it_again(
