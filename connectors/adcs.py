@@ -35,8 +35,8 @@ NUMBER = r"([0-9]{1,10})(?![0-9])"  # a DWORD
 ISSUED_LINK = re.compile(rf"certnew\.cer\?ReqID={NUMBER}", re.I)
 REQUEST_ID = re.compile(rf"Request Id is\s+{NUMBER}|ReqID={NUMBER}", re.I)
 DISPOSITION = re.compile(r'disposition message(?: is|:)[\s"]*([^"\n]+)', re.I)
-# Facility 9 (security and certificates) of an HRESULT: what the policy module and the templates say.
-POLICY_CODE = re.compile(r"0x8009[0-9a-f]{4}", re.I)
+# Facilities 9 and 11 (security, certificates) of an HRESULT: what the policy module, templates and chains say.
+POLICY_CODE = re.compile(r"0x800[9b][0-9a-f]{4}", re.I)
 CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
 MAX_LEGS = 4
 
@@ -144,7 +144,7 @@ class Adcs:
         text = html.unescape(re.sub(r"<[^<>]*>", "\n", page))
         message = DISPOSITION.search(text)
         words = sentence(message[1]) if message else ""
-        if "denied" in words.lower() or POLICY_CODE.search(words):
+        if words and ("denied" in words.lower() or POLICY_CODE.search(words) or "request was denied" in text.lower()):
             return Rejected(words)
         if request_id:
             awaits = f"a certificate manager decides on request {request_id}" if is_new else ""

@@ -27,7 +27,7 @@ from connectors.base import (
     SubjectNames,
     Unavailable,
 )
-from tests.connectors.adcs_pages import DOMAIN, PASSWORD, USER, Pages, adcs_pages
+from tests.connectors.adcs_pages import DENIED, DOMAIN, PASSWORD, USER, Pages, adcs_pages
 from tests.connectors.conformance import Authority, Conformance, context, leaf_of, signing_request
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
 
@@ -167,6 +167,15 @@ def test_a_request_that_a_certificate_manager_denies_is_rejected(pages: Pages) -
     assert adcs(pages).collect(request, pending.reference) == Rejected("Denied by EXAMPLE\\Administrator")
 
 
+def test_a_request_that_fails_once_it_is_approved_is_rejected(pages: Pages) -> None:
+    request = signing_request(NAMES)
+    pending = adcs(pages, template="Approved").submit(request)
+    assert isinstance(pending, Pending)
+    pages.deny(pending.reference, "Error Constructing or Publishing Certificate 0x800b0113")
+    outcome = adcs(pages).collect(request, pending.reference)
+    assert outcome == Rejected("Error Constructing or Publishing Certificate 0x800b0113")
+
+
 def test_a_template_that_is_not_there_is_rejected_in_the_words_of_the_policy_module(pages: Pages) -> None:
     outcome = adcs(pages, template="Closed").submit(signing_request(NAMES))
     assert isinstance(outcome, Rejected)
@@ -223,6 +232,19 @@ def test_a_page_in_another_language_still_tells_denied_from_pending() -> None:
 def test_a_request_id_that_is_no_number_of_ad_cs_is_none(digits: str) -> None:
     for page in ("<a href='certnew.cer?ReqID={}&Enc=b64'>", "Your Request Id is {}."):
         assert isinstance(outcome_of(page.format(digits)), Unavailable)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Error Constructing or Publishing Certificate  Invalid Issuance Policies. 0x800b0113 (-2146762477)",
+        "Error Archiving Private Key  Cannot archive private key. The certification authority is not ready.",
+    ],
+)
+def test_a_request_that_failed_is_not_waited_for(message: str) -> None:
+    outcome = outcome_of(DENIED.format(id=7, message=message))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.startswith("Error ")
 
 
 @pytest.mark.parametrize("page", ["<" * 900_000, "disposition message:" + "\n" * 900_000 + '""'])
