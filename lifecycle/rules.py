@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from connectors.base import Connector, Feature, SubjectNames
 from lifecycle import policy
+from lifecycle.distinguished_names import attributes
 from lifecycle.errors import NotPermitted
 from lifecycle.model import CertificateRequest
 from lifecycle.names import is_ip_address
 from lifecycle.services import Services
 from lifecycle.settings import Rules
+
+EMAIL_ADDRESS = ("E", "EMAIL", "EMAILADDRESS", "1.2.840.113549.1.9.1")
 
 
 def check(services: Services, vault: str, wanted: CertificateRequest) -> None:
@@ -46,10 +50,18 @@ def _is_for(pattern: str, name: str, names: SubjectNames) -> bool:
     return ":" in pattern if name in names.uris else not pattern.endswith("*")
 
 
+def _addresses_in(subject: str) -> tuple[str, ...]:
+    """An e-mail address in the subject names somebody as well (RFC 5280, section 4.1.2.6)."""
+    found = attributes(subject) if subject else []
+    return tuple(value for kind, value in found if kind in EMAIL_ADDRESS)
+
+
 def _broken(who: str, rules: Rules, wanted: CertificateRequest) -> Iterator[str]:
     asked = policy.expected(wanted.policy)
-    for name in _all(asked.names):
-        fitting = tuple(pattern for pattern in rules.names if _is_for(pattern, name, asked.names))
+    addresses = _addresses_in(wanted.policy["x509_props"].get("subject") or "")
+    names = replace(asked.names, email_addresses=asked.names.email_addresses + addresses)
+    for name in _all(names):
+        fitting = tuple(pattern for pattern in rules.names if _is_for(pattern, name, names))
         if rules.names and not (fitting and name_allowed(fitting, name)):
             yield f"{who} does not allow the name {name}"
     if asked.key_type not in rules.key_types:

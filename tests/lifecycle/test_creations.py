@@ -117,6 +117,7 @@ def test_the_rules_of_an_authority_and_of_a_vault_are_kept(services: Services) -
         ("*@contoso.example", Asked(uris=("https://bank.example/@contoso.example",))),
         ("10.0.*", Asked(dns_names=("10.0.bank.example",))),
         ("www.*", Asked(policy={"x509_props": {"subject": "CN=www.bank.example"}})),
+        ("*.contoso.example", Asked(subject="CN=www.contoso.example, E=ceo@bank.example")),
         ("*.contoso.example", Asked(dns_names=("www.bank.example", "a.contoso.example"))),
         ("*.contoso.example", Asked(email_addresses=("a.contoso.example@bank.example",))),
     ],
