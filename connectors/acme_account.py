@@ -1,12 +1,12 @@
 """The account at an ACME server (RFC 8555, section 7.3): found by its key, or made; its key changed."""
 
-import threading
 from typing import Any
 
 from acme.messages import ExternalAccountBinding
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from connectors.acme_client import AcmeClient, Problem, UnusableAnswer
+from connectors.turns import Turns
 
 NOT_THERE = "accountDoesNotExist"
 EAB_FAULTS = ("externalAccountRequired", "malformed", "unauthorized")
@@ -23,19 +23,20 @@ class Account:
         """`binding`: key id and HMAC key in base64url (section 7.3.4)."""
         self._client, self._contact, self._binding = client, contact, binding
         self._url: str | None = None
-        self._lock = threading.Lock()
+        self._turns = Turns()
 
     def url(self) -> str:
         """Raises BindingRefused and what AcmeClient raises."""
-        with self._lock:
-            if self._url is None:
-                # Asked first where a binding is needed: some servers let each be used only once.
-                self._url = (self._binding and self.find()) or self._make()
-            return self._url
+        return self._turns.take(self._known)
+
+    def _known(self) -> str:
+        if self._url is None:
+            # Asked first where a binding is needed: some servers let each be used only once.
+            self._url = (self._binding and self.find()) or self._make()
+        return self._url
 
     def forget(self) -> None:
-        with self._lock:
-            self._url = None
+        self._url = None
 
     def find(self) -> str | None:
         """The account that the server has for the key (section 7.3.1). Raises what AcmeClient raises."""

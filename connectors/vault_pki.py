@@ -27,6 +27,7 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.http import AuthoritySession, HttpSettings, failure, retry_after, sentence
+from connectors.turns import Turns
 
 if TYPE_CHECKING:
     from hvac.adapters import JSONAdapter
@@ -176,18 +177,18 @@ class _Login:
         self, settings: VaultPkiSettings, context: Context, adapter: Callable[[str | None], "JSONAdapter"]
     ) -> None:
         self._settings, self._context, self._adapter = settings, context, adapter
-        self._lock = threading.Lock()
+        self._turns, self._lock = Turns(), threading.Lock()
         self._given = settings.token.get_secret_value() if settings.token else None
         self._token = self._given
         self._fresh_until = datetime.min.replace(tzinfo=UTC)
 
     def token(self) -> str:
         """Raises requests.RequestException, _Refused."""
-        with self._lock:
-            if self._token is None or self._context.now() >= self._fresh_until:
-                self._refresh()
-            assert self._token is not None  # noqa: S101  # for the type checker
-            return self._token
+        return self._turns.take(self._good_token)
+
+    def _good_token(self) -> str:
+        token = self._token
+        return self._refresh(token) if token is None or self._context.now() >= self._fresh_until else token
 
     def forget(self, token: str) -> bool:
         """Whether another login may bring a better token than this one."""
@@ -196,8 +197,8 @@ class _Login:
                 self._token = None
             return self._given is None
 
-    def _refresh(self) -> None:
-        answer = self._adapter(self._token).post("/v1/auth/token/renew-self", json={}) if self._token else None
+    def _refresh(self, old: str | None) -> str:
+        answer = self._adapter(old).post("/v1/auth/token/renew-self", json={}) if old else None
         if not isinstance(answer, dict):
             answer = self._unrenewed(answer) if self._given else self._log_in()
         match answer:
@@ -205,10 +206,12 @@ class _Login:
                 lease = rest.get("lease_duration") or 0
             case _:
                 raise _Refused(requests.codes.ok, "login: it answered without a token", None)
-        self._token = self._given or token
+        with self._lock:
+            self._token = self._given or token
         longest = int(MAX_TOKEN_USE.total_seconds())
         seconds = min(lease * 2 // 3, longest) if isinstance(lease, int) and lease > 0 else longest
         self._fresh_until = self._context.now() + timedelta(seconds=seconds)
+        return self._given or token
 
     def _unrenewed(self, answer: Any) -> dict[str, Any]:
         """A given token that must not be renewed may still be good: the call itself will tell. An outage says nothing

@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -291,6 +292,14 @@ class HostileConformance:
             assert not [path for path in server.requests if "redirected" in path]
             if behaviour is too_many_requests:
                 assert outcome.retry_after == 17
+
+    def test_threads_do_not_wait_for_a_server_that_hangs_one_after_the_other(self) -> None:
+        with hostile_server(hang) as server, ThreadPoolExecutor(8) as pool:
+            connector = self.connect(server.url, server.ca_certificates, TIMEOUT)
+            begin = time.monotonic()
+            outcomes = list(pool.map(lambda _: connector.submit(signing_request(self.names)), range(8)))
+            assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+            assert time.monotonic() - begin < 4 * TIMEOUT
 
     @pytest.mark.parametrize("behaviour", [endless_body, redirect, not_json, hang], ids=lambda b: str(b.__name__))
     def test_its_health_check_fails_with(self, behaviour: Behaviour) -> None:

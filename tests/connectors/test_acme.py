@@ -1,8 +1,11 @@
 """`acme` against pebble, Let's Encrypt's test server, with pebble-challtestsrv as the DNS that it asks."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +49,7 @@ from tests.connectors.conformance import (
     signing_request,
 )
 from tests.connectors.debian import CannotFetch
-from tests.connectors.hostile import HostileConformance, closed_port_url
+from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hang, hostile_server
 from tests.connectors.pebble import Pebble, TestDns
 
 HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
@@ -163,6 +166,26 @@ class TestAcmeAgainstAHostileServer(HostileConformance):
     def connect(self, url: str, ca_certificates: str, timeout: float) -> Connector:
         settings = {"ca_certificates": ca_certificates, "timeout": timeout, "account_key_pem": pem_of("account")}
         return Acme(AcmeSettings(url=url, **settings), context("acme"))  # type: ignore[arg-type]
+
+
+def test_threads_do_not_wait_for_an_account_that_hangs_one_after_the_other() -> None:
+    def behave(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+        if handler.path != "/dir":
+            hang(handler, server)
+            return
+        urls = {name: f"{server.url}/{name}" for name in ("newNonce", "newAccount", "newOrder")}
+        body = json.dumps(urls).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with hostile_server(behave) as server, ThreadPoolExecutor(8) as pool:
+        connector = TestAcmeAgainstAHostileServer().connect(f"{server.url}/dir", server.ca_certificates, 0.8)
+        begin = time.monotonic()
+        outcomes = list(pool.map(lambda _: connector.submit(request_for("a.example.com")), range(8)))
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 8
+        assert time.monotonic() - begin < 3.2
 
 
 def request_for(*names: str, **changes: Any) -> Any:
