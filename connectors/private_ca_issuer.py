@@ -1,6 +1,5 @@
 """The authority's certificate as it lies in Key Vault, with the key that signs for it there."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from connectors.base import Unavailable
 from connectors.http import retry_after, sentence
 from connectors.key_vault_key import Key, signature_hash, vault_key
+from connectors.turns import Turns
 
 CLIENT_OPTIONS: dict[str, Any] = {
     "connection_timeout": 5,
@@ -80,20 +80,22 @@ class Issuers:
         self._name, self._credential, self._now, self._use_pss = name, credential, now, use_pss
         self._known: dict[str, Issuer] = {}
         self._current: tuple[datetime, Issuer] | None = None
-        self._lock = threading.Lock()
+        self._turns, self._turns_of_versions = Turns(), Turns()
 
     def current(self, fresh: bool = False) -> Issuer:
-        with self._lock:
+        def read() -> Issuer:
             now = self._now()
             if fresh or not self._current or not now - CURRENT_FOR < self._current[0] <= now:
                 self._current = now, self._loaded(self._client.get_certificate(self._name))
             return self._current[1]
 
+        return self._turns.take(read)
+
     def version(self, version: str) -> Issuer:
-        with self._lock:
-            if version not in self._known:
-                self._loaded(self._client.get_certificate_version(self._name, version))
-            return self._known[version]
+        if version not in self._known:
+            get = self._client.get_certificate_version
+            self._turns_of_versions.take(lambda: self._loaded(get(self._name, version)))
+        return self._known[version]
 
     def _loaded(self, found: Any) -> Issuer:
         version = str(found.properties.version)

@@ -27,6 +27,7 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.private_ca import PrivateCa, PrivateCaSettings
+from connectors.private_ca_issuer import CLIENT_OPTIONS
 from sandbox.azurite import Azurite
 from tests.connectors.conformance import Authority, Conformance, certificates, private_key, signing_request
 from tests.connectors.hostile import closed_port_url
@@ -398,3 +399,21 @@ def test_a_throttled_order_waits_as_long_as_key_vault_asks_and_holds_up_nobody(w
     assert outcome == Unavailable("Key Vault answered 429 Throttled", 37.0)
     assert time.monotonic() - begin < 5
     issued(connector.submit(request))
+
+
+def test_threads_do_not_wait_for_a_key_vault_that_hangs_one_after_the_other(
+    world: World, shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, containers = shared
+    monkeypatch.setitem(CLIENT_OPTIONS, "read_timeout", 0.5)
+    monkeypatch.setitem(CLIENT_OPTIONS, "retry_total", 0)
+    connector = world.connector(name, **containers)
+    world.vault.faults.add(kind="latency", seconds=1.0, times=None)
+    begin = time.monotonic()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = list(pool.map(lambda _: connector.submit(signing_request(NAMES)), range(8)))
+    finally:
+        world.vault.faults.clear()
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 8
+    assert time.monotonic() - begin < 3
