@@ -6,7 +6,6 @@ line loses at most an order that nobody finalizes.
 
 import base64
 import re
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -29,6 +28,7 @@ from connectors.base import (
 from connectors.dns import Solver
 from connectors.dns.settings import DnsSettings, NoDns
 from connectors.http import AuthoritySession, HttpSettings
+from connectors.turns import Turns
 
 if TYPE_CHECKING:
     from connectors.acme_session import AcmeSession
@@ -119,7 +119,7 @@ class Acme:
     def __init__(self, settings: AcmeSettings, context: Context, solver: Solver | None = None) -> None:
         self._settings, self._context, self._solver = settings, context, solver
         self._http = AuthoritySession(settings)
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._known: AcmeSession | None = None
 
     def submit(self, request: SigningRequest) -> Outcome:
@@ -160,17 +160,19 @@ class Acme:
             self._forget_session()
 
     def _forget_session(self) -> None:
-        with self._lock:
-            self._known = None
+        self._known = None
 
     def _session(self) -> "AcmeSession":
         """Made at first use: it loads the libraries, and asks Key Vault for the public account key."""
         from connectors.acme_session import AcmeSession
 
-        with self._lock:
-            if self._known is None:
-                self._known = AcmeSession(self._settings, self._context, self._http, self._solver)
-            return self._known
+        def made() -> AcmeSession:
+            known = self._known
+            if known is None:
+                known = self._known = AcmeSession(self._settings, self._context, self._http, self._solver)
+            return known
+
+        return self._turns.take(made)
 
     def _ask[T](self, step: Callable[[], T]) -> T:
         """Once more after another process has rolled the account key over."""

@@ -1,5 +1,6 @@
 """The ACME account key in Key Vault: the sandbox's vault, and pebble, which checks every signature."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,7 @@ from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 from azure.keyvault.keys import KeyClient
 
 from connectors.acme import Acme, AcmeSettings
-from connectors.acme_key import AccountKey
+from connectors.acme_key import OPTIONS, AccountKey
 from connectors.base import ConnectorError, Issued, Pending, Unavailable
 from sandbox.vault import Settings, VaultServer
 from tests.connectors.conformance import context
@@ -184,6 +185,19 @@ def test_a_vault_that_is_down_makes_the_authority_unavailable(vault: VaultServer
     outcome = connect().submit(request_for("down.example.com"))
     assert isinstance(outcome, Unavailable)
     assert "Key Vault" in outcome.reason
+
+
+def test_threads_do_not_wait_for_a_vault_that_hangs_one_after_the_other(
+    vault: VaultServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OPTIONS, "read_timeout", 0.5)
+    monkeypatch.setitem(OPTIONS, "retry_total", 0)
+    vault.faults.add(kind="latency", seconds=1.0, times=None)
+    connector, begin = connect(), time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda _: connector.submit(request_for("slow.example.com")), range(8)))
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 8
+    assert time.monotonic() - begin < 3
 
 
 def test_a_key_on_a_curve_that_acme_does_not_know_is_refused(
