@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import requests
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 from requests import exceptions
 
 from connectors.acme_account import Account
+from connectors.acme_chain import checked, leads_to
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object, links, problem_of
 from connectors.acme_reference import PREFIX, OrderGone, Reference
 from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
@@ -260,13 +259,13 @@ class Order:
     def _download(self, order: dict[str, Any], preferred_chain: str | None) -> bytes:
         """The first chain, or the one that leads to the preferred root (section 7.4.2)."""
         first = self._fetched(_text(order, "certificate"))
-        if preferred_chain is None or _leads_to(first, preferred_chain):
-            return _checked_chain(first)
+        if preferred_chain is None or leads_to(first, preferred_chain):
+            return checked(first)
         for url in links(first, "alternate"):
             other = self._fetched(url)
-            if _leads_to(other, preferred_chain):
+            if leads_to(other, preferred_chain):
                 return other.content
-        return _checked_chain(first)
+        return checked(first)
 
     def _fetched(self, url: str) -> requests.Response:
         """Whatever refuses it now, the certificate was issued: a problem without code is never final."""
@@ -282,20 +281,3 @@ def _text(document: dict[str, Any], member: str) -> str:
     if not isinstance(found, str):
         raise UnusableAnswer(f"it answered an order without {member}")
     return found
-
-
-def _checked_chain(answer: requests.Response) -> bytes:
-    _leads_to(answer, "")
-    return answer.content
-
-
-def _leads_to(answer: requests.Response, root: str) -> bool:
-    """Whether the topmost certificate's issuer has this common name, or this subject key identifier in hex."""
-    try:
-        top = x509.load_pem_x509_certificates(answer.content)[-1]
-        names = [name.value for name in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        keys = [one.value for one in top.extensions if isinstance(one.value, x509.AuthorityKeyIdentifier)]
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        raise UnusableAnswer("it answered something else than certificates in PEM") from None
-    digest = root.replace(":", "").lower()
-    return root in names or any(key.key_identifier and key.key_identifier.hex() == digest for key in keys)

@@ -1,0 +1,24 @@
+"""The chains that an ACME server offers for one certificate (RFC 8555, section 7.4.2)."""
+
+import requests
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from connectors.acme_client import UnusableAnswer
+
+
+def checked(answer: requests.Response) -> bytes:
+    leads_to(answer, "")
+    return answer.content
+
+
+def leads_to(answer: requests.Response, root: str) -> bool:
+    """Whether the topmost certificate's issuer has this common name, or this subject key identifier in hex."""
+    try:
+        top = x509.load_pem_x509_certificates(answer.content)[-1]
+        names = [name.value for name in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        keys = [one.value for one in top.extensions if isinstance(one.value, x509.AuthorityKeyIdentifier)]
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise UnusableAnswer("it answered something else than certificates in PEM") from None
+    digest = root.replace(":", "").lower()
+    return root in names or any(key.key_identifier and key.key_identifier.hex() == digest for key in keys)
