@@ -1,8 +1,9 @@
 """Microsoft Active Directory Certificate Services over its web enrollment pages (`/certsrv`).
 
-The pages are made for people: what became of a request is told by links, by the disposition message, and by the
-content type of the certificate's address. NTLM and Kerberos (RFC 4559) log a connection in, bound to its TLS
-certificate (RFC 5929), as Extended Protection for Authentication demands.
+The pages are made for people: what became of a request is told by links, by the disposition's code and message, and by
+the content type of the certificate's address. Their elements have the same ids in all languages. NTLM and Kerberos
+(RFC 4559) log a connection in, bound to its TLS certificate (RFC 5929), as Extended Protection for Authentication
+demands.
 """
 
 import base64
@@ -39,6 +40,8 @@ DISPOSITION = re.compile(r'disposition message(?: is|:)[\s"]*([^"\n]+)', re.I)
 POLICY_CODE = re.compile(r"0x800[9b][0-9a-f]{4}", re.I)
 CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
 MAX_LEGS = 4
+DENIED, REVOKED = 2, 6  # CR_DISP_…, certcli.h
+ELEMENT = 2000  # characters of an element that are read
 
 # At DEBUG it logs NTLM's messages, from which a password can be guessed.
 logging.getLogger("spnego").setLevel(logging.INFO)
@@ -139,13 +142,13 @@ class Adcs:
     def _disposition(self, page: str, request_id: str | None = None) -> Outcome:
         """What a page that offers no certificate says about the request. The first one to say so tells people."""
         is_new = request_id is None
-        if request_id is None and (found := REQUEST_ID.search(page)):
-            request_id = found[1] or found[2]
-        text = html.unescape(re.sub(r"<[^<>]*>", "\n", page))
-        message = DISPOSITION.search(text)
-        words = sentence(message[1]) if message else ""
-        if words and ("denied" in words.lower() or POLICY_CODE.search(words) or "request was denied" in text.lower()):
-            return Rejected(words)
+        if request_id is None and (
+            found := REQUEST_ID.search(page) or _told(page, "locInfoReqID", rf"[^0-9]*{NUMBER}")
+        ):
+            request_id = next(filter(None, found.groups()))
+        words, denied = _words(page), "request was denied" in page.lower() or _is_denied(page)
+        if denied or "denied" in words.lower() or POLICY_CODE.search(words):
+            return Rejected(words or "the request was denied, or its certificate revoked")
         if request_id:
             awaits = f"a certificate manager decides on request {request_id}" if is_new else ""
             return Pending(request_id, self._settings.retry_after, awaits)
@@ -225,6 +228,28 @@ def _challenge(answer: requests.Response, scheme: str) -> bytes | None:
 
 def _failure(error: requests.RequestException) -> str:
     return str(error) if isinstance(error, _LoginFailed) else failure(error)
+
+
+def _told(page: str, element: str, pattern: str) -> re.Match[str] | None:
+    """`pattern` in the first characters after the id of an element."""
+    found = re.search(element, page, re.I)
+    return re.compile(pattern).match(page, found.end(), found.end() + ELEMENT) if found else None
+
+
+def _is_denied(page: str) -> bool:
+    lower = page.lower()
+    code = re.search(r"([0-9a-f]{1,8})\s*<[^<>]*$", lower[: max(lower.find("locdispspacer"), 0)][-100:])
+    return "locdenied" in lower or "locissrev" in lower or (code is not None and int(code[1], 16) in (DENIED, REVOKED))
+
+
+def _words(page: str) -> str:
+    """The disposition message, or the reason on the page of a denial."""
+    text = DISPOSITION.search(html.unescape(re.sub(r"<[^<>]*>", "\n", page)))
+    message = _told(page, "locDispMsgLabel", r"(?s:.{0,200}?)<DD>\s*([^<]*)")
+    reason = _told(page, "locInfoReqIDandReason", r"[^>]*>([^<]*)")
+    return sentence(
+        next((html.unescape(found[1]) for found in (text, message, reason) if found and found[1].strip()), "")
+    )
 
 
 def _is_certificate(answer: requests.Response) -> bool:

@@ -214,6 +214,11 @@ def outcome_of(page: str, later: str = "", status: int = 200) -> Outcome:
         return adcs(server).submit(signing_request(NAMES))
 
 
+def collected(page: str) -> Outcome:
+    with hostile_server(scripted("", page)) as server:
+        return adcs(server).collect(signing_request(NAMES), "25")
+
+
 def test_a_certificate_that_cannot_be_fetched_at_once_is_not_lost() -> None:
     outcome = outcome_of("<a href='certnew.cer?ReqID=41&Enc=b64'>", "", 500)
     assert isinstance(outcome, Pending)
@@ -226,6 +231,38 @@ def test_a_page_in_another_language_still_tells_denied_from_pending() -> None:
     waiting = outcome_of("<script>location='certckpn.asp?ReqID=7'</script> Zertifikat steht aus")
     assert isinstance(waiting, Pending)
     assert waiting.reference == "7"
+
+
+# What Microsoft's pages say in any language: the ids of their elements, and the disposition's code (certcli.h).
+FRENCH_PENDING = """<P ID=locPageTitle> <B> Certificat en attente </B>
+<P ID=locInfoNewReq> Votre demande a été reçue. </P>
+<P ID=locInfoReqID>\nLe numéro de votre demande est 25.\n</P>"""
+FRENCH_DENIED = """<P ID=locPageTitle> <B> Demande de certificat refusée </B>
+<P ID=locDenied> Votre demande a été refusée. </P>
+<P ID=locInfoReqIDandReason> Le numéro de votre demande est 25. Le message est : « Refusé par le module ». </P>"""
+FRENCH_ERROR = """<P ID=locPageTitle> <B> Erreur </B> <DL> <DT ID=locDispLabel><B>Disposition :</B></DT><DD>
+\t\t{code} <LocID ID=locDispSpacer>-</LocID> <LocID ID=locDispUnknown>(inconnu)</LocID></DD>
+<DT ID=locDispMsgLabel><B>Message de disposition :</B></DT><DD>\n\t\t{message}\n\t</DD> </DL>"""
+
+
+def test_a_request_waits_in_any_language() -> None:
+    waiting = outcome_of(FRENCH_PENDING)
+    assert isinstance(waiting, Pending)
+    assert waiting.reference == "25"
+    still = collected(FRENCH_ERROR.format(code=5, message="En attente de traitement"))
+    assert isinstance(still, Pending)
+    assert still.reference == "25"
+
+
+@pytest.mark.parametrize("code", [2, 6])
+def test_a_request_is_denied_in_any_language(code: int) -> None:
+    denied = outcome_of(FRENCH_DENIED)
+    assert isinstance(denied, Rejected)
+    assert "Refusé par le module" in denied.reason
+    refused = FRENCH_ERROR.format(code=code, message="Refusé par EXEMPLE\\Administrateur")
+    assert collected(refused) == Rejected("Refusé par EXEMPLE\\Administrateur")
+    without_words = FRENCH_ERROR.format(code=code, message="<LocID ID=locDispMsgNone>(aucun)</LocID>")
+    assert collected(without_words) == Rejected("the request was denied, or its certificate revoked")
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "\u0667"])
