@@ -7,6 +7,8 @@
 Each test starts the server with one of BEHAVIOURS; whatever path is asked, the server does just that.
 """
 
+import contextlib
+import functools
 import socket
 import ssl
 import threading
@@ -20,8 +22,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from connectors.base import ChecksHealth, Connector, ConnectorError, SubjectNames, Unavailable
+from connectors.base import (
+    Cancels,
+    ChecksHealth,
+    Connector,
+    ConnectorError,
+    Pending,
+    Rejected,
+    RevocationReason,
+    Revokes,
+    SubjectNames,
+    SuggestsRenewal,
+    Unavailable,
+)
 from tests.connectors.conformance import signing_request
 
 MAX_SENT = 40_000_000
@@ -192,6 +208,17 @@ BEHAVIOURS: list[Behaviour] = [
     broken_off,
     not_http,
 ]
+QUICK: list[Behaviour] = [
+    *(endless_body, compressed_bomb, redirect, foreign_location, not_json, json_of_another_shape, json_with_nulls),
+    *(deep_json, not_utf8, empty_answer, internal_error, deep_json_error, broken_off),
+]
+
+
+@functools.cache
+def some_certificate() -> bytes:
+    """DER, of an authority that nobody asks."""
+    issued = trustme.CA().issue_cert("host.example.com").cert_chain_pems[0].bytes()
+    return x509.load_pem_x509_certificate(issued).public_bytes(Encoding.DER)
 
 
 @contextmanager
@@ -292,6 +319,25 @@ class HostileConformance:
             assert not [path for path in server.requests if "redirected" in path]
             if behaviour is too_many_requests:
                 assert outcome.retry_after == 17
+
+    @pytest.mark.parametrize("behaviour", QUICK, ids=lambda behaviour: str(behaviour.__name__))
+    def test_whatever_it_is_asked_ends_as_the_contract_says_with(self, behaviour: Behaviour) -> None:
+        request = signing_request(self.names)
+        with hostile_server(behaviour) as server:
+            connector = self.connect(server.url, server.ca_certificates, TIMEOUT)
+            begin = time.monotonic()
+            assert isinstance(connector.collect(request, "17"), Pending | Rejected | Unavailable)
+            with contextlib.suppress(ConnectorError):
+                if isinstance(connector, Cancels):
+                    connector.cancel("17")
+            with contextlib.suppress(ConnectorError):
+                if isinstance(connector, Revokes):
+                    connector.revoke(some_certificate(), RevocationReason.SUPERSEDED)
+            with contextlib.suppress(ConnectorError):
+                if isinstance(connector, SuggestsRenewal):
+                    assert connector.renewal_window(some_certificate()) is None
+            assert time.monotonic() - begin < 4 * TIMEOUT + MAX_DELAY
+            assert not server.foreign_requests
 
     def test_threads_do_not_wait_for_a_server_that_hangs_one_after_the_other(self) -> None:
         with hostile_server(hang) as server, ThreadPoolExecutor(8) as pool:
