@@ -19,10 +19,39 @@ from tests.test_acceptance import App, until
 EC = {"key_props": {"kty": "EC", "crv": "P-256"}}
 
 
-def test_a_first_certificate_is_self_signed(app: App) -> None:
+def partnered(app: App, issuer: str, **behaviour: Any) -> str:
+    """A certificate asked of a partnered authority whose answer is `behaviour`."""
+    body = {"provider": "DigiCert", "credentials": {"account_id": "a", "pwd": "p"}, "org_details": {"id": "o"}}
+    app.call("PUT", f"/api/vaults/main/certificates/issuers/{issuer}", body).raise_for_status()
+    app.client.put(f"{app.settings['VAULT_ADMIN_URL']}/issuers/{issuer}", json=behaviour).raise_for_status()
     name = app.name()
-    body = {"policy": {**EC, "x509_props": {"subject": "CN=first.contoso.example"}}}
+    policy = {**EC, "x509_props": {"subject": "CN=shop.contoso.example"}, "issuer": {"name": issuer}}
+    assert app.certificate(name, "/create", "POST", {"policy": policy}).status_code == 202
+    return name
+
+
+def self_signed(app: App, common_name: str) -> str:
+    name = app.name()
+    body = {"policy": {**EC, "x509_props": {"subject": f"CN={common_name}"}}}
     assert app.certificate(name, "/create", "POST", body).status_code == 202
+    return name
+
+
+@pytest.fixture(scope="module")
+def asked(app: App) -> dict[str, str]:
+    """What Key Vault's issuers are asked for: all at once, for each is looked at after 10 seconds."""
+    error = {"code": "Request rejected", "message": "The organization is unknown."}
+    return {
+        "first": self_signed(app, "first.contoso.example"),
+        "ours": self_signed(app, "ours.contoso.example"),
+        "quick": partnered(app, "quick", delay=0.5),
+        "slow": partnered(app, "slow", delay=86_400),
+        "broken": partnered(app, "broken", error=error),
+    }
+
+
+def test_a_first_certificate_is_self_signed(app: App, asked: dict[str, str]) -> None:
+    name = asked["first"]
     assert app.ended(name)["status"] == "completed"
     found = app.certificate(name).json()
     assert found["subject"] == found["issuer"] == "CN=first.contoso.example"
@@ -57,25 +86,14 @@ def test_contacts_are_set_read_and_deleted(app: App) -> None:
     assert app.call("DELETE", path).status_code == 404
 
 
-def partnered(app: App, issuer: str, **behaviour: Any) -> str:
-    """A certificate asked of a partnered authority whose answer is `behaviour`."""
-    body = {"provider": "DigiCert", "credentials": {"account_id": "a", "pwd": "p"}, "org_details": {"id": "o"}}
-    app.call("PUT", f"/api/vaults/main/certificates/issuers/{issuer}", body).raise_for_status()
-    app.client.put(f"{app.settings['VAULT_ADMIN_URL']}/issuers/{issuer}", json=behaviour).raise_for_status()
-    name = app.name()
-    policy = {**EC, "x509_props": {"subject": "CN=shop.contoso.example"}, "issuer": {"name": issuer}}
-    assert app.certificate(name, "/create", "POST", {"policy": policy}).status_code == 202
-    return name
-
-
-def test_a_partnered_authority_answers_later_and_is_polled(app: App) -> None:
-    name = partnered(app, "quick", delay=0.5)
+def test_a_partnered_authority_answers_later_and_is_polled(app: App, asked: dict[str, str]) -> None:
+    name = asked["quick"]
     ended = app.ended(name, 40)
     assert (ended["status"], ended["issuer"]["name"]) == ("completed", "quick")
 
 
-def test_a_partnered_authoritys_order_is_canceled(app: App) -> None:
-    name = partnered(app, "slow", delay=86_400)
+def test_a_partnered_authoritys_order_is_canceled(app: App, asked: dict[str, str]) -> None:
+    name = asked["slow"]
     until(lambda: app.certificate(name, "/pending").json()["step"] == "pending")
     answer = app.certificate(name, "/pending", "PATCH", {"cancellation_requested": True})
     assert answer.json()["cancellation_requested"]
@@ -83,8 +101,8 @@ def test_a_partnered_authoritys_order_is_canceled(app: App) -> None:
     assert app.ended(name, 40)["status"] == "canceled"
 
 
-def test_a_partnered_authoritys_failure_is_told_with_its_error(app: App) -> None:
-    name = partnered(app, "broken", error={"code": "Request rejected", "message": "The organization is unknown."})
+def test_a_partnered_authoritys_failure_is_told_with_its_error(app: App, asked: dict[str, str]) -> None:
+    name = asked["broken"]
     ended = app.ended(name, 40)
     assert ended["status"] == "failed"
     assert ended["error"] == {"code": "Request rejected", "message": "The organization is unknown."}
@@ -274,9 +292,8 @@ def test_a_stuck_operation_is_deleted_and_the_name_is_free(app: App) -> None:
     assert app.ended(name)["status"] == "completed"
 
 
-def test_a_certificate_made_elsewhere_is_adopted_and_released(app: App) -> None:
-    name = app.name()
-    app.certificate(name, "/create", "POST", {"policy": {**EC, "x509_props": {"subject": "CN=ours.contoso.example"}}})
+def test_a_certificate_made_elsewhere_is_adopted_and_released(app: App, asked: dict[str, str]) -> None:
+    name = asked["ours"]
     app.ended(name)
     assert app.certificate(name, "/renew", "POST", {}).json()["code"] == "NotManaged"
     assert app.certificate(name, "/adopt", "POST", {"authority": "nobody"}).status_code == 400
