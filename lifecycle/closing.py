@@ -1,12 +1,15 @@
 """What has to be done before an ended operation's row may go. All of it may be done twice."""
 
 import logging
+from datetime import timedelta
 
 from lifecycle.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from lifecycle.model import Kind, Operation, State
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.vault import item_of
+
+LONGEST_WAIT_TO_TELL = timedelta(hours=1)
 
 log = logging.getLogger("certrelay.operations")
 

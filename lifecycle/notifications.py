@@ -36,11 +36,11 @@ class Undelivered(Exception):
     """The receiver did not take it now; the queue tries again."""
 
 
-def operation_ended(services: Services, operation: Operation) -> None:
-    """Tell how an operation ended; of canceled ones nobody needs to be told."""
+def operation_ended(services: Services, operation: Operation) -> bool:
+    """Tell how an operation ended; of canceled ones nobody needs to be told. Whether all is queued that has to be."""
     kind = EVENTS.get(operation.state)
     if kind is None:
-        return
+        return True
     failure = operation.failure
     data = {
         "operation": operation.id,
@@ -51,7 +51,7 @@ def operation_ended(services: Services, operation: Operation) -> None:
         "error": {"code": failure.code, "message": failure.message} if failure else None,
     }
     subject = f"{operation.vault}/{operation.name}"
-    tell(services, kind, subject, data, f"{operation.id}.{kind}", operation.ended_at or services.now())
+    return tell(services, kind, subject, data, f"{operation.id}.{kind}", operation.ended_at or services.now())
 
 
 def operation_waits(services: Services, operation: Operation, awaits: str) -> None:

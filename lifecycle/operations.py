@@ -212,7 +212,9 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
     services.storage.record(operation)
     if operation.kind is Kind.RENEW:
         closing.take_note(services, operation)
-    notifications.operation_ended(services, operation)
+    told = notifications.operation_ended(services, operation)
+    if not told and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_WAIT_TO_TELL:
+        return _postponed(services, operation, Failure("StorageNotReady", "nobody can be told of its end"))
     slots.give_back(services, operation)
     services.storage.remove(operation)
     closing.log_end(operation)

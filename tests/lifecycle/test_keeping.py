@@ -48,10 +48,19 @@ KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 DAY = 86_400
 
 
-def made(world: World, name: str, **changes: object) -> Operation:
+def create(world: World, name: str, **changes: object) -> Operation:
     asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"})
-    creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
+    return creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
+
+
+def made(world: World, name: str, **changes: object) -> Operation:
+    create(world, name, **changes)
     return world.finish(name)
+
+
+def out_of_order(_text: str, _delay_seconds: float = 0) -> None:
+    """A queue's `send`, while it is down."""
+    raise NotReady("out of order", code="StorageNotReady")
 
 
 def configured(world: World, **changes: Any) -> World:
@@ -463,11 +472,11 @@ class TestNotifications:
         queue = world.services.storage.notifications
         send = queue.send
 
-        def out_of_order(text: str, delay_seconds: float = 0) -> None:
+        def noted(text: str, delay_seconds: float = 0) -> None:
             tried.append(text)
-            raise NotReady("out of order", code="StorageNotReady")
+            out_of_order(text)
 
-        queue.send = out_of_order  # type: ignore[method-assign]
+        queue.send = noted  # type: ignore[method-assign]
         assert len(sweep.sweep(world.services).started) == 3, "what cannot be told is renewed all the same"
         assert len(tried) == 1, "the sweep does not wait for a queue that is down at every certificate"
         queue.send = send  # type: ignore[method-assign]
@@ -475,6 +484,33 @@ class TestNotifications:
             sweep.sweep(world.services)
         delivered(world)
         assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"] * 3
+
+    def test_the_end_of_an_operation_is_told_when_the_queue_is_back(
+        self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url, got, _ = receiver
+        listener, name = listening(world, url), world.name()
+        with monkeypatch.context() as patched:
+            patched.setattr(world.services.storage.notifications, "send", out_of_order)
+            create(listener, name)
+            operations.advance(listener.services, ALIAS, name)
+            waiting = world.services.storage.open(ALIAS, name)
+            assert waiting is not None
+            assert waiting.state is State.COMPLETED
+        listener.finish(name)
+        assert delivered(listener) == len(got) == 1
+        assert len(world.versions(name)) == 1
+
+    def test_an_operation_whose_end_cannot_be_told_for_an_hour_is_closed_all_the_same(
+        self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        listener, name = listening(world, receiver[0]), world.name()
+        monkeypatch.setattr(world.services.storage.notifications, "send", out_of_order)
+        create(listener, name)
+        operations.advance(listener.services, ALIAS, name)
+        world.clock.advance(3601)
+        operations.advance(listener.services, ALIAS, name)
+        assert world.services.storage.open(ALIAS, name) is None
 
     def test_an_event_that_a_managed_certificate_expired_is_an_alarm_and_a_renewal_at_once(
         self, lonely_world: World, receiver: Any
