@@ -1,6 +1,6 @@
 """Telling people: CloudEvents to webhooks of the settings, by way of a queue.
 
-What cannot be told never fails or repeats a renewal: the queue delivers, tries again, and gives up by itself. The
+What cannot be told never fails or repeats a renewal: the queue delivers, tries again for a day, and gives up. The
 event's id is the same on every repeat. Addresses come from the settings only.
 """
 
@@ -21,6 +21,7 @@ from lifecycle.settings import Target
 
 CONNECT_SECONDS, READ_SECONDS = 5, 15
 RETRIED = (408, 425, 429)
+FIRST_DELAY, LONGEST_DELAY, MAX_TRIES = 60, 3600, 29  # seconds; about a day in all
 EVENTS = {State.COMPLETED: "completed", State.FAILED: "failed"}
 
 log = logging.getLogger("certrelay.notifications")
@@ -30,10 +31,6 @@ _delivering: ContextVar[bool] = ContextVar("delivering", default=False)
 logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not _delivering.get())
 
 type Event = dict[str, Any]
-
-
-class Undelivered(Exception):
-    """The receiver did not take it now; the queue tries again."""
 
 
 def operation_ended(services: Services, operation: Operation) -> bool:
@@ -89,7 +86,9 @@ def tell(services: Services, kind: str, subject: str, data: Mapping[str, Any], e
 
 
 def deliver(services: Services, message: Mapping[str, Any]) -> None:
-    """Post one queued event to its target. Raises Undelivered when it is worth another try, ValueError for no event."""
+    """Post one queued event to its target; what it cannot take now goes back into the queue, for a day.
+
+    Raises ValueError for no event, NotReady."""
     target = services.settings.notifications.get(str(message.get("target")))
     event = message.get("event")
     if message.get("v") != 1 or not isinstance(event, dict):
@@ -100,9 +99,21 @@ def deliver(services: Services, message: Mapping[str, Any]) -> None:
     body, headers = _FORMATS[target.kind](target, event, int(services.now().timestamp()))
     status = _post(target.url.get_secret_value(), body, headers)
     if status >= 500 or status in RETRIED or status == 0:
-        raise Undelivered(f"target {message['target']} answered {status or 'nothing'}")
-    if status >= 300:
+        _try_later(services, message)
+    elif status >= 300:
         log.error("target %s refuses notifications with status %d", message["target"], status)
+
+
+def _try_later(services: Services, message: Mapping[str, Any]) -> None:
+    """After a minute, then two, four …, then each hour."""
+    before = message.get("tries")
+    tries = before + 1 if isinstance(before, int) else 1
+    if tries > MAX_TRIES:
+        subject = str(message["event"].get("subject"))
+        log.error("target %s was never told of %s: it takes nothing for a day", message["target"], subject)
+        return
+    delay = min(FIRST_DELAY * 2 ** (tries - 1), LONGEST_DELAY)
+    services.storage.notifications.send(json.dumps({**message, "tries": tries}), delay)
 
 
 def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:

@@ -1,7 +1,6 @@
 """What keeps a whole fleet alive: adoption, mass replacement, rates, windows, alarms, notices."""
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
@@ -402,24 +401,51 @@ class TestNotifications:
         assert "contoso.example is not yours" in got[0][1].decode()
 
     def test_a_receiver_that_is_down_is_tried_again_and_one_that_refuses_is_not(
-        self, world: World, receiver: Any
+        self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url, _, answer = receiver
         listener = listening(world, url)
         event = {"id": "1", "type": "certrelay.certificate.digest", "subject": "s", "data": {}}
         message = {"v": 1, "target": "ops", "event": event}
+        queued: list[tuple[dict[str, Any], float]] = []
+
+        def note(text: str, delay_seconds: float = 0) -> None:
+            queued.append((json.loads(text), delay_seconds))
+
+        monkeypatch.setattr(world.services.storage.notifications, "send", note)
         for status in (500, 429):
             answer(status)
-            with pytest.raises(notifications.Undelivered):
-                notifications.deliver(listener.services, message)
+            notifications.deliver(listener.services, message)
+        notifications.deliver(listening(world, "http://127.0.0.1:9/").services, message)
+        assert queued == [({**message, "tries": 1}, 60)] * 3
         for status in (400, 302):
             answer(status)
             notifications.deliver(listener.services, message)
         notifications.deliver(listener.services, {**message, "target": "gone"})
+        assert len(queued) == 3
         with pytest.raises(ValueError):
             notifications.deliver(listener.services, {"v": 2})
-        with pytest.raises(notifications.Undelivered):
-            notifications.deliver(listening(world, "http://127.0.0.1:9/").services, message)
+
+    def test_a_receiver_may_be_down_for_a_day_and_not_for_ever(
+        self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        url, _, answer = receiver
+        listener = listening(world, url)
+        answer(503)
+        event = {"id": "1", "type": "certrelay.certificate.expired", "subject": "main/www", "data": {}}
+        queued: list[tuple[dict[str, Any], float]] = [({"v": 1, "target": "ops", "event": event}, 0)]
+
+        def note(text: str, delay_seconds: float = 0) -> None:
+            queued.append((json.loads(text), delay_seconds))
+
+        monkeypatch.setattr(world.services.storage.notifications, "send", note)
+        for message, _ in queued:
+            notifications.deliver(listener.services, message)
+            assert len(queued) < 100
+        delays = [delay for _, delay in queued]
+        assert 24 * 3600 <= sum(delays) <= 26 * 3600
+        assert max(delays) == 3600
+        assert "main/www" in caplog.messages[-1], "in the end the log says what nobody was told"
 
     def test_a_certificate_near_its_end_is_told_of_once_and_again_when_it_expired(
         self, lonely_world: World, receiver: Any
@@ -455,8 +481,7 @@ class TestNotifications:
         event = {"id": "1", "type": "certrelay.certificate.digest", "subject": "s", "data": {}}
         for address in (f"{url}services/canary-token", "http://127.0.0.1:9/services/canary-token"):
             listener = listening(world, address)
-            with contextlib.suppress(notifications.Undelivered):
-                notifications.deliver(listener.services, {"v": 1, "target": "ops", "event": event})
+            notifications.deliver(listener.services, {"v": 1, "target": "ops", "event": event})
         assert len(got) == 1
         assert "canary" not in caplog.text
 
