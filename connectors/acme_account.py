@@ -30,10 +30,11 @@ class Account:
         return self._turns.take(self._known)
 
     def _known(self) -> str:
-        if self._url is None:
+        url = self._url  # another thread may forget it meanwhile
+        if url is None:
             # Asked first where a binding is needed: some servers let each be used only once.
-            self._url = (self._binding and self.find()) or self._make()
-        return self._url
+            url = self._url = (self._binding and self.find()) or self._make()
+        return url
 
     def forget(self) -> None:
         self._url = None
