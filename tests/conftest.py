@@ -9,7 +9,8 @@ from sandbox.openbao import OpenBao
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="500 certificates over ACME instead of 25; takes some minutes")
+    text = "500 certificates over ACME instead of 25, and all pairs of deaths instead of a third; takes some minutes"
+    parser.addoption("--soak", action="store_true", help=text)
 
 
 @pytest.fixture(scope="session")
