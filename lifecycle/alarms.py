@@ -59,8 +59,7 @@ def look_at(services: Services, alias: str, name: str) -> None:
     if bundle is None:
         return
     item = item_of(bundle)
-    known = services.storage.notes(alias, [name]).get(name.lower())
-    raise_for(services, alias, item, (known or Note(alias, name)).about(item.thumbprint))
+    raise_for(services, alias, item, services.storage.note(alias, name).about(item.thumbprint))
 
 
 def digest(services: Services) -> dict[str, Any]:

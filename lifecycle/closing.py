@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from lifecycle.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from lifecycle.model import Kind, Operation, State
-from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.vault import item_of
 
@@ -41,8 +40,7 @@ def take_note(services: Services, operation: Operation) -> None:
         log.warning("operation %s: its certificate cannot be read (%s)", operation.id, error)
         bundle = {}
     item = item_of(bundle) if bundle else None
-    known = services.storage.notes(operation.vault, [operation.name]).get(operation.name.lower())
-    note = known or Note(operation.vault, operation.name)
+    note = services.storage.note(operation.vault, operation.name)
     about = note.about(item.thumbprint) if item else note
     expires = item.expires if item and item.expires else now
     services.storage.remember(about.rested(max(failures, 1), operation.ended_at or now, expires), note)

@@ -104,6 +104,10 @@ class Ledger:
         wanted = set(keys)
         return {row["RowKey"]: notes.from_entity(row) for row in rows if row["RowKey"] in wanted}
 
+    def note(self, vault: str, name: str) -> Note:
+        """What is remembered of one certificate; an empty note when that is nothing."""
+        return self.notes(vault, [name]).get(name.lower()) or Note(vault, name)
+
     def failing(self) -> int:
         """How many certificates rest after a renewal that failed."""
         return sum(1 for _ in self._renewals.query("failures gt 0", ["RowKey"]))

@@ -11,7 +11,6 @@ from typing import Any
 from lifecycle import alarms, renewal
 from lifecycle.errors import Fault, Invalid, NotFound
 from lifecycle.model import AUTHORITY_TAG, RENEWAL_TAG
-from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.vault import CERTIFICATES, CertificateItem, item_of, moment
 
@@ -80,8 +79,7 @@ def plan(services: Services, vault: str, name: str, found: Json) -> Plan:
         return Plan(None, "it is disabled")
     due = renewal.due_at(begins, expires, tags.get(RENEWAL_TAG, ""))
     reason = f"threshold {tags[RENEWAL_TAG]}" if RENEWAL_TAG in tags else "a third of its lifetime is left then"
-    noted = services.storage.notes(vault, [name]).get(name.lower()) or Note(vault, name)
-    note = noted.about(item_of(found).thumbprint)
+    note = services.storage.note(vault, name).about(item_of(found).thumbprint)
     if note.renew_at and note.renew_at < due:
         due, reason = note.renew_at, "the authority suggests it (RFC 9773)"
     if note.rest_until and note.rest_until > max(due, services.now()):
