@@ -7,9 +7,7 @@ from typing import Any
 
 from lifecycle import alarms, renewal
 from lifecycle.errors import CertRelayError, Conflict, NotFound, NotReady
-from lifecycle.notes import Note
 from lifecycle.services import Services
-from lifecycle.vault import item_of
 
 NEAR_EXPIRY = "Microsoft.KeyVault.CertificateNearExpiry"
 EXPIRED = "Microsoft.KeyVault.CertificateExpired"
@@ -29,9 +27,6 @@ def take(services: Services, kind: str, data: Mapping[str, Any]) -> None:
     try:
         if kind == EXPIRED:
             alarms.look_at(services, vault, name)
-        if not _due(services, vault, name):
-            log.info("%s of %s/%s: it is not due, or rests after a failure", kind, vault, name)
-            return
         operation = renewal.renew(services, vault, name, requested_by="event", reason=kind, only_if_due=True)
     except (Conflict, NotFound) as error:
         log.info("%s of %s/%s: nothing to do: %s", kind, vault, name, error)
@@ -41,17 +36,6 @@ def take(services: Services, kind: str, data: Mapping[str, Any]) -> None:
         log.error("%s of %s/%s: it cannot be renewed: %s", kind, vault, name, error)
     else:
         log.info("%s of %s/%s: operation %s", kind, vault, name, operation.id)
-
-
-def _due(services: Services, vault: str, name: str) -> bool:
-    """As the sweep would say: whoever can post events shall not use up what an authority allows."""
-    bundle = services.vault(vault).get(name)
-    item = item_of(bundle) if bundle else None
-    by_dates = renewal.due_of(item) if item else None
-    if item is None or by_dates is None:
-        return False
-    note = services.storage.notes(vault, [name]).get(name.lower()) or Note(vault, name)
-    return note.about(item.thumbprint).due(by_dates) <= services.now()
 
 
 def _where(services: Services, identifier: str) -> tuple[str, str] | None:

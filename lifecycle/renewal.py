@@ -49,14 +49,13 @@ def renew(
     requested_by: str,
     reason: str,
     only_if_due: bool,
-    thumbprint: str = "",
     authority: str | None = None,
     reuse_key: bool | None = None,
     idempotency_key: str | None = None,
 ) -> Operation:
     """Open the operation that renews the newest version: same policy, tags and authority, unless another is named.
 
-    With a `thumbprint` (SHA-1, hex) only that version: what was known of an older one is no reason to renew the newest.
+    `only_if_due`: by its dates or its authority's suggestion, enabled, and not at rest after a failure.
     Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, or busy), NotPermitted, NotReady."""
     open_one = services.storage.open(vault, name)
     if open_one is not None and open_one.kind is Kind.RENEW:
@@ -69,11 +68,8 @@ def renew(
     if not authority:
         raise Conflict(f"{name} is not looked after by CertRelay; adopt it first", "NotManaged")
     item = item_of(bundle)
-    due = due_of(item)
-    if only_if_due and (due is None or services.now() < due):
-        raise Conflict(f"{name} is not due yet, or disabled", "NotDue")
-    if thumbprint and item.thumbprint != thumbprint:
-        raise Conflict(f"{name} has a newer version already", "NotDue")
+    if only_if_due and not _is_due(services, vault, item):
+        raise Conflict(f"{name} is not due, rests after a failure, or is disabled", "NotDue")
     wanted = renewed_request(services, authority, bundle["policy"], tags, item.enabled)
     if reuse_key is not None:
         wanted.policy["key_props"] = {**wanted.policy["key_props"], "reuse_key": reuse_key}
@@ -83,6 +79,13 @@ def renew(
         requested_by=requested_by, kind=Kind.RENEW, reason=reason, replaces=version_of(bundle),
         idempotency_key=idempotency_key,
     )  # fmt: skip
+
+
+def _is_due(services: Services, vault: str, item: CertificateItem) -> bool:
+    by_dates = due_of(item)
+    if by_dates is None:
+        return False
+    return services.storage.note(vault, item.name).about(item.thumbprint).due(by_dates) <= services.now()
 
 
 def renewed_request(

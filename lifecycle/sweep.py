@@ -165,8 +165,7 @@ class _Sweep:
         try:
             renewal.renew(
                 self._services, one.vault, one.name,
-                requested_by="sweep", reason=one.reason, only_if_due=one.reason == "due",
-                thumbprint=one.note.thumbprint,
+                requested_by="sweep", reason=one.reason, only_if_due=True,
             )  # fmt: skip
             self._swept.started.append(f"{one.vault}/{one.name}")
             self._trouble[one.vault] = 0
