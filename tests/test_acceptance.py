@@ -46,7 +46,7 @@ class App:
     def create(self, name: str, **body: Any) -> httpx.Response:
         return self.certificate(name, "/create", "POST", {"authority": "openbao", **body})
 
-    def ended(self, name: str, seconds: float = 20) -> dict[str, Any]:
+    def ended(self, name: str, seconds: float = 60) -> dict[str, Any]:
         found: dict[str, Any] = {}
 
         def has_ended() -> bool:
@@ -70,7 +70,7 @@ class App:
         queues.get_queue_client(name).send_message(base64.b64encode(text.encode()).decode())
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to pass"

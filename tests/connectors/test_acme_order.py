@@ -86,7 +86,7 @@ def test_an_order_without_end_does_not_hold_the_worker(
     proxy.change = endless
     begin = time.monotonic()
     assert connector.collect(request, outcome.reference) == Unavailable("it takes too long over its answers")
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 10
 
 
 def test_nonces_that_are_refused_slowly_do_not_hold_the_worker(

@@ -286,9 +286,9 @@ def test_a_request_that_failed_is_not_waited_for(message: str) -> None:
 
 @pytest.mark.parametrize("page", ["<" * 900_000, "disposition message:" + "\n" * 900_000 + '""'])
 def test_a_page_made_to_be_read_slowly_is_not(page: str) -> None:
-    begin = time.monotonic()
+    begin = time.process_time()
     assert isinstance(outcome_of(page), Unavailable)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_an_authority_that_cannot_be_reached_behind_its_pages_is_unavailable() -> None:

@@ -177,18 +177,18 @@ def test_a_pfx_with_two_keys_is_refused() -> None:
 
 
 def test_a_pfx_that_would_take_minutes_to_open_is_refused_at_once() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert "too many iterations" in refusal(rebuilt(pfx(), iterations=2_000_000_000), PASSWORD)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_an_encrypted_key_that_would_take_minutes_to_open_is_refused_at_once() -> None:
     der = key_as(PrivateFormat.PKCS8, PASSWORD, encoding=Encoding.DER)
     parts = keys.EncryptedPrivateKeyInfo.load(der)
     parts["encryption_algorithm"]["parameters"]["key_derivation_func"]["parameters"]["iteration_count"] = 2_000_000_000
-    started = time.monotonic()
+    started = time.process_time()
     assert "too many iterations" in refusal(parts.dump(force=True), PASSWORD)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_an_encrypted_key_that_would_take_minutes_to_open_is_refused_at_once() -
      b"-----BEGIN A PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nA: b\n" * 4_000],
 )  # fmt: skip
 def test_no_file_takes_long(hostile: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert refusal(hostile, PASSWORD)
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_a_key_whose_scrypt_would_take_gigabytes_is_refused() -> None:

@@ -172,9 +172,9 @@ def test_too_many_certificates_are_refused() -> None:
      b"-----BEGIN A-----\nAAAA\n-----END A-----\n" * 25_000],
 )  # fmt: skip
 def test_no_input_takes_long(hostile: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert refusal(hostile)
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_the_chain_is_put_in_order() -> None:

@@ -194,10 +194,10 @@ def test_what_is_no_subject_is_refused(wrong: str) -> None:
 
 @pytest.mark.parametrize("hostile", ["CN=" + " " * 1990, "CN=" + "\\41" * 600 + '"', 'CN="' + '""' * 990, "A" * 1999])
 def test_no_subject_takes_long(hostile: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(Invalid):
         common_name(hostile)
-    assert time.monotonic() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_attributes_come_in_the_order_written() -> None:

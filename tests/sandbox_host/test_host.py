@@ -58,7 +58,7 @@ class Host:
         return httpx.request(options.pop("method", "GET"), self.url + path, **options)
 
 
-def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to pass"
@@ -188,11 +188,11 @@ def test_a_delayed_message_comes_when_it_is_due(host: Host) -> None:
 
 
 def test_messages_run_side_by_side(host: Host) -> None:
-    begun = time.monotonic()
     for number in range(4):
         host.send(f"slow-{number}")
     until(lambda: all(host.diary(queue=f"slow-{number}") for number in range(4)))
-    assert time.monotonic() - begun < 2.4
+    begun = [host.diary(queue=f"slow-{number}")[0]["at"] for number in range(4)]
+    assert max(begun) - min(begun) < 2.4, "each takes 2.5 seconds"
 
 
 def test_an_admin_may_run_any_function_and_gets_202(host: Host) -> None:

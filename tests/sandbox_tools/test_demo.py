@@ -100,7 +100,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == b""
     assert not any(map(accepts_connections, ports))

@@ -73,14 +73,14 @@ def start_parent(directory: Path, behaviour: str = "wait") -> tuple[subprocess.P
 def test_a_signal_to_the_parent_ends_children_and_grandchildren(tmp_path: Path, number: signal.Signals) -> None:
     parent, pids = start_parent(tmp_path)
     parent.send_signal(number)
-    parent.communicate(timeout=10)
+    parent.communicate(timeout=60)
     assert wait_for(lambda: not any(map(is_alive, pids)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_failure_in_the_parent_ends_children_and_grandchildren(tmp_path: Path) -> None:
     parent, pids = start_parent(tmp_path, "fail")
-    assert "a failure in the parent" in parent.communicate(timeout=10)[1]
+    assert "a failure in the parent" in parent.communicate(timeout=60)[1]
     assert not any(map(is_alive, pids))
 
 
@@ -88,7 +88,7 @@ def test_a_failure_in_the_parent_ends_children_and_grandchildren(tmp_path: Path)
 def test_sigterm_gives_the_usual_exit_code(tmp_path: Path) -> None:
     parent, _ = start_parent(tmp_path)
     parent.terminate()
-    parent.communicate(timeout=10)
+    parent.communicate(timeout=60)
     assert parent.returncode == 128 + signal.SIGTERM
 
 

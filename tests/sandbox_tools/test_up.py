@@ -55,7 +55,7 @@ def running(directory: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen
         yield process, dict(line.split("=", 1) for line in lines)
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def ports_of(settings: dict[str, str]) -> set[int]:
@@ -98,7 +98,7 @@ def test_others_may_not_read_the_settings(tmp_path: Path) -> None:
 def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with running(tmp_path, "--only", "vault") as (process, settings):
         process.send_signal(number)
-        assert process.wait(timeout=15) == code
+        assert process.wait(timeout=60) == code
         assert all_closed(ports_of(settings))
         assert not (tmp_path / "env").exists(), "others would take it for a sandbox that runs"
 
@@ -110,7 +110,7 @@ def test_sigint_ends_what_a_shell_has_put_in_the_background(tmp_path: Path) -> N
         assert process.stdout is not None
         next(line for line in process.stdout if line.startswith("These and the keys"))
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=15)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 
@@ -136,7 +136,7 @@ def test_a_sandbox_that_was_killed_is_no_obstacle_to_the_next(tmp_path: Path) ->
             assert not (tmp_path / "clock").exists(), "the clock of the last sandbox goes on"
         finally:
             second.terminate()
-            second.communicate(timeout=15)
+            second.communicate(timeout=60)
 
 
 def test_two_run_side_by_side_but_not_in_one_directory(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_two_run_side_by_side_but_not_in_one_directory(tmp_path: Path) -> None:
     ):
         assert ports_of(one).isdisjoint(ports_of(two))
         third = start(tmp_path / "one", "--only", "vault")
-        assert "already; give another --directory" in third.communicate(timeout=15)[1]
+        assert "already; give another --directory" in third.communicate(timeout=60)[1]
         assert third.returncode == 1
         assert (tmp_path / "one" / "env").exists()
         assert all(map(accepts_connections, ports_of(one) | ports_of(two)))
@@ -159,7 +159,7 @@ def test_ports_can_be_given(tmp_path: Path) -> None:
         assert settings["VAULT_URL"] == f"https://127.0.0.1:{vault}"
         assert ports_of(settings) == {vault, control}
         other = start(tmp_path / "other", *options)
-        assert f"in use already on 127.0.0.1: port {vault}, {control}" in other.communicate(timeout=15)[1]
+        assert f"in use already on 127.0.0.1: port {vault}, {control}" in other.communicate(timeout=60)[1]
         assert other.returncode == 1
 
 
@@ -169,7 +169,7 @@ def test_the_end_of_a_part_ends_everything_with_its_last_words(tmp_path: Path) -
             ["pgrep", "-P", str(process.pid), "-f", "sandbox.vault"], capture_output=True, check=True
         )
         os.kill(int(vault.stdout), signal.SIGKILL)
-        assert "vault ended unexpectedly. Its log" in process.communicate(timeout=15)[1]
+        assert "vault ended unexpectedly. Its log" in process.communicate(timeout=60)[1]
         assert process.returncode == 1
         assert all_closed(ports_of(settings))
 

@@ -204,7 +204,7 @@ def test_near_expiry_comes_at_once_when_already_inside(own: VaultServer, webhook
 def test_the_clock_file_moved_by_another_process_raises_events(own: VaultServer, webhook: Webhook) -> None:
     name = imported(own, 12)
     Clock(own.directory / "clock").advance(340 * DAY)
-    eventually(lambda: webhook.types(name) == ["NearExpiry"], seconds=2)
+    eventually(lambda: webhook.types(name) == ["NearExpiry"])
 
 
 def test_a_deleted_certificate_raises_nothing(own: VaultServer, webhook: Webhook) -> None:

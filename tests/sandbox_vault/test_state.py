@@ -35,7 +35,7 @@ class Program:
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while not description.exists():
             assert self.process.poll() is None
-            assert time.monotonic() - self.began < 20
+            assert time.monotonic() - self.began < 60
             time.sleep(0.005)
         self.description: dict[str, str] = json.loads(description.read_text())
         self.session = requests.Session()

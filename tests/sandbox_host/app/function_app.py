@@ -64,7 +64,7 @@ def slow(req: func.HttpRequest) -> func.HttpResponse:
 @app.queue_trigger(arg_name="msg", queue_name="%QUEUE%", connection="AzureWebJobsStorage")
 def from_queue(msg: func.QueueMessage) -> None:
     text = msg.get_body().decode()
-    note(queue=text, count=msg.dequeue_count, id=msg.id)
+    note(queue=text, count=msg.dequeue_count, id=msg.id, at=time.time())
     if text.startswith("slow"):
         time.sleep(2.5)
     if text.startswith("bad"):
