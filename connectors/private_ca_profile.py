@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from connectors.base import SigningRequest, SubjectNames
-from connectors.private_ca_names import name_constraint_faults
+from connectors.name_constraints import names_not_allowed
 
 USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
@@ -138,8 +138,8 @@ def _names(names: SubjectNames, profile: Profile) -> tuple[x509.Name, list[x509.
     subject = x509.Name(common)
     if not common and not alternatives:
         raise Refused("there is no name to certify")
-    if faults := [fault for one in profile.issuers for fault in name_constraint_faults(subject, alternatives, one)]:
-        raise Refused("; ".join(dict.fromkeys(faults)))
+    if barred := [name for one in profile.issuers for name in names_not_allowed(subject, alternatives, one)]:
+        raise Refused(f"the authority's name constraints do not allow {', '.join(dict.fromkeys(barred))}")
     return subject, alternatives
 
 

@@ -1,7 +1,7 @@
 """A CSR and an authority's answer are what was asked, or Unverified says everything that is wrong with them.
 
-What is checked: RFC 5280, section 6.1 without revocation and name constraints (the relying party's business), and for
-public trust the CA/Browser Forum Baseline Requirements.
+What is checked: RFC 5280, section 6.1 without revocation (the relying party's business), name constraints for the
+certificate only, and for public trust the CA/Browser Forum Baseline Requirements.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connectors.base import SubjectNames
+from connectors.name_constraints import names_not_allowed
 from lifecycle import names, usages
 from lifecycle.chains import has_broken_hash, is_self_signed, named, ordered_chain, parse_certificates, without_root
 from lifecycle.encodings import panics_as_errors
@@ -98,7 +99,8 @@ def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits,
     faults = [f"the certificate {fault}" for fault in _leaf_faults(leaf, request, expected, limits, now)]
     for place, issuer in enumerate(issuers):
         is_root = place == len(issuers) - 1 and is_self_signed(issuer)
-        faults += [f"the issuer {named(issuer)} {fault}" for fault in _issuer_faults(issuer, place, is_root, now)]
+        own = (*_issuer_faults(issuer, place, is_root, now), *_constraint_faults(issuer, leaf))
+        faults += [f"the issuer {named(issuer)} {fault}" for fault in own]
     if limits.issuer_pins and not _pins(issuers) & {_hex(pin) for pin in limits.issuer_pins}:
         faults.append("none of the pinned issuers is in the chain")
     _raise_unless_none(faults)
@@ -142,6 +144,11 @@ def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: dat
     key = issuer.public_key()
     if not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
         yield from _weakness(key)
+
+
+def _constraint_faults(issuer: x509.Certificate, leaf: x509.Certificate) -> Iterator[str]:
+    for name in names_not_allowed(leaf.subject, names.general_names(leaf), issuer):
+        yield f"may not certify {name}, by its name constraints"
 
 
 def _name_faults(signed: x509.Certificate | x509.CertificateSigningRequest, asked: SubjectNames) -> Iterator[str]:

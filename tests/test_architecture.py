@@ -15,7 +15,7 @@ from lifecycle.leases import LEASE
 DEPLOYED = ("function_app.py", "handlers", "lifecycle", "connectors")
 ARROWS = {
     "handlers": {"handlers", "lifecycle"},
-    "lifecycle": {"lifecycle", "connectors.base", "connectors.registry"},
+    "lifecycle": {"lifecycle", "connectors.base", "connectors.name_constraints", "connectors.registry"},
     "connectors": {"connectors"},
 }
 AT_HOME = {

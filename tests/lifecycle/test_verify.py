@@ -367,6 +367,18 @@ def test_a_stranger_in_the_answer_is_refused() -> None:
     assert "'CN=Somebody Else' is not part of" in refusal(answer(leaf(), stranger))
 
 
+def test_a_name_outside_the_name_constraints_above_it_is_refused() -> None:
+    inside, outside = ([x509.DNSName(name)] for name in ("contoso.example", "fabrikam.example"))
+    for permitted, excluded, passes in ((inside, None, True), (outside, None, False), (None, inside, False)):
+        root = Authority.root(critical=[x509.NameConstraints(permitted, excluded)])
+        issuing = root.intermediate()
+        data = pem(leaf(signer=issuing), issuing.certificate, root.certificate)
+        if passes:
+            assert verified(data)
+        else:
+            assert "'CN=Contoso Root CA' may not certify api.contoso.example, by its name constraints" in refusal(data)
+
+
 def test_an_issuer_pin_of_certificate_or_key_is_held() -> None:
     made = leaf()
     key = ISSUING.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -1,4 +1,4 @@
-"""Name constraints, RFC 5280, section 4.2.1.10: whether an issuer may certify these names.
+"""Name constraints, RFC 5280, section 4.2.1.10: which names an issuer may not certify.
 
 Where the RFC leaves a kind of name without a rule (other names, say), a constraint on it refuses all such names.
 """
@@ -11,10 +11,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 
-def name_constraint_faults(
+def names_not_allowed(
     subject: x509.Name, alternatives: Sequence[x509.GeneralName], issuer: x509.Certificate
 ) -> list[str]:
-    """One clause for each name that the issuer's name constraints do not allow."""
+    """The names, as a message shows them, that the issuer's name constraints do not allow."""
     try:
         constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
     except x509.ExtensionNotFound:
@@ -23,9 +23,7 @@ def name_constraint_faults(
     if not any(isinstance(name, x509.DNSName) for name in alternatives):
         # Verifiers take a common name for a host's when there is no other (OpenSSL does).
         names += [x509.DNSName(host) for host in _host_names(subject)]
-    return [
-        f"the authority's name constraints do not allow {_shown(name)}" for name in names if _bars(constraints, name)
-    ]
+    return [_shown(name) for name in names if _bars(constraints, name)]
 
 
 def _host_names(subject: x509.Name) -> list[str]:
