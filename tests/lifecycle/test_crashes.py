@@ -73,10 +73,10 @@ def test_a_death_at_any_effect_ends_in_exactly_one_version(world: World, wait: i
 
 
 def test_two_deaths_at_any_effects_end_in_exactly_one_version(world: World, request: pytest.FixtureRequest) -> None:
-    """A third of the pairs, or with `--soak` all of them."""
+    """A fifth of the pairs, or with `--soak` all of them."""
     effects = effects_of_one_life(world, 1)
     single = list(itertools.product(range(len(effects) + 4), MOMENTS))
-    pairs = list(itertools.combinations(single, 2))[:: 1 if request.config.getoption("--soak") else 3]
+    pairs = list(itertools.combinations(single, 2))[:: 1 if request.config.getoption("--soak") else 5]
     for number, (first, second) in enumerate(pairs):
         name = world.name(f"-{number}")
         world.ca.orders.clear()
