@@ -59,7 +59,7 @@ def due_but_not_near_expiry(app: App) -> tuple[str, Any]:
 def renewed(app: App, name: str, first: Any) -> Any:
     until(lambda: bool(app.certificate(name, "/pending").json()["id"] != first["id"]))
     second = app.ended(name)
-    assert (second["kind"], second["status"]) == ("renew", "completed"), second
+    assert (second["kind"], second["status"]) == ("renew", "completed"), second["error"]
     assert second["target"] != first["target"]
     found = app.certificate(name).json()
     assert (found["dns_names"], found["tags"]["team"]) == (["renew.contoso.example"], "web")

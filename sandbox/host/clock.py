@@ -4,7 +4,6 @@ The app has no local mode: it reads `datetime.now()`. So the process itself is m
 """
 
 import asyncio
-import datetime
 import time
 from pathlib import Path
 
@@ -16,30 +15,27 @@ POLL_SECONDS = 0.2
 
 
 class ProcessClock:
-    """Keeps this process's clock `offset` seconds ahead, as the file says. `start` once; `stop` gives the time back."""
+    """Keeps this process's clock `offset` seconds ahead, as the file says, from now on; `stop` gives the time back."""
 
     def __init__(self, path: Path) -> None:
         self._clock = Clock(path)
         self._offset = 0.0
-        self._travel: time_machine.travel | None = None
+        self._travel = time_machine.travel(time.time(), tick=True)
+        self._traveller = self._travel.start()
+        self.follow()
 
     def follow(self) -> None:
-        """Move, if the file says something new."""
+        """Move, if the file says something new. By a shift: other threads see the old time or the new one."""
         offset = self._clock.offset
-        if offset == self._offset:
-            return
-        self.stop()
-        moment = datetime.datetime.fromtimestamp(time.time() + offset, datetime.UTC)
-        self._travel = time_machine.travel(moment, tick=True)
-        self._travel.start()
-        self._offset = offset
+        if offset != self._offset:
+            self._traveller.shift(offset - self._offset)
+            self._offset = offset
 
     def stop(self) -> None:
-        if self._travel is not None:
-            self._travel.stop()
-            self._travel, self._offset = None, 0.0
+        self._travel.stop()
 
     async def run(self) -> None:
+        """Follow although nothing is invoked: timers wait for the moved time."""
         while True:
             self.follow()
             await asyncio.sleep(POLL_SECONDS)

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from sandbox.host.clock import ProcessClock
 from sandbox.host.worker import Function, Result, Worker
 
 log = logging.getLogger("sandbox.host")
@@ -13,13 +14,17 @@ log = logging.getLogger("sandbox.host")
 
 class Invocations:
     """`timeout` in seconds. The real host restarts the worker process when it passes; here the thread that is stuck
-    goes on, its result is dropped, and the invocation counts as failed."""
+    goes on, its result is dropped, and the invocation counts as failed.
 
-    def __init__(self, worker: Worker, timeout: float) -> None:
-        self.worker, self._timeout = worker, timeout
+    `clock`: whoever moved it and then called is served at the new time."""
+
+    def __init__(self, worker: Worker, timeout: float, clock: ProcessClock | None = None) -> None:
+        self.worker, self._timeout, self._clock = worker, timeout, clock
         self.finished = asyncio.Event()
 
     async def invoke(self, function: Function, value: Any, metadata: dict[str, Any] | None = None) -> Result:
+        if self._clock:
+            self._clock.follow()
         begun = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout):

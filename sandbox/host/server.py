@@ -38,7 +38,7 @@ async def serve(
     configuration = Configuration.read(app)
     worker = Worker()
     await worker.load(app)
-    invocations = Invocations(worker, configuration.function_timeout)
+    invocations = Invocations(worker, configuration.function_timeout, clock)
     listeners = _listeners(invocations, configuration)
     config = uvicorn.Config(HttpHost(invocations, keys, configuration.route_prefix).__call__, interface="asgi3",
                             log_config=None, lifespan="off", access_log=False, ws="none")  # fmt: skip

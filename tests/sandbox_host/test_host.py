@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,39 @@ from sandbox.processes import free_ports
 APP = Path(__file__).parent / "app"
 KEYS = {"master": "m-key", "function": "f-key", "eventgrid": "e-key"}
 NEVER = "0 0 0 1 1 *"
+
+
+MOVED_UNDER_A_THREAD = """
+import sys, threading, time
+from pathlib import Path
+from sandbox.clock import Clock
+from sandbox.host.clock import ProcessClock
+
+clock, process = Clock(Path(sys.argv[1])), ProcessClock(Path(sys.argv[1]))
+
+ended, faults = threading.Event(), []
+
+
+def look():
+    last = time.time()
+    while not ended.is_set():
+        now = time.time()
+        if not 0 <= now - last < 1.5 * 86_400:
+            faults.append(now - last)
+        last = now
+
+
+sys.setswitchinterval(0.00001)
+looking = threading.Thread(target=look)
+looking.start()
+for _ in range(500):
+    clock.advance(86_400)
+    process.follow()
+    time.sleep(0.0005)
+ended.set()
+looking.join()
+sys.exit(f"the time went by {faults[:5]} seconds" if faults else 0)
+"""
 
 
 @dataclass
@@ -271,6 +305,25 @@ def test_the_clock_moves_the_app_and_a_missed_run_is_made_good_once(azurite: Azu
         until(lambda: bool(host.diary(queue="after the jump")))
         time.sleep(0.5)
         assert len(host.diary(timer=True)) == 1, "sixty missed runs are one"
+
+
+def test_whoever_moved_the_clock_and_then_calls_is_served_at_the_new_time(azurite: Azurite, tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    with running(azurite, tmp_path) as host:
+        for _ in range(10):
+            before = datetime.fromisoformat(host.get("/api/clock").text)
+            clock.advance(5 * 86_400)
+            assert (datetime.fromisoformat(host.get("/api/clock").text) - before).days == 5
+
+
+def test_no_thread_sees_another_time_than_the_old_and_the_new_one_while_the_clock_moves(tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    clock.advance(86_400)
+    moving = subprocess.run(
+        [sys.executable, "-c", MOVED_UNDER_A_THREAD, str(tmp_path / "clock")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (moving.returncode, moving.stderr) == (0, "")
 
 
 def test_a_schedule_that_never_comes_stops_nothing(azurite: Azurite, tmp_path: Path) -> None:
