@@ -3,6 +3,7 @@
 import logging
 from datetime import timedelta
 
+from lifecycle import signing
 from lifecycle.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from lifecycle.model import Kind, Operation, State
 from lifecycle.services import Services
@@ -15,14 +16,30 @@ log = logging.getLogger("certrelay.operations")
 
 def free_in_key_vault(services: Services, operation: Operation) -> None:
     """Delete our pending operation. What Key Vault does not allow, or not until the deadline, keeps nobody waiting."""
-    if not operation.request_id:
-        return
     try:
-        services.vault(operation.vault).delete_pending(operation.name, operation.request_id)
+        request_id = operation.request_id or _unheard_of(services, operation)
+        if request_id:
+            services.vault(operation.vault).delete_pending(operation.name, request_id)
     except (NotPermitted, Conflict, NotReady) as error:
         if not isinstance(error, NotPermitted) and services.now() < operation.deadline:
             raise
         log.error("operation %s: its pending operation stays in Key Vault: %s", operation.id, error)
+
+
+def _unheard_of(services: Services, operation: Operation) -> str:
+    """The request id of the pending operation that we made although the answer to its creation was lost, or ""."""
+    if operation.state is not State.FAILED:
+        return ""
+    try:
+        pending = services.vault(operation.vault).pending(operation.name)
+        if pending is None or not pending.in_progress or pending.request_id == operation.earlier_request_id:
+            return ""
+        return pending.request_id if signing.adoptable(pending, operation.request) else ""
+    except CertRelayError:
+        raise
+    except Exception:  # what may have crashed the operation itself must not keep it from ending
+        log.exception("operation %s: what it left in Key Vault cannot be told", operation.id)
+        return ""
 
 
 def take_note(services: Services, operation: Operation) -> None:

@@ -173,8 +173,14 @@ def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -
     wanted = operation.request
     try:
         bundle = services.vault(operation.vault).merge(operation.name, operation.chain, wanted.tags, wanted.enabled)
-    except Invalid as error:
-        return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
+    except (Invalid, NotReady, NotPermitted, Conflict) as error:
+        # Only the answer may be lost. Past the deadline nobody would look again.
+        found = _gather(services, operation)
+        if found.merged_version:
+            return _complete(services, operation, found, step)
+        if isinstance(error, Invalid):
+            return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
+        raise
     return leases.save(services, operation.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
 
 

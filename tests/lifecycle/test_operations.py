@@ -191,6 +191,39 @@ def test_an_operation_that_kills_every_worker_ends_at_its_deadline(world: World)
     assert world.services.storage.open(ALIAS, name) is None
 
 
+@pytest.mark.parametrize("kind", ["reset", "error"])
+def test_a_merge_whose_answer_is_lost_past_the_deadline_is_no_failure(world: World, kind: str) -> None:
+    """The SDK tries an error again, and then hears that there is nothing left to merge."""
+    name = world.name()
+    opened = create(world, name)
+    world.clock.advance((opened.deadline - world.services.now()).total_seconds() + 1)
+    world.server.faults.add(kind=kind, operation="MergeCertificate", when="after")
+    ended = world.finish(name)
+    assert ended.state is State.COMPLETED, ended.failure
+    assert world.versions(name)[0].endswith(ended.version)
+
+
+def test_a_creation_whose_answer_is_lost_past_the_deadline_leaves_nothing_in_key_vault(world: World) -> None:
+    name = world.name()
+    opened = create(world, name)
+    world.clock.advance((opened.deadline - world.services.now()).total_seconds() + 1)
+    world.server.faults.add(kind="reset", operation="CreateCertificate", when="after")
+    ended = world.finish(name)
+    assert ended.failure is not None
+    assert ended.failure.code == "TimedOut"
+    assert world.vault.pending(name) is None
+
+
+def test_a_failed_creation_leaves_a_pending_operation_of_somebody_else_alone(world: World) -> None:
+    name = world.name()
+    opened = create(world, name)
+    foreign = creations.complete(world.services, ALIAS, name, asked(name, dns_names=("foreign.contoso.example",)))
+    world.clock.advance((opened.deadline - world.services.now()).total_seconds() + 1)
+    world.vault.create(name, foreign.policy, {}, True)
+    assert world.finish(name).state is State.FAILED
+    assert world.vault.pending(name) is not None
+
+
 def test_a_pending_order_is_not_asked_about_before_its_time(world: World) -> None:
     name = world.name()
     world.ca.wait = 1
