@@ -17,6 +17,7 @@ from typing import Self
 # no connection can take a port between its choice and its use.
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 GRACE = 5.0
+KILLED_GRACE = 60.0  # a busy machine takes its time to bury a process that is killed
 POLL = 0.02
 
 # Reads "+PID" and "-PID" lines; when its input ends, the parent is gone: it kills what is still on the list.
@@ -195,7 +196,7 @@ class Processes:
             child = self._children[-1]
             if os.name == "posix":
                 child.signal_group(signal.SIGKILL)
-            child.wait(GRACE)
+            child.wait(KILLED_GRACE)
             self._children.pop()
             self._tell_watchdog(f"-{child.pid}\n")
         if self._watchdog is not None:

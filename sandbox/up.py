@@ -17,8 +17,9 @@ from typing import Self
 import httpx
 
 from sandbox.azurite import Azurite, is_installed
+from sandbox.clock import Clock
 from sandbox.openbao import OpenBao
-from sandbox.processes import Child, ProcessError, Processes, exit_on_signals, free_ports, require_free
+from sandbox.processes import KILLED_GRACE, Child, ProcessError, Processes, exit_on_signals, free_ports, require_free
 from sandbox.progress import Progress
 
 ROOT = Path(__file__).absolute().parent.parent
@@ -84,10 +85,12 @@ class Sandbox:
         for part in self._parts:
             part.check()
 
-    def replace_host(self) -> None:
-        """Kill the app's host wherever it is, as a machine that fails would, and start another one."""
+    def replace_host(self, later: float) -> None:
+        """Kill the app's host wherever it is, as a machine that fails would, and start another one `later` seconds
+        later, by the sandbox's clock."""
         self._host.signal_group(signal.SIGKILL)
-        self._host.wait(10)
+        self._host.wait(KILLED_GRACE)
+        Clock(self._clock).advance(later)
         self._start_host(*self._host_arguments)
 
     def _start_vault(self, processes: Processes) -> dict[str, str]:

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -24,7 +24,7 @@ from tests.connectors.powerdns import API_KEY, PowerDns
 
 POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 LEASE_SECONDS = 400  # of a worker that died, and a little more
-STANDSTILL_SECONDS = 6.0
+STANDSTILL_SECONDS, SHORTER_THAN_A_LEASE = 6.0, 300
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,15 @@ def app_settings(powerdns: PowerDns, pebble: Pebble, vault_port: int) -> dict[st
     return {"CERTRELAY_AUTHORITIES": json.dumps({"le": acme}), "POWERDNS_KEY": API_KEY}
 
 
+class Row(NamedTuple):
+    """An open operation; `leased`: somebody is at work on it."""
+
+    name: str
+    state: str
+    failure_message: str
+    leased: bool
+
+
 class Soak:
     """The certificates that are asked for, and the app."""
 
@@ -96,37 +105,43 @@ class Soak:
         return self._client.request(method, url, json=body, headers={**self._headers, **(more or {})})
 
     def kill(self) -> None:
-        """Kill the host, start another one, and let the leases of the dead run out."""
-        self._sandbox.replace_host()
-        self._past_the_leases()
+        """Kill the host, and start another one when the leases of the dead have run out."""
+        self._sandbox.replace_host(LEASE_SECONDS)
+        self._poll()
 
     def wait(self, seconds: float) -> None:
-        """Until no operation is open. Where nothing moves for a while, somebody waits for a dead worker's lease."""
-        end, moved, left = time.monotonic() + seconds, time.monotonic(), len(self.names) + 1
-        while now_left := len(self.open_rows()):
-            if now_left < left:
-                moved, left = time.monotonic(), now_left
-            assert time.monotonic() < end, f"{left} operations are open: {self.open_rows()[:3]}"
+        """Until no operation is open. Where nothing moves for a while and nobody is at work, the next try is due later.
+
+        No worker that lives loses its lease to the clock: whoever begins meanwhile has a longer one."""
+        end, moved = time.monotonic() + seconds, time.monotonic()
+        last: list[Row] = []
+        while rows := self.open_rows():
+            if rows != last:
+                moved, last = time.monotonic(), rows
+            assert time.monotonic() < end, f"{len(rows)} operations are open: {rows[:3]}"
             if time.monotonic() - moved > STANDSTILL_SECONDS:
-                self._past_the_leases()
+                if not any(row.leased for row in rows):
+                    self._let_time_pass()
+                self._poll()
                 moved = time.monotonic()
             time.sleep(0.3)
 
-    def _past_the_leases(self) -> None:
+    def _let_time_pass(self) -> None:
         admin = self._sandbox.settings["VAULT_ADMIN_URL"]
-        self._client.post(f"{admin}/clock", json={"advance": LEASE_SECONDS}).raise_for_status()
-        time.sleep(0.3)
-        # A dead host keeps the timer's lease for a minute: the poll is run by hand.
+        self._client.post(f"{admin}/clock", json={"advance": SHORTER_THAN_A_LEASE}).raise_for_status()
+
+    def _poll(self) -> None:
+        """A dead host keeps the timer's lease for a minute: the poll is run by hand."""
         poll = self._sandbox.settings["APP_URL"] + "/admin/functions/poll_operations"
         key = {"x-functions-key": self._sandbox.settings["MASTER_KEY"]}
         self._client.post(poll, json={"input": ""}, headers=key).raise_for_status()
 
-    def open_rows(self) -> list[tuple[str, str, str]]:
-        """Name, state and last failure of the operations that are open."""
+    def open_rows(self) -> list[Row]:
+        """The operations that are open."""
         connection = self._sandbox.settings["STORAGE_CONNECTION_STRING"]
         with TableServiceClient.from_connection_string(connection) as tables:
             rows = tables.get_table_client("operations").list_entities()
-            return [(str(row["name"]), str(row["state"]), str(row["failure_message"])) for row in rows]
+            return [Row(row["name"], row["state"], row["failure_message"], bool(row["lease_id"])) for row in rows]
 
     def poisoned(self) -> int:
         """Messages that crashed every time."""
