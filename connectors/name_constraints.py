@@ -43,8 +43,8 @@ def _touches(tree: x509.GeneralName, name: x509.GeneralName) -> bool:
     """Whether an excluded subtree holds the name, or a name that a wildcard stands for."""
     match tree, name:
         case x509.DNSName(), x509.DNSName() if name.value.startswith("*."):
-            host, parent = tree.value.lower().lstrip("."), name.value[2:].lower()
-            return _dns_within(host, parent) or host.partition(".")[2] == parent or host == parent
+            label, _, parent = tree.value.lower().partition(".")
+            return _within(tree, name) or (label != "" and parent == name.value[2:].lower())
         case (x509.DNSName(), x509.DNSName()) | (x509.RFC822Name(), x509.RFC822Name()):
             return _within(tree, name)
         case x509.UniformResourceIdentifier(), x509.UniformResourceIdentifier():
@@ -57,7 +57,7 @@ def _touches(tree: x509.GeneralName, name: x509.GeneralName) -> bool:
 def _within(tree: x509.GeneralName, name: x509.GeneralName) -> bool:
     match tree, name:
         case x509.DNSName(), x509.DNSName():
-            return _dns_within(tree.value.lower(), name.value.lower().removeprefix("*."))
+            return _dns_within(tree.value.lower(), name.value.lower())
         case x509.RFC822Name(), x509.RFC822Name():
             return _email_within(tree.value, name.value)
         case x509.UniformResourceIdentifier(), x509.UniformResourceIdentifier():
