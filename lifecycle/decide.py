@@ -114,6 +114,11 @@ def back_off(
     return max(doubled * jitter.uniform(0.8, 1.2), asked or 0.0)
 
 
+def orders_lost(operation: Operation) -> int:
+    """How many orders were placed and lost before the present one: each brought the operation back to `pending`."""
+    return max(sum(one.state is State.PENDING for one in operation.transitions) - 1, 0)
+
+
 def key_vault_delay(waited: timedelta) -> float:
     """Seconds between two looks at Key Vault's own issuers: 10 s (its Retry-After), slower as the order ages."""
     return min(max(KEY_VAULT_DELAY, waited.total_seconds() / 10), LONGEST_KEY_VAULT_DELAY)

@@ -163,7 +163,7 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
 def _unavailable(services: Services, operation: Operation, outcome: Unavailable) -> Operation:
     if outcome.restart and operation.state is State.SUBMITTED:
         anew = operation.moved(State.PENDING, services.now(), outcome.reason, reference="")
-        operation = replace(anew, attempts=operation.attempts)
+        operation = replace(anew, attempts=max(operation.attempts, decide.orders_lost(operation)))
     if operation.state is State.PENDING:
         slots.give_back_of_authority(services, operation)
     return _postponed(services, operation, Failure("AuthorityUnavailable", outcome.reason), outcome.retry_after)

@@ -306,6 +306,18 @@ def test_a_worthless_reference_is_given_up_and_the_order_placed_anew(world: Worl
     assert len(world.ca.seen) == 2
 
 
+def test_orders_that_are_lost_one_after_the_other_are_placed_ever_more_slowly(world: World) -> None:
+    name = world.name()
+    for _ in range(12):
+        world.ca.answers += [Pending("order", retry_after=0), Unavailable("the order expired", restart=True)]
+    create(world, name)
+    begin = world.services.now()
+    while world.ca.answers:
+        world.advance(name)
+    assert world.services.now() - begin > timedelta(hours=2)
+    assert world.finish(name).state is State.COMPLETED
+
+
 def test_a_certificate_for_another_key_is_never_merged(world: World) -> None:
     """Check 27."""
     name = world.name()
