@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 import requests
 from pydantic import ValidationError
@@ -23,7 +24,9 @@ from tests.connectors.hostile import closed_port_url
 from tests.connectors.pebble import Pebble
 from tests.connectors.powerdns import API_KEY, ZONE, PowerDns
 from tests.connectors.test_acme import follow, pem_of
+from tests.connectors.test_aws_pca import Moto, moto
 
+__all__ = ["moto"]
 CHALLENGE = f"_acme-challenge.www.{ZONE}"
 
 
@@ -97,6 +100,30 @@ def test_values_of_others_are_left_alone_and_doing_it_twice_changes_nothing(powe
     assert not made.is_visible(CHALLENGE, "mine")
     made.remove(CHALLENGE, "theirs")
     assert powerdns.texts(CHALLENGE) == []
+
+
+def test_removing_what_is_not_there_is_no_error_where_the_library_says_it_is_one(
+    powerdns: PowerDns, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record is noted before it is set, so it may have to be removed without ever having been there."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ROUTE_53", moto.url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    secrets = {"auth_access_key": "AKIATESTTESTTESTTEST", "auth_access_secret": "secret"}
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "y"}
+    zones = boto3.client("route53", "us-east-1", endpoint_url=moto.url, **keys)
+    zone = zones.create_hosted_zone(Name=ZONE, CallerReference=CHALLENGE)["HostedZone"]["Id"]
+    made = solver(powerdns, service="route53", options={"private_zone": "false"}, secrets=secrets)
+
+    def texts() -> list[str]:
+        sets = zones.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+        return [one["Value"] for found in sets if found["Type"] == "TXT" for one in found["ResourceRecords"]]
+
+    made.remove(CHALLENGE, "mine")
+    made.publish(CHALLENGE, "theirs")
+    made.remove(CHALLENGE, "mine")
+    assert texts() == ['"theirs"']
+    made.remove(CHALLENGE, "theirs")
+    assert texts() == []
 
 
 def test_an_alias_is_followed(powerdns: PowerDns) -> None:
