@@ -24,6 +24,8 @@ PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 WORK_SECONDS, MAX_SECONDS = 60.0, 90.0
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
+# A challenge may stay pending while it is validated, and be validated once more for every answer.
+ANSWER_AGAIN = 300.0
 TAKEN = ("processing", "valid")
 GONE = ("accountDoesNotExist", "malformed", "unauthorized")
 NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
@@ -81,7 +83,7 @@ class Order:
                 case "processing":
                     pass
                 case "pending":
-                    waiting = [challenge for challenge in self._challenges(order) if challenge.status == "pending"]
+                    waiting = self._waiting(order)
                     if self._noted(waiting, names):
                         return Pending(self._reference.text(), 0.0)
                     if self._authorize(waiting):
@@ -161,9 +163,14 @@ class Order:
         finally:
             self._seconds += time.monotonic() - begin
 
+    def _waiting(self, order: dict[str, Any]) -> list[Challenge]:
+        """The challenges to answer; the server's wait is also that of those which it validates."""
+        found = [one for one in self._challenges(order) if one.status in ("pending", "processing")]
+        self._wait = max((one.wait for one in found), default=0.0)
+        return [one for one in found if one.status == "pending"]
+
     def _noted(self, waiting: list[Challenge], names: list[str]) -> bool:
         """Whether the reference has records that it had not before: then it has to be stored first."""
-        self._wait = max((challenge.wait for challenge in waiting), default=0.0)
         asked = {name.removeprefix("*.") for name in names}
         for challenge in waiting:
             if challenge.identifier.removeprefix("*.") not in asked:
@@ -171,12 +178,17 @@ class Order:
             if challenge.url is None or challenge.record is None:
                 raise UnusableAnswer(f"it offers no dns-01 challenge for {challenge.identifier}")
         wanted = [challenge.record for challenge in waiting if challenge.record]
-        known = self._reference
-        self._reference = replace(known, records=tuple(dict.fromkeys([*known.records, *wanted])))
-        return self._reference != known
+        records = tuple(dict.fromkeys([*self._reference.records, *wanted]))
+        if records == self._reference.records:
+            return False
+        self._reference = replace(self._reference, records=records, answered=0.0)
+        return True
 
     def _authorize(self, waiting: list[Challenge]) -> bool:
         """Whether challenges were answered. All records are published first, for they take their time together."""
+        now = self._now().timestamp()
+        if not waiting or now < self._reference.answered + ANSWER_AGAIN:
+            return False
         records = [challenge.record for challenge in waiting if challenge.record]
         unseen = [record for record in records if not self._solver.is_visible(*record)]
         for record in unseen:
@@ -188,7 +200,8 @@ class Order:
         for challenge in waiting:
             self._answer(challenge)
             self._look_at_the_time()
-        return bool(waiting)
+        self._reference = replace(self._reference, answered=now)
+        return True
 
     def _answer(self, challenge: Challenge) -> None:
         """What the server refuses because it was answered already is no fault, whatever the server calls it."""

@@ -268,6 +268,46 @@ def test_an_order_that_expired_with_its_authorizations_starts_anew(proxy: AcmePr
     assert solver.records == set()
 
 
+def validating(status: str, answered: list[str], **headers: str) -> Callable[[Answer], None]:
+    """A server that takes its time over a challenge that was answered, and says `status` of it meanwhile."""
+
+    def change(answer: Answer) -> None:
+        if answer.path.startswith("/chalZ/"):
+            answered.append(answer.path)
+        if answer.path.startswith("/my-order/"):
+            answer.say({**answer.document, "status": "pending"})
+        if answer.path.startswith("/authZ/"):
+            challenges = [{**one, "status": status if answered else "pending"} for one in answer.document["challenges"]]
+            answer.say({**answer.document, "status": "pending", "challenges": challenges})
+            answer.headers.update(headers if answered else {})
+
+    return change
+
+
+def test_a_challenge_that_is_pending_while_it_is_validated_is_answered_once(
+    proxy: AcmeProxy, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boulder validates once more for each answer, and counts each failure against the account."""
+    answered: list[str] = []
+    proxy.change = validating("pending", answered)
+    request = request_for(fresh_name())
+    waiting = follow_some(acme(proxy, solver), request, 4)
+    assert isinstance(waiting, Pending)
+    assert len(answered) == 1
+    monkeypatch.setattr(acme_order, "ANSWER_AGAIN", 0.0)
+    acme(proxy, solver).collect(request, waiting.reference)
+    assert len(answered) > 1, "an answer that the server forgot is given again"
+    proxy.change = lambda answer: None
+    assert isinstance(follow(acme(proxy, solver), request, waiting), Issued)
+
+
+def test_a_server_that_validates_is_asked_again_when_it_says(proxy: AcmeProxy, solver: TestSolver) -> None:
+    proxy.change = validating("processing", [], **{"Retry-After": "37"})
+    waiting = follow_some(acme(proxy, solver), request_for(fresh_name()), 3)
+    assert isinstance(waiting, Pending)
+    assert waiting.retry_after == 37
+
+
 ODD: list[Any] = [
     None,
     5,
