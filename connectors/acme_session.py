@@ -194,11 +194,11 @@ def make_solver(settings: Any, context: Context) -> Solver:
 
 
 def certificate_id(certificate: bytes) -> str | None:
-    """RFC 9773, section 4.1; None for a certificate without authority key identifier."""
+    """RFC 9773, section 4.1; None for a certificate without authority key identifier, or that cannot be read."""
     parsed = x509.load_der_x509_certificate(certificate)
     try:
         extension = parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-    except x509.ExtensionNotFound:
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return None
     serial = parsed.serial_number
     octets = serial.to_bytes(math.ceil((serial.bit_length() + 1) / 8), signed=True)

@@ -161,13 +161,17 @@ class _Unusable(Exception):
 
 
 def _same_names(csr: bytes, certificate: bytes) -> bool:
+    """They are not the same where the certificate's cannot be read."""
     old, new = x509.load_der_x509_certificate(certificate), x509.load_der_x509_csr(csr)
 
     def alternatives(one: x509.Certificate | x509.CertificateSigningRequest) -> set[x509.GeneralName]:
         found = [extension.value for extension in one.extensions if extension.oid.dotted_string == "2.5.29.17"]
         return {name for value in found if isinstance(value, x509.SubjectAlternativeName) for name in value}
 
-    return old.subject == new.subject and alternatives(old) == alternatives(new)
+    try:
+        return old.subject == new.subject and alternatives(old) == alternatives(new)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return False
 
 
 def _issued(answer: requests.Response, authorities: list[x509.Certificate], request: SigningRequest) -> Outcome:

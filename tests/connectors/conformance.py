@@ -530,3 +530,12 @@ def self_signed(names: SubjectNames, key: PrivateKey | None = None) -> x509.Cert
         .not_valid_after(now + timedelta(days=1))
         .sign(key, hashes.SHA256())
     )
+
+
+def malformed(names: SubjectNames) -> x509.Certificate:
+    """A certificate as old software made them: one extension's content cannot be read."""
+    now, name = datetime.now(UTC), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names.common_name or "stranger")])
+    builder = x509.CertificateBuilder(name, name, private_key().public_key(), x509.random_serial_number())
+    odd = x509.UnrecognizedExtension(x509.AuthorityKeyIdentifier.oid, b"\x04\x02odd")
+    dated = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).add_extension(odd, critical=False)
+    return dated.sign(private_key(), hashes.SHA256())

@@ -45,6 +45,7 @@ from tests.connectors.conformance import (
     certificates,
     context,
     leaf_of,
+    malformed,
     private_key,
     signing_request,
 )
@@ -399,6 +400,13 @@ def test_a_renewal_replaces_and_an_old_certificate_of_elsewhere_does_not_matter(
     assert [body.get("replaces") for body in bodies] == [certificate_id(der(old))]
     leaf_for(connector, "renewed.example.com", replaces=der(old))  # replaced already
     assert ["replaces" in body for body in bodies[1:]] == [True, False]
+
+
+def test_a_certificate_that_cannot_be_read_is_replaced_all_the_same(pebble: Pebble, solver: TestSolver) -> None:
+    old = malformed(SubjectNames("old.example.com")).public_bytes(serialization.Encoding.DER)
+    connector = acme(pebble, solver)
+    assert isinstance(connector.submit(request_for("old.example.com", replaces=old)), Pending)
+    assert connector.renewal_window(old) is None
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from tests.connectors.conformance import (
     Conformance,
     context,
     issue,
+    malformed,
     private_key,
     signing_request,
 )
@@ -128,6 +129,11 @@ def test_a_renewal_with_the_same_names_is_a_reenrollment(estserver: EstServer) -
         "simplereenroll",
         "simpleenroll",
     ]
+
+
+def test_a_renewal_of_a_certificate_that_cannot_be_read_is_an_enrollment(estserver: EstServer) -> None:
+    old = malformed(NAMES).public_bytes(serialization.Encoding.DER)
+    assert isinstance(est(estserver.url, estserver.root_pem).submit(signing_request(NAMES, replaces=old)), Issued)
 
 
 def test_reenrollment_can_be_switched_off(estserver: EstServer) -> None:
