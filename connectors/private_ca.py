@@ -137,7 +137,7 @@ class PrivateCa:
         latest = min(
             request.not_after.astimezone(UTC).replace(microsecond=0),
             now + timedelta(days=self._settings.max_validity_days),
-            issuer.certificate.not_valid_after_utc,
+            *(one.not_valid_after_utc for one in (issuer.certificate, *self._above())),
         )
         if latest <= now:
             raise Refused("the certificate would expire at once")

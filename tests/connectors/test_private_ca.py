@@ -172,6 +172,14 @@ def test_no_certificate_outlives_the_authority_or_the_limit(world: World, shared
     assert limited.not_valid_after_utc - world.now() <= timedelta(days=7)
 
 
+def test_no_certificate_outlives_an_authority_above_its_own(world: World, shared: Any) -> None:
+    name, _, containers = shared
+    _, above = world.root(validity=timedelta(days=60))
+    connector = world.connector(name, chain_certificates=above.public_bytes(Encoding.PEM).decode(), **containers)
+    leaf = issued(connector.submit(signing_request(NAMES, validity=timedelta(days=300))))
+    assert leaf.not_valid_after_utc == above.not_valid_after_utc
+
+
 def test_an_expired_authority_signs_nothing(world: World, shared: Any) -> None:
     name, _, containers = shared
     world.offset = timedelta(days=101)
