@@ -12,10 +12,10 @@ import requests
 from requests import exceptions
 
 from connectors.acme_account import Account
-from connectors.acme_chain import checked, leads_to
+from connectors.acme_chain import checked, issued, leads_to
 from connectors.acme_client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object, links, problem_of
 from connectors.acme_reference import PREFIX, OrderGone, Reference
-from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
+from connectors.base import Outcome, Pending, Rejected, Unavailable
 from connectors.dns import DnsFailure, Solver
 from connectors.http import ForeignOrigin, retry_after, sentence
 
@@ -74,7 +74,7 @@ class Order:
             order, wait = self.look()
             match order.get("status"):
                 case "valid":
-                    return Issued(self._download(order, preferred_chain))
+                    return issued(self._download(order, preferred_chain), csr)
                 case "invalid":
                     return self._failed(order)
                 case "ready":

@@ -16,9 +16,9 @@ from cryptography.x509.oid import NameOID
 from connectors import acme_client, acme_order
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_reference import Reference
-from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
+from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, SubjectNames, Unavailable
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
-from tests.connectors.conformance import certificates, context
+from tests.connectors.conformance import certificates, context, private_key, signing_request
 from tests.connectors.pebble import Pebble
 from tests.connectors.test_acme import (
     TestSolver,
@@ -266,6 +266,21 @@ def test_an_order_that_expired_with_its_authorizations_starts_anew(proxy: AcmePr
     assert isinstance(outcome, Unavailable), outcome
     assert outcome.restart
     assert solver.records == set()
+
+
+def test_two_requests_that_the_server_gave_one_order_get_two_certificates(pebble: Pebble, solver: TestSolver) -> None:
+    """Boulder answers a new order with one that is open, where account and names are the same."""
+    name = fresh_name()
+    first, second = (signing_request(SubjectNames(name, (name,)), private_key("ec-256", owner)) for owner in "ab")
+    connector = acme(pebble, solver)
+    shared = connector.submit(first)
+    assert isinstance(follow(connector, first, shared), Issued)
+    assert isinstance(shared, Pending)
+    lost = connector.collect(second, shared.reference)
+    assert isinstance(lost, Unavailable), lost
+    assert lost.restart
+    assert isinstance(outcome := follow(connector, second), Issued)
+    assert certificates(outcome.answer)[0].public_key() == private_key("ec-256", "b").public_key()
 
 
 def validating(status: str, answered: list[str], **headers: str) -> Callable[[Answer], None]:
