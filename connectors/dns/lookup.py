@@ -29,14 +29,24 @@ class Lookup:
         self._resolver.lifetime = SECONDS
 
     def target(self, name: str) -> dns.name.Name:
-        """`name`, or the end of its chain of aliases (RFC 8555, section 8.4, lets the record lie elsewhere)."""
+        """`name`, or the end of its chain of aliases (RFC 8555, section 8.4, lets the record lie elsewhere).
+
+        A wildcard's alias is meant for hosts, and gives way to a record of the name's own (RFC 4592, section 4.3)."""
         current = dns.name.from_text(name)
         for _ in range(MAX_ALIASES):
             found = self._ask(current, "CNAME")
-            if found is None:
+            if found is None or self._is_of_a_wildcard(current, found[0].target):
                 return current
             current = found[0].target
         raise DnsFailure(f"{name} leads through more than {MAX_ALIASES} aliases")
+
+    def _is_of_a_wildcard(self, name: dns.name.Name, target: dns.name.Name) -> bool:
+        """Whether a wildcard above the name, and below the top level, has the same alias."""
+        while len((name := name.parent()).labels) > 2:
+            found = self._ask(dns.name.Name(("*", *name.labels)), "CNAME")
+            if found is not None and found[0].target == target:
+                return True
+        return False
 
     def zone(self, name: dns.name.Name) -> dns.name.Name:
         """The closest name above that has a start of authority (RFC 1034, section 4.2.1)."""

@@ -16,7 +16,8 @@ PACKAGES = [
 ]
 KEY_NAME, KEY_SECRET = "acme-key", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTMyLWI="
 ZONES = {
-    "example.com": "_acme-challenge.alias IN CNAME alias.challenges.example.org.\n",
+    "example.com": "_acme-challenge.alias IN CNAME alias.challenges.example.org.\n"
+    "*.hosts IN CNAME front.challenges.example.org.\n",
     "challenges.example.org": "",
 }
 CONFIGURATION = """

@@ -93,6 +93,17 @@ def test_an_alias_is_followed_for_setting_looking_and_removing(bind: Bind) -> No
     assert texts(bind, "alias.challenges.example.org") == []
 
 
+def test_the_alias_of_a_wildcard_is_none_of_a_challenge_name(bind: Bind, pebble: Pebble) -> None:
+    """It leads hosts to a front door, in a zone of somebody else; a record at the name itself goes before it."""
+    solver, name = Rfc2136(Rfc2136Dns.model_validate(settings(bind))), "_acme-challenge.www.hosts.example.com"
+    solver.publish(name, "value")
+    assert texts(bind, "front.challenges.example.org") == []
+    assert texts(bind, name) == ["value"]
+    solver.remove(name, "value")
+    assert texts(bind, name) == []
+    assert isinstance(order(pebble, settings(bind), "www.hosts.example.com"), Issued)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
