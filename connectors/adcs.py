@@ -38,6 +38,8 @@ REQUEST_ID = re.compile(rf"Request Id is\s+{NUMBER}|ReqID={NUMBER}", re.I)
 DISPOSITION = re.compile(r'disposition message(?: is|:)[\s"]*([^"\n]+)', re.I)
 # Facilities 9 and 11 (security, certificates) of an HRESULT: what the policy module, templates and chains say.
 POLICY_CODE = re.compile(r"0x800[9b][0-9a-f]{4}", re.I)
+# CRYPT_E_NO_REVOCATION_CHECK, CRYPT_E_REVOCATION_OFFLINE, CERT_E_REVOCATION_FAILURE: the CA cannot check its own chain.
+PASSING_CODE = re.compile(r"0x8009201[23]|0x800b010e", re.I)
 CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
 MAX_LEGS = 4
 DENIED, REVOKED = 2, 6  # CR_DISP_…, certcli.h
@@ -146,7 +148,10 @@ class Adcs:
             found := REQUEST_ID.search(page) or _told(page, "locInfoReqID", rf"[^0-9]*{NUMBER}")
         ):
             request_id = next(filter(None, found.groups()))
-        words, denied = _words(page), "request was denied" in page.lower() or _is_denied(page)
+        words = _words(page)
+        if PASSING_CODE.search(words):
+            return Unavailable(words, restart=not is_new)
+        denied = "request was denied" in page.lower() or _is_denied(page)
         if denied or "denied" in words.lower() or POLICY_CODE.search(words):
             return Rejected(words or "the request was denied, or its certificate revoked")
         if request_id:

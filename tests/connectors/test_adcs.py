@@ -296,6 +296,13 @@ def test_an_authority_that_cannot_be_reached_behind_its_pages_is_unavailable() -
     assert outcome == Unavailable("The RPC server is unavailable. 0x800706ba")
 
 
+def test_a_denial_for_want_of_a_revocation_list_passes() -> None:
+    message = "Denied by Policy Module  0x80092013, The revocation server was offline. (-2146885613)"
+    assert outcome_of(DENIED.format(id=7, message=message)) == Unavailable(message.replace("  ", " "))
+    lost = collected(FRENCH_ERROR.format(code=2, message="Serveur hors connexion. 0x80092013"))
+    assert lost == Unavailable("Serveur hors connexion. 0x80092013", restart=True)
+
+
 def test_a_reference_that_is_no_request_id_is_never_sent(pages: Pages) -> None:
     before = len(pages.seen)
     with pytest.raises(ValueError, match="invalid literal"):
