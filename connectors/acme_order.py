@@ -5,6 +5,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -270,14 +271,15 @@ class Order:
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def _download(self, order: dict[str, Any], preferred_chain: str | None) -> bytes:
-        """The first chain, or the one that leads to the preferred root (section 7.4.2)."""
+        """The first chain, or the one of our server's that leads to the preferred root (section 7.4.2)."""
         first = self._fetched(_text(order, "certificate"))
         if preferred_chain is None or leads_to(first, preferred_chain):
             return checked(first)
         for url in links(first, "alternate"):
-            other = self._fetched(url)
-            if leads_to(other, preferred_chain):
-                return other.content
+            with suppress(*NO_URL):
+                other = self._fetched(url)
+                if leads_to(other, preferred_chain):
+                    return other.content
         return checked(first)
 
     def _fetched(self, url: str) -> requests.Response:

@@ -187,6 +187,19 @@ def test_the_preferred_chain_is_found_among_shuffled_links(
     certificates(outcome.answer)[-1].verify_directly_issued_by(root)
 
 
+@pytest.mark.parametrize("link", ["https://elsewhere.example/chain", "chains/1", "https://["])
+def test_a_chain_that_cannot_be_asked_for_does_not_keep_the_others(
+    proxy: AcmeProxy, solver: TestSolver, link: str
+) -> None:
+    def point_elsewhere(answer: Answer) -> None:
+        if answer.path.startswith("/certZ/"):
+            answer.headers["Link"] = f'<{link}>; rel="alternate"'
+
+    proxy.change = point_elsewhere
+    outcome = follow(acme(proxy, solver, preferred_chain="Nobody's root"), request_for(fresh_name()))
+    assert isinstance(outcome, Issued), outcome
+
+
 @pytest.mark.parametrize("written", [lambda digest: digest.hex(), lambda digest: digest.hex(":").upper()])
 @pytest.mark.parametrize("number", range(3))
 def test_the_preferred_chain_may_be_the_key_identifier_of_its_root(
