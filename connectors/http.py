@@ -63,8 +63,8 @@ def _is_loopback(host: str) -> bool:
 
 def _authority_url(url: str) -> str:
     scheme, host, _ = origin(url)
-    if not host or not (scheme == "https" or (scheme == "http" and _is_loopback(host))):
-        raise ValueError("must be an https URL (http only for a loopback address)")
+    if not (host and host.isascii()) or not (scheme == "https" or (scheme == "http" and _is_loopback(host))):
+        raise ValueError("must be an https URL (http only for a loopback address), its host in ASCII (xn--…)")
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must have neither credentials nor query nor fragment")

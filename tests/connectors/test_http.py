@@ -55,6 +55,7 @@ def test_https_is_taken_and_http_to_a_loopback_address(url: str) -> None:
         "https://user@ca.example.com",
         "https://ca.example.com?token=x",
         "https://ca.example.com:notaport",
+        "https://b\u00fccher.example",
         "",
     ],
 )
