@@ -224,11 +224,12 @@ class Order:
 
     def _failed(self, order: dict[str, Any]) -> Outcome:
         self.clean()
-        reasons = ((one.error, one.identifier) for one in self._challenges(order))
+        challenges = self._challenges(order) if order.get("authorizations") else ()
+        reasons = ((one.error, one.identifier) for one in challenges)
         error = next(({**error, "identifier": name} for error, name in reasons if error), order.get("error"))
         if not isinstance(error, dict):
             # An order that was left alone too long becomes invalid without an error (section 7.1.6).
-            return Unavailable("the order expired before it was complete", restart=True)
+            return Unavailable("the order expired, or failed without a reason", restart=True)
         problem = problem_of(error)
         if problem.code in ("serverInternal", "rateLimited"):
             return Unavailable(problem.detail, restart=True)

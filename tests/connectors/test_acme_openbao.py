@@ -8,7 +8,8 @@ import requests
 from cryptography import x509
 
 from connectors.acme import Acme, AcmeSettings
-from connectors.base import ConnectorError, Issued, Rejected, RevocationReason, SubjectNames
+from connectors.acme_reference import Reference
+from connectors.base import ConnectorError, Issued, Pending, Rejected, RevocationReason, SubjectNames, Unavailable
 from sandbox.openbao import OpenBao
 from tests.connectors.conformance import accept, context, leaf_of, signing_request, verify_names
 from tests.connectors.debian import CannotFetch
@@ -106,3 +107,18 @@ def test_a_common_name_that_is_no_alternative_name_is_ordered_too(mount: AcmeMou
     assert isinstance(outcome, Issued), outcome
     accept(outcome.answer, request)
     verify_names(leaf_of(outcome.answer, request), names)
+
+
+def test_an_order_that_failed_without_saying_why_starts_anew(mount: AcmeMount, dns: TestDns) -> None:
+    """OpenBao leaves the authorizations out of an order that is invalid."""
+    connector = connect(mount, dns, "failed", mount.binding())
+    request = signing_request(SubjectNames(None, ("failed.example.com",)))
+    waiting = connector.submit(request)
+    assert isinstance(waiting, Pending)
+    client, account = connector._session()._client, connector._session()._account.url()
+    [authorization] = client.post(Reference.of(waiting.reference).url, None, account).json()["authorizations"]
+    client.post(authorization, {"status": "deactivated"}, account)
+    lost = connector.collect(request, waiting.reference)
+    assert isinstance(lost, Unavailable), lost
+    assert lost.restart
+    assert isinstance(follow(connector, request), Issued)
