@@ -13,12 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from connectors import acme_client, acme_order
+from connectors import acme_chain, acme_client, acme_order
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_reference import Reference
 from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, SubjectNames, Unavailable
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
-from tests.connectors.conformance import certificates, context, private_key, signing_request
+from tests.connectors.conformance import certificates, context, private_key, self_signed, signing_request
 from tests.connectors.pebble import Pebble
 from tests.connectors.test_acme import (
     TestSolver,
@@ -294,6 +294,14 @@ def test_two_requests_that_the_server_gave_one_order_get_two_certificates(pebble
     assert lost.restart
     assert isinstance(outcome := follow(connector, second), Issued)
     assert certificates(outcome.answer)[0].public_key() == private_key("ec-256", "b").public_key()
+
+
+def test_a_chain_in_the_wrong_order_is_the_requests_all_the_same() -> None:
+    """Its order is the verification's business."""
+    ours, other = (self_signed(SubjectNames(name), private_key("ec-256", name)) for name in "ab")
+    chain = b"".join(one.public_bytes(Encoding.PEM) for one in (other, ours))
+    request = signing_request(SubjectNames("a"), private_key("ec-256", "a"))
+    assert acme_chain.issued(chain, request.csr) == Issued(chain)
 
 
 def validating(status: str, answered: list[str], **headers: str) -> Callable[[Answer], None]:
