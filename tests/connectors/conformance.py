@@ -219,17 +219,22 @@ def verify_names(leaf: x509.Certificate, names: SubjectNames) -> None:
 
 
 def finish(authority: Authority, connector: Connector, request: SigningRequest, outcome: Outcome) -> Issued:
-    """Follow an order until it is issued, as the reconciler does."""
+    """Follow an order until it is issued, as the reconciler does; a busy machine's server may break off connections."""
+    patience, known = 2, ""
     for _ in range(authority.polls):
         match outcome:
             case Issued():
                 return outcome
             case Pending(reference):
+                known = reference
                 authority.settle(reference)
                 time.sleep(authority.poll_interval)
                 outcome = connector.collect(request, reference)
             case Unavailable(restart=True):
-                outcome = connector.submit(request)
+                known, outcome = "", connector.submit(request)
+            case Unavailable() if patience:
+                patience -= 1
+                outcome = connector.collect(request, known) if known else connector.submit(request)
             case _:
                 raise AssertionError(f"not issued: {outcome}")
     raise AssertionError(f"not issued after {authority.polls} looks: {outcome}")
