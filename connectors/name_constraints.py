@@ -66,8 +66,18 @@ def _within(tree: x509.GeneralName, name: x509.GeneralName) -> bool:
         case x509.IPAddress(), x509.IPAddress():
             return _address_within(tree.value, name.value)
         case x509.DirectoryName(), x509.DirectoryName():
-            return list(name.value.rdns)[: len(tree.value.rdns)] == list(tree.value.rdns)
+            return _comparable(name.value)[: len(tree.value.rdns)] == _comparable(tree.value)
     return False
+
+
+def _comparable(name: x509.Name) -> list[frozenset[tuple[x509.ObjectIdentifier, str | bytes]]]:
+    """Without case and runs of spaces (RFC 5280, section 7.1); other letters than ASCII's as they are, as OpenSSL has
+    it."""
+
+    def folded(value: str | bytes) -> str | bytes:
+        return " ".join(value.split()).encode().lower() if isinstance(value, str) else value
+
+    return [frozenset((one.oid, folded(one.value)) for one in part) for part in name.rdns]
 
 
 def _dns_within(tree: str, host: str) -> bool:

@@ -100,6 +100,9 @@ CASES: list[tuple[x509.Certificate, SubjectNames, bool]] = [
     (authority((URI(".example.com"),)), SubjectNames(None, (), (), (), ("https://a.example.com:1/x",)), True),
     (authority((x509.DirectoryName(subject("Me")),)), SubjectNames("Me"), True),
     (authority((x509.DirectoryName(subject("Me")),)), SubjectNames("You"), False),
+    (authority((x509.DirectoryName(subject("My  Company")),)), SubjectNames("MY COMPANY"), True),
+    (authority((), (x509.DirectoryName(subject("My Company")),)), SubjectNames("my company"), False),
+    (authority((x509.DirectoryName(subject("Äther")),)), SubjectNames("äther"), False),
 ]
 
 
