@@ -2,16 +2,18 @@
 
     intents/<operation id>.json   serial and times, decided before anything is signed
     issued/<serial>.cer           every certificate, DER; its being there is what makes an order done
-    revoked/<serial>.json         when and why; the same in the blob's metadata, so that one listing makes a CRL
+    revoked/<serial>-<0,1,2>.json when and why, one for each gravity; the same in the blob's metadata, so that one
+                                  listing makes a CRL
 
 Each is written once and never changed. Serials in lower-case hexadecimal of 32 digits.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from urllib.parse import quote
 
 from connectors.base import RevocationReason, SigningRequest
@@ -90,23 +92,36 @@ class Records:
         return self.issued(serial) or certificate
 
     def keep_revoked(self, revocation: Revocation) -> None:
-        """The first revocation of a certificate stays."""
+        """The first revocation of a certificate stays, until one for a graver reason comes."""
         facts = {
             "revoked_at": str(int(revocation.revoked_at.timestamp())),
             "reason": revocation.reason.value,
             "not_after": str(int(revocation.not_after.timestamp())),
         }
-        content = json.dumps({"serial": _hex(revocation.serial), **facts}).encode()
-        self._store.create(f"{self._root}/revoked/{_hex(revocation.serial)}.json", content, "application/json", facts)
+        serial = _hex(revocation.serial)
+        name = f"{self._root}/revoked/{serial}-{_gravity(revocation.reason)}.json"
+        self._store.create(name, json.dumps({"serial": serial, **facts}).encode(), "application/json", facts)
 
     def revoked(self) -> Iterator[Revocation]:
-        for name, facts in self._store.list(f"{self._root}/revoked/"):
-            serial = int(name.rpartition("/")[2].removesuffix(".json"), 16)
-            reason = RevocationReason(facts["reason"])
-            yield Revocation(serial, _time(facts["revoked_at"]), reason, _time(facts["not_after"]))
+        """Each certificate once: since its first revocation, for its gravest reason."""
+        listed = map(_revocation, self._store.list(f"{self._root}/revoked/"))
+        for _, some in groupby(listed, key=lambda one: one.serial):
+            ordered = list(some)
+            yield replace(ordered[-1], revoked_at=min(one.revoked_at for one in ordered))
 
     def _intent_name(self, operation_id: str) -> str:
         return f"{self._root}/intents/{quote(operation_id, safe='')}.json"
+
+
+def _gravity(reason: RevocationReason) -> int:
+    """A hold may become final (RFC 5280, section 5.3.1), and a key may turn out to be compromised later."""
+    return {RevocationReason.CERTIFICATE_HOLD: 0, RevocationReason.KEY_COMPROMISE: 2}.get(reason, 1)
+
+
+def _revocation(listed: tuple[str, Mapping[str, str]]) -> Revocation:
+    name, facts = listed
+    serial = int(name.rpartition("/")[2].partition("-")[0], 16)
+    return Revocation(serial, _time(facts["revoked_at"]), RevocationReason(facts["reason"]), _time(facts["not_after"]))
 
 
 def _hex(serial: int) -> str:

@@ -106,16 +106,37 @@ def test_the_number_grows_within_a_second_and_after_the_list_is_lost(published: 
     assert numbers == sorted(set(numbers))
 
 
-def test_a_second_revocation_keeps_the_first_time_and_reason(published: Published) -> None:
+HOLD, SUPERSEDED, COMPROMISE = (
+    RevocationReason.CERTIFICATE_HOLD,
+    RevocationReason.SUPERSEDED,
+    RevocationReason.KEY_COMPROMISE,
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "listed"),
+    [
+        (SUPERSEDED, RevocationReason.CESSATION_OF_OPERATION, x509.ReasonFlags.superseded),
+        (HOLD, SUPERSEDED, x509.ReasonFlags.superseded),
+        (SUPERSEDED, HOLD, x509.ReasonFlags.superseded),
+        (SUPERSEDED, COMPROMISE, x509.ReasonFlags.key_compromise),
+        (HOLD, COMPROMISE, x509.ReasonFlags.key_compromise),
+        (COMPROMISE, SUPERSEDED, x509.ReasonFlags.key_compromise),
+    ],
+)
+def test_a_second_revocation_keeps_the_time_and_only_a_graver_reason_counts(
+    published: Published, first: RevocationReason, second: RevocationReason, listed: x509.ReasonFlags
+) -> None:
     certificate = published.issue()
-    published.connector.revoke(certificate, RevocationReason.SUPERSEDED)
-    first = published.entry(certificate)
+    published.connector.revoke(certificate, first)
+    before = published.entry(certificate)
     published.world.offset = timedelta(hours=1)
-    published.connector.revoke(certificate, RevocationReason.KEY_COMPROMISE)
-    second = published.entry(certificate)
-    assert first
-    assert second
-    assert first.revocation_date_utc == second.revocation_date_utc
+    published.connector.revoke(certificate, second)
+    after = published.entry(certificate)
+    assert before
+    assert after
+    assert before.revocation_date_utc == after.revocation_date_utc
+    assert after.extensions.get_extension_for_class(x509.CRLReason).value.reason == listed
     assert len(published.crl) == 1
 
 
