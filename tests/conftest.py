@@ -3,14 +3,23 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.azurite import Azurite
 from sandbox.openbao import OpenBao
 
+# The same examples in every run, however slow the machine is; with `--soak` new ones.
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("soak", deadline=None)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    text = "500 certificates over ACME instead of 25, and all pairs of deaths instead of a third; takes some minutes"
+    text = "500 certificates over ACME instead of 25, and all pairs of deaths instead of a fifth; takes some minutes"
     parser.addoption("--soak", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("soak" if config.getoption("--soak") else "suite")
 
 
 @pytest.fixture(scope="session")
