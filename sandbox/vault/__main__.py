@@ -3,11 +3,13 @@
 import argparse
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 
 from sandbox.clock import Clock
 from sandbox.vault.server import VaultServer
+
+LOOK = 0.1  # seconds; a signal that reaches another thread does not wake the main one
 
 
 def main() -> None:
@@ -19,9 +21,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="SQLite file that keeps the state over restarts")
     parser.add_argument("--webhook", help="URL on this machine to which events are posted")
     arguments = parser.parse_args()
-    stop = threading.Event()
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: signals.append(number))
     server = VaultServer(
         arguments.directory,
         Clock(arguments.clock),
@@ -33,7 +35,8 @@ def main() -> None:
     try:
         with server:
             print(f"{server.url} (admin: {server.admin_url})", flush=True)
-            stop.wait()
+            while not signals:
+                time.sleep(LOOK)
     except OSError as error:
         sys.exit(f"the sandbox vault can not run: {error}")
 

@@ -13,9 +13,11 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
+LOOK = 0.05  # seconds; a signal that reaches another thread does not wake the main one
 
 
 def bring_loopback_up() -> None:
@@ -53,7 +55,9 @@ def main(listener_fd: str, port: str, *command: str) -> int:
     server = subprocess.Popen(command)
     threading.Thread(target=relay, args=(listener, int(port)), daemon=True).start()
     try:
-        return server.wait()
+        while server.poll() is None:
+            time.sleep(LOOK)
+        return server.returncode
     finally:
         server.kill()
 

@@ -1,5 +1,6 @@
 """The program, its shared clock, and what outlives it."""
 
+import ctypes
 import json
 import signal
 import subprocess
@@ -86,6 +87,15 @@ def test_the_program_tells_where_it_is_and_ends_when_told(tmp_path: Path, number
         }
         assert running.create("a").status_code == 202
         assert running.end(number) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux, to signal one thread of a process")
+def test_the_program_ends_whichever_of_its_threads_the_signal_reaches(tmp_path: Path) -> None:
+    with program(tmp_path) as running:
+        pid = running.process.pid
+        others = {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()} - {pid}
+        ctypes.CDLL(None).tgkill(pid, min(others), signal.SIGTERM)
+        assert running.process.wait(20) == 0
 
 
 def test_two_programs_run_side_by_side(tmp_path: Path) -> None:
