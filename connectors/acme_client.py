@@ -20,7 +20,7 @@ from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from connectors.http import AuthoritySession, retry_after, sentence
 
-MAX_NONCE_TRIES, MAX_NONCE_SECONDS = 12, 60.0
+MAX_NONCE_TRIES, MAX_NONCE_SECONDS = 40, 60.0
 MAX_KEPT_NONCES = 32
 PROBLEM_PREFIX = "urn:ietf:params:acme:error:"
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)

@@ -206,7 +206,7 @@ def test_twenty_orders_of_twenty_succeed_while_half_of_all_nonces_are_refused(
 ) -> None:
     connector = acme(start(PEBBLE_WFE_NONCEREJECT="50"), solver)
     outcomes = [follow(connector, request_for(f"n{number}.example.com")) for number in range(20)]
-    assert [type(outcome) for outcome in outcomes] == [Issued] * 20
+    assert [outcome for outcome in outcomes if not isinstance(outcome, Issued)] == []
 
 
 def test_a_slow_validation_stays_pending(start: Callable[..., Pebble], solver: TestSolver) -> None:

@@ -89,6 +89,19 @@ def test_an_order_without_end_does_not_hold_the_worker(
     assert time.monotonic() - begin < 10
 
 
+def test_an_order_goes_on_after_thirty_nonces_refused_one_after_the_other(proxy: AcmeProxy, solver: TestSolver) -> None:
+    left = [30]
+
+    def refuse(answer: Answer) -> None:
+        if answer.path == "/sign-me-up" and left[0]:
+            left[0] -= 1
+            answer.refuse("badNonce", 400)
+
+    proxy.change = refuse
+    assert isinstance(acme(proxy, solver).submit(request_for(fresh_name())), Pending)
+    assert left == [0]
+
+
 def test_nonces_that_are_refused_slowly_do_not_hold_the_worker(
     proxy: AcmeProxy, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
