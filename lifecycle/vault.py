@@ -21,6 +21,7 @@ API_VERSION = "2025-07-01"
 PAGE = 25
 CERTIFICATES = f"/certificates?maxresults={PAGE}"
 BUDGET_SECONDS = 25.0
+LONGEST_SLEEP = 4
 
 type Json = dict[str, Any]
 
@@ -147,10 +148,17 @@ class Vault:
 
 def connect(url: str, credential: Any) -> Vault:
     """The vault at `url`, with short retries: waiting longer is the reconciler's, not a function's."""
+    from azure.core.pipeline.policies import RetryPolicy
     from azure.keyvault.certificates import CertificateClient
 
-    limits = {"retry_total": 3, "retry_backoff_factor": 0.5, "retry_backoff_max": 4}
-    return Vault(CertificateClient(url, credential, connection_timeout=5, read_timeout=20, **limits))
+    class ShortRetries(RetryPolicy[Any, Any]):
+        def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
+            """The SDK sleeps for as long as a Retry-After says, whatever its timeouts."""
+            asked = self.get_retry_after(response) or 0.0
+            return asked <= LONGEST_SLEEP and super().is_retry(settings, response)
+
+    retries = ShortRetries(retry_total=3, retry_backoff_factor=0.5, retry_backoff_max=LONGEST_SLEEP)
+    return Vault(CertificateClient(url, credential, connection_timeout=5, read_timeout=20, retry_policy=retries))
 
 
 def version_of(bundle: Json) -> str:
