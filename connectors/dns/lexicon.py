@@ -33,7 +33,7 @@ class Lexicon:
         self._lookup = Lookup(settings)
 
     def publish(self, name: str, value: str) -> None:
-        self._change(name, lambda provider, target: provider.create_record("TXT", target, value))
+        self._change(name, lambda provider, target: published(provider, target, value))
 
     def is_visible(self, name: str, value: str) -> bool:
         return self._lookup.is_visible(name, value)
@@ -79,14 +79,24 @@ def change_in(provider: Provider, target: str, change: Callable[[Provider, str],
         provider.cleanup()
 
 
+# The library promises a boolean, but many of its providers return what the service says, and some nothing.
+
+
+def published(provider: Provider, target: str, value: str) -> bool:
+    """Some of its providers say no to a record that is there already: then they are asked which are."""
+    said: object = provider.create_record("TXT", target, value)
+    return said is not False or bool(provider.list_records("TXT", target, value))
+
+
 def removed(provider: Provider, target: str, value: str) -> bool:
-    """Some of its providers raise for a record that is not there: then they are asked which are."""
+    """Some of its providers raise, or say no, for a record that is not there: then they are asked which are."""
     try:
-        return provider.delete_record(None, "TXT", target, value)
+        said: object = provider.delete_record(None, "TXT", target, value)
     except Exception:
         if provider.list_records("TXT", target, value):
             raise
         return True
+    return said is not False or not provider.list_records("TXT", target, value)
 
 
 def _fault(result: object) -> str:

@@ -3,11 +3,13 @@
 import logging
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 import requests
+from lexicon._private.providers import namecom
 from pydantic import ValidationError
 
 from connectors.acme import Acme, AcmeSettings
@@ -124,6 +126,47 @@ def test_removing_what_is_not_there_is_no_error_where_the_library_says_it_is_one
     assert texts() == ['"theirs"']
     made.remove(CHALLENGE, "theirs")
     assert texts() == []
+
+
+class NameCom:
+    """What the library asks of Name.com's API. SIMULATED, after https://www.name.com/api-docs."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, dict[str, Any]] = {}
+
+    def request(self, action: str = "GET", url: str = "/", data: Any = None, query_params: Any = None) -> Any:
+        number = int(url.rpartition("/")[2]) if url[-1].isdigit() else len(self.records) + 100
+        match action:
+            case "POST":
+                self.records[number] = {**data, "id": number, "fqdn": f"{data['host']}.{ZONE}."}
+                return self.records[number]
+            case "DELETE":
+                del self.records[number]
+        return {"domains": [{"domainName": ZONE}], "records": list(self.records.values())}
+
+
+def test_a_service_that_answers_neither_yes_nor_no_has_done_it(
+    powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library returns what the service says: a number for a record that was made, no for one that is not there."""
+    name_com = NameCom()
+    monkeypatch.setattr(namecom.Provider, "_request", name_com.request)
+    made = solver(powerdns, service="namecom", options={}, secrets={"auth_username": "u", "auth_token": "t"})
+    made.publish(CHALLENGE, "value")
+    assert [record["answer"] for record in name_com.records.values()] == ["value"]
+    for _ in range(2):
+        made.remove(CHALLENGE, "value")
+    assert name_com.records == {}
+
+
+@pytest.mark.parametrize("there", [[], ["value"]])
+def test_a_service_that_says_no_is_asked_what_is_there(there: list[str]) -> None:
+    """Some say so of a record that is there already, or is not there any more."""
+    provider = SimpleNamespace(
+        create_record=lambda *_: False, delete_record=lambda *_: False, list_records=lambda *_: there
+    )
+    assert by_lexicon.published(provider, CHALLENGE, "value") is bool(there)  # type: ignore[arg-type]
+    assert by_lexicon.removed(provider, CHALLENGE, "value") is not bool(there)  # type: ignore[arg-type]
 
 
 def test_an_alias_is_followed(powerdns: PowerDns) -> None:
