@@ -39,6 +39,15 @@ class Account:
     def forget(self) -> None:
         self._url = None
 
+    def check(self) -> None:
+        """Asks in any case. An account that is not known yet is made; one that the server has forgotten is a Problem
+        once: another process may have changed its key. Raises what `url` raises."""
+        if self.find() is None:
+            if self._url:
+                self.forget()
+                raise Problem(NOT_THERE, "it does not know our account any more")
+            self.url()
+
     def find(self) -> str | None:
         """The account that the server has for the key (section 7.3.1). Raises what AcmeClient raises."""
         try:

@@ -99,7 +99,7 @@ class AcmeSession:
         return new.id
 
     def check(self) -> None:
-        self._account.url()
+        self._account.check()
 
     def new_order(self, names: list[str], replaces: bytes | None) -> str:
         """The new order's reference (section 7.4), with the account made once more if the server has forgotten it."""

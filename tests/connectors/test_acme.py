@@ -292,6 +292,20 @@ def test_a_forgotten_account_is_made_again_by_submit(start: Callable[..., Pebble
     assert isinstance(follow(connector, request_for("two.example.com")), Issued)
 
 
+def test_a_health_check_asks_the_server_each_time(start: Callable[..., Pebble], solver: TestSolver) -> None:
+    server = start()
+    connector = acme(server, solver)
+    connector.check()
+    server.__exit__()
+    with pytest.raises(ConnectorError):
+        connector.check()
+    server.__enter__()
+    with pytest.raises(ConnectorError, match="does not know our account"):
+        connector.check()
+    connector.check()
+    assert isinstance(follow(connector, request_for("healthy.example.com")), Issued)
+
+
 @pytest.fixture
 def binding(start: Callable[..., Pebble]) -> Pebble:
     return start({"externalAccountBindingRequired": True, "externalAccountMACKeys": {"kid-1": HMAC}})

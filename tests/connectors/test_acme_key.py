@@ -146,6 +146,17 @@ def test_a_stale_worker_places_an_order_after_a_rollover(connect: Connect) -> No
     assert isinstance(follow(stale, request_for("stale.example.com")), Issued)
 
 
+def test_a_health_check_of_a_stale_worker_makes_no_account_for_the_old_key(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, stale = connect(), connect()
+    stale.check()
+    monkeypatch.setattr(AccountKey, "disable_before", lambda *_: None)  # it is best effort
+    new = first.roll_over_account_key()
+    stale.check()
+    assert [key_of(stale), key_of(connect())] == [new, new]
+
+
 @pytest.mark.parametrize("cut", ["change_key", "disable_before"])
 def test_a_rollover_that_was_cut_off_leaves_the_account_usable_and_is_finished_by_the_next_one(
     vault: VaultServer,
