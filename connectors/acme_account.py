@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from connectors.acme_client import AcmeClient, Problem, UnusableAnswer
 from connectors.turns import Turns
 
-NOT_THERE = "accountDoesNotExist"
-EAB_FAULTS = ("externalAccountRequired", "malformed", "unauthorized")
+NOT_THERE, BINDING_WANTED = "accountDoesNotExist", "externalAccountRequired"
+EAB_FAULTS = (BINDING_WANTED, "malformed", "unauthorized")
 
 
 class BindingRefused(Exception):
@@ -49,9 +49,15 @@ class Account:
             self.url()
 
     def find(self) -> str | None:
-        """The account that the server has for the key (section 7.3.1). Raises what AcmeClient raises."""
+        """The account that the server has for the key (section 7.3.1). Raises what `url` raises."""
+        asked = {"onlyReturnExisting": True}
         try:
-            return self._post({"onlyReturnExisting": True})
+            try:
+                return self._post(asked)
+            except Problem as problem:
+                if problem.code != BINDING_WANTED:
+                    raise
+                return self._post_bound(asked)  # some servers want it in every request
         except Problem as problem:
             if problem.code != NOT_THERE:
                 raise
@@ -70,17 +76,19 @@ class Account:
         asked: dict[str, Any] = {"termsOfServiceAgreed": True}
         if self._contact:
             asked["contact"] = [f"mailto:{address}" for address in self._contact]
+        return self._post_bound(asked)
+
+    def _post_bound(self, asked: dict[str, Any]) -> str:
         if self._binding:
             directory: Any = self._client.directory()
-            asked["externalAccountBinding"] = ExternalAccountBinding.from_data(
-                self._client.public_key, *self._binding, directory
-            )
+            binding = ExternalAccountBinding.from_data(self._client.public_key, *self._binding, directory)
+            asked = {**asked, "externalAccountBinding": binding}
         try:
             return self._post(asked)
         except Problem as problem:
             if problem.code in EAB_FAULTS and self._binding:
                 raise BindingRefused(f"the server refused eab_kid and eab_hmac_key: {problem.detail}") from None
-            if problem.code == "externalAccountRequired":
+            if problem.code == BINDING_WANTED:
                 raise BindingRefused("the server wants an external account: set eab_kid and eab_hmac_key") from None
             raise
 

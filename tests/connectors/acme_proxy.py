@@ -22,12 +22,14 @@ KEPT_HEADERS = ("Content-Type", "Location", "Link", "Replay-Nonce", "Retry-After
 
 @dataclass
 class Answer:
-    """`path` is what was asked: `/my-order/…`, `/authZ/…`, `/chalZ/…`, `/finalize-order/…`, `/certZ/…`."""
+    """`path` is what was asked: `/my-order/…`, `/authZ/…`, `/chalZ/…`, `/finalize-order/…`, `/certZ/…`; `request`
+    is the body that came with it."""
 
     path: str
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    request: bytes = b""
 
     @property
     def document(self) -> Any:
@@ -100,7 +102,7 @@ class AcmeProxy:
                 method, url, data=body, headers=headers, verify=self._pebble.roots_file, timeout=10
             )
         kept = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
-        return Answer(path, answer.status_code, answer.content, kept)
+        return Answer(path, answer.status_code, answer.content, kept, body)
 
 
 def shuffled(luck: random.Random) -> Change:

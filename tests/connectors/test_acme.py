@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
+from josepy.json_util import decode_b64jose
 from pydantic import SecretStr, ValidationError
 
 from connectors.acme import Acme, AcmeSettings
@@ -39,6 +40,7 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.dns import DnsFailure
+from tests.connectors.acme_proxy import AcmeProxy, Answer
 from tests.connectors.conformance import (
     Authority,
     Conformance,
@@ -124,7 +126,7 @@ def start(dns: TestDns, tmp_path: Path) -> Iterator[Callable[..., Pebble]]:
         server.__exit__()
 
 
-def acme(pebble: Pebble, solver: TestSolver | None = None, **settings: Any) -> Acme:
+def acme(pebble: Pebble | AcmeProxy, solver: TestSolver | None = None, **settings: Any) -> Acme:
     defaults = {"url": pebble.directory, "ca_certificates": pebble.tls_roots, "account_key_pem": pem_of("account")}
     return Acme(AcmeSettings(**{**defaults, **settings}), context("acme"), solver)
 
@@ -326,6 +328,35 @@ def test_a_wrong_or_missing_binding_is_rejected_by_the_settings_name(
     assert isinstance(outcome, Rejected)
     assert "eab_kid" in outcome.reason
     assert HMAC not in outcome.reason
+
+
+@pytest.fixture
+def strict(binding: Pebble) -> Iterator[AcmeProxy]:
+    """Some CAs want the binding in every request for an account, also in one that makes none."""
+
+    def insist(answer: Answer) -> None:
+        asked = json.loads(decode_b64jose(json.loads(answer.request)["payload"]) or b"{}")
+        if answer.path == "/sign-me-up" and "externalAccountBinding" not in asked:
+            answer.refuse("externalAccountRequired", 400)
+
+    with AcmeProxy(binding) as running:
+        running.change = insist
+        yield running
+
+
+def test_a_binding_that_is_wanted_in_every_request_is_given(strict: AcmeProxy, solver: TestSolver) -> None:
+    for number in range(2):
+        connector = acme(strict, solver, eab_kid="kid-1", eab_hmac_key=HMAC)
+        assert isinstance(follow(connector, request_for(f"strict{number}.example.com")), Issued)
+        connector.check()
+
+
+def test_a_wrong_binding_that_is_wanted_in_every_request_is_rejected_by_the_settings_name(
+    strict: AcmeProxy, solver: TestSolver
+) -> None:
+    outcome = acme(strict, solver, eab_kid="kid-1", eab_hmac_key="AAAA").submit(request_for("strict.example.com"))
+    assert isinstance(outcome, Rejected)
+    assert "eab_kid" in outcome.reason
 
 
 def leaf_for(connector: Acme, name: str, **changes: Any) -> x509.Certificate:
