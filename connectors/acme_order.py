@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,7 +21,8 @@ from connectors.http import ForeignOrigin, retry_after, sentence
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 # functionTimeout is five minutes: after so long no further step is begun; the server's answers may take so long in all.
-WORK_SECONDS, MAX_SECONDS = 60.0, 90.0
+# A withdrawal has one call only.
+WORK_SECONDS, MAX_SECONDS, WITHDRAW_SECONDS = 60.0, 90.0, 150.0
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
 # A challenge may stay pending while it is validated, and be validated once more for every answer.
@@ -32,8 +32,8 @@ GONE = ("accountDoesNotExist", "malformed", "unauthorized")
 NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
 
 
-class _TimeIsUp(Exception):
-    """What is left to do is the next call's."""
+class _TimeIsUp(DnsFailure):
+    """What is left to do is the next call's, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +109,25 @@ class Order:
         return order, retry_after(answer.headers, self._now())
 
     def clean(self) -> None:
-        """Remove all records; one that cannot be removed now does not keep the others."""
-        left, reason = [], ""
+        """Remove the records, as far as there is time; one that cannot be removed now does not keep the others."""
+        reason = ""
         for record in self._reference.records:
             try:
                 self._solver.remove(*record)
             except DnsFailure as failure:
-                left.append(record)
                 reason = str(failure)
             else:
                 self._without(record)
-                self._look_at_the_time()
-        if left:
-            names = ", ".join(dict.fromkeys(name for name, _ in left))
-            raise DnsFailure(f"challenge records are left behind at {names}: {reason}")
+            if time.monotonic() >= self._end:
+                break
+        if left := ", ".join(dict.fromkeys(name for name, _ in self._reference.records)):
+            if reason:
+                raise DnsFailure(f"challenge records are left behind at {left}: {reason}")
+            raise _TimeIsUp(f"there was no time to remove the challenge records at {left}")
 
     def withdraw(self) -> None:
         """Remove the records, whether the server answers or not, and deactivate what is open (section 7.5.2)."""
-        self._end = math.inf
+        self._end = time.monotonic() + WITHDRAW_SECONDS
         self.clean()
         order, _ = self.look()
         for challenge in self._challenges(order):

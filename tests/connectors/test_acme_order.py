@@ -17,6 +17,7 @@ from connectors import acme_chain, acme_client, acme_order
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_reference import Reference
 from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, SubjectNames, Unavailable
+from connectors.dns import DnsFailure
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
 from tests.connectors.conformance import certificates, context, private_key, self_signed, signing_request
 from tests.connectors.pebble import Pebble
@@ -160,6 +161,44 @@ def test_a_call_without_time_left_changes_one_record_and_the_next_call_goes_on(
         changes = len(done)
     assert isinstance(outcome, Issued)
     assert done == ["publish"] * 5 + ["remove"] * 5
+
+
+def test_records_that_cannot_be_removed_do_not_hold_the_worker(
+    pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A DNS that hangs takes its time for each: all together they must not outlive functionTimeout."""
+    connector, request = acme(pebble, solver), request_for(*(fresh_name() for _ in range(20)))
+    waiting = with_a_record(connector, solver, request)
+    tried: list[str] = []
+
+    def hang(name: str, value: str) -> None:
+        tried.append(name)
+        time.sleep(0.1)
+        raise DnsFailure("it does not answer")
+
+    monkeypatch.setattr(solver, "remove", hang)
+    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.25, raising=False)
+    with pytest.raises(ConnectorError, match="records are left behind at"):
+        connector.cancel(waiting.reference)
+    assert len(tried) < 10
+    tried.clear()
+    monkeypatch.setattr(acme_order, "WORK_SECONDS", 0.25)
+    elsewhere = Reference("https://other.example/order/1", Reference.of(waiting.reference).records)
+    outcome = connector.collect(request, elsewhere.text())
+    assert isinstance(outcome, Unavailable), outcome
+    assert not outcome.restart
+    assert len(tried) < 10
+
+
+def test_a_cancel_that_has_no_time_for_all_records_says_which_are_left(
+    pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector, request = acme(pebble, solver), request_for(fresh_name(), late := fresh_name())
+    waiting = with_a_record(connector, solver, request)
+    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.0, raising=False)
+    with pytest.raises(ConnectorError, match=rf"no time to remove the challenge records at _acme-challenge\.{late}$"):
+        connector.cancel(waiting.reference)
+    assert len(solver.records) == 1
 
 
 def test_a_record_that_is_seen_is_not_set_again_while_others_are_waited_for(
