@@ -14,10 +14,9 @@ from azure.keyvault.keys import KeyClient, KeyProperties
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from connectors.base import Context
-from connectors.key_vault_key import Key, vault_key
+from connectors.key_vault_key import CLIENT_OPTIONS, Key, vault_key
 
 CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
-OPTIONS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 2}
 
 log = logging.getLogger("certrelay.acme")
 
@@ -42,7 +41,7 @@ class AccountKey:
 
     def versions(self) -> list[KeyVersion]:
         """The enabled ones, oldest first; the first is made when there is none."""
-        with KeyClient(self._url, self._credential, **OPTIONS) as keys:
+        with KeyClient(self._url, self._credential, **CLIENT_OPTIONS) as keys:
             found = self._versions(keys)
             if not found:
                 self._create(keys)
@@ -57,13 +56,13 @@ class AccountKey:
 
     def make(self) -> KeyVersion:
         """One more version."""
-        with KeyClient(self._url, self._credential, **OPTIONS) as keys:
+        with KeyClient(self._url, self._credential, **CLIENT_OPTIONS) as keys:
             return self._version(keys, self._create(keys))
 
     def disable_before(self, version: KeyVersion) -> None:
         """What came before it serves for nothing any more; best effort."""
         try:
-            with KeyClient(self._url, self._credential, **OPTIONS) as keys:
+            with KeyClient(self._url, self._credential, **CLIENT_OPTIONS) as keys:
                 for one in self._properties(keys):
                     if one.id == version.id:
                         return
@@ -92,7 +91,7 @@ class AccountKey:
     def _version(self, keys: KeyClient, properties: KeyProperties) -> KeyVersion:
         found = keys.get_key(self._name, properties.version)
         identifier = str(found.id)
-        return KeyVersion(identifier, vault_key(identifier, _public_key(found.key), self._credential))
+        return KeyVersion(identifier, vault_key(identifier, _public_key(found.key), self._credential, **CLIENT_OPTIONS))
 
     def _refused(self, error: HttpResponseError, what: str) -> Exception:
         if error.status_code not in (401, 403) or isinstance(error, ClientAuthenticationError):

@@ -20,6 +20,14 @@ type PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 # An algorithm of RFC 7518, section 3.1, and a digest; answers the signature (of ECDSA: r and s, RFC 7518, section 3.4).
 type SignDigest = Callable[[str, bytes], bytes]
 
+CLIENT_OPTIONS: dict[str, Any] = {
+    "connection_timeout": 5,
+    "read_timeout": 20,
+    "retry_total": 2,
+    "retry_status": 0,  # waiting as long as a throttling vault asks is the reconciler's
+    "retry_backoff_factor": 0.1,
+    "retry_backoff_max": 5,
+}
 _CURVES: dict[str, tuple[str, type[Hash]]] = {
     "secp256r1": ("ES256", hashes.SHA256),
     "secp384r1": ("ES384", hashes.SHA384),

@@ -28,8 +28,8 @@ from azure.keyvault.certificates import (
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from connectors.key_vault_key import Key, signature_hash, vault_key
-from connectors.private_ca_issuer import CLIENT_OPTIONS, azure_failure
+from connectors.key_vault_key import CLIENT_OPTIONS, Key, signature_hash, vault_key
+from connectors.private_ca_issuer import azure_failure
 from connectors.private_ca_profile import key_usage
 
 TAGS = {"certrelay-private-ca": "bootstrap"}

@@ -13,17 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 
 from connectors.base import Unavailable
 from connectors.http import retry_after, sentence
-from connectors.key_vault_key import Key, signature_hash, vault_key
+from connectors.key_vault_key import CLIENT_OPTIONS, Key, signature_hash, vault_key
 from connectors.turns import Turns
 
-CLIENT_OPTIONS: dict[str, Any] = {
-    "connection_timeout": 5,
-    "read_timeout": 20,
-    "retry_total": 2,
-    "retry_status": 0,  # waiting as long as a throttling vault asks is the reconciler's
-    "retry_backoff_factor": 0.1,
-    "retry_backoff_max": 5,
-}
 CURRENT_FOR = timedelta(minutes=5)
 
 

@@ -13,8 +13,9 @@ from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 from azure.keyvault.keys import KeyClient
 
 from connectors.acme import Acme, AcmeSettings
-from connectors.acme_key import OPTIONS, AccountKey
+from connectors.acme_key import AccountKey
 from connectors.base import ConnectorError, Issued, Pending, Unavailable
+from connectors.key_vault_key import CLIENT_OPTIONS
 from sandbox.vault import Settings, VaultServer
 from tests.connectors.conformance import context
 from tests.connectors.pebble import Pebble, TestDns
@@ -201,14 +202,31 @@ def test_a_vault_that_is_down_makes_the_authority_unavailable(vault: VaultServer
 def test_threads_do_not_wait_for_a_vault_that_hangs_one_after_the_other(
     vault: VaultServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(OPTIONS, "read_timeout", 0.5)
-    monkeypatch.setitem(OPTIONS, "retry_total", 0)
+    monkeypatch.setitem(CLIENT_OPTIONS, "read_timeout", 0.5)
+    monkeypatch.setitem(CLIENT_OPTIONS, "retry_total", 0)
     vault.faults.add(kind="latency", seconds=1.0, times=None)
     connector, begin = connect(), time.monotonic()
     with ThreadPoolExecutor(24) as pool:
         outcomes = list(pool.map(lambda _: connector.submit(request_for("slow.example.com")), range(24)))
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 24
     assert time.monotonic() - begin < 6
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "latency", "seconds": 5.0}, {"status": 429, "retry_after": 5}, {"status": 503, "retry_after": 5}]
+)
+@pytest.mark.parametrize("at", ["the list of its versions", "a signature"])
+def test_a_vault_that_wants_us_to_wait_does_not_hold_the_worker(
+    vault: VaultServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], at: str
+) -> None:
+    monkeypatch.setitem(CLIENT_OPTIONS, "read_timeout", 0.5)
+    connector = connect()
+    if at == "a signature":
+        assert isinstance(connector.submit(request_for("before.example.com")), Pending)
+    vault.faults.add(times=None, **fault)
+    begin = time.monotonic()
+    assert isinstance(connector.submit(request_for("slow.example.com")), Unavailable)
+    assert time.monotonic() - begin < 4
 
 
 def test_a_key_on_a_curve_that_acme_does_not_know_is_refused(

@@ -26,8 +26,8 @@ from connectors.base import (
     SubjectNames,
     Unavailable,
 )
+from connectors.key_vault_key import CLIENT_OPTIONS
 from connectors.private_ca import PrivateCa, PrivateCaSettings
-from connectors.private_ca_issuer import CLIENT_OPTIONS
 from sandbox.azurite import Azurite
 from tests.connectors.conformance import Authority, Conformance, certificates, private_key, signing_request
 from tests.connectors.hostile import closed_port_url
