@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from connectors.base import Context
 from connectors.http import AuthoritySession, AuthorityUrl, HttpSettings
+from connectors.turns import Turns
 
 # At DEBUG they log whole requests, session tokens among them.
 for noisy in ("boto3", "botocore"):
@@ -118,6 +119,17 @@ def _assume_role(core: Any, settings: AwsPcaSettings, context: Context) -> None:
     """https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html"""
     from botocore.credentials import AssumeRoleWithWebIdentityCredentialFetcher, DeferredRefreshableCredentials
 
+    turns = Turns()
+
+    class SharedCredentials(DeferredRefreshableCredentials):  # type: ignore[misc]
+        def _refresh(self) -> None:
+            """Where nobody can go on without the refresh, those who waited for another's share its failure."""
+            refresh = super()._refresh
+            if self.refresh_needed(self._mandatory_refresh_timeout):
+                turns.take(refresh)
+            else:
+                refresh()
+
     def identity_token() -> str:
         try:
             return str(context.credential().get_token(f"{settings.audience}/.default").token)
@@ -135,7 +147,7 @@ def _assume_role(core: Any, settings: AwsPcaSettings, context: Context) -> None:
     fetcher = AssumeRoleWithWebIdentityCredentialFetcher(
         sts_client, identity_token, settings.role_arn, extra_args={"RoleSessionName": "certrelay"}
     )
-    core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role-with-web-identity")
+    core._credentials = SharedCredentials(fetcher.fetch_credentials, "assume-role-with-web-identity")
 
 
 def _sender(settings: HttpSettings) -> Callable[..., Any]:

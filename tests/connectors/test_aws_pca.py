@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -52,12 +53,13 @@ from tests.connectors.conformance import (
     self_signed,
     signing_request,
 )
-from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
+from tests.connectors.hostile import TIMEOUT, HostileConformance, HostileServer, closed_port_url, hang, hostile_server
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 ARN = "arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/11111111-2222-3333-4444-555555555555"
 ROOT_TEMPLATE = "arn:aws:acm-pca:::template/RootCACertificate/V1"
 KEY = {"access_key_id": "AKIATESTTESTTESTTEST", "secret_access_key": "top-secret"}
+ROLE = {"role_arn": "arn:aws:iam::123456789012:role/certrelay", "audience": "api://aws"}
 
 
 @dataclass(frozen=True)
@@ -316,8 +318,7 @@ def test_the_managed_identity_takes_on_a_role(moto: Moto) -> None:
         asked.append(scope)
         return SimpleNamespace(token="header.payload.signature")
 
-    role = {"role_arn": "arn:aws:iam::123456789012:role/certrelay", "audience": "api://aws"}
-    connector = aws_pca(moto, credential=lambda: SimpleNamespace(get_token=get_token), **role)
+    connector = aws_pca(moto, credential=lambda: SimpleNamespace(get_token=get_token), **ROLE)
     assert asked == []
     connector.check()
     assert isinstance(connector.submit(signing_request(NAMES)), Pending)
@@ -328,10 +329,23 @@ def test_a_managed_identity_without_a_token_is_unavailable(moto: Moto) -> None:
     def get_token(_scope: str) -> Any:
         raise ClientAuthenticationError("a text that nobody needs to see")
 
-    role = {"role_arn": "arn:aws:iam::123456789012:role/certrelay", "audience": "api://aws"}
-    connector = aws_pca(moto, credential=lambda: SimpleNamespace(get_token=get_token), **role)
+    connector = aws_pca(moto, credential=lambda: SimpleNamespace(get_token=get_token), **ROLE)
     reason = "login: no token from the managed identity (ClientAuthenticationError)"
     assert connector.submit(signing_request(NAMES)) == Unavailable(reason)
+
+
+def test_threads_do_not_wait_for_an_sts_that_hangs_one_after_the_other(moto: Moto) -> None:
+    def get_token(_scope: str) -> Any:
+        return SimpleNamespace(token="header.payload.signature")
+
+    with hostile_server(hang) as sts, ThreadPoolExecutor(16) as pool:
+        served_by = {"sts_url": sts.url, "ca_certificates": sts.ca_certificates, "timeout": TIMEOUT}
+        connector = aws_pca(moto, credential=lambda: SimpleNamespace(get_token=get_token), **served_by, **ROLE)
+        assert connector._client
+        begin = time.monotonic()
+        outcomes = list(pool.map(lambda _: connector.submit(signing_request(NAMES)), range(16)))
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 16
+    assert time.monotonic() - begin < 8 * TIMEOUT
 
 
 def test_neither_the_environment_nor_a_proxy_leads_elsewhere(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
