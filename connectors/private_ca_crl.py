@@ -29,10 +29,12 @@ def publish(
 
     The ETag of the old list is read before the revocations are: whoever loses against another publisher reads
     all anew, so no list that is published lacks a revocation that an earlier one had. Raises Changed when every
-    attempt was lost, ValueError when the blob holds no CRL, and AzureError."""
+    attempt was lost, ValueError when the blob holds no CRL or another authority's, and AzureError."""
     for _ in range(ATTEMPTS):
         found = store.read(blob)
         previous, etag = (x509.load_der_x509_crl(found[0]), found[1]) if found else (None, None)
+        if previous is not None and not _is_signed(previous, issuer):
+            raise ValueError(f"{blob} is the CRL of another key; this authority needs a container of its own")
         made = _signed(list(records.revoked()), previous, issuer, now, validity)
         try:
             store.replace(
@@ -66,9 +68,16 @@ def _signed(
         if previous is None or not _has_served(revocation, previous):
             builder = builder.add_revoked_certificate(_entry(revocation))
     signed: x509.CertificateRevocationList = issuer.sign(builder)
-    if not signed.is_signature_valid(issuer.certificate.public_key()):  # type: ignore[arg-type]
+    if not _is_signed(signed, issuer):
         raise ValueError("Key Vault signed the CRL with another key than the authority's")
     return signed.public_bytes(Encoding.DER)
+
+
+def _is_signed(crl: x509.CertificateRevocationList, issuer: Issuer) -> bool:
+    try:
+        return crl.is_signature_valid(issuer.certificate.public_key())  # type: ignore[arg-type]
+    except (ValueError, TypeError):  # another kind of key
+        return False
 
 
 def _number(previous: x509.CertificateRevocationList | None, now: datetime) -> int:

@@ -236,6 +236,20 @@ def test_a_blob_that_is_no_list_is_not_overwritten(published: Published) -> None
         assert client.download_blob(f"{published.name}.crl").readall() == b"something else"
 
 
+@pytest.mark.parametrize("kind", ["EC-256", "EC-384", "RSA-2048"])
+def test_the_list_of_an_authority_of_the_same_name_in_another_vault_is_not_overwritten(
+    published: Published, world: World, kind: str
+) -> None:
+    other = Published(world, world.root(kind))
+    other.connector.publish_crl(world.now())
+    theirs = other.crl.public_bytes(Encoding.DER)
+    with world.container(published.containers["crl_container"]) as client:
+        client.upload_blob(f"{published.name}.crl", theirs)
+        with pytest.raises(ConnectorError, match="the CRL of another key"):
+            published.connector.publish_crl(world.now())
+        assert client.download_blob(f"{published.name}.crl").readall() == theirs
+
+
 def test_neither_a_stranger_nor_the_authority_itself_can_be_revoked(published: Published) -> None:
     for certificate in (self_signed(NAMES), published.root):
         with pytest.raises(ConnectorError, match="did not issue"):
