@@ -55,7 +55,7 @@ def _signed(
 ) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    this_update = max(now, previous.last_update_utc) if previous else now
+    this_update = max(now, previous.last_update_utc) if previous is not None else now
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.certificate.subject)

@@ -106,6 +106,12 @@ def test_the_number_grows_within_a_second_and_after_the_list_is_lost(published: 
     assert numbers == sorted(set(numbers))
 
 
+def test_no_list_is_older_than_an_empty_one_before_it(published: Published) -> None:
+    moment = published.world.now()
+    ahead = published.connector.publish_crl(moment + timedelta(minutes=1))
+    assert published.connector.publish_crl(moment).last_update_utc == ahead.last_update_utc
+
+
 HOLD, SUPERSEDED, COMPROMISE = (
     RevocationReason.CERTIFICATE_HOLD,
     RevocationReason.SUPERSEDED,
