@@ -9,7 +9,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.keyvault.certificates import CertificateClient
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from connectors.base import Unavailable
 from connectors.http import retry_after, sentence
@@ -35,7 +35,7 @@ class Issuer:
     def sign[T: (x509.CertificateBuilder, x509.CertificateRevocationListBuilder)](self, builder: T) -> Any:
         """The signed certificate or CRL: one request to Key Vault."""
         algorithm = signature_hash(self.key.public_key())
-        if not self.use_pss:
+        if not (self.use_pss and isinstance(self.key, rsa.RSAPrivateKey)):
             return builder.sign(self.key, algorithm)
         chosen = padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH)
         return builder.sign(self.key, algorithm, rsa_padding=chosen)

@@ -128,6 +128,12 @@ def test_rsa_pss_signatures_are_accepted_by_openssl(world: World, tmp_path: Path
     openssl("verify", "-x509_strict", "-CAfile", pem_file(tmp_path / "r", root), pem_file(tmp_path / "l", leaf))
 
 
+def test_the_padding_of_rsa_keys_is_nothing_to_a_key_on_a_curve(world: World, shared: Any) -> None:
+    name, root, containers = shared
+    leaf = issued(world.connector(name, rsa_padding="pss", **containers).submit(signing_request(NAMES)))
+    leaf.verify_directly_issued_by(root)
+
+
 @pytest.fixture(scope="module")
 def shared(world: World) -> tuple[str, x509.Certificate, dict[str, str]]:
     """A root and containers for tests that only issue."""
