@@ -73,5 +73,6 @@ def publish_crls(services: Services) -> list[str]:
             connector.publish_crl(services.now())
             published.append(name)
         except Exception as error:  # one authority must not stop the others
-            log.error("authority %s could not publish its CRL (%s)", name, type(error).__name__)
+            reason = error if isinstance(error, ConnectorError) else type(error).__name__
+            log.error("authority %s could not publish its CRL (%s)", name, reason)
     return published

@@ -611,6 +611,22 @@ def test_authorities_that_publish_their_own_crl_do_so_and_one_that_cannot_stops_
     assert PublishingCa.published == 1
 
 
+def test_the_log_says_why_a_crl_could_not_be_published(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: object, _now: datetime) -> None:
+        raise ConnectorError("storage answered 404 ContainerNotFound")
+
+    monkeypatch.setattr(PublishingCa, "publish_crl", refuse)
+    known = world.services.settings.authorities["test-ca"]
+    settings = replace(world.services.settings, authorities={"mine": replace(known, connector_class=PublishingCa)})
+    ca = PublishingCa(None, Context("mine", world.services.now, lambda: None))
+    assert (
+        revocations.publish_crls(replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)) == []
+    )
+    assert "authority mine could not publish its CRL (storage answered 404 ContainerNotFound)" in caplog.messages
+
+
 def test_a_vault_that_is_closed_to_us_stops_neither_the_sweep_nor_the_digest(lonely_world: World) -> None:
     world, name = lonely_world, lonely_world.name()
     made(world, name)
