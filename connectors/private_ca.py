@@ -191,7 +191,8 @@ class PrivateCa:
 
         try:
             self._issuers.current(fresh=True).verify_can_sign(self._context.now())
-            self._records.check()
+            for container in (self._settings.records_container, self._settings.crl_container):
+                self._store(container).check()
         except Unusable as unusable:
             raise ConnectorError(sentence(unusable)) from None
         except AzureError as error:

@@ -48,9 +48,6 @@ class Records:
     def __init__(self, store: BlobStore, authority: str) -> None:
         self._store, self._root = store, authority
 
-    def check(self) -> None:
-        self._store.check()
-
     def intent(self, operation_id: str) -> Intent | None:
         found = self._store.read(self._intent_name(operation_id))
         if found is None:

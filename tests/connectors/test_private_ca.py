@@ -357,6 +357,8 @@ def test_a_missing_container_is_named(world: World, shared: Any) -> None:
     outcome = connector.submit(signing_request(NAMES))
     assert isinstance(outcome, Unavailable)
     assert outcome.reason == "storage answered 404 ContainerNotFound"
+    with pytest.raises(ConnectorError, match="404 ContainerNotFound"):
+        world.connector(name, **{**world.containers(), "crl_container": "none-such"}).check()
 
 
 @pytest.mark.parametrize(
