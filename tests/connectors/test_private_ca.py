@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from connectors.key_vault_key import CLIENT_OPTIONS
 from connectors.private_ca import PrivateCa, PrivateCaSettings
 from sandbox.azurite import Azurite
 from tests.connectors.conformance import Authority, Conformance, certificates, private_key, signing_request
-from tests.connectors.hostile import closed_port_url
+from tests.connectors.hostile import HostileServer, closed_port_url, hostile_server
 from tests.connectors.private_authority import World, openssl, pem_file, running_world
 
 NAMES = SubjectNames("a.example.com", ("a.example.com", "b.example.com"))
@@ -359,6 +360,29 @@ def test_a_missing_container_is_named(world: World, shared: Any) -> None:
     assert outcome.reason == "storage answered 404 ContainerNotFound"
     with pytest.raises(ConnectorError, match="404 ContainerNotFound"):
         world.connector(name, **{**world.containers(), "crl_container": "none-such"}).check()
+
+
+def test_storage_without_a_connection_string_is_asked_with_the_apps_own_identity(
+    world: World, shared: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def remember(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        asked.append((handler.path, handler.headers["Authorization"]))
+        handler.send_error(403)
+
+    with hostile_server(remember) as storage:
+        roots = tmp_path / "roots.pem"
+        roots.write_text(world.vault.ca_bundle.read_text() + storage.ca_certificates)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(roots))
+        places = {"storage_connection_string": None, "storage_account_url": storage.url}
+        outcome = world.connector(shared[0], **places).submit(signing_request(NAMES))
+    assert isinstance(outcome, Unavailable)
+    assert outcome.reason.startswith("storage answered 403")
+    [(path, authorization)] = asked
+    token = world.credential.get_token("https://storage.azure.com/.default").token
+    assert path.startswith(f"/private-ca/{shared[0]}/intents/")
+    assert authorization == f"Bearer {token}"
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,15 @@ def test_a_root_is_strictly_valid_and_its_key_not_exportable(
     assert policy.lifetime_actions[0].action == CertificatePolicyAction.email_contacts
 
 
+@pytest.mark.parametrize("kind", ["EC-256", "RSA-2048"])
+def test_a_key_in_an_hsm_signs_for_its_authority(world: World, wanted: Authority, kind: str) -> None:
+    made = root(world, replace(wanted, kind=kind, hsm=True))
+    assert world.certificates.get_certificate_policy(wanted.name).key_type == f"{kind.partition('-')[0]}-HSM"
+    outcome = world.connector(wanted.name, **world.containers()).submit(signing_request(SubjectNames("a.example.com")))
+    assert isinstance(outcome, Issued)
+    certificates(outcome.answer)[0].verify_directly_issued_by(made)
+
+
 def test_a_second_call_returns_the_same_root(world: World, wanted: Authority) -> None:
     assert root(world, wanted) == root(world, wanted)
 
