@@ -19,6 +19,8 @@ from connectors.turns import Turns
 # At DEBUG they log whole requests, session tokens among them.
 for noisy in ("boto3", "botocore"):
     logging.getLogger(noisy).setLevel(logging.INFO)
+# At WARNING it logs whatever STS answered, with all its lines; the outcome says it in one.
+logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 CA_ARN = r"^arn:(aws[a-z-]*):acm-pca:([a-z0-9-]+):\d{12}:certificate-authority/[0-9a-f-]{36}$"
 

@@ -334,6 +334,26 @@ def test_a_managed_identity_without_a_token_is_unavailable(moto: Moto) -> None:
     assert connector.submit(signing_request(NAMES)) == Unavailable(reason)
 
 
+def test_what_an_sts_says_reaches_the_log_in_one_line_only(moto: Moto, caplog: pytest.LogCaptureFixture) -> None:
+    words = "<Code>AccessDenied</Code><Message>no&#10;CRITICAL a forged line</Message>"
+
+    def refuse(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        body = f"<ErrorResponse><Error>{words}</Error></ErrorResponse>".encode()
+        handler.send_response(403)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def get_token(_scope: str) -> Any:
+        return SimpleNamespace(token="header.payload.signature")
+
+    with hostile_server(refuse) as sts:
+        served_by = {"sts_url": sts.url, "ca_certificates": sts.ca_certificates}
+        connector = aws_pca(moto, credential=lambda: SimpleNamespace(get_token=get_token), **served_by, **ROLE)
+        assert connector.submit(signing_request(NAMES)) == Unavailable("permission denied (AccessDenied)")
+    assert "\nCRITICAL" not in caplog.text
+
+
 def test_threads_do_not_wait_for_an_sts_that_hangs_one_after_the_other(moto: Moto) -> None:
     def get_token(_scope: str) -> Any:
         return SimpleNamespace(token="header.payload.signature")
