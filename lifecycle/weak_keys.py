@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lifecycle.errors import Unverified
 
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-MIN_RSA_BITS, MAX_RSA_BITS, MIN_EXPONENT = 2048, 8192, 65537
+MIN_RSA_BITS, MAX_RSA_BITS, MIN_EXPONENT, MAX_EXPONENT_BITS = 2048, 8192, 65537, 256
 FERMAT_ROUNDS = 100
 
 
@@ -23,7 +23,8 @@ _ROCA = {p: {pow(65537, exponent, p) for exponent in range(p)} for p in _primes(
 
 def verify_public_key(key: Any) -> None:
     """Raises Unverified, one fault for the first weakness, unless `key` is RSA or on P-256, P-384 or P-521, and
-    sound: size, exponent, small factors, close primes (Fermat), ROCA. It does not know Debian's keys of 2008."""
+    sound: size, exponent, small factors, close primes (Fermat), ROCA. It does not know Debian's keys of 2008, nor
+    primes that two keys share."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in CURVES:
             raise Unverified(f"the curve {key.curve.name} is not allowed; P-256, P-384 and P-521 are")
@@ -42,6 +43,8 @@ def _verify_rsa(n: int, e: int) -> None:
         raise Unverified(f"the RSA key has {size} bits; it must be a multiple of 8 up to {MAX_RSA_BITS}")
     if e % 2 == 0 or e < MIN_EXPONENT:
         raise Unverified(f"the RSA key's public exponent is {e}; it must be odd and at least {MIN_EXPONENT}")
+    if e.bit_length() > MAX_EXPONENT_BITS:  # a longer one may hide a private exponent that is small (Wiener)
+        raise Unverified(f"the RSA key's public exponent is too long; it may have at most {MAX_EXPONENT_BITS} bits")
     if gcd(n, _SMALL_PRIMES) != 1:
         raise Unverified("the RSA key is weak: its modulus has a small factor")
     if all(n % p in residues for p, residues in _ROCA.items()):

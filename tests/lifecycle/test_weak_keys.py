@@ -101,6 +101,13 @@ def test_a_small_exponent_is_refused(exponent: int) -> None:
     assert f"public exponent is {exponent}" in weakness(modulus(n, exponent))
 
 
+def test_a_small_private_exponent_is_refused() -> None:
+    """It makes for a public one as long as the modulus, from which it can be computed (Wiener, 1990)."""
+    numbers = rsa_key().private_numbers()
+    e = pow(next_prime(secrets.randbits(256)), -1, (numbers.p - 1) * (numbers.q - 1))
+    assert "at most 256 bits" in weakness(modulus(numbers.public_numbers.n, e))
+
+
 @pytest.mark.parametrize("factor", [3, 7, 743, 751])
 def test_a_small_factor_is_refused(factor: int) -> None:
     n = factor * ((1 << 2048) // factor - 1)
