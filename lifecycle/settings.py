@@ -50,7 +50,7 @@ class Rules(_Frozen):
     exportable: bool | None = None
     max_validity_days: int | None = Field(default=None, ge=1, le=3650)
     keep_root: bool = True
-    issuer_pins: tuple[str, ...] = ()
+    issuer_pins: tuple[Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")], ...] = ()  # SHA-256
     public_trust: bool = False
     certificate_authority: bool = False
 

@@ -90,6 +90,17 @@ def test_a_vault_that_allows_an_unknown_authority_is_refused() -> None:
     assert "no authority 'gone'" in faults(CERTRELAY_VAULTS=vaults)
 
 
+@pytest.mark.parametrize("pin", ["aa" * 20, "sha256/" + "A" * 43 + "=", "\u200e" + "aa" * 32, ""])
+def test_a_pin_that_no_issuer_can_have_is_refused_before_anything_is_ordered(pin: str) -> None:
+    """A thumbprint of Windows is SHA-1; with it every certificate would be issued and thrown away."""
+    authorities = json.loads(GOOD["CERTRELAY_AUTHORITIES"])
+    for good in ("aa" * 32, ":".join(["AA"] * 32)):
+        authorities["corp"]["rules"] = {"issuer_pins": [good]}
+        settings.load({**GOOD, "CERTRELAY_AUTHORITIES": json.dumps(authorities)})
+    authorities["corp"]["rules"] = {"issuer_pins": [pin]}
+    assert "corp/rules/issuer_pins/0" in faults(CERTRELAY_AUTHORITIES=json.dumps(authorities))
+
+
 def test_a_secret_is_in_no_representation_of_the_settings() -> None:
     found = settings.load(GOOD)
     assert "canary" not in repr(found.authorities)
