@@ -25,6 +25,7 @@ from connectors.base import (
 from connectors.http import AuthoritySession, HttpSettings, failure, sentence, unavailable
 
 UNEXPECTED = (ValueError, LookupError, TypeError, RecursionError)
+UNAUTHENTICATED = 400  # of CFSSL's own codes: it is about the key, and not about the CSR
 
 
 class CfsslSettings(HttpSettings):
@@ -55,7 +56,9 @@ class Cfssl:
                 return unavailable(issuer, self._now())
             answer = self._post("authsign", {"token": _base64(token), "request": _base64(order)})
             if answer.status_code == requests.codes.bad_request:
-                return Rejected(sentence(answer.json()["errors"][0]["message"]))
+                error = answer.json()["errors"][0]
+                refused = Unavailable if error["code"] == UNAUTHENTICATED else Rejected
+                return refused(sentence(error["message"]))
             if not answer.ok:
                 return unavailable(answer, self._now())
             return Issued(f"{_certificate(answer)}\n{_certificate(issuer)}".encode())
