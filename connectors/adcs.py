@@ -42,8 +42,11 @@ POLICY_CODE = re.compile(r"0x800[9b][0-9a-f]{4}", re.I)
 PASSING_CODE = re.compile(r"0x8009201[23]|0x800b010e", re.I)
 CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
 MAX_LEGS = 4
-DENIED, REVOKED = 2, 6  # CR_DISP_…, certcli.h
+# What an error page says of the call to the CA, and CERTSRV_E_PROPERTY_EMPTY: the CA does not know the request.
+FAILED_CALL, NOT_KNOWN = re.compile(r"0x[89a-f][0-9a-f]{7}", re.I), re.compile("0x80094004", re.I)
+ERROR, DENIED, REVOKED = 1, 2, 6  # CR_DISP_…, certcli.h
 ELEMENT = 2000  # characters of an element that are read
+DETAIL = r"(?s:.{0,200}?)<DD>\s*([^<]*)"
 
 # At DEBUG it logs NTLM's messages, from which a password can be guessed.
 logging.getLogger("spnego").setLevel(logging.INFO)
@@ -148,12 +151,14 @@ class Adcs:
             found := REQUEST_ID.search(page) or _told(page, "locInfoReqID", rf"[^0-9]*{NUMBER}")
         ):
             request_id = next(filter(None, found.groups()))
-        words = _words(page)
+        words, code, failed = _words(page), _code(page), _failed_call(page)
         if PASSING_CODE.search(words):
             return Unavailable(words, restart=not is_new)
-        denied = "request was denied" in page.lower() or _is_denied(page)
-        if denied or "denied" in words.lower() or POLICY_CODE.search(words):
+        if _is_denied(page, code) or "denied" in words.lower() or POLICY_CODE.search(words):
             return Rejected(words or "the request was denied, or its certificate revoked")
+        if failed or code == ERROR:
+            is_lost = not is_new and (code == ERROR or NOT_KNOWN.search(failed) is not None)
+            return Unavailable(words or failed or "the request failed", restart=is_lost)
         if request_id:
             awaits = f"a certificate manager decides on request {request_id}" if is_new else ""
             return Pending(request_id, self._settings.retry_after, awaits)
@@ -241,20 +246,33 @@ def _told(page: str, element: str, pattern: str) -> re.Match[str] | None:
     return re.compile(pattern).match(page, found.end(), found.end() + ELEMENT) if found else None
 
 
-def _is_denied(page: str) -> bool:
+def _code(page: str) -> int | None:
+    """The disposition's code on an error page."""
     lower = page.lower()
-    code = re.search(r"([0-9a-f]{1,8})\s*<[^<>]*$", lower[: max(lower.find("locdispspacer"), 0)][-100:])
-    return "locdenied" in lower or "locissrev" in lower or (code is not None and int(code[1], 16) in (DENIED, REVOKED))
+    found = re.search(r"([0-9a-f]{1,8})\s*<[^<>]*$", lower[: max(lower.find("locdispspacer"), 0)][-100:])
+    return int(found[1], 16) if found else None
+
+
+def _is_denied(page: str, code: int | None) -> bool:
+    lower = page.lower()
+    marks = ("request was denied", "locdenied", "locissrev")
+    return code in (DENIED, REVOKED) or any(mark in lower for mark in marks)
 
 
 def _words(page: str) -> str:
     """The disposition message, or the reason on the page of a denial."""
-    text = DISPOSITION.search(html.unescape(re.sub(r"<[^<>]*>", "\n", page)))
-    message = _told(page, "locDispMsgLabel", r"(?s:.{0,200}?)<DD>\s*([^<]*)")
+    message = _told(page, "locDispMsgLabel", DETAIL)
+    text = None if message else DISPOSITION.search(html.unescape(re.sub(r"<[^<>]*>", "\n", page)))
     reason = _told(page, "locInfoReqIDandReason", r"[^>]*>([^<]*)")
     return sentence(
         next((html.unescape(found[1]) for found in (text, message, reason) if found and found[1].strip()), "")
     )
+
+
+def _failed_call(page: str) -> str:
+    """What became of the pages' own call to the CA, unless it succeeded."""
+    result = _told(page, "locResultLabel", DETAIL)
+    return sentence(html.unescape(result[1])) if result and FAILED_CALL.search(result[1]) else ""
 
 
 def _is_certificate(answer: requests.Response) -> bool:

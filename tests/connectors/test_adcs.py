@@ -296,6 +296,39 @@ def test_an_authority_that_cannot_be_reached_behind_its_pages_is_unavailable() -
     assert outcome == Unavailable("The RPC server is unavailable. 0x800706ba")
 
 
+NEVER_SET = "<LocID ID=locDispNeverSet>(never set)</LocID>"
+REQUEST_FAILED = "1 <LocID ID=locDispSpacer>-</LocID> <LocID ID=locDispError>Error</LocID>"
+NO_MESSAGE = "<LocID ID=locDispMsgNone>(none)</LocID>"
+NO_RESULT = "The operation completed successfully. 0x0 (WIN32: 0)"
+RPC_DOWN = "The RPC server is unavailable. 0x800706ba (WIN32: 1722 RPC_S_SERVER_UNAVAILABLE)"
+
+
+def error_page(disposition: str, message: str, result: str, label: str) -> str:
+    """certrser.asp: the call to the CA failed, or the CA failed over the request."""
+    return f"""<P ID=locPageTitle> <B> Error </B> <DL>
+<DT ID=locDispLabel><Font Size=-1><B>Disposition:</B></Font></DT><DD>\n\t\t{disposition}\n\t</DD>
+<DT ID=locDispMsgLabel><Font Size=-1><B>{label}</B></Font></DT><DD>\n\t\t{message}\n\t</DD>
+<DT ID=locResultLabel><Font Size=-1><B>Result:</B></Font></DT><DD>\n\t\t{result}\n\t</DD> </DL>"""
+
+
+@pytest.mark.parametrize("label", ["Disposition message:", "Message de disposition :"])
+@pytest.mark.parametrize("result", [RPC_DOWN, "Access is denied. 0x80070005 (WIN32: 5 ERROR_ACCESS_DENIED)"])
+def test_an_authority_that_does_not_answer_its_own_pages_is_unavailable_in_their_words(result: str, label: str) -> None:
+    page = error_page(NEVER_SET, NO_MESSAGE, result, label)
+    assert outcome_of(page) == Unavailable(result)
+    assert collected(page) == Unavailable(result), "the order is not lost"
+
+
+def test_an_order_that_failed_at_the_authority_or_is_not_known_there_is_placed_anew() -> None:
+    message = "Error Constructing or Publishing Certificate The domain could not be contacted. 0x8007054b (WIN32: 1355)"
+    failed = error_page(REQUEST_FAILED, message, NO_RESULT, "Disposition message:")
+    assert outcome_of(failed) == Unavailable(message)
+    assert collected(failed) == Unavailable(message, restart=True)
+    unknown = "The certificate property is empty. 0x80094004 (-2146877436 CERTSRV_E_PROPERTY_EMPTY)"
+    lost = collected(error_page(NEVER_SET, NO_MESSAGE, unknown, "Disposition message:"))
+    assert lost == Unavailable(unknown, restart=True)
+
+
 def test_a_denial_for_want_of_a_revocation_list_passes() -> None:
     message = "Denied by Policy Module  0x80092013, The revocation server was offline. (-2146885613)"
     assert outcome_of(DENIED.format(id=7, message=message)) == Unavailable(message.replace("  ", " "))
