@@ -9,7 +9,7 @@ from lifecycle import policy
 from lifecycle.distinguished_names import attributes
 from lifecycle.errors import NotPermitted
 from lifecycle.model import CertificateRequest
-from lifecycle.names import is_ip_address
+from lifecycle.names import dns_name, is_ip_address
 from lifecycle.services import Services
 from lifecycle.settings import Rules
 
@@ -32,7 +32,15 @@ def check(services: Services, vault: str, wanted: CertificateRequest) -> None:
 
 def name_allowed(patterns: tuple[str, ...], name: str) -> bool:
     """Whether one of the patterns (see lifecycle.settings.Rules) covers the name; no patterns cover every name."""
-    return not patterns or any(_matches(pattern.lower(), name.lower()) for pattern in patterns)
+    return not patterns or any(_matches(_normal(pattern), name.lower()) for pattern in patterns)
+
+
+def _normal(pattern: str) -> str:
+    """A host's name in the form in which names are compared: a pattern may be written in Unicode."""
+    try:
+        return dns_name(pattern)
+    except ValueError:
+        return pattern.lower()
 
 
 def _matches(pattern: str, name: str) -> bool:

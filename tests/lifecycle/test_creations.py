@@ -144,6 +144,8 @@ def test_a_name_of_one_kind_does_not_pass_for_another(services: Services, patter
         ("10.0.*", "10.10.3.4", False),
         ("spiffe://contoso/*", "spiffe://contoso/web", True),
         ("www.contoso.example", "www-contoso-example", False),
+        ("*.München.example.", "www.xn--mnchen-3ya.example", True),
+        ("Contoso CA", "contoso ca", True),
     ],
 )
 def test_a_name_pattern_covers_what_it_says(pattern: str, name: str, allowed: bool) -> None:
