@@ -211,9 +211,8 @@ def _targets(environment: Mapping[str, str], faults: list[str]) -> dict[str, Tar
             faults.append(f"{where}: must be a JSON object")
             continue
         _refuse_literal_secrets(where, Target, value, faults)
-        resolved = _resolved(where, value, environment, faults)
         try:
-            target = Target.model_validate(resolved)
+            target = Target.model_validate(_resolved(where, value, environment, faults))
         except ValidationError as error:
             faults += _sentences(where, error)
             continue
@@ -239,19 +238,20 @@ def _resolved(where: str, value: Any, environment: Mapping[str, str], faults: li
 
 def _refuse_literal_secrets(where: str, model: type[BaseModel], value: dict[str, Any], faults: list[str]) -> None:
     for key, field in model.model_fields.items():
-        item, kinds = value.get(key), set(_kinds(field.annotation))
-        texts = {key: item} if isinstance(item, str) else {}
-        if isinstance(item, dict) and dict[str, SecretStr] in kinds:
-            texts = {f"{key}/{name}": text for name, text in item.items() if isinstance(text, str)}
-        if SecretStr in kinds:
-            faults += [
-                f"{where}/{name}: is a secret; put it into a setting NAME and write @NAME here"
-                for name, text in texts.items()
-                if not SETTING_REFERENCE.match(text)
-            ]
-        for nested in kinds:
-            if isinstance(item, dict) and isinstance(nested, type) and issubclass(nested, BaseModel):
-                _refuse_literal_secrets(f"{where}/{key}", nested, item, faults)
+        kinds = set(_kinds(field.annotation))
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        for place, item in _parts(f"{where}/{key}", value.get(key)):
+            if SecretStr in kinds and isinstance(item, str) and not SETTING_REFERENCE.match(item):
+                faults.append(f"{place}: is a secret; put it into a setting NAME and write @NAME here")
+            for nested in models if isinstance(item, dict) else ():
+                _refuse_literal_secrets(place, nested, item, faults)
+
+
+def _parts(where: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A value and all that is in it, each with its place."""
+    yield where, value
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        yield from _parts(f"{where}/{key}", item)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

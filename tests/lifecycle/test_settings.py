@@ -126,6 +126,9 @@ class Nested(BaseModel):
 class SecretiveSettings(ConnectorSettings):
     login: Nested | None = None
     keys: Annotated[SecretStr | None, Field()] = None
+    pins: list[SecretStr] | None = None
+    logins: dict[str, Nested] | None = None
+    backups: tuple[Nested, ...] = ()
 
 
 class Secretive(TestCa):
@@ -133,8 +136,15 @@ class Secretive(TestCa):
 
 
 def test_a_secret_is_found_wherever_a_connector_hides_it() -> None:
-    written = {"connector": "tests.lifecycle.test_settings:Secretive", "login": {"pin": "canary-1"}, "keys": "canary-2"}
+    hidden = {
+        "login": {"pin": "canary-1"},
+        "keys": "canary-2",
+        "pins": ["@CORP_TOKEN", "canary-3"],
+        "logins": {"a": {"pin": "canary-4"}},
+        "backups": [{"pin": "canary-5"}],
+    }
+    written = {"connector": "tests.lifecycle.test_settings:Secretive", **hidden}
     message = faults(CERTRELAY_AUTHORITIES=json.dumps({"corp": written}))
-    assert "corp/login/pin: is a secret" in message
-    assert "corp/keys: is a secret" in message
+    places = re.findall(r"CERTRELAY_AUTHORITIES/corp/(\S+): is a secret", message)
+    assert places == ["login/pin", "keys", "pins/1", "logins/a/pin", "backups/0/pin"]
     assert "canary" not in message
