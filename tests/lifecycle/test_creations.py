@@ -1,14 +1,18 @@
 """What a caller may ask for, and every fault of what a caller may not (checks 37 and 38)."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from connectors.base import Feature
 from lifecycle import creations, settings
 from lifecycle.creations import Asked
 from lifecycle.errors import Invalid, NotPermitted
 from lifecycle.rules import check, name_allowed
 from lifecycle.services import Services, connect
+from lifecycle.settings import Rules, VaultSettings
+from tests.lifecycle.world import TestCa
 
 SETTINGS = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
@@ -110,6 +114,60 @@ def test_the_rules_of_an_authority_and_of_a_vault_are_kept(services: Services) -
     )
 
 
+def narrowed(services: Services, **rules: Any) -> Services:
+    """With one authority only, `a1`, and with these rules of it."""
+    a1 = services.settings.authorities["a1"]
+    narrow = replace(a1, settings=a1.settings.model_copy(update={"rules": Rules.model_validate(rules)}))
+    return replace(services, settings=replace(services.settings, authorities={"a1": narrow}))
+
+
+@pytest.mark.parametrize(
+    ("rules", "key", "fault"),
+    [
+        ({"key_types": ["EC"]}, {"kty": "RSA-HSM", "exportable": False}, "does not allow RSA keys"),
+        ({"key_types": ["RSA"]}, {"kty": "EC"}, "does not allow EC keys"),
+        ({"exportable": False}, {"kty": "EC"}, "wants keys that are not exportable"),
+        ({"exportable": True}, {"kty": "EC", "exportable": False}, "wants keys that are exportable"),
+    ],
+)
+def test_a_key_that_the_rules_do_not_allow_is_refused(
+    services: Services, rules: dict[str, Any], key: dict[str, Any], fault: str
+) -> None:
+    asked = Asked(authority="a1", dns_names=("www.contoso.example",), policy={"key_props": key})
+    assert fault in refusal(narrowed(services, **rules), asked)
+
+
+@pytest.mark.parametrize(
+    ("feature", "asked"),
+    [
+        (Feature.WILDCARD, Asked(dns_names=("*.contoso.example",))),
+        (Feature.IP_ADDRESS, Asked(ip_addresses=("192.0.2.1",))),
+        (Feature.EMAIL, Asked(email_addresses=("ada@contoso.example",))),
+        (Feature.URI, Asked(uris=("spiffe://contoso/web",))),
+        (Feature.USER_PRINCIPAL_NAME, Asked(user_principal_names=("ada@contoso.example",))),
+        (Feature.COMMON_NAME_ONLY, Asked(subject="CN=www.contoso.example")),
+        (Feature.RSA, Asked(dns_names=("www.contoso.example",))),
+        (Feature.EC, Asked(dns_names=("www.contoso.example",), policy={"key_props": {"kty": "EC"}})),
+        (
+            Feature.CERTIFICATE_AUTHORITY,
+            Asked(subject="CN=CA", policy={"x509_props": {"basic_constraints": {"ca": True}}}),
+        ),
+    ],
+)
+def test_what_a_connector_does_not_declare_is_refused_before_anything_is_sent(
+    services: Services, feature: Feature, asked: Asked
+) -> None:
+    main = VaultSettings(url="https://v.example", rules=Rules(certificate_authority=True))
+    able = narrowed(services, certificate_authority=True)
+    able = replace(able, settings=replace(able.settings, vaults={"main": main}))
+    lacking = type("Lacking", (TestCa,), {"features": TestCa.features - {feature}})
+    a1 = replace(able.settings.authorities["a1"], connector_class=lacking)
+    unable = replace(able, settings=replace(able.settings, authorities={"a1": a1}))
+    asked = replace(asked, authority="a1")
+    check(able, "main", creations.complete(able, "main", "www", asked))
+    assert refusal(unable, asked) == f"authority a1 cannot do {feature.value.replace('_', ' ')}"
+
+
 @pytest.mark.parametrize(
     ("pattern", "asked"),
     [
@@ -123,11 +181,7 @@ def test_the_rules_of_an_authority_and_of_a_vault_are_kept(services: Services) -
     ],
 )
 def test_a_name_of_one_kind_does_not_pass_for_another(services: Services, pattern: str, asked: Asked) -> None:
-    a1 = services.settings.authorities["a1"]
-    rules = a1.settings.rules.model_copy(update={"names": (pattern,)})
-    narrow = replace(a1, settings=a1.settings.model_copy(update={"rules": rules}))
-    narrowed = replace(services, settings=replace(services.settings, authorities={"a1": narrow}))
-    assert "does not allow the name" in refusal(narrowed, replace(asked, authority="a1"))
+    assert "does not allow the name" in refusal(narrowed(services, names=[pattern]), replace(asked, authority="a1"))
 
 
 @pytest.mark.parametrize(
