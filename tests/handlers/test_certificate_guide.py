@@ -88,7 +88,7 @@ def test_contacts_are_set_read_and_deleted(app: App) -> None:
 
 def test_a_partnered_authority_answers_later_and_is_polled(app: App, asked: dict[str, str]) -> None:
     name = asked["quick"]
-    ended = app.ended(name, 40)
+    ended = app.ended(name)
     assert (ended["status"], ended["issuer"]["name"]) == ("completed", "quick")
 
 
@@ -98,12 +98,12 @@ def test_a_partnered_authoritys_order_is_canceled(app: App, asked: dict[str, str
     answer = app.certificate(name, "/pending", "PATCH", {"cancellation_requested": True})
     assert answer.json()["cancellation_requested"]
     assert "unless the certificate is merged first" in answer.json()["status_details"]
-    assert app.ended(name, 40)["status"] == "canceled"
+    assert app.ended(name)["status"] == "canceled"
 
 
 def test_a_partnered_authoritys_failure_is_told_with_its_error(app: App, asked: dict[str, str]) -> None:
     name = asked["broken"]
-    ended = app.ended(name, 40)
+    ended = app.ended(name)
     assert ended["status"] == "failed"
     assert ended["error"] == {"code": "Request rejected", "message": "The organization is unknown."}
 
@@ -315,7 +315,7 @@ def test_the_forecast_and_a_replacement_of_everything(app: App) -> None:
     started = app.call("POST", "/api/replacements", {"names": [name]})
     assert started.status_code == 202, started.text
     where = started.headers["location"]
-    until(lambda: app.call("GET", where).json()["progress"] == {"matched": 1, "completed": 1}, 40)
+    until(lambda: app.call("GET", where).json()["progress"] == {"matched": 1, "completed": 1})
     assert len(app.certificate(name, "/versions").json()["value"]) == 2
 
 
