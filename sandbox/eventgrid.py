@@ -222,9 +222,9 @@ class Publisher:
             heapq.heappush(self._waiting, (due, next(self._order), attempts, event))
 
     def _finish(self, event: Event, where: deque[Event]) -> None:
-        self._on_done(event["id"])
         with self._wake:
             where.append(event)
+        self._on_done(event["id"])
 
     def _post(
         self, subscription: Subscription, events: list[Event], kind: str, attempts: int

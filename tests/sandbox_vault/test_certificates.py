@@ -1,6 +1,5 @@
 """Get, list, update, delete, recover, purge, back up and restore."""
 
-import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -214,7 +213,7 @@ def test_a_purged_name_is_free(client: CertificateClient, rest: Rest, name: str)
 
 def test_a_deletion_may_take_its_time(client: CertificateClient, rest: Rest, server: VaultServer, name: str) -> None:
     self_signed(client, name)
-    server.settings.delete_delay = 0.3
+    server.settings.delete_delay = 300
     try:
         rest("DELETE", f"/certificates/{name}")
         assert rest("GET", f"/deletedcertificates/{name}").status_code == 404
@@ -227,7 +226,7 @@ def test_a_deletion_may_take_its_time(client: CertificateClient, rest: Rest, ser
             answer = rest(method, path, json={"policy": {"x509_props": {"subject": "CN=a"}}})
             assert answer.status_code == 409
             assert answer.json()["error"]["innererror"] == {"code": "ObjectIsBeingDeleted"}
-        time.sleep(0.3)
+        server.clock.advance(301)
         assert rest("GET", f"/deletedcertificates/{name}").status_code == 200
     finally:
         server.settings.delete_delay = 0

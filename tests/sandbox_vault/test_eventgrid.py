@@ -103,7 +103,7 @@ def test_every_success_is_one(publisher: Publisher, webhook: Webhook, done: list
 
 
 def test_a_refused_event_does_not_hold_up_the_next(publisher: Publisher, webhook: Webhook, done: list[str]) -> None:
-    publisher.subscribe(Subscription(webhook.url, retry_delays=[0.2]))
+    publisher.subscribe(Subscription(webhook.url, retry_delays=[1]))
     eventually(lambda: publisher.status()["validated"])
     webhook.statuses = [503]
     publisher.submit(event("a"))

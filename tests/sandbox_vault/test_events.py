@@ -263,7 +263,7 @@ def test_an_ended_subscription_drops_what_is_not_delivered(
     webhook.validate = False
     server.subscribe(subscription(webhook))
     self_signed(client, name)
-    assert server.publisher.status()["waiting"] == 1
+    eventually(lambda: server.publisher.status()["waiting"] == 1)
     server.subscribe(None)
     webhook.validate = True
     server.subscribe(subscription(webhook))
