@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lifecycle import policy, renewal, rules
+from lifecycle import policy, renewal, requests, rules
 from lifecycle.creations import own_tags
 from lifecycle.errors import Conflict, Fault, Invalid, NotFound
 from lifecycle.model import AUTHORITY_TAG, OWN_TAGS
@@ -30,6 +30,7 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
     Raises NotFound, Invalid, NotPermitted, Conflict, NotReady."""
     services.vault_settings(vault)
     services.authority(asked.authority)
+    requests.refuse_while_open(services, vault, name)
     kept = services.vault(vault)
     bundle = kept.get(name)
     if bundle is None or not bundle.get("cer"):
@@ -51,8 +52,9 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
 
 
 def release(services: Services, vault: str, name: str) -> dict[str, Any]:
-    """Look after it no longer: no renewal, no alarm. Raises NotFound, NotReady."""
+    """Look after it no longer: no renewal, no alarm. Raises NotFound, Conflict (an operation is open), NotReady."""
     services.vault_settings(vault)
+    requests.refuse_while_open(services, vault, name)
     bundle = services.vault(vault).get(name)
     if bundle is None:
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")

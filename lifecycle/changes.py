@@ -53,9 +53,7 @@ def update_policy(services: Services, vault: str, name: str, changes: Json) -> J
 def delete(services: Services, vault: str, name: str) -> Json:
     """Soft-delete it; Key Vault's DeletedCertificateBundle. Raises Conflict while an operation is open."""
     services.vault_settings(vault)
-    open_one = services.storage.open(vault, name)
-    if open_one is not None and not open_one.state.ended:
-        raise Conflict(f"{name} has an operation in progress; cancel it first: {open_one.id}", "NameBusy")
+    requests.refuse_while_open(services, vault, name)
     answer = services.vault(vault).call("DELETE", f"/certificates/{name}")
     services.storage.forget(vault, name)
     return answer

@@ -170,9 +170,11 @@ def _unavailable(services: Services, operation: Operation, outcome: Unavailable)
 
 
 def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    wanted = operation.request
+    wanted, vault, tags = operation.request, services.vault(operation.vault), operation.request.tags
+    if operation.kind is Kind.RENEW and (renewed := vault.get(operation.name)) is not None:
+        tags = decide.tags_of_renewal(tags, renewed.get("tags") or {})
     try:
-        bundle = services.vault(operation.vault).merge(operation.name, operation.chain, wanted.tags, wanted.enabled)
+        bundle = vault.merge(operation.name, operation.chain, tags, wanted.enabled)
     except (Invalid, NotReady, NotPermitted, Conflict) as error:
         # Only the answer may be lost. Past the deadline nobody would look again.
         found = _gather(services, operation)

@@ -124,6 +124,13 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
     return operations.advance(services, vault, name) or saved
 
 
+def refuse_while_open(services: Services, vault: str, name: str) -> None:
+    """Raise Conflict when the certificate has an operation that has not ended: what it will bring was asked before."""
+    operation = services.storage.open(vault, name)
+    if operation is not None and not operation.state.ended:
+        raise Conflict(f"{name} has an operation in progress; cancel it first: {operation.id}", "NameBusy")
+
+
 def find(services: Services, identifier: str) -> Operation:
     """The operation with this id, open or ended. Raises NotFound."""
     parts = split_operation_id(identifier)

@@ -128,6 +128,21 @@ class TestAdoption:
         with pytest.raises(Conflict):
             renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
 
+    def test_a_certificate_is_neither_adopted_nor_released_while_an_operation_is_open(self, world: World) -> None:
+        """The version that it brings would have the tags of before."""
+        name = world.name()
+        made(world, name)
+        world.ca.wait = 1
+        renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+        with pytest.raises(Conflict) as busy:
+            adoptions.release(world.services, ALIAS, name)
+        assert busy.value.code == "NameBusy"
+        with pytest.raises(Conflict) as busy:
+            adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+        assert busy.value.code == "NameBusy"
+        assert world.finish(name).state is State.COMPLETED
+        assert adoptions.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
+
     def test_what_is_not_there_cannot_be_adopted(self, world: World) -> None:
         with pytest.raises(NotFound):
             adoptions.adopt(world.services, ALIAS, world.name(), Adoption("test-ca"))

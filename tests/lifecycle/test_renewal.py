@@ -100,6 +100,43 @@ def test_a_renewal_keeps_policy_tags_names_and_authority_and_makes_a_new_key(wor
     assert world.ca.seen[-1].replaces == base64.b64decode(before["cer"])
 
 
+def waiting_renewal(world: World, name: str) -> None:
+    """A renewal that is at the authority, which takes its time."""
+    made(world, name)
+    world.ca.wait = 1
+    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    world.advance(name)
+    assert world.ca.seen[-1].replaces is not None
+
+
+def test_tags_and_threshold_that_are_changed_while_a_renewal_waits_are_kept(world: World) -> None:
+    name = world.name()
+    waiting_renewal(world, name)
+    changes.update(world.services, ALIAS, name, {"team": "shop", "cost": "42"}, None)
+    action = {"trigger": {"days_before_expiry": 20}, "action": {"action_type": "EmailContacts"}}
+    changes.update_policy(world.services, ALIAS, name, {"lifetime_actions": [action]})
+    before = world.vault.get(name)
+    assert world.finish(name).state is State.COMPLETED
+    after = world.vault.get(name)
+    assert before is not None
+    assert after is not None
+    assert after["tags"] == before["tags"]
+    assert (after["tags"]["team"], after["tags"]["certrelay-renewal"]) == ("shop", "days_before_expiry=20")
+    assert len(world.versions(name)) == 2
+
+
+def test_a_certificate_whose_tags_somebody_took_away_while_its_renewal_waited_is_not_managed_again(
+    world: World,
+) -> None:
+    name = world.name()
+    waiting_renewal(world, name)
+    world.vault.call("PATCH", f"/certificates/{name}", {"tags": {"team": "web"}})
+    assert world.finish(name).state is State.COMPLETED
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    assert bundle["tags"] == {"team": "web"}
+
+
 def test_the_same_event_twice_makes_one_renewal(world: World) -> None:
     name = world.name()
     made(world, name)
