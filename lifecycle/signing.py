@@ -27,6 +27,7 @@ from lifecycle.vault import PendingOperation
 type Question = Callable[[Connector, SigningRequest], Outcome]
 
 LONGEST_WAIT = 7 * 86_400.0  # seconds; a queue message waits no longer
+MAX_WORDS = 1000  # characters of a connector's; a row and a message hold no more than some ten thousand
 
 log = logging.getLogger("certrelay.operations")
 
@@ -45,21 +46,30 @@ def ask(services: Services, operation: Operation, pending: PendingOperation, que
 
 
 def _checked(outcome: Outcome) -> Outcome:
-    """The outcome with a time to wait that can be waited. Raises TypeError when it is none of the four."""
+    """The outcome with words that can be kept and a time that can be waited. Raises TypeError when it is none."""
     match outcome:
-        case Issued(bytes()) | Rejected(str()):
+        case Issued(bytes()):
             return outcome
-        case Pending(str(), _, str()):
-            return replace(outcome, retry_after=_seconds(outcome.retry_after))
-        case Unavailable(str(), None):
-            return outcome
-        case Unavailable(str(), float() | int() as seconds):
-            return replace(outcome, retry_after=_seconds(seconds))
+        case Rejected(str() as reason):
+            return Rejected(_words(reason))
+        case Pending(str(), seconds, str() as awaits):
+            return replace(outcome, retry_after=_seconds(seconds), awaits=_words(awaits))
+        case Unavailable(str() as reason, None):
+            return replace(outcome, reason=_words(reason))
+        case Unavailable(str() as reason, float() | int() as seconds):
+            return replace(outcome, reason=_words(reason), retry_after=_seconds(seconds))
     raise TypeError(f"{type(outcome).__name__} is no outcome")
 
 
 def _seconds(asked: float) -> float:
     return min(max(float(asked), 0.0), LONGEST_WAIT) if math.isfinite(asked) else LONGEST_WAIT
+
+
+def _words(text: str) -> str:
+    """One line without control characters, of bounded length."""
+    visible = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_WORDS])
+    line = " ".join(visible.split())
+    return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 1] + "…"
 
 
 def accept(services: Services, operation: Operation, pending: PendingOperation, answer: bytes) -> Operation:

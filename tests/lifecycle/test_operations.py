@@ -493,6 +493,23 @@ def test_a_pending_operation_that_cannot_be_deleted_keeps_nobody_waiting_past_th
     assert world.services.storage.ended(ALIAS, name)[0].state is State.FAILED
 
 
+@pytest.mark.parametrize("kind", [Rejected, Unavailable])
+def test_words_of_a_connector_that_are_too_long_for_a_row_or_a_log_line_are_cut(
+    world: World, kind: type[Rejected] | type[Unavailable], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Check 45. A connector of one's own may hand on a whole page; the row could never be written again."""
+    name = world.name()
+    world.ca.answers = [kind("no\n\x1b[2J\ud800 " + "x" * 200_000)] * 100
+    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",))
+    creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    ended = world.finish(name)
+    assert ended.state is State.FAILED
+    assert ended.failure is not None
+    assert "no [2J x" in ended.failure.message
+    assert len(ended.failure.message) < 2000
+    assert all(message.isprintable() for message in caplog.messages)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
