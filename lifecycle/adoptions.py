@@ -39,6 +39,11 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
     if tags.get(AUTHORITY_TAG, asked.authority) != asked.authority and not asked.force:
         raise Conflict(f"{name} is looked after by authority {tags[AUTHORITY_TAG]}; take it with force", "Managed")
     days = asked.validity_days or _lifetime_days(bundle)
+    if asked.trigger is not None:
+        faults: list[Fault] = []
+        policy.check_trigger(asked.trigger, policy.months_of(days), "/trigger", faults)
+        if faults:
+            raise Invalid(faults)
     theirs = {key: value for key, value in tags.items() if key not in OWN_TAGS}
     wanted_tags = theirs | own_tags(asked.authority, days, asked.trigger)
     if len(wanted_tags) > 15:
@@ -47,7 +52,8 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
     policy.names(request.policy)
     rules.check(services, vault, request)
     adopted = kept.call("PATCH", f"/certificates/{name}", {"tags": wanted_tags})
-    ours = {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only()}
+    months = {"validity_months": policy.months_of(days)}
+    ours = {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only(), "x509_props": months}
     return {**adopted, "policy": kept.call("PATCH", f"/certificates/{name}/policy", ours)}
 
 

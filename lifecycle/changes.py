@@ -1,12 +1,13 @@
 """Changing what is there: tags, enabled, policy; deleting and recovering; freeing a name."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from lifecycle import leases, operations, policy, requests
 from lifecycle.creations import check_tags
 from lifecycle.errors import Conflict, Fault, Invalid, NotFound
-from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, Failure, Operation, State
+from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, VALIDITY_TAG, Failure, Operation, State
 from lifecycle.reading import bundle
 from lifecycle.services import Services
 from lifecycle.storage import Stale
@@ -31,7 +32,7 @@ def update(services: Services, vault: str, name: str, tags: Mapping[str, str] | 
 def update_policy(services: Services, vault: str, name: str, changes: Json) -> Json:
     """Merge `changes` into the policy, as Key Vault does; the whole policy. It holds from the next version on.
 
-    The threshold of a managed certificate is kept in its tag as well, where the sweep reads it."""
+    Threshold and validity of a managed certificate are kept in its tags as well, where sweep and renewal read them."""
     current = bundle(services, vault, name)
     tags = current.get("tags") or {}
     authority = tags.get(AUTHORITY_TAG)
@@ -43,11 +44,22 @@ def update_policy(services: Services, vault: str, name: str, changes: Json) -> J
         merged, authority=authority or ("-" if issuer.lower() == "unknown" else None), validity_days=None
     )
     answer = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", changes)
-    trigger = policy.threshold(checked)
-    if authority and "lifetime_actions" in changes and trigger:
-        renewal = ",".join(f"{key}={value}" for key, value in trigger.items())
-        services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": {**tags, RENEWAL_TAG: renewal}})
+    own = {**_threshold(checked, changes), **_validity(changes, tags)} if authority else {}
+    if own:
+        services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": {**tags, **own}})
     return answer
+
+
+def _threshold(checked: Json, changes: Json) -> dict[str, str]:
+    trigger = policy.threshold(checked) if "lifetime_actions" in changes else None
+    return {RENEWAL_TAG: ",".join(f"{key}={value}" for key, value in trigger.items())} if trigger else {}
+
+
+def _validity(changes: Json, tags: Mapping[str, str]) -> dict[str, str]:
+    """The tag knows days, the policy only months: a policy that is read and sent back changes nothing."""
+    days, written = policy.days_of(changes), tags.get(VALIDITY_TAG, "")
+    months = policy.months_of(int(written)) if re.fullmatch("[0-9]{1,5}", written) else None
+    return {} if days is None or changes["x509_props"]["validity_months"] == months else {VALIDITY_TAG: str(days)}
 
 
 def delete(services: Services, vault: str, name: str) -> Json:

@@ -70,7 +70,7 @@ def complete(services: Services, vault: str, name: str, asked: Asked) -> Certifi
     days = asked.validity_days
     written = _with_short_names(asked, faults)
     if authority is not None and days is None:
-        days = _days_of(written) or authority.settings.default_validity_days
+        days = policy.days_of(written) or authority.settings.default_validity_days
     completed: dict[str, Any] = {}
     try:
         completed = policy.complete(written, authority=asked.authority, validity_days=days)
@@ -130,11 +130,6 @@ def _with_short_names(asked: Asked, faults: list[Fault]) -> dict[str, Any]:
     if not subject and isinstance(first, str) and first.isascii() and 0 < len(first) <= MAX_COMMON_NAME:
         subject = f"CN={first.rstrip('.')}"
     return written | {"x509_props": x509 | {"subject": subject, "sans": sans}}
-
-
-def _days_of(written: dict[str, Any]) -> int | None:
-    months = written["x509_props"].get("validity_months")
-    return round(months * 365 / 12) if isinstance(months, int) else None
 
 
 def _as_written(asked: Asked, fault: Fault) -> Fault:

@@ -5,6 +5,7 @@ https://learn.microsoft.com/rest/api/keyvault/certificates/create-certificate/cr
 
 import copy
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from connectors.base import SubjectNames
@@ -79,6 +80,17 @@ def expected(policy: Json) -> Expected:
     )
 
 
+def months_of(days: int) -> int:
+    """Key Vault's validity_months of a certificate that an authority makes for so many days."""
+    return max(1, -(-days // 31))
+
+
+def days_of(policy: Json) -> int | None:
+    """The days of the policy's validity_months, if it has any."""
+    months = (policy.get("x509_props") or {}).get("validity_months")
+    return round(months * 365 / 12) if isinstance(months, int) else None
+
+
 def threshold(policy: Json) -> Json | None:
     """The trigger of the policy's lifetime action: `lifetime_percentage` or `days_before_expiry`."""
     actions = policy.get("lifetime_actions") or []
@@ -114,7 +126,7 @@ def _complete_key(key: Json, faults: list[Fault]) -> None:
 def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -> None:
     where = "/policy/x509_props"
     if validity_days is not None:
-        x509["validity_months"] = max(1, -(-validity_days // 31))
+        x509["validity_months"] = months_of(validity_days)
     months = x509.setdefault("validity_months", 12)
     if not 1 <= months <= 1200:
         faults.append(Fault(f"{where}/validity_months", "must be from 1 to 1200"))
@@ -172,11 +184,15 @@ def _check_actions(actions: list[Json], months: Any, faults: list[Fault]) -> Non
     if len(actions) > 1:
         faults.append(Fault(where, "at most one action is allowed"))
     for index, action in enumerate(actions):
-        trigger = action.get("trigger") or {}
-        days, share = trigger.get("days_before_expiry"), trigger.get("lifetime_percentage")
-        if (days is None) == (share is None):
-            faults.append(Fault(f"{where}/{index}/trigger", "needs either days_before_expiry or lifetime_percentage"))
-        if share is not None and not 1 <= share <= 99:
-            faults.append(Fault(f"{where}/{index}/trigger/lifetime_percentage", "must be from 1 to 99"))
-        if days is not None and isinstance(months, int) and not 1 <= days <= months * 27:
-            faults.append(Fault(f"{where}/{index}/trigger/days_before_expiry", f"must be from 1 to {months * 27}"))
+        check_trigger(action.get("trigger") or {}, months, f"{where}/{index}/trigger", faults)
+
+
+def check_trigger(trigger: Mapping[str, Any], months: Any, where: str, faults: list[Fault]) -> None:
+    """A lifetime action's trigger for a certificate of so many months, by Key Vault's limits."""
+    days, share = trigger.get("days_before_expiry"), trigger.get("lifetime_percentage")
+    if (days is None) == (share is None):
+        faults.append(Fault(where, "needs either days_before_expiry or lifetime_percentage"))
+    if share is not None and not 1 <= share <= 99:
+        faults.append(Fault(f"{where}/lifetime_percentage", "must be from 1 to 99"))
+    if days is not None and isinstance(months, int) and not 1 <= days <= months * 27:
+        faults.append(Fault(f"{where}/days_before_expiry", f"must be from 1 to {months * 27}"))

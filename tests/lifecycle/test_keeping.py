@@ -143,6 +143,25 @@ class TestAdoption:
         assert world.finish(name).state is State.COMPLETED
         assert adoptions.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
 
+    @pytest.mark.parametrize(
+        ("trigger", "pointer"),
+        [
+            ({}, "/trigger"),
+            ({"days_before_expiry": 10, "lifetime_percentage": 80}, "/trigger"),
+            ({"days_before_expiry": 0}, "/trigger/days_before_expiry"),
+            ({"days_before_expiry": 366}, "/trigger/days_before_expiry"),
+            ({"lifetime_percentage": 100}, "/trigger/lifetime_percentage"),
+        ],
+    )
+    def test_a_threshold_that_means_nothing_is_refused(
+        self, world: World, trigger: dict[str, int], pointer: str
+    ) -> None:
+        name = world.name()
+        made(world, name)
+        with pytest.raises(Invalid) as refused:
+            adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", trigger=trigger))
+        assert [fault.pointer for fault in refused.value.faults] == [pointer]
+
     def test_what_is_not_there_cannot_be_adopted(self, world: World) -> None:
         with pytest.raises(NotFound):
             adoptions.adopt(world.services, ALIAS, world.name(), Adoption("test-ca"))

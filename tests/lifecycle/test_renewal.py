@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import Rejected, SigningRequest
-from lifecycle import changes, creations, hints, policy, renewal, requests, sweep
+from lifecycle import adoptions, changes, creations, hints, policy, renewal, requests, sweep
+from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.errors import Conflict, NotFound, NotPermitted
 from lifecycle.model import Operation, State
@@ -98,6 +99,39 @@ def test_a_renewal_keeps_policy_tags_names_and_authority_and_makes_a_new_key(wor
     assert new.public_key() != old.public_key()
     assert new.not_valid_after_utc > old.not_valid_after_utc + timedelta(days=60)
     assert world.ca.seen[-1].replaces == base64.b64decode(before["cer"])
+
+
+def lifetime(world: World, name: str) -> int:
+    """Days."""
+    found = leaf(world, name)
+    return round((found.not_valid_after_utc - found.not_valid_before_utc) / timedelta(days=1))
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_renewal_lives_as_long_as_the_policy_says_once_that_is_changed(world: World, adopted: bool) -> None:
+    name = world.name()
+    made(world, name, validity_days=365)
+    if adopted:
+        adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=60))
+    changes.update_policy(world.services, ALIAS, name, {"x509_props": {"validity_months": 3}})
+    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    assert world.finish(name).state is State.COMPLETED
+    assert lifetime(world, name) == 91
+
+
+@pytest.mark.parametrize(("days", "adopted"), [(47, False), (47, True), (1825, False)])
+def test_a_policy_that_is_read_and_sent_back_changes_no_lifetime(world: World, days: int, adopted: bool) -> None:
+    name = world.name()
+    made(world, name, validity_days=365 if adopted else days)
+    if adopted:
+        adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=days))
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    asked = {part: bundle["policy"][part] for part in ("key_props", "x509_props", "lifetime_actions")}
+    changes.update_policy(world.services, ALIAS, name, asked)
+    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    assert world.finish(name).state is State.COMPLETED
+    assert lifetime(world, name) == days
 
 
 def waiting_renewal(world: World, name: str) -> None:
