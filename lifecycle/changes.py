@@ -43,11 +43,20 @@ def update_policy(services: Services, vault: str, name: str, changes: Json) -> J
     checked = policy.complete(
         merged, authority=authority or ("-" if issuer.lower() == "unknown" else None), validity_days=None
     )
-    answer = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", changes)
+    answer = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", _normalised(changes, checked))
     own = {**_threshold(checked, changes), **_validity(changes, tags)} if authority else {}
     if own:
         services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": {**tags, **own}})
     return answer
+
+
+def _normalised(changes: Json, checked: Json) -> Json:
+    """The changes with the names as `checked` has them: A-labels without a trailing dot, as in a new certificate."""
+    sans = (changes.get("x509_props") or {}).get("sans")
+    if not sans:
+        return changes
+    found = {kind: checked["x509_props"]["sans"].get(kind, []) for kind in sans}
+    return changes | {"x509_props": changes["x509_props"] | {"sans": found}}
 
 
 def _threshold(checked: Json, changes: Json) -> dict[str, str]:

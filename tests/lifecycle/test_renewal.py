@@ -134,6 +134,16 @@ def test_a_policy_that_is_read_and_sent_back_changes_no_lifetime(world: World, d
     assert lifetime(world, name) == days
 
 
+def test_names_that_are_written_into_the_policy_are_normalised_like_those_of_a_creation(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    wanted = {"subject": "CN=www.contoso.example", "sans": {"dns_names": ["Bücher.Example.", "www.contoso.example"]}}
+    changes.update_policy(world.services, ALIAS, name, {"x509_props": wanted})
+    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    assert world.finish(name).state is State.COMPLETED
+    assert world.ca.seen[-1].names.dns_names == ("xn--bcher-kva.example", "www.contoso.example")
+
+
 def waiting_renewal(world: World, name: str) -> None:
     """A renewal that is at the authority, which takes its time."""
     made(world, name)
