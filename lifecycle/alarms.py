@@ -6,12 +6,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from lifecycle import notifications, renewal
+from lifecycle import notifications, policy, renewal
 from lifecycle.errors import CertRelayError
 from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.vault import CertificateItem, item_of
+
+LOOK_AGAIN = timedelta(days=1)
+COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired", "renewals_failing")
 
 log = logging.getLogger("certrelay.alarms")
 
@@ -31,19 +34,28 @@ def stage(item: CertificateItem, now: datetime) -> str:
 
 def untold(item: CertificateItem, note: Note, now: datetime) -> str:
     """The stage and the version (`stage:thumbprint`) that nobody was told of, or nothing."""
-    reached = stage(item, now)
+    reached = "" if _has_time(item, note, now) else stage(item, now)
     alarm = f"{reached}:{item.thumbprint}"
     return alarm if reached and note.told != alarm else ""
 
 
 def raise_for(services: Services, alias: str, item: CertificateItem, note: Note) -> Note:
-    """Tell once per version and stage; the note that remembers it, unless it could not be queued."""
+    """Tell once per version and stage; the note that remembers it, unless it could not be queued.
+
+    Key Vault's own issuers renew by the policy, which may say later than nine tenths of the lifetime: nobody is told
+    before half of the time is over that it leaves them. The policy is looked at once a day until then."""
     now = services.now()
     told = untold(item, note, now)
     if not told or item.expires is None:
         return note
     reached = stage(item, now)
-    why = _why(services, alias, item)
+    written = {} if AUTHORITY_TAG in item.tags else (services.vault(alias).get(item.name) or {}).get("policy") or {}
+    late_at = _late_at(item, written)
+    if reached == "expiring" and late_at is not None and now < late_at:
+        waiting = replace(note, ask_at=min(late_at, now + LOOK_AGAIN))
+        services.storage.remember(waiting, note)
+        return waiting
+    why = _why(services, alias, item, written)
     log.error("%s/%s is %s (%s): %s", alias, item.name, reached, item.expires.isoformat(), why)
     data = {"expires": item.expires.isoformat(), "authority": item.tags.get(AUTHORITY_TAG), "why": why}
     if not notifications.tell(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now):
@@ -65,7 +77,7 @@ def look_at(services: Services, alias: str, name: str) -> None:
 def digest(services: Services) -> dict[str, Any]:
     """Count everything, tell it, and return it."""
     now = services.now()
-    counted: Counter[str] = Counter(certificates=0, managed=0, due_within_a_week=0, expiring=0, expired=0)
+    counted = Counter(dict.fromkeys(COUNTED, 0))
     for alias in services.settings.vaults:
         try:
             _count(services, alias, counted)
@@ -73,7 +85,6 @@ def digest(services: Services) -> dict[str, Any]:
             counted[f"unreadable_vault_{alias}"] = 1
             log.error("vault %s is missing in the digest: %s", alias, error)
     counted["operations_open"] = sum(1 for _ in services.storage.worklist())
-    counted["renewals_failing"] = services.storage.failing()
     notifications.tell(services, "digest", "all vaults", counted, f"digest.{now.date().isoformat()}", now)
     return dict(counted)
 
@@ -82,23 +93,49 @@ def _count(services: Services, alias: str, counted: Counter[str]) -> None:
     now = services.now()
     for page in services.vault(alias).certificates():
         counted["certificates"] += len(page)
-        for item in page:
+        watched = [item for item in page if renewal.due_of(item) or stage(item, now)]
+        notes = services.storage.notes(alias, [item.name for item in watched]) if watched else {}
+        for item in watched:
+            note = (notes.get(item.name.lower()) or Note(alias, item.name)).about(item.thumbprint)
             due = renewal.due_of(item)
             counted["managed"] += due is not None
             counted["due_within_a_week"] += due is not None and due <= now + timedelta(days=7)
-            if reached := stage(item, now):
+            counted["renewals_failing"] += due is not None and note.failures > 0
+            if (reached := stage(item, now)) and not _has_time(item, note, now):
                 counted[reached] += 1
 
 
-def _why(services: Services, alias: str, item: CertificateItem) -> str:
+def _has_time(item: CertificateItem, note: Note, now: datetime) -> bool:
+    """Whether Key Vault's own issuer need not have renewed it yet, as far as is noted."""
+    waits = AUTHORITY_TAG not in item.tags and note.ask_at is not None and now < note.ask_at
+    return waits and stage(item, now) == "expiring"
+
+
+def _late_at(item: CertificateItem, written: dict[str, Any]) -> datetime | None:
+    """When half of the time is over that the policy leaves Key Vault's own issuer; None if that renews nothing."""
+    begins, trigger = item.not_before or item.created, policy.threshold(written)
+    if item.expires is None or begins is None or not trigger or not _renewed_by_key_vault(written):
+        return None
+    share: timedelta = (item.expires - begins) * (1 - trigger.get("lifetime_percentage", 100) / 100)
+    days = timedelta(days=trigger.get("days_before_expiry", 0))
+    return item.expires - max(days, share) / 2
+
+
+def _renewed_by_key_vault(written: dict[str, Any]) -> bool:
+    actions = [action["action"]["action_type"] for action in written.get("lifetime_actions") or []]
+    return _issuer(written) != "Unknown" and "AutoRenew" in actions
+
+
+def _issuer(written: dict[str, Any]) -> str:
+    return str((written.get("issuer") or {}).get("name", "Unknown"))
+
+
+def _why(services: Services, alias: str, item: CertificateItem, written: dict[str, Any]) -> str:
     if AUTHORITY_TAG in item.tags:
         last = next(iter(services.storage.ended(alias, item.name)), None)
         open_one = services.storage.open(alias, item.name)
         failure = open_one.failure if open_one else last.failure if last else None
         return f"The last try: {failure.message}" if failure else "No renewal has been tried yet."
-    policy = (services.vault(alias).get(item.name) or {}).get("policy") or {}
-    issuer = (policy.get("issuer") or {}).get("name", "Unknown")
-    actions = [action["action"]["action_type"] for action in policy.get("lifetime_actions") or []]
-    if issuer != "Unknown" and "AutoRenew" in actions:
-        return f"Key Vault should have renewed it with issuer {issuer}, and did not."
+    if _renewed_by_key_vault(written):
+        return f"Key Vault should have renewed it with issuer {_issuer(written)}, and did not."
     return "Nobody renews it: adopt it, or renew it by hand."

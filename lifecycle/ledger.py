@@ -108,10 +108,6 @@ class Ledger:
         """What is remembered of one certificate; an empty note when that is nothing."""
         return self.notes(vault, [name]).get(name.lower()) or Note(vault, name)
 
-    def failing(self) -> int:
-        """How many certificates rest after a renewal that failed."""
-        return sum(1 for _ in self._renewals.query("failures gt 0", ["RowKey"]))
-
     def remember(self, note: Note, known: Note) -> None:
         """Write what became of the note that was `known`; what others wrote into the row meanwhile stays."""
         self._renewals.merge(notes.to_entity(note, known))

@@ -16,7 +16,8 @@ class Note:
 
     It is about the version with this SHA-1 `thumbprint` (hex; empty: whichever is the newest). `failures` renewals of
     it failed in a row; none is started before `rest_until`. The authority's suggestion is to renew at `renew_at`, and
-    to ask again at `ask_at`. `told` is the last alarm that was raised, and for which version.
+    to ask again at `ask_at`; for what Key Vault renews itself that is when to look at its policy again. `told` is the
+    last alarm that was raised, and for which version.
     """
 
     vault: str

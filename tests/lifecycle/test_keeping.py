@@ -611,6 +611,57 @@ class TestNotifications:
         delivered(world)
         assert "Key Vault should have renewed it with issuer Self" in got[0][1].decode()
 
+    def test_what_key_vault_need_not_have_renewed_yet_is_no_alarm(self, lonely_world: World, receiver: Any) -> None:
+        """A year's certificate that is renewed 30 days before its end is in its last tenth before that."""
+        url, got, _ = receiver
+        world = listening(lonely_world, url)
+        name, looks = world.name(), list[str]()
+        at_30_days = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "AutoRenew"}}]
+        made(world, name, authority=None, policy={**KEY, "lifetime_actions": at_30_days})
+        delivered(world)
+        got.clear()
+        bundle = world.vault.get(name)
+        assert bundle is not None
+        world.clock.advance(bundle["attributes"]["exp"] - 33 * DAY - world.clock.now())
+        ask = world.vault.call
+
+        def call(method: str, path: str, *args: Any, **query: Any) -> Any:
+            looks.extend([path] if path.startswith(f"/certificates/{name}/") else [])
+            return ask(method, path, *args, **query)
+
+        world.vault.call = call  # type: ignore[method-assign]
+        for _ in range(3):
+            sweep.sweep(world.services)
+        assert (delivered(world), len(looks)) == (0, 1), "its policy is looked at once a day"
+        assert alarms.digest(world.services)["expiring"] == 0
+
+    @pytest.mark.parametrize(("left", "told"), [(16, ""), (14, "expiring"), (-1, "expired")])
+    def test_what_key_vault_is_late_to_renew_is_an_alarm_although_it_was_none_before(
+        self, world: World, left: int, told: str
+    ) -> None:
+        name, now = world.name(), world.services.now()
+        at_30_days = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "AutoRenew"}}]
+        made(world, name, authority=None, policy={**KEY, "lifetime_actions": at_30_days})
+        bundle = world.vault.get(name)
+        assert bundle is not None
+        ends = now + timedelta(days=left)
+        late = replace(item_of(bundle), expires=ends, not_before=ends - timedelta(days=365))
+        for asked in (None, now - timedelta(minutes=1)):
+            noted = alarms.raise_for(world.services, ALIAS, late, Note(ALIAS, name, ask_at=asked))
+            assert noted.told.partition(":")[0] == told
+        assert bool(noted.ask_at and noted.ask_at > now) == (told == "")
+
+    def test_the_digest_counts_no_failure_of_a_certificate_that_is_gone(self, lonely_world: World) -> None:
+        world, name = lonely_world, lonely_world.name()
+        made(world, name)
+        world.clock.advance(61 * DAY)
+        world.ca.answers = [Rejected("closed")]
+        sweep.sweep(world.services)
+        world.finish(name)
+        assert alarms.digest(world.services)["renewals_failing"] == 1
+        world.vault.call("DELETE", f"/certificates/{name}")  # not by us
+        assert alarms.digest(world.services)["renewals_failing"] == 0
+
     def test_the_digest_counts_everything(self, lonely_world: World, receiver: Any) -> None:
         url, got, _ = receiver
         world = listening(lonely_world, url)
