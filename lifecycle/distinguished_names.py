@@ -16,6 +16,11 @@ _ATTRIBUTE = re.compile(
         (?P<separator>[,;+]|$)""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
+_TYPES = {
+    "S": "ST",
+    "SERIALNUMBER": "2.5.4.5",
+    **dict.fromkeys(("E", "EMAIL", "EMAILADDRESS"), "1.2.840.113549.1.9.1"),
+}
 _ESCAPE = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.)", re.DOTALL)
 
 
@@ -36,6 +41,13 @@ def attributes(subject: str) -> list[tuple[str, str]]:
         if not match["separator"]:
             return found
     raise Invalid([Fault("/subject", "the subject is not an X.500 name such as CN=www.contoso.example, O=Contoso")])
+
+
+def comparable(name: str) -> list[tuple[str, str]]:
+    """The same for two writings of one name: in either order (RFC 4514 begins at the end), whatever the blanks and the
+    case, with the short types of Windows and OpenSSL. Raises Invalid."""
+    found = [(_TYPES.get(kind, kind), " ".join(value.lower().split())) for kind, value in attributes(name)]
+    return sorted(found)
 
 
 def _trimmed(plain: str) -> str:

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from lifecycle.errors import Fault, Invalid, NotFound, NotReady
+from lifecycle.distinguished_names import comparable
+from lifecycle.errors import Conflict, Fault, Invalid, NotFound, NotReady
 from lifecycle.services import Services
 from lifecycle.storage import ETAG, Row, Stale
 
@@ -49,12 +50,16 @@ class Replacement:
 
 
 def start(services: Services, criteria: Criteria, requested_by: str, idempotency_key: str | None = None) -> Replacement:
-    """Begin; the same key finds the same one. Raises Invalid for criteria that match everything or nothing known."""
+    """Begin; the same key finds the same one. Raises Invalid for criteria that match everything or nothing known,
+    Conflict when the key was used with other ones."""
     _check(services, criteria)
     identifier = uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex if idempotency_key else uuid.uuid4().hex
     made = Replacement(identifier, criteria, requested_by, services.now())
     services.storage.replacements.insert(_to_row(made))
-    return find(services, identifier)
+    found = find(services, identifier)
+    if found.criteria != criteria:
+        raise Conflict("the Idempotency-Key was used for a replacement with other criteria", "KeyReused")
+    return found
 
 
 def find(services: Services, identifier: str) -> Replacement:
@@ -78,6 +83,11 @@ def cancel(services: Services, identifier: str) -> Replacement:
     raise NotReady("the replacement is being worked on; ask again", 1)
 
 
+def serial_number(text: str) -> int:
+    """A serial number in hex, as tools write it: `04:AB`, `04 ab`, `0x4ab`. Raises ValueError."""
+    return int(re.sub(r"[\s:]", "", text), 16)
+
+
 def progress(services: Services, identifier: str) -> dict[str, int]:
     """How many were matched, and how many of these are inProgress, completed, failed, canceled, refused, or
     waiting for a vault that was not ready, or for another operation to end."""
@@ -98,6 +108,15 @@ def _check(services: Services, criteria: Criteria) -> None:
         faults.append(
             Fault("", "say what to replace: authority, names, issuer, serial_numbers, key_type or issued_before")
         )
+    for index, text in enumerate(criteria.serial_numbers):
+        try:
+            serial_number(text)
+        except ValueError:
+            faults.append(Fault(f"/serial_numbers/{index}", "is no serial number in hex"))
+    try:
+        comparable(criteria.issuer or "CN=any")
+    except Invalid:
+        faults.append(Fault("/issuer", "is no distinguished name such as CN=R3, O=Let's Encrypt, C=US"))
     if criteria.key_type not in (None, "RSA", "EC"):
         faults.append(Fault("/key_type", "must be RSA or EC"))
     if faults:

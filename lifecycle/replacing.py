@@ -13,9 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lifecycle import renewal
+from lifecycle.distinguished_names import comparable
 from lifecycle.errors import CertRelayError, Invalid, NotReady
 from lifecycle.model import AUTHORITY_TAG, split_operation_id
-from lifecycle.replacements import JOBS, Criteria, Replacement, find, from_row, save
+from lifecycle.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
 from lifecycle.rules import name_allowed
 from lifecycle.services import Services
 from lifecycle.storage import ETAG, Row, Stale
@@ -94,7 +95,7 @@ def _listed(criteria: Criteria, item: CertificateItem) -> bool:
     return bool(authority) and wanted and item.enabled and name_allowed(criteria.names, item.name)
 
 
-def _matches(services: Services, alias: str, name: str, criteria: Criteria) -> bool:
+def matches(services: Services, alias: str, name: str, criteria: Criteria) -> bool:
     """What the list does not tell, read in the certificate; only if it is asked for."""
     if not (criteria.issuer or criteria.serial_numbers or criteria.key_type or criteria.issued_before):
         return True
@@ -102,12 +103,12 @@ def _matches(services: Services, alias: str, name: str, criteria: Criteria) -> b
     if bundle is None or not bundle.get("cer"):
         return False
     certificate = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
-    serials = {serial.lower().replace(":", "").lstrip("0") for serial in criteria.serial_numbers}
+    serials = {serial_number(text) for text in criteria.serial_numbers}
     kind = "RSA" if isinstance(certificate.public_key(), rsa.RSAPublicKey) else "EC"
     before = criteria.issued_before
     return (
-        (not criteria.issuer or certificate.issuer.rfc4514_string().lower() == criteria.issuer.lower())
-        and (not serials or f"{certificate.serial_number:x}" in serials)
+        (not criteria.issuer or comparable(certificate.issuer.rfc4514_string()) == comparable(criteria.issuer))
+        and (not serials or certificate.serial_number in serials)
         and criteria.key_type in (None, kind)
         and (before is None or certificate.not_valid_before_utc < before)
     )
@@ -129,7 +130,7 @@ def _take(services: Services, job: Replacement, alias: str, name: str) -> bool:
     }
     table = services.storage.replacements
     try:
-        if not _matches(services, alias, name, job.criteria):
+        if not matches(services, alias, name, job.criteria):
             table.delete(job.id, row["RowKey"])
             return True
         operation = renewal.renew(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from azure.identity import ManagedIdentityCredential
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from lifecycle import (
@@ -202,6 +203,29 @@ class TestReplacement:
         assert self.run(world, Criteria(authority="test-ca", key_type="RSA")) == {"matched": 0}
         assert self.run(world, Criteria(issuer="CN=Test CA", names=(names[0],))) == {"matched": 1, "completed": 1}
 
+    @pytest.mark.parametrize(
+        "issuer",
+        [
+            "CN=R 3,O=Contoso\\, Inc.,ST=WA,C=US",
+            'CN=R 3, O="Contoso, Inc.", S=WA, C=US',
+            'C = US, ST = WA, O = "Contoso, Inc.", CN = R 3',
+        ],
+    )
+    def test_issuer_and_serial_number_are_known_as_any_tool_writes_them(self, lonely_world: World, issuer: str) -> None:
+        world, name, kinds = lonely_world, lonely_world.name(), NameOID
+        parts = [(kinds.COUNTRY_NAME, "US"), (kinds.STATE_OR_PROVINCE_NAME, "WA"),
+                 (kinds.ORGANIZATION_NAME, "Contoso, Inc."), (kinds.COMMON_NAME, "R 3")]  # fmt: skip
+        world.ca.certificate = world.ca.self_signed(x509.Name([x509.NameAttribute(*part) for part in parts]))
+        made(world, name)
+        bundle = world.vault.get(name)
+        assert bundle is not None
+        digits = f"{x509.load_der_x509_certificate(base64.b64decode(bundle['cer'])).serial_number:040X}"
+        spaced = " ".join(digits[at : at + 2] for at in range(0, 40, 2))
+        for serial in (spaced, spaced.replace(" ", ":"), f"0x{digits}"):
+            job = replacements.start(world.services, Criteria(issuer=issuer, serial_numbers=(serial,)), "test")
+            assert replacing.matches(world.services, ALIAS, name, job.criteria)
+        assert self.run(world, Criteria(issuer=issuer)) == {"matched": 1, "completed": 1}
+
     def test_a_refused_renewal_is_counted(self, lonely_world: World) -> None:
         world = lonely_world
         made(world, world.name())
@@ -214,11 +238,17 @@ class TestReplacement:
         assert {fault.pointer for fault in refused.value.faults} == {"/vaults", "/authority", "/key_type"}
         with pytest.raises(Invalid):
             replacements.start(world.services, Criteria(), "test")
+        with pytest.raises(Invalid) as refused:
+            replacements.start(world.services, Criteria(issuer="R3", serial_numbers=("ab", "a-b")), "test")
+        assert {fault.pointer for fault in refused.value.faults} == {"/issuer", "/serial_numbers/1"}
 
     def test_the_same_key_starts_one_and_a_canceled_one_stops(self, world: World) -> None:
         wanted = Criteria(names=("no-such-name",))
         first = replacements.start(world.services, wanted, "test", "key-1")
         assert replacements.start(world.services, wanted, "test", "key-1").id == first.id
+        with pytest.raises(Conflict) as refused:
+            replacements.start(world.services, Criteria(names=("another-name",)), "test", "key-1")
+        assert refused.value.code == "KeyReused"
         assert replacements.cancel(world.services, first.id).state == "canceled"
         with pytest.raises(NotFound):
             replacements.find(world.services, "0" * 32)

@@ -88,7 +88,7 @@ class TestCa:
     def __init__(self, settings: Any, context: Context) -> None:
         self.now = context.now
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = self._self_signed()
+        self.certificate = self.self_signed(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")]))
         self.wait = 0
         self.orders: dict[str, int] = {}
         self.answers: list[Outcome | Exception] = []
@@ -145,8 +145,7 @@ class TestCa:
             return Pending(request.operation_id, retry_after=5)
         return Issued(self.issue(request))
 
-    def _self_signed(self) -> x509.Certificate:
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
+    def self_signed(self, name: x509.Name) -> x509.Certificate:
         constraints = x509.BasicConstraints(ca=True, path_length=0)
         builder = x509.CertificateBuilder(name, name, self.key.public_key(), x509.random_serial_number())
         builder = builder.not_valid_before(self.now() - timedelta(days=1)).not_valid_after(
