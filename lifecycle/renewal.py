@@ -59,6 +59,9 @@ def renew(
     Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, or busy), NotPermitted, NotReady."""
     open_one = services.storage.open(vault, name)
     if open_one is not None and open_one.kind is Kind.RENEW:
+        asked = authority or open_one.request.authority, reuse_key if reuse_key is not None else _reuses(open_one)
+        if asked != (open_one.request.authority, _reuses(open_one)):
+            raise Conflict(f"{name} is being renewed in another way; cancel that first: {open_one.id}", "NameBusy")
         return open_one
     bundle = services.vault(vault).get(name)
     if bundle is None or not bundle.get("cer"):
@@ -79,6 +82,10 @@ def renew(
         requested_by=requested_by, kind=Kind.RENEW, reason=reason, replaces=version_of(bundle),
         idempotency_key=idempotency_key,
     )  # fmt: skip
+
+
+def _reuses(operation: Operation) -> bool:
+    return bool(operation.request.policy["key_props"].get("reuse_key"))
 
 
 def _is_due(services: Services, vault: str, item: CertificateItem) -> bool:

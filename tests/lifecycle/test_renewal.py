@@ -134,6 +134,24 @@ def test_a_policy_that_is_read_and_sent_back_changes_no_lifetime(world: World, d
     assert lifetime(world, name) == days
 
 
+@pytest.mark.parametrize("other", [{"authority": "another-ca"}, {"reuse_key": True}])
+def test_a_renewal_in_another_way_than_the_open_one_is_refused_not_forgotten(world: World, other: Any) -> None:
+    name = world.name()
+    waiting_renewal(world, name)
+    known = world.services.settings.authorities
+    settings = replace(world.services.settings, authorities={**known, "another-ca": known["test-ca"]})
+    services = replace(world.services, settings=settings)
+    with pytest.raises(Conflict) as refused:
+        renewal.renew(services, ALIAS, name, requested_by="t", reason="", only_if_due=False, **other)
+    assert refused.value.code == "NameBusy"
+    same = {"authority": "test-ca", "reuse_key": False}
+    again = renewal.renew(services, ALIAS, name, requested_by="t", reason="", only_if_due=False, **same)  # type: ignore[arg-type]
+    open_one = services.storage.open(ALIAS, name)
+    assert open_one is not None
+    assert again.id == open_one.id
+    world.finish(name)
+
+
 def test_names_that_are_written_into_the_policy_are_normalised_like_those_of_a_creation(world: World) -> None:
     name = world.name()
     made(world, name)
