@@ -7,6 +7,7 @@ event's id is the same on every repeat. Addresses come from the settings only.
 import base64
 import hashlib
 import hmac
+import html
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -150,7 +151,10 @@ def _webhook(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, s
 
 
 def _slack(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
-    return json.dumps({"text": sentence(event)}).encode(), {"Content-Type": "application/json"}
+    """Escaped, so that the words of an authority make no link and call nobody:
+    https://api.slack.com/reference/surfaces/formatting#escaping."""
+    text = html.escape(sentence(event), quote=False)
+    return json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
 
 
 def _teams(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:

@@ -464,6 +464,15 @@ class TestNotifications:
         delivered(listener)
         assert "contoso.example is not yours" in got[0][1].decode()
 
+    def test_the_words_of_an_authority_call_nobody_in_slack(self, world: World, receiver: Any) -> None:
+        url, got, _ = receiver
+        listener = listening(world, url, "slack")
+        world.ca.answers = [Rejected("TXT is <!channel> & <https://evil.example|here>")]
+        made(listener, world.name())
+        delivered(listener)
+        text = json.loads(got[0][1])["text"]
+        assert text.endswith("TXT is &lt;!channel&gt; &amp; &lt;https://evil.example|here&gt;")
+
     def test_a_receiver_that_is_down_is_tried_again_and_one_that_refuses_is_not(
         self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
