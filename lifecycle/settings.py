@@ -9,6 +9,7 @@ A value "@NAME" anywhere inside CERTRELAY_AUTHORITIES stands for the setting NAM
 way, so that the JSON itself may be shown to anybody. This is the only module that reads the environment.
 """
 
+import base64
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from lifecycle.errors import SettingsError
 
 ALIAS = re.compile(r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")
 SETTING_REFERENCE = re.compile(r"^@([A-Za-z][A-Za-z0-9_]*)$")
+Told = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
 COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "rate", "concurrency")
 
 
@@ -31,6 +33,15 @@ def _https(url: str) -> str:
     if not re.match(r"^https://[^/?#@\s]+/?$", url):
         raise ValueError("must be https://HOST, without a path")
     return url.rstrip("/")
+
+
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    key = re.fullmatch("whsec_(.*)", secret.get_secret_value(), re.DOTALL)
+    try:
+        base64.b64decode(key[1] if key else "", validate=True)
+    except ValueError:
+        raise ValueError("must be base64 after whsec_") from None
+    return secret
 
 
 class _Frozen(BaseModel):
@@ -97,14 +108,8 @@ class Target(_Frozen):
 
     kind: Literal["webhook", "teams", "slack"]
     url: SecretStr
-    secret: SecretStr | None = None
-    events: tuple[Literal["completed", "failed", "waiting", "expiring", "expired", "digest"], ...] = (
-        "failed",
-        "waiting",
-        "expiring",
-        "expired",
-        "digest",
-    )
+    secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
+    events: tuple[Told, ...] = ("failed", "waiting", "expiring", "expired", "digest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +267,8 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 
 
 def _storage(environment: Mapping[str, str], faults: list[str]) -> dict[str, str]:
-    names = (
-        "AzureWebJobsStorage",
-        "AzureWebJobsStorage__accountName",
-        "AzureWebJobsStorage__tableServiceUri",
-        "AzureWebJobsStorage__queueServiceUri",
-        "AzureWebJobsStorage__clientId",
-    )
+    parts = ("accountName", "tableServiceUri", "queueServiceUri", "clientId")
+    names = ("AzureWebJobsStorage", *(f"AzureWebJobsStorage__{part}" for part in parts))
     found = {name: environment[name] for name in names if environment.get(name)}
     identity = "AzureWebJobsStorage__accountName" in found or {names[2], names[3]} <= found.keys()
     if "AzureWebJobsStorage" not in found and not identity:

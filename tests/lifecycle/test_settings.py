@@ -148,3 +148,16 @@ def test_a_secret_is_found_wherever_a_connector_hides_it() -> None:
     places = re.findall(r"CERTRELAY_AUTHORITIES/corp/(\S+): is a secret", message)
     assert places == ["login/pin", "keys", "pins/1", "logins/a/pin", "backups/0/pin"]
     assert "canary" not in message
+
+
+@pytest.mark.parametrize(("secret", "good"), [("whsec_bm90IHNv", True), ("any text", True), ("whsec_bm90IHN", False)])
+def test_a_signing_secret_that_is_cut_off_is_refused_before_a_notification_is_lost(secret: str, good: bool) -> None:
+    target = {"ops": {"kind": "webhook", "url": "@OPS_URL", "secret": "@OPS_SECRET"}}
+    written = {"CERTRELAY_NOTIFICATIONS": json.dumps(target), "OPS_URL": "https://ops.example/", "OPS_SECRET": secret}
+    if good:
+        assert settings.load({**GOOD, **written}).notifications["ops"].secret is not None
+        return
+    told = faults(**written)
+    assert "CERTRELAY_NOTIFICATIONS/ops/secret: " in told
+    assert "must be base64 after whsec_" in told
+    assert "bm90" not in told
