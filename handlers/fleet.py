@@ -20,7 +20,7 @@ def get_forecast(req: func.HttpRequest) -> Answer:
     """What will be renewed when, by which authority, against what its rate allows."""
     found = forecast.expected(services(), number(req, "days", 1, 730) or 30)
     days = [{"date": d.date, "authority": d.authority, "renewals": d.renewals, "capacity": d.capacity}
-            for d in forecast.by_day(services(), found.renewals)]  # fmt: skip
+            for d in found.days]  # fmt: skip
     listed = [{"vault": one.vault, "name": one.name, "authority": one.authority, "due": one.due.isoformat(),
                "expires": one.expires.isoformat()} for one in found.renewals]  # fmt: skip
     return Answer({"days": days, "renewals": listed, "unreadable_vaults": found.unreadable_vaults})

@@ -3,7 +3,7 @@
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,14 +32,6 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """`renewals`: soonest first. What `unreadable_vaults` hold is not among them."""
-
-    renewals: list[Expected]
-    unreadable_vaults: list[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Day:
     """The renewals of one UTC day by one authority; `capacity` is what its rate allows in a day (None: no limit)."""
 
@@ -49,24 +41,32 @@ class Day:
     capacity: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """`renewals`: the soonest 20,000, soonest first; `days` count all. What `unreadable_vaults` hold is in neither."""
+
+    renewals: list[Expected]
+    days: list[Day]
+    unreadable_vaults: list[str]
+
+
 def expected(services: Services, days: int) -> Forecast:
-    """The renewals of the next `days` days (the soonest 20,000), from the certificate lists and what is noted of the
-    certificates: what their authorities suggest, and rests after failures. A new version is taken to live as long as
-    the one before it, and to be renewed in its turn."""
-    until = services.now() + timedelta(days=days)
+    """The renewals of the next `days` days, from the certificate lists and what is noted of the certificates: what
+    their authorities suggest, and rests after failures. A new version is taken to live as long as the one before it,
+    and to be renewed in its turn. What is overdue counts for today."""
+    now = services.now()
+    counted: Counter[tuple[str, str]] = Counter()
     unreadable: list[str] = []
-    found = (one for alias in services.settings.vaults for one in _in_vault(services, alias, until, unreadable))
-    return Forecast(heapq.nsmallest(MAX_ENTRIES, found, key=lambda one: one.due), unreadable)
 
+    def each() -> Iterator[Expected]:
+        for alias in services.settings.vaults:
+            for one in _in_vault(services, alias, now + timedelta(days=days), unreadable):
+                counted[max(one.due, now).date().isoformat(), one.authority] += 1
+                yield one
 
-def by_day(services: Services, renewals: Iterable[Expected]) -> list[Day]:
-    """How many a day and authority, against what the authority's rate allows."""
-    today = services.now().date()
-    counted = Counter((max(one.due.date(), today).isoformat(), one.authority) for one in renewals)
-    return [
-        Day(date, authority, number, _capacity(services, authority))
-        for (date, authority), number in sorted(counted.items())
-    ]
+    soonest = heapq.nsmallest(MAX_ENTRIES, each(), key=lambda one: one.due)
+    by_day = [Day(date, who, number, _capacity(services, who)) for (date, who), number in sorted(counted.items())]
+    return Forecast(soonest, by_day, unreadable)
 
 
 def _capacity(services: Services, authority: str) -> int | None:

@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from lifecycle import forecast
 from lifecycle.notes import Note
 from lifecycle.settings import Rate
@@ -16,9 +18,9 @@ def test_the_forecast_says_what_is_renewed_when_against_the_rate(lonely_world: W
     world = configured(lonely_world, rate=Rate(requests=10, seconds=86_400))
     for days in (6, 60, 90):
         made(world, world.name(f"-{days}"), validity_days=days)
-    soon = forecast.expected(world.services, 7).renewals
-    assert [one.name for one in soon] == [world.name("-6")]
-    (day,) = forecast.by_day(world.services, soon)
+    soon = forecast.expected(world.services, 7)
+    assert [one.name for one in soon.renewals] == [world.name("-6")]
+    (day,) = soon.days
     assert (day.authority, day.renewals, day.capacity) == ("test-ca", 1, 10)
 
 
@@ -35,6 +37,18 @@ def test_the_forecast_counts_each_renewal_of_a_short_life(lonely_world: World) -
     world.clock.advance(5 * DAY)
     late = forecast.expected(world.services, 3).renewals
     assert [one.due <= world.services.now() for one in late] == [True], "the next one counts from now"
+
+
+def test_the_days_of_a_forecast_count_also_what_is_too_much_to_list(
+    lonely_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = lonely_world
+    made(world, world.name("-6"), validity_days=6)
+    monkeypatch.setattr(forecast, "MAX_ENTRIES", 3)
+    found = forecast.expected(world.services, 30)
+    assert (len(found.renewals), sum(day.renewals for day in found.days)) == (3, 7)
+    assert found.renewals[0].due < found.renewals[-1].due
+    assert [day.date for day in found.days][:3] == [one.due.date().isoformat() for one in found.renewals]
 
 
 def test_the_forecast_names_a_vault_that_cannot_be_read_and_tells_the_rest(lonely_world: World) -> None:
