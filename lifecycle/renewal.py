@@ -67,9 +67,9 @@ def renew(
     if bundle is None or not bundle.get("cer"):
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     tags = bundle.get("tags") or {}
-    authority = authority or tags.get(AUTHORITY_TAG)
-    if not authority:
+    if AUTHORITY_TAG not in tags:
         raise Conflict(f"{name} is not looked after by CertRelay; adopt it first", "NotManaged")
+    authority = authority or tags[AUTHORITY_TAG]
     item = item_of(bundle)
     if only_if_due and not _is_due(services, vault, item):
         raise Conflict(f"{name} is not due, rests after a failure, or is disabled", "NotDue")

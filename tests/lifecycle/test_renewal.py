@@ -339,9 +339,12 @@ def test_what_is_not_there_or_not_ours_cannot_be_renewed(world: World) -> None:
     asked = Asked(subject="CN=own.contoso.example", policy=KEY)
     creations.create(world.services, ALIAS, name, asked, requested_by="t")
     world.finish(name)
-    with pytest.raises(Conflict) as refused:
-        renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
-    assert refused.value.code == "NotManaged"
+    for authority in (None, "test-ca"):
+        with pytest.raises(Conflict) as refused:
+            renewal.renew(
+                world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False, authority=authority
+            )
+        assert refused.value.code == "NotManaged"
 
 
 def test_the_poll_timer_advances_what_is_due_and_one_crash_stops_nobody(
