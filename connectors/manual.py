@@ -12,9 +12,9 @@ from connectors.base import ConnectorSettings, Context, Feature, Outcome, Pendin
 
 
 class ManualSettings(ConnectorSettings):
-    """`remind_every`: seconds between two reminders."""
+    """`remind_every`: seconds between two reminders, a week at most: no message of the queue waits longer."""
 
-    remind_every: float = Field(default=86_400.0, ge=60.0)
+    remind_every: float = Field(default=86_400.0, ge=60.0, le=604_800.0)
 
 
 class Manual:

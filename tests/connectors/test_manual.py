@@ -38,8 +38,9 @@ def test_every_look_says_what_people_have_to_do() -> None:
         assert outcome.awaits == "have its CSR signed by the offline root, and post the certificate"
 
 
-def test_reminders_cannot_flood_people() -> None:
-    with pytest.raises(ValidationError, match="remind_every"):
-        ManualSettings(remind_every=1)
+def test_reminders_cannot_flood_people_nor_come_later_than_the_queue_can_wait() -> None:
+    for seconds in (1, 604_801, float("inf")):
+        with pytest.raises(ValidationError, match="remind_every"):
+            ManualSettings(remind_every=seconds)
     with pytest.raises(ValidationError, match="url"):
         ManualSettings.model_validate({"url": "https://ca.example.com"})
