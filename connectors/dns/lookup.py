@@ -1,5 +1,7 @@
 """What the DNS itself says: where a challenge name really lies, and whether its record is there."""
 
+from contextlib import suppress
+
 import dns.exception
 import dns.message
 import dns.name
@@ -88,7 +90,7 @@ def _gives(server: Address, name: dns.name.Name, value: str) -> bool:
     query = dns.message.make_query(name, dns.rdatatype.TXT)
     query.flags &= ~dns.flags.RD
     try:
-        answer, _ = dns.query.udp_with_fallback(query, server[0], SECONDS, server[1])
+        answer = _answer(server, query)
     except (dns.exception.DNSException, OSError) as error:
         raise DnsFailure(f"the name server {server[0]} did not answer ({type(error).__name__})") from None
     texts = {
@@ -98,3 +100,10 @@ def _gives(server: Address, name: dns.name.Name, value: str) -> bool:
         for record in rrset
     }
     return value.encode() in texts
+
+
+def _answer(server: Address, query: dns.message.QueryMessage) -> dns.message.Message:
+    """Datagrams get lost, so it is asked twice."""
+    with suppress(dns.exception.Timeout):
+        return dns.query.udp_with_fallback(query, server[0], SECONDS / 2, server[1])[0]
+    return dns.query.udp_with_fallback(query, server[0], SECONDS / 2, server[1])[0]

@@ -4,9 +4,12 @@ Port 53 is for root only; elsewhere these tests are skipped."""
 
 import random
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import dns.message
+import dns.name
 import pytest
 
 from connectors.dns import DnsFailure
@@ -71,6 +74,22 @@ def test_an_aliased_record_is_looked_for_at_the_name_servers_of_its_targets_zone
             assert not lookup.is_visible(ALIAS, "value")
             say(server, "alias.challenges.example.org", "value")
         assert lookup.is_visible(ALIAS, "value")
+
+
+def test_a_question_that_is_lost_on_its_way_is_asked_once_more() -> None:
+    """An order of a hundred names asks hundreds, and each has to be answered."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def lose_one() -> None:
+            server.recvfrom(4096)
+            question, whence = server.recvfrom(4096)
+            server.sendto(dns.message.make_response(dns.message.from_wire(question)).to_wire(), whence)
+
+        thread = threading.Thread(target=lose_one, daemon=True)
+        thread.start()
+        assert not lookup_module._gives(server.getsockname(), dns.name.from_text(NAME), "value")
+        thread.join(5)
 
 
 def test_a_name_server_of_the_zone_that_does_not_answer_is_named(
