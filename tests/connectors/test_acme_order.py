@@ -291,6 +291,30 @@ def test_a_step_that_was_taken_although_the_server_refused_it_is_taken_for_done(
     assert isinstance(follow(acme(proxy, solver), request_for(fresh_name())), Issued)
 
 
+@pytest.mark.parametrize("path", ["sign-me-up", "order-plz", "my-order", "authZ", "certZ"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_rate_limit_at_any_step_is_waited_out_and_the_order_goes_on(
+    proxy: AcmeProxy, solver: TestSolver, path: str, status: int
+) -> None:
+    """Boulder says 503 with the same code when it is busy."""
+
+    def limit(answer: Answer) -> None:
+        answer.refuse("rateLimited", status, "too many")
+        answer.headers["Retry-After"] = "77"
+
+    proxy.change = once(path, limit)
+    connector, request = acme(proxy, solver), request_for(fresh_name())
+    before: Outcome | None = None
+    outcome = connector.submit(request)
+    while isinstance(outcome, Pending):
+        time.sleep(0.05)
+        before, outcome = outcome, connector.collect(request, outcome.reference)
+    assert isinstance(outcome, Unavailable), outcome
+    assert "too many" in outcome.reason
+    assert (outcome.retry_after, outcome.restart) == (77, False)
+    assert isinstance(follow(connector, request, before), Issued)
+
+
 def test_a_server_that_cannot_tell_what_is_replaced_gets_the_order_without_it(
     proxy: AcmeProxy, solver: TestSolver
 ) -> None:
