@@ -40,12 +40,14 @@ class AccountKey:
         self._url, self._name, self._credential = vault_url, name, context.credential()
 
     def versions(self) -> list[KeyVersion]:
-        """The enabled ones, oldest first; the first is made when there is none."""
+        """The enabled ones, oldest first; the first is made when there is none at all."""
         with KeyClient(self._url, self._credential, **CLIENT_OPTIONS) as keys:
             found = self._versions(keys)
-            if not found:
+            if found is None:
                 self._create(keys)
                 found = self._versions(keys)
+            if not found:
+                raise KeyRefused(f"every version of the account key {self._name} is disabled")
             return found
 
     def newer_than(self, version: KeyVersion) -> list[KeyVersion]:
@@ -66,7 +68,8 @@ class AccountKey:
                 for one in self._properties(keys):
                     if one.id == version.id:
                         return
-                    keys.update_key_properties(self._name, one.version, enabled=False)
+                    if one.enabled:
+                        keys.update_key_properties(self._name, one.version, enabled=False)
         except AzureError as error:
             log.warning("an older version of %s could not be disabled (%s)", self._name, type(error).__name__)
 
@@ -76,16 +79,18 @@ class AccountKey:
         except HttpResponseError as error:
             raise self._refused(error, "make") from None
 
-    def _versions(self, keys: KeyClient) -> list[KeyVersion]:
+    def _versions(self, keys: KeyClient) -> list[KeyVersion] | None:
+        """None where the key was never made."""
         try:
-            return [self._version(keys, one) for one in self._properties(keys)]
+            every = self._properties(keys)
+            return [self._version(keys, one) for one in every if one.enabled] if every else None
         except ResourceNotFoundError:
-            return []
+            return None
         except HttpResponseError as error:
             raise self._refused(error, "read") from None
 
     def _properties(self, keys: KeyClient) -> list[KeyProperties]:
-        found = [one for one in keys.list_properties_of_key_versions(self._name) if one.enabled]
+        found = keys.list_properties_of_key_versions(self._name)
         return sorted(found, key=lambda one: (one.created_on is None, one.created_on, one.version))
 
     def _version(self, keys: KeyClient, properties: KeyProperties) -> KeyVersion:

@@ -116,6 +116,20 @@ def test_what_key_vault_does_not_allow_is_told_with_the_role_that_is_missing(
     assert "appid" not in outcome.reason
 
 
+def test_a_key_that_somebody_disabled_is_not_replaced(
+    vault: VaultServer, connect: Connect, credential: ManagedIdentityCredential, versions: Callable[[], dict[str, bool]]
+) -> None:
+    stale = connect()
+    stale.check()
+    with KeyClient(vault.url, credential) as keys:
+        keys.update_key_properties("account", enabled=False)
+    for connector in (stale, connect()):
+        outcome = connector.submit(request_for("disabled.example.com"))
+        assert isinstance(outcome, Unavailable), outcome
+    assert outcome.reason == "every version of the account key account is disabled"
+    assert list(versions().values()) == [False]
+
+
 def test_after_a_rollover_every_worker_uses_the_new_key(
     vault: VaultServer, connect: Connect, versions: Callable[[], dict[str, bool]]
 ) -> None:
