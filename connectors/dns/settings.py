@@ -20,6 +20,8 @@ def host_port(address: str) -> tuple[str, int]:
     if address.count(":") > 1 and not address.startswith("["):
         address = f"[{address}]"
     host, _, port = address.rpartition(":") if address[-1:].isdigit() and ":" in address else (address, "", "53")
+    if not 0 < int(port) < 65_536:
+        raise ValueError("must have a port from 1 to 65535")
     return str(ipaddress.ip_address(host.strip("[]"))), int(port)
 
 

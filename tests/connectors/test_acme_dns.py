@@ -137,5 +137,6 @@ def test_addresses_have_a_port_where_one_is_given() -> None:
     assert host_port("192.0.2.1:5353") == ("192.0.2.1", 5353)
     assert host_port("2001:db8::1") == ("2001:db8::1", 53)
     assert host_port("[2001:db8::1]:5353") == ("2001:db8::1", 5353)
-    with pytest.raises(ValidationError):
-        Rfc2136Dns(provider="rfc2136", server="ns.example.com", key_name="k", key_secret=SecretStr("s"))
+    for server in ("ns.example.com", "192.0.2.1:70000", "192.0.2.1:0", "[2001:db8::1]:65536"):
+        with pytest.raises(ValidationError):
+            Rfc2136Dns(provider="rfc2136", server=server, key_name="k", key_secret=SecretStr("s"))
