@@ -19,8 +19,11 @@ from connectors.dns.lookup import Lookup
 from connectors.dns.settings import LexiconDns
 
 SECONDS = 60.0
+THREAD = "dns-lexicon"
 
-logging.getLogger("lexicon").setLevel(logging.WARNING)  # at DEBUG it tells what it sends
+# At DEBUG the library tells what it sends, and urllib3 where to: some services want their key in the address.
+logging.getLogger("lexicon").setLevel(logging.WARNING)
+logging.getLogger("urllib3.connectionpool").addFilter(lambda record: record.threadName != THREAD)
 
 
 class Lexicon:
@@ -53,7 +56,7 @@ class Lexicon:
                 done.append(error)
 
         # Its providers set no time limits, so the waiting has one.
-        thread = threading.Thread(target=work, daemon=True)
+        thread = threading.Thread(target=work, name=THREAD, daemon=True)
         thread.start()
         thread.join(SECONDS)
         [result] = done or [TimeoutError()]

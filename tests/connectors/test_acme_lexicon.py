@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
-from lexicon._private.providers import namecom
+from lexicon._private.providers import namecom, namesilo
 from pydantic import ValidationError
 
 from connectors.acme import Acme, AcmeSettings
@@ -197,6 +197,24 @@ def test_the_key_is_in_no_log_at_any_level(
     assert isinstance(order(pebble, powerdns, f"quiet.{ZONE}"), Issued)
     assert API_KEY not in caplog.text
     assert pem_of("account").get_secret_value() not in caplog.text
+
+
+def test_a_key_that_a_service_wants_in_the_address_is_in_no_log(
+    powerdns: PowerDns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DuckDNS, DreamHost and Name Silo want it there, and urllib3 tells addresses at DEBUG."""
+    caplog.set_level(logging.DEBUG)
+    begin = namesilo.Provider.__init__
+
+    def elsewhere(provider: namesilo.Provider, config: Any) -> None:
+        begin(provider, config)
+        provider.api_endpoint = powerdns.url
+
+    monkeypatch.setattr(namesilo.Provider, "__init__", elsewhere)
+    made = solver(powerdns, service="namesilo", options={}, secrets={"auth_token": "canary-in-the-address"})
+    with pytest.raises(DnsFailure, match="namesilo did not change"):
+        made.publish(CHALLENGE, "value")
+    assert "canary-in-the-address" not in caplog.text
 
 
 def test_a_service_that_is_down_or_says_nothing_is_a_failure_in_time(
