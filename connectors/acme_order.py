@@ -122,7 +122,7 @@ class Order:
                 break
         if left := ", ".join(dict.fromkeys(name for name, _ in self._reference.records)):
             if reason:
-                raise DnsFailure(f"challenge records are left behind at {left}: {reason}")
+                raise DnsFailure(f"{reason}; challenge records are left behind at {left}")
             raise _TimeIsUp(f"there was no time to remove the challenge records at {left}")
 
     def withdraw(self) -> None:

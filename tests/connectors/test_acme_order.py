@@ -177,8 +177,8 @@ def test_records_that_cannot_be_removed_do_not_hold_the_worker(
         raise DnsFailure("it does not answer")
 
     monkeypatch.setattr(solver, "remove", hang)
-    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.25, raising=False)
-    with pytest.raises(ConnectorError, match="records are left behind at"):
+    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.25)
+    with pytest.raises(ConnectorError, match=r"^it does not answer; challenge records are left"):
         connector.cancel(waiting.reference)
     assert len(tried) < 10
     tried.clear()
@@ -193,12 +193,13 @@ def test_records_that_cannot_be_removed_do_not_hold_the_worker(
 def test_a_cancel_that_has_no_time_for_all_records_says_which_are_left(
     pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connector, request = acme(pebble, solver), request_for(fresh_name(), late := fresh_name())
+    connector, request = acme(pebble, solver), request_for(fresh_name(), fresh_name())
     waiting = with_a_record(connector, solver, request)
-    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.0, raising=False)
-    with pytest.raises(ConnectorError, match=rf"no time to remove the challenge records at _acme-challenge\.{late}$"):
+    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.0)
+    with pytest.raises(ConnectorError, match="no time to remove the challenge records at") as refused:
         connector.cancel(waiting.reference)
-    assert len(solver.records) == 1
+    [(left, _)] = solver.records
+    assert str(refused.value).endswith(f" at {left}")
 
 
 def test_a_record_that_is_seen_is_not_set_again_while_others_are_waited_for(
