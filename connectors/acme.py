@@ -7,10 +7,10 @@ line loses at most an order that nobody finalizes.
 import base64
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from connectors.base import (
     ConnectorError,
@@ -56,6 +56,13 @@ def _base64url(secret: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _mail_address(text: str) -> str:
+    address = text.removeprefix("mailto:")
+    if "@" not in address:
+        raise ValueError("must be a mail address")
+    return address
+
+
 def _account_key(secret: SecretStr) -> SecretStr:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -76,7 +83,7 @@ class AcmeSettings(HttpSettings):
     that the chain leads to, or its subject key identifier in hex.
     """
 
-    contact: tuple[str, ...] = ()
+    contact: tuple[Annotated[str, AfterValidator(_mail_address)], ...] = ()
     eab_kid: str | None = Field(default=None, min_length=1)
     eab_hmac_key: SecretStr | None = None
     account_key_pem: SecretStr | None = None

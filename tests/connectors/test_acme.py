@@ -359,6 +359,16 @@ def test_a_wrong_binding_that_is_wanted_in_every_request_is_rejected_by_the_sett
     assert "eab_kid" in outcome.reason
 
 
+@pytest.mark.parametrize("written", ["mailto:{}@example.com", "{}@example.com"])
+def test_a_contact_may_be_written_as_an_address_or_as_its_url(pebble: Pebble, solver: TestSolver, written: str) -> None:
+    contact = written.format("admin")
+    connector = acme(pebble, solver, account_key_pem=pem_of(contact), contact=[contact])
+    connector.check()
+    session = connector._session()
+    url = session._account.url()
+    assert session._client.post(url, None, url).json()["contact"] == ["mailto:admin@example.com"]
+
+
 def leaf_for(connector: Acme, name: str, **changes: Any) -> x509.Certificate:
     request = request_for(name, **changes)
     outcome = follow(connector, request)
@@ -462,6 +472,7 @@ def test_a_certificate_that_cannot_be_read_is_replaced_all_the_same(pebble: Pebb
         ({"account_key_pem": "no key"}, "must hold an unencrypted private key in PEM"),
         ({"account_key_pem": pem(ed25519.Ed25519PrivateKey.generate())}, "must hold an RSA key, or an EC key on P-256"),
         ({"account_key_pem": pem(ec.generate_private_key(ec.SECP256K1()))}, "must hold an RSA key, or an EC key on"),
+        ({"contact": ["admin@example.com", "nobody"]}, "must be a mail address"),
         ({"eab_kid": "k"}, "eab_kid and eab_hmac_key go together"),
         ({"eab_kid": "k", "eab_hmac_key": "not base64!"}, "must be a key in base64url"),
         ({"dns": {"provider": "carrier-pigeon"}}, "provider"),
