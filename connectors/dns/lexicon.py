@@ -82,24 +82,30 @@ def change_in(provider: Provider, target: str, change: Callable[[Provider, str],
         provider.cleanup()
 
 
-# The library promises a boolean, but many of its providers return what the service says, and some nothing.
-
-
 def published(provider: Provider, target: str, value: str) -> bool:
-    """Some of its providers say no to a record that is there already: then they are asked which are."""
-    said: object = provider.create_record("TXT", target, value)
-    return said is not False or bool(provider.list_records("TXT", target, value))
+    return _done(
+        lambda: provider.create_record("TXT", target, value),
+        lambda: bool(provider.list_records("TXT", target, value)),
+    )
 
 
 def removed(provider: Provider, target: str, value: str) -> bool:
-    """Some of its providers raise, or say no, for a record that is not there: then they are asked which are."""
+    return _done(
+        lambda: provider.delete_record(None, "TXT", target, value),
+        lambda: not provider.list_records("TXT", target, value),
+    )
+
+
+def _done(change: Callable[[], object], is_done: Callable[[], bool]) -> bool:
+    """Some of its providers raise, or say no, where there is nothing to do: then they are asked what is there. The
+    library promises a boolean, but many return what the service says, and some nothing."""
     try:
-        said: object = provider.delete_record(None, "TXT", target, value)
+        said = change()
     except Exception:
-        if provider.list_records("TXT", target, value):
+        if not is_done():
             raise
         return True
-    return said is not False or not provider.list_records("TXT", target, value)
+    return said is not False or is_done()
 
 
 def _fault(result: object) -> str:

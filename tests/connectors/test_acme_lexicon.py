@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -159,14 +160,26 @@ def test_a_service_that_answers_neither_yes_nor_no_has_done_it(
     assert name_com.records == {}
 
 
-@pytest.mark.parametrize("there", [[], ["value"]])
-def test_a_service_that_says_no_is_asked_what_is_there(there: list[str]) -> None:
-    """Some say so of a record that is there already, or is not there any more."""
-    provider = SimpleNamespace(
-        create_record=lambda *_: False, delete_record=lambda *_: False, list_records=lambda *_: there
-    )
-    assert by_lexicon.published(provider, CHALLENGE, "value") is bool(there)  # type: ignore[arg-type]
-    assert by_lexicon.removed(provider, CHALLENGE, "value") is not bool(there)  # type: ignore[arg-type]
+def no(*_: object) -> bool:
+    return False
+
+
+def refuse(*_: object) -> bool:
+    raise requests.HTTPError("400 it is there already, or is not there")
+
+
+@pytest.mark.parametrize("answer", [no, refuse])
+def test_a_service_that_refuses_is_asked_what_is_there(answer: Callable[..., bool]) -> None:
+    """A record that is not seen yet is set again, and not every service takes that."""
+    there = ["value"]
+    provider: Any = SimpleNamespace(create_record=answer, delete_record=answer, list_records=lambda *_: there)
+    assert by_lexicon.published(provider, CHALLENGE, "value")
+    with suppress(requests.HTTPError):
+        assert not by_lexicon.removed(provider, CHALLENGE, "value")
+    there.clear()
+    assert by_lexicon.removed(provider, CHALLENGE, "value")
+    with suppress(requests.HTTPError):
+        assert not by_lexicon.published(provider, CHALLENGE, "value")
 
 
 def test_an_alias_is_followed(powerdns: PowerDns) -> None:
