@@ -217,7 +217,7 @@ def test_a_key_that_a_service_wants_in_the_address_is_in_no_log(
 ) -> None:
     """DuckDNS, DreamHost and Name Silo want it there, and urllib3 tells addresses at DEBUG."""
     caplog.set_level(logging.DEBUG)
-    begin = namesilo.Provider.__init__
+    begin: Any = namesilo.Provider.__init__
 
     def elsewhere(provider: namesilo.Provider, config: Any) -> None:
         begin(provider, config)
