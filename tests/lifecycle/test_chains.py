@@ -236,6 +236,13 @@ def test_of_two_leaves_with_one_key_the_newer_is_taken() -> None:
     assert ordered_chain([older, *CHAIN], KEY.public_key()) == CHAIN
 
 
+def test_a_second_leaf_with_the_key_and_another_subject_is_a_stranger() -> None:
+    older = LEAF.not_valid_before_utc.replace(year=2025)
+    other = ISSUING.sign(KEY.public_key(), subject("other.example"), begins=older)
+    with pytest.raises(Unverified, match=r"'CN=other\.example' is not part of"):
+        ordered_chain([other, *CHAIN], KEY.public_key())
+
+
 def test_a_chain_of_more_than_10_is_refused() -> None:
     authorities = [ROOT]
     for number in range(9):

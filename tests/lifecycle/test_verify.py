@@ -237,6 +237,7 @@ def test_a_host_asked_for_as_common_name_only_may_not_get_lost() -> None:
 def test_a_person_asked_for_as_common_name_may_not_get_lost_where_there_is_no_other_name() -> None:
     expected = Expected(SubjectNames("Ada Lovelace"), "RSA", 2048, None)
     assert verified(answer(leaf(name=subject("Ada Lovelace"), sans=None)), expected)
+    assert verified(answer(leaf(name=subject("ADA LOVELACE"), sans=None)), expected)
     text = refusal(answer(leaf(name=subject(organization_name="Contoso"), sans=None)), expected)
     assert "lacks the common name 'Ada Lovelace'" in text
 
@@ -309,6 +310,13 @@ def test_an_unknown_critical_extension_is_refused() -> None:
     strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
     assert verified(answer(leaf(extensions=[strange])))
     assert "1.3.6.1.4.1.55555.1, which is not known" in refusal(answer(leaf(critical=[strange])))
+
+
+def test_an_unknown_critical_extension_of_an_issuer_is_refused() -> None:
+    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
+    issuing = ROOT.intermediate("Odd CA", critical=[strange])
+    text = refusal(pem(leaf(signer=issuing), issuing.certificate, ROOT.certificate))
+    assert "the issuer 'CN=Odd CA' has the critical extension 1.3.6.1.4.1.55555.1" in text
 
 
 def test_a_precertificate_is_refused() -> None:
