@@ -189,8 +189,7 @@ def _reached(known: list[x509.Certificate], leaves: list[x509.Certificate]) -> d
     while waiting:
         certificate = waiting.pop()
         for other in known:
-            same_owner = other.subject == certificate.subject and other.public_key() == certificate.public_key()
-            if other not in reached and (is_signed_by(certificate, other) or same_owner):
+            if other not in reached and is_signed_by(certificate, other):
                 reached[other] = None
                 waiting.append(other)
     return reached
