@@ -87,10 +87,10 @@ def ordered_chain(
 ) -> tuple[x509.Certificate, ...]:
     """The chain from the certificate of `public_key`, leaf first, each signed by the next; at most 10.
 
-    Where authorities are cross-signed it is the shortest way to a self-signed root, else the longest way up; the
-    other ways are left out. Without `keep_root` a root that is not the leaf is left out. Raises Unverified for a
-    missing leaf and, without `drop_strangers`, for a certificate that is not connected to the leaf: a stranger, or one
-    beyond a gap."""
+    Where authorities are cross-signed it is the shortest way to a self-signed root, else the longest way up, and of
+    several certificates of one authority it is the one that ends last; the other ways are left out. Without
+    `keep_root` a root that is not the leaf is left out. Raises Unverified for a missing leaf and, without
+    `drop_strangers`, for a certificate that is not connected to the leaf: a stranger, or one beyond a gap."""
     known = list(dict.fromkeys(certificates))
     leaves = sorted((c for c in known if c.public_key() == public_key), key=_not_before, reverse=True)
     if not leaves:
@@ -172,12 +172,13 @@ def _ways_up(
         roots = [certificate for certificate in level if is_self_signed(certificate)]
         if roots:
             return came_from, max(roots, key=_not_after)
-        top = max(level, key=_not_after)
-        above = {}
+        level.sort(key=_not_after, reverse=True)
+        top = level[0]
+        above: dict[x509.Certificate, x509.Certificate] = {}
         for certificate in level:
             for issuer in filter(partial(is_signed_by, certificate), known):
                 if issuer not in came_from:
-                    above[issuer] = certificate
+                    above.setdefault(issuer, certificate)
         came_from |= above
         level = list(above)
     return came_from, top

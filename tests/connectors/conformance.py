@@ -240,13 +240,13 @@ def finish(authority: Authority, connector: Connector, request: SigningRequest, 
     raise AssertionError(f"not issued after {authority.polls} looks: {outcome}")
 
 
-def accept(answer: bytes, request: SigningRequest) -> None:
+def accept(answer: bytes, request: SigningRequest, now: datetime | None = None) -> None:
     """Raises lifecycle.errors.Unverified."""
     key = x509.load_der_x509_csr(request.csr).public_key()
     is_rsa = isinstance(key, rsa.RSAPublicKey)
     usage = frozenset({"digitalSignature", "keyCertSign", "cRLSign"}) if request.is_ca else None
     expected = Expected(request.names, "RSA" if is_rsa else "EC", None, None, request.is_ca, usage)
-    verify_answer(answer, request.csr, expected, Limits(), datetime.now(UTC))
+    verify_answer(answer, request.csr, expected, Limits(), now or datetime.now(UTC))
 
 
 def issue(authority: Authority, request: SigningRequest, connector: Connector | None = None) -> x509.Certificate:

@@ -36,7 +36,10 @@ from sandbox.openbao import OpenBao
 from tests.connectors.conformance import (
     Authority,
     Conformance,
+    accept,
     alternative_names,
+    certificates,
+    common_names,
     context,
     leaf_of,
     private_key,
@@ -207,6 +210,36 @@ def test_it_is_issued_at_once_with_its_chain_and_there_is_nothing_to_collect(pki
     assert pki.approle().collect(request, "anything") == Unavailable(
         "an order is answered at once and kept nowhere", restart=True
     )
+
+
+def test_an_authority_that_was_certified_anew_is_in_the_answer_twice_and_the_old_certificate_may_expire(
+    pki: Pki,
+) -> None:
+    bao, above, below = pki.bao, "pki-above", "pki-below"
+
+    def request_of(mount: str, name: str) -> str:
+        bao.write(f"sys/mounts/{mount}", type="pki", config={"max_lease_ttl": "87600h"})
+        return str(bao.write(f"{mount}/intermediate/generate/internal", common_name=name)["csr"])
+
+    def install(mount: str, certificate: str) -> None:
+        issuer = bao.write(f"{mount}/intermediate/set-signed", certificate=certificate)["imported_issuers"][0]
+        bao.write(f"{mount}/config/issuers", default=issuer)
+
+    csr = request_of(above, "Upper CA")
+    old, new = (bao.write("pki-conformance/root/sign-intermediate", csr=csr, ttl=ttl) for ttl in ("1h", "8000h"))
+    install(above, new["certificate"])
+    csr = request_of(below, "Lower CA")
+    install(below, bao.write(f"{above}/root/sign-intermediate", csr=csr, ttl="4000h")["certificate"])
+    for upper in (new, old):
+        bao.write(f"{below}/issuers/import/cert", pem_bundle="\n".join([upper["certificate"], *upper["ca_chain"]]))
+    bao.write(f"{below}/roles/web", **ROLE)
+    request = signing_request(NAMES)
+    issued = pki.connect(token=bao.root_token, mount=below).submit(request)
+    assert isinstance(issued, Issued)
+    found, later = certificates(issued.answer), datetime.now(UTC) + timedelta(hours=2)
+    assert [common_names(one) for one in found].count(["Upper CA"]) == 2
+    for order in (found, found[::-1]):  # the server has none of its own
+        accept(b"".join(one.public_bytes(serialization.Encoding.PEM) for one in order), request, later)
 
 
 def test_a_denial_is_rejected_with_the_words_of_the_server(pki: Pki) -> None:

@@ -1,6 +1,7 @@
 """Certificates in every form that authorities answer with, and the one chain that is in them."""
 
 import base64
+import itertools
 import time
 from collections.abc import Callable
 
@@ -229,6 +230,14 @@ def test_without_a_root_the_longest_way_up_is_taken() -> None:
     old_root = Authority.root("Old Root CA")
     cross = old_root.sign(ROOT.key.public_key(), ROOT.certificate.subject, ca=True, usages=("key_cert_sign",), ekus=())
     assert ordered_chain([cross, LEAF, ISSUING.certificate], KEY.public_key()) == (LEAF, ISSUING.certificate, cross)
+
+
+def test_of_two_certificates_of_one_issuer_the_one_that_ends_later_is_taken() -> None:
+    name, key = ISSUING.certificate.subject, ISSUING.key.public_key()
+    begins = ISSUING.certificate.not_valid_before_utc.replace(year=2020)
+    expired = ROOT.sign(key, name, ca=True, usages=("key_cert_sign",), ekus=(), begins=begins, days=365)
+    for everything in itertools.permutations((*CHAIN, expired)):
+        assert ordered_chain(everything, KEY.public_key()) == CHAIN
 
 
 def test_of_two_leaves_with_one_key_the_newer_is_taken() -> None:
