@@ -197,8 +197,8 @@ def _has_key(certificate: x509.Certificate, key: object) -> bool:
 
 
 def _issuer(certificate: x509.Certificate, candidates: list[x509.Certificate]) -> x509.Certificate | None:
-    """Out of cacerts, which may hold older and newer authorities too (section 4.1.3)."""
-    for candidate in candidates:
+    """Out of cacerts, which may hold older and newer authorities too (section 4.1.3): the one that ends last."""
+    for candidate in sorted(candidates, key=lambda one: one.not_valid_after_utc, reverse=True):
         if candidate.subject == certificate.issuer and candidate != certificate:
             try:
                 certificate.verify_directly_issued_by(candidate)

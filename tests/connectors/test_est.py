@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from tests.connectors.conformance import (
 )
 from tests.connectors.estserver import PASSWORD, USERNAME, EstServer, est_server, key_pem, make_certificate, why_not
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
+from tests.lifecycle import pki
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 
@@ -231,6 +233,24 @@ def test_a_certificate_with_a_key_of_an_unknown_kind_does_not_keep_the_others() 
         outcome = est(server.url, server.ca_certificates).submit(request)
     assert isinstance(outcome, Issued)
     assert x509.load_pem_x509_certificates(outcome.answer) == [leaf, root]
+
+
+def test_an_older_certificate_of_the_authority_in_cacerts_does_not_make_the_chain() -> None:
+    root = pki.Authority.root()
+    issuing = root.intermediate()
+    # The shortest comes first in a PKCS#7 (SET OF): it has no key usage.
+    older = root.intermediate(key=issuing.key, begins=pki.NOW - timedelta(days=400), days=365, usages=())
+    leaf = issuing.sign(private_key().public_key(), x509.Name([]))
+    authorities = [one.certificate for one in (older, issuing, root)]
+
+    def behave(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        found = authorities if handler.path.endswith("/cacerts") else [leaf]
+        answer(handler, 200, pkcs7.serialize_certificates(found, serialization.Encoding.DER))
+
+    with hostile_server(behave) as server:
+        outcome = est(server.url, server.ca_certificates).submit(signing_request(NAMES))
+    assert isinstance(outcome, Issued)
+    assert x509.load_pem_x509_certificates(outcome.answer) == [leaf, issuing.certificate, root.certificate]
 
 
 def test_the_label_is_part_of_every_path() -> None:
