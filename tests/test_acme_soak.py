@@ -16,10 +16,11 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from sandbox.processes import free_ports
 from sandbox.progress import Progress
 from sandbox.up import ALIAS, Sandbox
 from tests.connectors.debian import CannotFetch
-from tests.connectors.pebble import Pebble, free_port
+from tests.connectors.pebble import Pebble
 from tests.connectors.powerdns import API_KEY, PowerDns
 
 POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -158,7 +159,7 @@ def test_a_ca_that_refuses_nonces_and_workers_that_die_cost_no_certificate_and_n
     powerdns: PowerDns, pebble: Pebble, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     count, kills = (500, 40) if request.config.getoption("--soak") else (25, 5)
-    chance, vault_port = random.Random(20261123), free_port()
+    chance, [vault_port] = random.Random(20261123), free_ports(1)
     started = time.monotonic()
     settings = app_settings(powerdns, pebble, vault_port)
     with (

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from sandbox.processes import free_ports
 from tests.connectors.debian import unpacked
-from tests.connectors.pebble import Program, free_port, listens
+from tests.connectors.pebble import Program, resolves
 
 PACKAGES = [
     *("bind9", "bind9-libs", "libc6", "libcap2", "libcom-err2", "libfstrm0", "libgcc-s1", "libgssapi-krb5-2"),
@@ -41,7 +42,7 @@ class Bind:
     def __init__(self, folder: Path, name_servers: Sequence[str] = ("127.0.0.1",)) -> None:
         root = unpacked("bind9", PACKAGES)
         libraries = root / "usr/lib/x86_64-linux-gnu"
-        self.port = free_port()
+        [self.port] = free_ports(1)
         text = CONFIGURATION.format(folder=folder, port=self.port, key=KEY_NAME, secret=KEY_SECRET)
         named = "".join(f"@ IN NS ns{at}\nns{at} IN A {address}\n" for at, address in enumerate(name_servers))
         for zone, more in ZONES.items():
@@ -50,7 +51,10 @@ class Bind:
         (folder / "named.conf").write_text(text)
         loader: list[str | Path] = [libraries / "ld-linux-x86-64.so.2", "--library-path", libraries]
         program: list[str | Path] = [root / "usr/sbin/named", "-f", "-n", "1", "-c", folder / "named.conf"]
-        self._program = Program([*loader, *program], lambda: listens(self.port), HOME=os.environ.get("HOME", "/"))
+        self._program = Program([*loader, *program], self._is_ready, HOME=os.environ.get("HOME", "/"))
+
+    def _is_ready(self) -> bool:
+        return all(resolves("127.0.0.1", self.port, zone) for zone in ZONES)
 
     @property
     def address(self) -> str:

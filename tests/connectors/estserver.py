@@ -185,8 +185,8 @@ def _command(folder: Path, listener: int, options: tuple[str, ...]) -> list[str]
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
     tls = ssl.create_default_context(cadata=(folder / "ca.pem").read_text())
-    refusal: OSError | None = None
-    for _ in range(100):
+    refusal, end = OSError(), time.monotonic() + 60
+    while time.monotonic() < end:
         try:
             with (
                 socket.create_connection(("127.0.0.1", port), 5) as plain,

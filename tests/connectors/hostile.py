@@ -38,6 +38,7 @@ from connectors.base import (
     SuggestsRenewal,
     Unavailable,
 )
+from sandbox.processes import free_ports
 from tests.connectors.conformance import signing_request
 
 MAX_SENT = 40_000_000
@@ -283,9 +284,7 @@ def hostile_server(behaviour: Behaviour, host_in_certificate: str = "127.0.0.1")
 
 def closed_port_url() -> str:
     """An https URL on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"https://127.0.0.1:{probe.getsockname()[1]}"
+    return f"https://127.0.0.1:{free_ports(1)[0]}"
 
 
 class HostileConformance:

@@ -10,19 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+import dns.message
+import dns.query
+import dns.rcode
 import requests
 import trustme
 from cryptography import x509
+from dns.exception import DNSException
 
+from sandbox.processes import free_ports
 from tests.connectors.debian import unpacked
 
 SUITE = "sid"  # 2.10: trixie's 2.6 has no profiles
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Program:
@@ -43,7 +42,7 @@ class Program:
                 stderr=subprocess.DEVNULL,
                 env={"PATH": os.environ["PATH"], **self.environment},
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
@@ -63,17 +62,27 @@ def listens(port: int) -> bool:
     return False
 
 
+def resolves(host: str, port: int, name: str) -> bool:
+    """Whether a name server answers over UDP, and not with an error: it listens before it has its zones."""
+    with suppress(OSError, DNSException):
+        return dns.query.udp(dns.message.make_query(name, "TXT"), host, 1, port).rcode() == dns.rcode.NOERROR
+    return False
+
+
 class TestDns:
     """pebble-challtestsrv: answers what its HTTP interface was told."""
 
     __test__ = False
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.port, self.management = port or free_port(), free_port()
+        [own, self.management] = free_ports(2)
+        self.port = port or own
         off = ["-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", ""]
         program = unpacked("pebble", ["pebble"], SUITE) / "usr/bin/pebble-challtestsrv"
         listen = ["-dnsserver", f"{host}:{self.port}", "-management", f"127.0.0.1:{self.management}"]
-        self._program = Program([program, *listen, *off], lambda: listens(self.management))
+        self._program = Program(
+            [program, *listen, *off], lambda: listens(self.management) and resolves(host, self.port, "x.example")
+        )
 
     def __enter__(self) -> Self:
         self._program.start()
@@ -91,7 +100,7 @@ class Pebble:
     """One pebble. `settings` go into its configuration, `knobs` (PEBBLE_…) into its environment."""
 
     def __init__(self, folder: Path, dns_port: int, settings: dict[str, Any] | None = None, **knobs: str) -> None:
-        self.port, self.management = free_port(), free_port()
+        [self.port, self.management] = free_ports(2)
         authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
         server = authority.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.ECDSA)
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,9 @@ from typing import Any, Self
 
 import requests
 
+from sandbox.processes import free_ports
 from tests.connectors.debian import unpacked
-from tests.connectors.pebble import Program, free_port, listens
+from tests.connectors.pebble import Program, listens
 
 PACKAGES = [
     *("pdns-server", "pdns-backend-sqlite3", "libboost-program-options1.83.0", "libbrotli1", "libc6", "libcap2"),
@@ -51,7 +52,7 @@ class PowerDns:
         with sqlite3.connect(folder / "zones.sqlite3") as database:
             database.executescript(schema.read_text())
         database.close()
-        self.port, self.api_port = free_port(), free_port()
+        [self.port, self.api_port] = free_ports(2)
         text = CONFIGURATION.format(
             libraries=libraries, folder=folder, port=self.port, key=API_KEY, api_port=self.api_port
         )

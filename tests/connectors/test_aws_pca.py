@@ -6,7 +6,6 @@ show is shown by what is sent to it, and by playing AWS's documented answers.
 """
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -44,6 +43,7 @@ from connectors.base import (
     SubjectNames,
     Unavailable,
 )
+from sandbox.processes import free_ports
 from tests.connectors.conformance import (
     Authority,
     Conformance,
@@ -73,8 +73,7 @@ class Moto:
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
     """moto's server with one active root authority."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     program = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
     with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
         server = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT)
@@ -91,11 +90,12 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 
 
 def wait_until_it_answers(url: str) -> None:
-    for _ in range(300):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         try:
             requests.get(f"{url}/moto-api/", timeout=5)
             return
-        except requests.ConnectionError:
+        except requests.RequestException:
             time.sleep(0.05)
     raise AssertionError("moto does not answer")
 
