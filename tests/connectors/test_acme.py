@@ -212,8 +212,8 @@ def test_twenty_orders_of_twenty_succeed_while_half_of_all_nonces_are_refused(
 
 
 def test_a_slow_validation_stays_pending(start: Callable[..., Pebble], solver: TestSolver) -> None:
-    connector = acme(start(PEBBLE_VA_NOSLEEP="", PEBBLE_VA_SLEEPTIME="5"), solver)
-    # Each waits 0 to 4 seconds at random; that all ten take less than 2 is one chance in ten thousand.
+    connector = acme(start(PEBBLE_VA_NOSLEEP="", PEBBLE_VA_SLEEPTIME="10"), solver)
+    # Each waits 0 to 9 seconds at random; that all ten take less than 3 is one chance in 170,000.
     request = request_for(*(f"slow{number}.example.com" for number in range(10)))
     outcome = connector.submit(request)
     assert isinstance(outcome, Pending)
@@ -223,7 +223,7 @@ def test_a_slow_validation_stays_pending(start: Callable[..., Pebble], solver: T
     outcome = connector.collect(request, outcome.reference)
     assert isinstance(outcome, Pending)
     assert outcome.retry_after >= 1
-    assert time.monotonic() - begin < 2.5
+    assert time.monotonic() - begin < 5
     assert isinstance(follow(connector, request, outcome), Issued)
 
 
