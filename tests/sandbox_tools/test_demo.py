@@ -6,6 +6,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -110,13 +111,10 @@ def test_ctrl_c_ends_it_and_leaves_nothing() -> None:
 def test_a_failure_is_told_with_the_reason_and_the_logs_are_kept() -> None:
     before = left_over()
     [port] = free_ports(1)
-    with subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]) as stranger:
-        try:
-            failed = subprocess.run(
-                [*COMMAND, "--ca-port", str(port)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-            )
-        finally:
-            stranger.kill()
+    with socket.create_server(("127.0.0.1", port)):
+        failed = subprocess.run(
+            [*COMMAND, "--ca-port", str(port)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1] == f"dev.py demo: failed: in use already on 127.0.0.1: port {port}"
     [kept] = left_over() - before

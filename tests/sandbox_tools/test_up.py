@@ -63,7 +63,7 @@ def ports_of(settings: dict[str, str]) -> set[int]:
 
 
 def all_closed(ports: set[int]) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(map(accepts_connections, ports)):
         if time.monotonic() > deadline:
             return False
