@@ -41,7 +41,8 @@ async def serve(
     invocations = Invocations(worker, configuration.function_timeout, clock)
     listeners = _listeners(invocations, configuration)
     config = uvicorn.Config(HttpHost(invocations, keys, configuration.route_prefix).__call__, interface="asgi3",
-                            log_config=None, lifespan="off", access_log=False, ws="none")  # fmt: skip
+                            log_config=None, lifespan="off", access_log=False, ws="none",
+                            timeout_keep_alive=60)  # fmt: skip
     server = _Server(config)
     jobs = [_kept_running(listener) for listener in listeners] + ([clock.run()] if clock else [])
     tasks = [asyncio.create_task(job) for job in jobs]

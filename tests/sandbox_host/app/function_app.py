@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,8 +58,23 @@ def broken(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(auth_level=func.AuthLevel.ANONYMOUS)
 def slow(req: func.HttpRequest) -> func.HttpResponse:
-    time.sleep(4)
+    time.sleep(6)
     return func.HttpResponse("late")
+
+
+present: set[str] = set()
+all_met = threading.Event()
+
+
+def meet(who: str) -> None:
+    """Wait for four to be here at once. The queue brings whoever waited in vain again."""
+    present.add(who)
+    if len(present) == 4:
+        all_met.set()
+    if not all_met.wait(2):
+        present.discard(who)
+        raise ValueError("the others did not come")
+    note(met=who)
 
 
 @app.queue_trigger(arg_name="msg", queue_name="%QUEUE%", connection="AzureWebJobsStorage")
@@ -67,13 +83,15 @@ def from_queue(msg: func.QueueMessage) -> None:
     note(queue=text, count=msg.dequeue_count, id=msg.id, at=time.time())
     if text.startswith("slow"):
         time.sleep(2.5)
+    if text.startswith("meet"):
+        meet(text)
     if text.startswith("bad"):
         raise ValueError(text)
 
 
 @app.timer_trigger(arg_name="timer", schedule="%SCHEDULE%")
 def tick(timer: func.TimerRequest) -> None:
-    note(timer=timer.past_due, at=datetime.now(UTC).isoformat())
+    note(timer=timer.past_due, by=os.getpid())
 
 
 @app.event_grid_trigger(arg_name="event")
