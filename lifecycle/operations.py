@@ -112,7 +112,7 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
 
 
 def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    crowded = slots.take_of_authority(services, operation)
+    crowded = slots.take(services, operation)
     if crowded:
         return _wait_for_slot(services, operation, crowded)
     return _ask(services, operation, facts, lambda connector, request: connector.submit(request))
@@ -148,6 +148,7 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
                 return _ended_as(services, replace(operation, reference=reference), State.FAILED, failure)
             if awaits:
                 notifications.operation_waits(services, operation, awaits)
+                slots.give_back_of_vault(services, operation)
             if operation.state is not State.SUBMITTED:
                 operation = operation.moved(State.SUBMITTED, now)
             due = min(now + timedelta(seconds=max(retry_after, 0)), operation.deadline)
@@ -164,8 +165,8 @@ def _unavailable(services: Services, operation: Operation, outcome: Unavailable)
     if outcome.restart and operation.state is State.SUBMITTED:
         anew = operation.moved(State.PENDING, services.now(), outcome.reason, reference="")
         operation = replace(anew, attempts=max(operation.attempts, decide.orders_lost(operation)))
-    if operation.state is State.PENDING:
-        slots.give_back_of_authority(services, operation)
+    give_back = slots.give_back if operation.state is State.PENDING else slots.give_back_of_vault
+    give_back(services, operation)
     return _postponed(services, operation, Failure("AuthorityUnavailable", outcome.reason), outcome.retry_after)
 
 

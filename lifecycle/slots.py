@@ -1,7 +1,8 @@
 """How many operations a vault and an authority have at once (`concurrency` in the settings).
 
 An operation takes a slot of its vault before Key Vault makes its key, and one of its authority before it is submitted.
-It keeps them until it is closed; an authority that cannot take the order now gets its slot back meanwhile.
+It keeps them until it is closed. While its authority cannot take the order it gives both back, and while its authority
+is out of order or waits for people that of the vault, so that no authority keeps another one's orders out of a vault.
 """
 
 from datetime import timedelta
@@ -18,20 +19,25 @@ def take_of_vault(services: Services, operation: Operation) -> str:
     return _take(services, operation, f"vault {operation.vault}", settings.concurrency if settings else None)
 
 
-def take_of_authority(services: Services, operation: Operation) -> str:
-    """Take a slot, unless the operation has it; why there is none, or nothing."""
-    return _take(services, operation, *_authority(services, operation))
+def take(services: Services, operation: Operation) -> str:
+    """Take a slot of the vault and one of the authority, unless the operation has them; why there are none, or nothing.
 
-
-def give_back_of_authority(services: Services, operation: Operation) -> None:
-    who, limit = _authority(services, operation)
-    if limit is not None:
-        services.storage.vacate(who, operation.id)
+    Who has to wait for the authority's keeps none of the vault's meanwhile."""
+    crowded = take_of_vault(services, operation) or _take(services, operation, *_authority(services, operation))
+    if crowded:
+        give_back_of_vault(services, operation)
+    return crowded
 
 
 def give_back(services: Services, operation: Operation) -> None:
     """Give back all that the operation has; doing it twice is no error."""
-    give_back_of_authority(services, operation)
+    who, limit = _authority(services, operation)
+    if limit is not None:
+        services.storage.vacate(who, operation.id)
+    give_back_of_vault(services, operation)
+
+
+def give_back_of_vault(services: Services, operation: Operation) -> None:
     settings = services.settings.vaults.get(operation.vault)
     if settings is not None and settings.concurrency is not None:
         services.storage.vacate(f"vault {operation.vault}", operation.id)

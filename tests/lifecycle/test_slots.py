@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Pending, SigningRequest, Unavailable
+from connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from lifecycle import creations, operations
 from lifecycle.creations import Asked
 from lifecycle.model import Operation, State
@@ -77,6 +77,47 @@ def test_an_authority_that_cannot_take_an_order_gives_its_slot_to_the_next(world
         create(crowded, name)
         crowded.advance(name)
     assert crowded.finish(second).state is State.COMPLETED
+    assert slots(world) == []
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [Unavailable("down")] * 9,
+        [Pending("order-1", 60), *[Unavailable("down")] * 9],
+        [Pending("order-1", 86_400, "sign")],
+    ],
+    ids=["takes no order", "went down with an order", "waits for people"],
+)
+def test_an_authority_that_is_out_of_order_keeps_no_other_one_out_of_a_vault(
+    world: World, answers: list[Outcome]
+) -> None:
+    crowded = vault_with(world, concurrency=1)
+    stuck, fine = world.name("-1"), world.name("-2")
+    create(crowded, stuck)
+    world.ca.answers = list(answers)
+    crowded.advance(stuck, times=min(len(answers), 3))
+    world.ca.answers = []
+    create(crowded, fine)
+    ended = operations.advance(crowded.services, ALIAS, fine)
+    assert ended is not None
+    assert ended.state is State.COMPLETED
+    crowded.finish(stuck)
+    assert slots(world) == []
+
+
+def test_who_waits_for_a_slot_of_an_authority_keeps_none_of_the_vault(world: World) -> None:
+    crowded = vault_with(configured(world, concurrency=1), concurrency=2)
+    names = [world.name(f"-{number}") for number in range(3)]
+    world.ca.wait = 2
+    for name in names:
+        create(crowded, name)
+        operations.advance(crowded.services, ALIAS, name)
+    assert states(world) == ["pending"] * 2 + ["submitted"]
+    assert [str(row["operation"]) for row in slots(world) if "vault" in row["PartitionKey"]] == [
+        found.id for name in names if (found := world.services.storage.open(ALIAS, name)) and found.reference
+    ]
+    assert finish_all(crowded, names) == [State.COMPLETED] * 3
     assert slots(world) == []
 
 
