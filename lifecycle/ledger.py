@@ -135,6 +135,12 @@ class Ledger:
                 return max(now, free_at - interval * burst)
         raise NotReady(f"too many orders for {who} at once; ask again", 2)
 
+    def free_at(self, who: str, now: datetime, interval_seconds: float, burst: int) -> datetime:
+        """What `reserve` would answer now; nothing is placed."""
+        row = self._pace.get("pace", who)
+        booked = datetime.fromisoformat(row["free_at"]) if row else now
+        return max(now, booked - timedelta(seconds=interval_seconds) * (burst - 1))
+
     def occupy(self, who: str, operation_id: str, limit: int, now: datetime, until: datetime) -> bool:
         """Whether the operation has one of the `limit` slots of `who` (an authority or a vault), now or already.
 

@@ -14,6 +14,7 @@ from lifecycle.vault import CertificateItem, item_of, version_of
 
 DEFAULT_SHARE_LEFT = 1 / 3
 SHORTEST_LEFT = timedelta(days=3)
+LONGEST_QUEUE = timedelta(hours=6)
 _NUMBER = re.compile(r"[0-9]{1,5}")  # in tags, which others may write
 
 
@@ -41,6 +42,12 @@ def due_of(item: CertificateItem) -> datetime | None:
     return due_at(begins, item.expires, item.tags.get(RENEWAL_TAG, ""))
 
 
+def can_wait(item: CertificateItem, now: datetime) -> bool:
+    """Whether less than half of the time for the renewal of a certificate of the list has passed."""
+    due = due_of(item)
+    return due is not None and item.expires is not None and item.expires - now > (item.expires - due) / 2
+
+
 def renew(
     services: Services,
     vault: str,
@@ -55,8 +62,10 @@ def renew(
 ) -> Operation:
     """Open the operation that renews the newest version: same policy, tags and authority, unless another is named.
 
-    `only_if_due`: by its dates or its authority's suggestion, enabled, and not at rest after a failure.
-    Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, or busy), NotPermitted, NotReady."""
+    `only_if_due`: by its dates or its authority's suggestion, enabled, and not at rest after a failure; and, as long as
+    it can wait, only if the rates let it begin within hours, so that what expires sooner never queues behind it.
+    Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, `Booked`, or busy), NotPermitted,
+    NotReady."""
     open_one = services.storage.open(vault, name)
     if open_one is not None and open_one.kind is Kind.RENEW:
         asked = authority or open_one.request.authority, reuse_key if reuse_key is not None else _reuses(open_one)
@@ -73,6 +82,8 @@ def renew(
     item = item_of(bundle)
     if only_if_due and not _is_due(services, vault, item):
         raise Conflict(f"{name} is not due, rests after a failure, or is disabled", "NotDue")
+    if only_if_due and can_wait(item, services.now()) and booked(services, vault, authority, LONGEST_QUEUE):
+        raise Conflict(f"{name} is due and can wait: the rates let nothing begin for hours", "Booked")
     wanted = renewed_request(services, authority, bundle["policy"], tags, item.enabled)
     if reuse_key is not None:
         wanted.policy["key_props"] = {**wanted.policy["key_props"], "reuse_key": reuse_key}
@@ -86,6 +97,11 @@ def renew(
 
 def _reuses(operation: Operation) -> bool:
     return bool(operation.request.policy["key_props"].get("reuse_key"))
+
+
+def booked(services: Services, vault: str, authority: str, ahead: timedelta) -> bool:
+    """Whether the rates let one more operation begin only later than so far ahead. Raises NotReady."""
+    return requests.free_at(services, vault, authority) > services.now() + ahead
 
 
 def _is_due(services: Services, vault: str, item: CertificateItem) -> bool:

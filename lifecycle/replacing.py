@@ -24,6 +24,7 @@ from lifecycle.vault import CERTIFICATES, CertificateItem, item_of
 
 BUDGET = timedelta(seconds=60)
 LONGEST_WAIT = timedelta(days=1)
+AHEAD = timedelta(hours=1)
 DONE = "~"  # no page is left
 PATIENCE = 3  # certificates in a row that a vault was not ready for, until it is left to the next run
 
@@ -60,7 +61,8 @@ def _go_on(services: Services, job: Replacement, until: datetime) -> None:
 
 
 def _go_through(services: Services, job: Replacement, alias: str, until: datetime) -> Replacement:
-    """The job after all pages of a vault that are left, or after those there was time for."""
+    """The job after all pages of a vault that are left, or after those for which there was time and the rates had room:
+    only so far ahead, so that what expires meanwhile need not queue behind the whole replacement."""
     while (path := job.cursor.get(alias, CERTIFICATES)) != DONE and services.now() < until:
         try:
             page, following = services.vault(alias).page(path)
@@ -69,6 +71,8 @@ def _go_through(services: Services, job: Replacement, alias: str, until: datetim
         trouble = 0
         for item in map(item_of, page):
             if _listed(job.criteria, item) and _known(services, job, alias, item.name) is None:
+                if renewal.booked(services, alias, item.tags[AUTHORITY_TAG], AHEAD):
+                    return job
                 trouble = 0 if _take(services, job, alias, item.name) else trouble + 1
             if trouble >= PATIENCE:
                 raise NotReady(f"{PATIENCE} certificates in a row cannot be renewed")

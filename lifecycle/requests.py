@@ -1,6 +1,7 @@
 """What callers ask of operations: open, find, cancel, abandon one, or bring the answer of an authority."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -99,6 +100,13 @@ def abandon(services: Services, vault: str, name: str, identifier: str) -> bool:
     return True
 
 
+def free_at(services: Services, vault: str, authority: str) -> datetime:
+    """When the rates of the vault and the authority would let one more operation begin. Raises NotReady."""
+    now = services.now()
+    paces = _paces(services, vault, authority)
+    return max([now, *(services.storage.free_at(who, now, gap, burst) for who, gap, burst in paces)])
+
+
 def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> Operation:
     """Take a certificate that somebody brings for the open operation, verify it like any other, and merge it.
 
@@ -164,15 +172,20 @@ def _ended(services: Services, identifier: str) -> Operation | None:
 
 def _paced(services: Services, vault: str, wanted: CertificateRequest, now: datetime) -> datetime:
     """When the vault's and the authority's rates let the operation begin."""
-    rates = {f"vault {vault}": services.vault_settings(vault).rate}
-    if wanted.authority is not None:
-        rates[f"authority {wanted.authority}"] = services.authority(wanted.authority).settings.rate
-    begins = now
+    paces = _paces(services, vault, wanted.authority)
+    return max([now, *(services.storage.reserve(who, now, gap, burst) for who, gap, burst in paces)])
+
+
+def _paces(services: Services, vault: str, authority: str | None) -> Iterator[tuple[str, float, int]]:
+    """Who has a rate, with the seconds between two operations and how many may begin at once."""
+    known = services.settings.authorities.get(authority or "")
+    rates = {
+        f"vault {vault}": services.vault_settings(vault).rate,
+        f"authority {authority}": known.settings.rate if known else None,
+    }
     for who, rate in rates.items():
         if rate is not None:
-            free = services.storage.reserve(who, now, rate.seconds / rate.requests, rate.requests)
-            begins = max(begins, free)
-    return begins
+            yield who, rate.seconds / rate.requests, rate.requests
 
 
 def _patience(services: Services, wanted: CertificateRequest) -> timedelta:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from lifecycle import alarms, operations, renewal, replacing, suggestions
 from lifecycle.errors import CertRelayError, Conflict, Invalid, NotReady
+from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.suggestions import Question
@@ -41,6 +42,8 @@ class _Due:
     vault: str
     name: str
     reason: str = field(compare=False)
+    authority: str = field(compare=False)
+    can_wait: bool = field(compare=False)
     note: Note = field(compare=False)
 
 
@@ -75,6 +78,7 @@ class _Sweep:
         self._busy = {(entry.vault, entry.name.lower()) for entry in services.storage.worklist()}
         self._questions: list[Question] = []
         self._trouble: Counter[str] = Counter()
+        self._booked: set[tuple[str, str]] = set()
         self._swept = Swept()
         self._can_tell = True
 
@@ -161,6 +165,8 @@ class _Sweep:
     def _renew(self, one: _Due) -> None:
         if not self._left or self._trouble[one.vault] >= PATIENCE or self._time_is_up(STARTING_BUDGET):
             return
+        if one.can_wait and (one.vault, one.authority) in self._booked:
+            return
         self._left -= 1
         try:
             renewal.renew(
@@ -170,7 +176,8 @@ class _Sweep:
             self._swept.started.append(f"{one.vault}/{one.name}")
             self._trouble[one.vault] = 0
         except CertRelayError as error:
-            if isinstance(error, Conflict) and error.code == "NotDue":
+            if isinstance(error, Conflict) and error.code in ("NotDue", "Booked"):
+                self._put_off(one, error)
                 return
             self._refused(f"{one.vault}/{one.name}", str(error))
             log.error("%s in vault %s is due and cannot be renewed: %s", one.name, one.vault, error)
@@ -180,6 +187,12 @@ class _Sweep:
             self._refused(f"{one.vault}/{one.name}", type(error).__name__)
             log.exception("%s in vault %s is due and could not be renewed", one.name, one.vault)
             self._let_rest(one)
+
+    def _put_off(self, one: _Due, why: Conflict) -> None:
+        if why.code == "Booked" and one.can_wait:
+            log.info("%s in vault %s, and all that can wait with it, are left to the next sweep", why, one.vault)
+            self._booked.add((one.vault, one.authority))
+            self._left += 1
 
     def _let_rest(self, one: _Due) -> None:
         """Let the next sweep pass over a certificate that cannot be renewed, so that many of them starve nobody."""
@@ -199,4 +212,5 @@ def _due(item: CertificateItem, note: Note, now: datetime) -> _Due | None:
     if by_dates is None or item.expires is None or note.due(by_dates) > now:
         return None
     reason = "due" if by_dates <= now else "suggested by the authority"
-    return _Due(item.expires, note.vault, item.name, reason, note)
+    authority, can_wait = item.tags[AUTHORITY_TAG], renewal.can_wait(item, now)
+    return _Due(item.expires, note.vault, item.name, reason, authority, can_wait, note)

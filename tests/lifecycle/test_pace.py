@@ -1,0 +1,100 @@
+"""More renewals than an authority's rate lets begin for days: whatever expires meanwhile goes first."""
+
+from datetime import timedelta
+from itertools import pairwise
+
+from lifecycle import renewal, replacements, sweep
+from lifecycle.model import Operation, State
+from lifecycle.replacements import Criteria
+from lifecycle.settings import Rate
+from tests.lifecycle.test_keeping import DAY, configured, made
+from tests.lifecycle.world import ALIAS, World
+
+HOURS = 6
+ONE_IN_SIX_HOURS = Rate(requests=1, seconds=HOURS * 3600)
+
+
+def pass_hours(world: World, hours: int) -> None:
+    """Each hour a sweep, and a poll that ends what may begin."""
+    for _ in range(hours):
+        sweep.sweep(world.services)
+        sweep.advance_due(world.services)
+        world.clock.advance(3600)
+
+
+def renewals(world: World, name: str) -> list[Operation]:
+    return [one for one in world.services.storage.ended(ALIAS, name) if one.kind == "renew"]
+
+
+def book_three_days(world: World) -> None:
+    for _ in range(12):
+        world.services.storage.reserve("authority test-ca", world.services.now(), HOURS * 3600, 1)
+
+
+def hours_in_the_queue(operation: Operation) -> int:
+    return round((operation.next_attempt_at - operation.requested_at).total_seconds() / 3600)
+
+
+def began_one_after_the_other(world: World, names: list[str]) -> bool:
+    begins = sorted(one.ended_at for name in names for one in renewals(world, name) if one.ended_at is not None)
+    return all(later - sooner > timedelta(hours=HOURS - 1) for sooner, later in pairwise(begins))
+
+
+def test_what_becomes_due_during_a_mass_renewal_of_days_is_renewed_in_time(lonely_world: World) -> None:
+    world, names = lonely_world, [lonely_world.name(f"-long-{number:02}") for number in range(12)]
+    short = world.name("-short")
+    for name in names:
+        made(world, name)
+    expires = made(world, short, validity_days=6).requested_at + timedelta(days=6)
+    world.clock.advance(3.9 * DAY)
+    paced = configured(world, rate=ONE_IN_SIX_HOURS)
+    job = replacements.start(paced.services, Criteria(names=("*-long-*",)), "test")
+    pass_hours(paced, 40)
+    [renewed] = renewals(world, short)
+    assert renewed.state is State.COMPLETED
+    assert renewed.ended_at is not None
+    assert renewed.ended_at < expires - timedelta(days=1)
+    pass_hours(paced, 50)
+    assert replacements.progress(paced.services, job.id) == {"matched": 12, "completed": 12}
+    assert replacements.find(paced.services, job.id).state == "settled"
+    assert began_one_after_the_other(world, [*names, short])
+
+
+def test_of_more_than_the_rate_allows_the_sweep_starts_first_what_expires_first(lonely_world: World) -> None:
+    world, names = lonely_world, [lonely_world.name(f"-long-{number}") for number in range(8)]
+    for name in names:
+        made(world, name)
+    world.clock.advance(58 * DAY)
+    short = world.name("-short")
+    made(world, short, validity_days=6)
+    world.clock.advance(3 * DAY)  # the long ones are due, the short one will be in a day
+    paced = configured(world, rate=ONE_IN_SIX_HOURS)
+    assert len(sweep.sweep(paced.services).started) == 2
+    pass_hours(paced, 40)
+    [renewed] = renewals(world, short)
+    assert renewed.requested_at < world.services.now() - timedelta(hours=8)
+    pass_hours(paced, 20)
+    assert [len(renewals(world, name)) for name in [*names, short]] == [1] * 9
+    assert began_one_after_the_other(world, [*names, short])
+
+
+def test_what_cannot_wait_any_longer_queues_although_the_rate_is_booked_for_days(lonely_world: World) -> None:
+    world, name, other = lonely_world, lonely_world.name("-a"), lonely_world.name("-b")
+    made(world, name)
+    made(world, other, validity_days=95)
+    world.clock.advance(76 * DAY)  # 14 days are left of 30
+    paced = configured(world, rate=ONE_IN_SIX_HOURS)
+    book_three_days(paced)
+    assert sweep.sweep(paced.services).started == [f"{ALIAS}/{name}"]
+    opened = world.services.storage.open(ALIAS, name)
+    assert opened is not None
+    assert hours_in_the_queue(opened) == 72
+
+
+def test_a_renewal_that_somebody_asks_for_gets_its_moment_whatever_is_booked(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    paced = configured(world, rate=ONE_IN_SIX_HOURS)
+    book_three_days(paced)
+    asked = renewal.renew(paced.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    assert hours_in_the_queue(asked) == 72
