@@ -67,7 +67,7 @@ class Rules(_Frozen):
 
 
 class Rate(_Frozen):
-    """At most `requests` new operations in `seconds`."""
+    """`requests` new operations at once, then one each `seconds / requests` (see lifecycle.ledger)."""
 
     requests: int = Field(ge=1)
     seconds: int = Field(ge=1, le=604_800)
