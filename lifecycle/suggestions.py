@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from connectors.base import SuggestsRenewal
+from lifecycle.errors import CertRelayError
 from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.vault import CertificateItem
 
 ASK_AGAIN = timedelta(hours=1)
-PATIENCE = 3  # failures in a row until an authority is left alone for the rest of a sweep
+PATIENCE = 3  # failures in a row until an authority or a vault is left alone for the rest of a sweep
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 log = logging.getLogger("certrelay.sweep")
@@ -41,16 +42,20 @@ def question(services: Services, item: CertificateItem, note: Note) -> Question 
 def ask(services: Services, questions: Iterable[Question], until: datetime) -> Iterator[tuple[CertificateItem, Note]]:
     """The certificates with the answers as noted, until there is no more time. No suggestion stops nobody: the dates
     decide then, and the question is put again in an hour."""
-    silent: Counter[str] = Counter()
+    silent_authorities: Counter[str] = Counter()
+    silent_vaults: Counter[str] = Counter()
     for one in questions:
-        authority = one.item.tags[AUTHORITY_TAG]
-        if services.now() >= until or silent[authority] >= PATIENCE:
+        authority, vault = one.item.tags[AUTHORITY_TAG], one.note.vault
+        if services.now() >= until or max(silent_authorities[authority], silent_vaults[vault]) >= PATIENCE:
             continue
         try:
             told = _answered(services, authority, one)
-            silent[authority] = 0
+            silent_authorities[authority] = silent_vaults[vault] = 0
         except Exception as error:
-            silent[authority] += 1
+            if isinstance(error, CertRelayError):  # the certificate could not be read: its authority was not asked
+                silent_vaults[vault] += 1
+            else:
+                silent_authorities[authority] += 1
             where = f"{one.note.vault}/{one.item.name}"
             log.warning("%s has no suggestion for %s now (%s)", authority, where, type(error).__name__)
             told = replace(one.note, ask_at=services.now() + ASK_AGAIN)

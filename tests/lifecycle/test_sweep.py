@@ -1,5 +1,6 @@
 """A sweep among vaults, authorities and certificates of which some are out of order."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -153,6 +154,25 @@ def test_an_authority_that_answers_nothing_is_left_alone_for_the_rest_of_a_sweep
     assert len(asked) == 3
     sweep.sweep(services)
     assert len(asked) == 6, "the others come next, whoever failed waits an hour"
+
+
+def test_a_vault_whose_certificates_cannot_be_read_keeps_no_authority_from_being_asked_for_another_vault(
+    lonely_world: World,
+) -> None:
+    world = lonely_world
+    services, ca = suggesting(world)
+    names = [world.name(f"-{number}") for number in range(sweep.PATIENCE + 1)]
+    for name in names:
+        made(world, name)
+    closed = vault_that_fails(world, lambda method, path: not path.startswith("/certificates?"))
+    two = with_vaults(world, 100, closed=closed, main=world.vault)
+    settings = replace(services.settings, vaults=two.settings.vaults)
+    for _ in range(8):  # in whichever order the vaults come
+        for alias, name in itertools.product(two.settings.vaults, names):
+            world.services.storage.forget(alias, name)
+        asked = ca.asked
+        swept = sweep.sweep(replace(services, settings=settings, vault=two.vault))
+        assert (ca.asked - asked, swept.asked) == (len(names), len(names) + sweep.PATIENCE)
 
 
 def test_a_window_without_a_time_zone_stops_no_sweep(lonely_world: World) -> None:
