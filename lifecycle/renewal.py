@@ -91,7 +91,7 @@ def renew(
     return requests.request(
         services, vault, name, wanted,
         requested_by=requested_by, kind=Kind.RENEW, reason=reason, replaces=version_of(bundle),
-        idempotency_key=idempotency_key,
+        expires=item.expires, idempotency_key=idempotency_key,
     )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from lifecycle.model import (
 from lifecycle.services import Services
 from lifecycle.storage import Stale
 
+SHORTEST_PATIENCE, LONGEST_PATIENCE = timedelta(hours=16), timedelta(days=1)  # unless settings or connector say more
+
 log = logging.getLogger("certrelay.operations")
 
 
@@ -34,10 +36,12 @@ def request(
     kind: Kind = Kind.CREATE,
     reason: str = "",
     replaces: str = "",
+    expires: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> Operation:
     """Open an operation, or return the open (or, with the same idempotency key, the ended) one for the same request.
 
+    `replaces` is the version that a renewal renews, and `expires` is when that one ends.
     Raises Conflict when the name is busy with something else."""
     identifier = operation_id(vault, name, idempotency_key)
     existing = services.storage.open(vault, name)
@@ -50,9 +54,10 @@ def request(
     if earlier is not None and earlier.in_progress and not signing.adoptable(earlier, wanted):
         raise Conflict(f"{name} has a pending operation in Key Vault that is not CertRelay's", "NameBusy")
     begins = _paced(services, vault, wanted, now)
+    left = expires - begins if expires is not None else None
     operation = Operation(
         id=identifier, vault=vault, name=name, kind=kind, state=State.REQUESTED, request=wanted,
-        requested_by=requested_by, requested_at=now, deadline=begins + _patience(services, wanted),
+        requested_by=requested_by, requested_at=now, deadline=begins + _patience(services, wanted, left),
         reason=reason, replaces=replaces, earlier_request_id=earlier.request_id if earlier else "",
         next_attempt_at=begins, transitions=(Transition(State.REQUESTED, now),),
     )  # fmt: skip
@@ -188,9 +193,12 @@ def _paces(services: Services, vault: str, authority: str | None) -> Iterator[tu
             yield who, rate.seconds / rate.requests, rate.requests
 
 
-def _patience(services: Services, wanted: CertificateRequest) -> timedelta:
+def _patience(services: Services, wanted: CertificateRequest, left: timedelta | None) -> timedelta:
     if wanted.authority is None:
         return timedelta(days=7)
     known = services.authority(wanted.authority)
-    connectors_own: float = getattr(known.connector_class, "default_deadline_hours", 24)
-    return timedelta(hours=known.settings.deadline_hours or connectors_own)
+    given = known.settings.deadline_hours or getattr(known.connector_class, "default_deadline_hours", None)
+    if given:
+        return timedelta(hours=given)
+    # An order that hangs leaves a certificate of six days, renewed two days before its end, time for two more.
+    return LONGEST_PATIENCE if left is None else min(max(left / 3, SHORTEST_PATIENCE), LONGEST_PATIENCE)

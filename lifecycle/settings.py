@@ -89,7 +89,7 @@ class AuthoritySettings(_Frozen):
 
     connector: str
     rules: Rules = Rules()
-    deadline_hours: float | None = Field(default=None, gt=0, le=24 * 90)  # else the connector's, or a day
+    deadline_hours: float | None = Field(default=None, gt=0, le=24 * 90)  # else the connector's, or up to a day
     default_validity_days: int = Field(default=90, ge=1, le=3650)
     rate: Rate | None = None
     concurrency: int | None = Field(default=None, ge=1)

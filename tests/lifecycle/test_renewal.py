@@ -10,7 +10,7 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base import Rejected, SigningRequest
+from connectors.base import Outcome, Pending, Rejected, SigningRequest, Unavailable
 from lifecycle import adoptions, changes, creations, hints, policy, renewal, requests, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
@@ -282,6 +282,23 @@ def test_a_lost_event_is_made_good_by_the_sweep(lonely_world: World) -> None:
     assert f"{ALIAS}/{name}" in swept.started
     assert world.finish(name).kind == "renew"
     assert f"{ALIAS}/{name}" not in sweep.sweep(world.services).started
+
+
+@pytest.mark.parametrize("answer", [Pending("never done", 3600), Unavailable("down"), Rejected("not now")])
+def test_a_certificate_of_six_days_gets_three_tries_on_different_sweeps_whatever_its_authority_answers(
+    lonely_world: World, answer: Outcome
+) -> None:
+    """Check 43."""
+    world, name = lonely_world, lonely_world.name()
+    made(world, name, validity_days=6)
+    grow_old(world, name, 2)
+    world.ca.answers = [answer] * 1000
+    started = []
+    for _ in range(48):
+        started += sweep.sweep(world.services).started
+        sweep.advance_due(world.services)
+        world.clock.advance(3600)
+    assert len(started) >= 3
 
 
 def test_the_sweep_takes_the_soonest_expiry_first_and_no_more_than_its_batch(lonely_world: World) -> None:
