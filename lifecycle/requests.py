@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from lifecycle import decide, leases, operations, signing
 from lifecycle.decide import Act, Facts
 from lifecycle.errors import Conflict, NotFound, NotReady
+from lifecycle.ledger import OpenOperation
 from lifecycle.model import (
     CertificateRequest,
     Failure,
@@ -135,6 +136,20 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
     saved = services.storage.save(issued.freed())
     signing.withdraw(services, saved)
     return operations.advance(services, vault, name) or saved
+
+
+def hurry(services: Services, waiting: OpenOperation) -> None:
+    """Let an operation begin now that waits for its turn by a rate: its certificate would expire before, or soon after.
+    An authority that has had enough says so, and is asked again. Raises NotReady."""
+    operation = services.storage.open(waiting.vault, waiting.name)
+    if operation is None or operation.id != waiting.id or operation.state is not State.REQUESTED or operation.lease_id:
+        return
+    try:
+        begun = services.storage.save(replace(operation, next_attempt_at=services.now()))
+    except Stale:
+        return
+    log.warning("operation %s begins before its turn: its certificate cannot wait", operation.id)
+    leases.nudge(services, begun)
 
 
 def refuse_while_open(services: Services, vault: str, name: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lifecycle import alarms, operations, renewal, replacing, suggestions
+from lifecycle import alarms, operations, renewal, replacing, requests, suggestions
 from lifecycle.errors import CertRelayError, Conflict, Invalid, NotReady
 from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
@@ -75,7 +75,7 @@ class _Sweep:
     def __init__(self, services: Services) -> None:
         self._services, self._begun = services, services.now()
         self._batch = self._left = services.settings.renewal_batch
-        self._busy = {(entry.vault, entry.name.lower()) for entry in services.storage.worklist()}
+        self._open = {(entry.vault, entry.name.lower()): entry for entry in services.storage.worklist()}
         self._questions: list[Question] = []
         self._trouble: Counter[str] = Counter()
         self._booked: set[tuple[str, str]] = set()
@@ -135,9 +135,11 @@ class _Sweep:
             if known.thumbprint not in ("", note.thumbprint):
                 services.storage.remember(note, known)
             note = self._alarmed(alias, item, note)
-            if (alias, item.name.lower()) in self._busy:
-                continue
-            if (due := _due(item, note, now)) is not None:
+            due, open_one = _due(item, note, now), self._open.get((alias, item.name.lower()))
+            if open_one is not None:
+                if due is not None and open_one.next_attempt_at - now > (due.expires - now) / 2:
+                    requests.hurry(services, open_one)
+            elif due is not None:
                 yield due
             elif (question := suggestions.question(services, item, note)) is not None:
                 self._questions.append(question)
