@@ -56,6 +56,8 @@ def _go_on(services: Services, job: Replacement, until: datetime) -> None:
                 raise
             log.warning("replacement %s: vault %s cannot be used now: %s", job.id, alias, error)
             job = _left_out(services, find(services, job.id), alias, error)
+        if job.state != "running":  # it was canceled meanwhile
+            return
     if all(job.cursor.get(alias) == DONE for alias in vaults):
         save(services, replace(job, state="started"))
 

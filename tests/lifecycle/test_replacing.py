@@ -209,3 +209,21 @@ def test_an_operation_whose_turn_comes_too_late_for_its_certificate_begins_at_on
     assert len(world.versions(short)) == 2
     left = {one.name: one.next_attempt_at.timestamp() for one in world.services.storage.worklist()}
     assert left == {name: begins[name] for name in many[1:]}, "the others keep their turns"
+
+
+def test_a_replacement_that_is_canceled_while_a_vault_fails_starts_nothing_more(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    jobs: list[Replacement] = []
+
+    def canceled_meanwhile(method: str, path: str) -> bool:
+        replacements.cancel(world.services, jobs[0].id)
+        return True
+
+    services = with_vaults(world, 100, broken=vault_that_fails(world, canceled_meanwhile), main=world.vault)
+    jobs.append(start(services))
+    for _ in range(2):
+        replacing.advance_all(services)
+    assert replacements.progress(services, jobs[0].id) == {"matched": 0}
+    assert replacements.find(services, jobs[0].id).state in ("canceled", "settled")
+    assert len(world.versions(name)) == 1
