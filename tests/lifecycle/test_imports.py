@@ -3,6 +3,7 @@
 import base64
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
@@ -17,11 +18,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import NameOID
 
-from lifecycle import creations, imports, operations
+from lifecycle import adoptions, creations, imports, operations, sweep
+from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.errors import Conflict, Invalid
 from lifecycle.imports import ToImport
 from lifecycle.model import State
+from lifecycle.names import names_of
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
 PASSWORD = "canary-a41c"
@@ -164,3 +167,34 @@ def test_a_policy_that_fits_and_url_safe_base64_are_taken(world: World) -> None:
     policy = {"key_props": {"kty": "EC", "crv": "P-256"}, "x509_props": {"subject": "CN=imported.contoso.example"}}
     value = base64.urlsafe_b64encode(pfx()).decode()
     assert imported(world, world.name(), ToImport(value, PASSWORD, policy=policy)).is_new
+
+
+def test_an_imported_certificate_is_watched_and_once_adopted_renewed_with_all_its_names(lonely_world: World) -> None:
+    world, name, now = lonely_world, lonely_world.name(), lonely_world.services.now()
+    key = ec.generate_private_key(ec.SECP384R1())
+    subject = x509.Name.from_rfc4514_string("CN=imported.contoso.example,O=Contoso\\, Inc.,C=US")
+    alternatives = x509.SubjectAlternativeName(
+        [x509.DNSName("imported.contoso.example"), x509.DNSName("*.contoso.example"),
+         x509.IPAddress(ip_address("10.0.0.1")), x509.UniformResourceIdentifier("spiffe://contoso/web")]
+    )  # fmt: skip
+    ends, serial = now + timedelta(days=90), x509.random_serial_number()
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), serial, now, ends)
+    builder = builder.add_extension(alternatives, critical=False)
+    protection = BestAvailableEncryption(PASSWORD.encode())
+    file = serialize_key_and_certificates(b"n", key, builder.sign(key, hashes.SHA256()), None, protection)
+    imported(world, name, ToImport(encoded(file), PASSWORD, tags={"team": "web"}))
+    before = world.vault.get(name)
+    assert before is not None
+    world.clock.advance(82 * 86_400)
+    assert sweep.sweep(world.services).started == []
+    assert world.services.storage.note(ALIAS, name).told.startswith("expiring:")
+    adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+    assert world.finish(name).state is State.COMPLETED
+    after = world.vault.get(name)
+    assert after is not None
+    old, new = (x509.load_der_x509_certificate(base64.b64decode(one["cer"])) for one in (before, after))
+    assert (names_of(new), new.subject) == (names_of(old), old.subject)
+    kept = ("key_props", "secret_props", "x509_props")
+    assert [after["policy"][part] for part in kept] == [before["policy"][part] for part in kept]
+    assert (after["tags"]["team"], after["tags"]["certrelay-validity-days"]) == ("web", "90")

@@ -14,7 +14,7 @@ from connectors.base import Outcome, Pending, Rejected, SigningRequest, Unavaila
 from lifecycle import adoptions, changes, creations, hints, policy, renewal, requests, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.errors import Conflict, NotFound, NotPermitted
+from lifecycle.errors import Conflict, NotFound, NotPermitted, NotReady
 from lifecycle.model import Operation, State
 from lifecycle.vault import Vault
 from tests.lifecycle.world import ALIAS, World
@@ -261,6 +261,18 @@ def test_an_event_that_the_app_may_not_look_into_does_nothing(world: World, monk
 
     monkeypatch.setattr(world.vault, "get", refuse)
     for kind in (hints.NEAR_EXPIRY, hints.EXPIRED):
+        hints.take(world.services, kind, {"Id": f"{world.server.url}/certificates/{world.name()}"})
+
+
+@pytest.mark.parametrize("kind", [hints.NEAR_EXPIRY, hints.EXPIRED])
+def test_an_event_of_a_vault_that_is_not_ready_is_delivered_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def throttle(_name: str) -> None:
+        raise NotReady("Key Vault answered 429", 10)
+
+    monkeypatch.setattr(world.vault, "get", throttle)
+    with pytest.raises(NotReady):
         hints.take(world.services, kind, {"Id": f"{world.server.url}/certificates/{world.name()}"})
 
 
