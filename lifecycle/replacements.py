@@ -7,6 +7,7 @@ lifecycle.replacing does the work.
 import json
 import re
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +20,7 @@ from lifecycle.services import Services
 from lifecycle.storage import ETAG, Row, Stale
 
 JOBS = "replacements"
+COLUMN_BYTES = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +133,12 @@ def _to_row(job: Replacement) -> Row:
     written: dict[str, Any] = asdict(job.criteria)
     before = job.criteria.issued_before
     written["issued_before"] = before.isoformat() if before else None
+    packed = zlib.compress(json.dumps(written).encode())  # thousands of serial numbers: a column holds 64 KiB
+    parts = [packed[at : at + COLUMN_BYTES] for at in range(0, len(packed), COLUMN_BYTES)]
     return {
         "PartitionKey": JOBS,
         "RowKey": job.id,
-        "criteria": json.dumps(written),
+        **{f"criteria_{number:02}": part for number, part in enumerate(parts)},
         "requested_by": job.requested_by,
         "requested_at": job.requested_at.isoformat(),
         "state": job.state,
@@ -144,7 +148,8 @@ def _to_row(job: Replacement) -> Row:
 
 
 def from_row(row: Mapping[str, Any]) -> Replacement:
-    written = json.loads(row["criteria"])
+    packed = b"".join(bytes(row[key]) for key in sorted(row) if key.startswith("criteria_"))
+    written = json.loads(zlib.decompress(packed))
     written |= {key: tuple(written[key]) for key in ("vaults", "names", "serial_numbers")}
     before = written["issued_before"]
     written["issued_before"] = datetime.fromisoformat(before) if before else None

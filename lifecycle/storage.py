@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.errors import NotReady
+from lifecycle.errors import Invalid, NotReady
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_DELAY_SECONDS = 6 * 24 * 3600
 ETAG = "etag"
+TOO_LARGE = ("PropertyValueTooLarge", "EntityTooLarge", "RequestBodyTooLarge")
 _RETRIES: dict[str, Any] = {"retry_total": 3, "connection_timeout": 5, "read_timeout": 20}
 
 type Row = dict[str, Any]
@@ -43,14 +44,18 @@ class Table:
                 return None
 
     def insert(self, row: Row) -> str | None:
-        """The new row's ETag; None when there is one with these keys."""
-        from azure.core.exceptions import ResourceExistsError
+        """The new row's ETag; None when there is one with these keys. Raises Invalid when it is too large."""
+        from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
         with self._reachable():
             try:
                 return str(self._client.create_entity(row)["etag"])
             except ResourceExistsError:
                 return None
+            except HttpResponseError as error:
+                if any(code in str(error) for code in TOO_LARGE):  # this call leaves the code in the text
+                    raise Invalid("it is larger than can be kept") from error
+                raise
 
     def replace(self, row: Row, etag: str) -> str:
         """The row's new ETag. Raises Stale when it changed or is gone."""

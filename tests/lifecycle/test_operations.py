@@ -556,3 +556,12 @@ def test_an_operation_whose_vault_left_the_settings_ends_at_its_deadline(world: 
     assert failure is not None
     assert failure.code == "TimedOut"
     assert "not in the settings" in failure.message
+
+
+def test_a_request_that_is_too_large_for_a_row_is_refused_and_not_put_off(world: World) -> None:
+    """Check 37. The names alone may be longer than what a column holds."""
+    long = tuple(f"https://contoso.example/{number}/{'x' * 2000}" for number in range(60))
+    asked = Asked(authority="test-ca", dns_names=("a.contoso.example",), uris=long)
+    with pytest.raises(Invalid, match="larger than can be kept"):
+        creations.create(world.services, ALIAS, world.name(), asked, requested_by="test")
+    assert world.vault.pending(world.name()) is None

@@ -1,5 +1,6 @@
 """A mass renewal among certificates and vaults that are out of order, and cut off in the middle."""
 
+import secrets
 from typing import Any
 
 import pytest
@@ -227,3 +228,11 @@ def test_a_replacement_that_is_canceled_while_a_vault_fails_starts_nothing_more(
     assert replacements.progress(services, jobs[0].id) == {"matched": 0}
     assert replacements.find(services, jobs[0].id).state in ("canceled", "settled")
     assert len(world.versions(name)) == 1
+
+
+def test_thousands_of_serial_numbers_are_taken(world: World) -> None:
+    """The list of a mass revocation, as long as the API allows; a column of a table has 64 KiB."""
+    wanted = Criteria(serial_numbers=tuple(secrets.token_hex(20) for _ in range(5000)), names=("w" * 2048,) * 100)
+    job = replacements.start(world.services, wanted, "test")
+    assert replacements.find(world.services, job.id).criteria == wanted
+    assert replacements.cancel(world.services, job.id).criteria == wanted
