@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+MAX_DETAIL = 200  # characters of a transition: a row keeps some sixty of them in 64 KiB
 CERTIFICATE_NAME = re.compile(r"^[0-9A-Za-z-]{1,127}$")
 AUTHORITY_TAG = "certrelay-authority"
 RENEWAL_TAG = "certrelay-renewal"
@@ -123,7 +124,7 @@ class Operation:
     def moved(self, state: State, at: datetime, detail: str = "", **changes: Any) -> "Operation":
         """This operation in the next state, with the transition on record and the failed tries forgotten."""
         ended = {"ended_at": at} if state.ended else {}
-        entry = Transition(state, at, detail)
+        entry = Transition(state, at, detail if len(detail) <= MAX_DETAIL else detail[: MAX_DETAIL - 1] + "…")
         fresh = {"state": state, "attempts": 0, "next_attempt_at": at, "transitions": (*self.transitions, entry)}
         return replace(self, **{**fresh, "failure": None, **ended, **changes})
 
@@ -167,7 +168,8 @@ def to_entity(operation: Operation) -> dict[str, Any]:
     entity |= {"kind": operation.kind.value, "state": operation.state.value}
     entity |= {"cancel_requested": operation.cancel_requested, "reference": operation.reference.encode()}
     entity["request"] = json.dumps(operation.request.to_json()).encode()
-    entity["transitions"] = json.dumps([[t.state, t.at.isoformat(), t.detail] for t in operation.transitions]).encode()
+    transitions = [[t.state, t.at.isoformat(), t.detail] for t in operation.transitions]
+    entity["transitions"] = json.dumps(transitions, ensure_ascii=False).encode(errors="replace")
     entity["chain"] = json.dumps([base64.b64encode(certificate).decode() for certificate in operation.chain]).encode()
     failure = operation.failure
     entity["failure_code"] = failure.code if failure else ""

@@ -565,3 +565,18 @@ def test_a_request_that_is_too_large_for_a_row_is_refused_and_not_put_off(world:
     with pytest.raises(Invalid, match="larger than can be kept"):
         creations.create(world.services, ALIAS, world.name(), asked, requested_by="test")
     assert world.vault.pending(world.name()) is None
+
+
+def test_orders_that_are_lost_again_and_again_for_a_long_reason_fill_no_row(world: World) -> None:
+    name = world.name()
+    lost = Unavailable("证" * 900, restart=True)
+    world.ca.answers = [answer for _ in range(200) for answer in (Pending("order-1", retry_after=1), lost)]
+    create(world, name)
+    for _ in range(25):
+        world.advance(name)
+        world.advance(name)
+    row = world.services.storage.open(ALIAS, name)
+    ended = row or world.services.storage.ended(ALIAS, name)[0]
+    assert sum(one.detail.startswith("证") for one in ended.transitions) >= 20
+    world.clock.advance(2 * 86_400)
+    assert row is None or world.finish(name).state is State.FAILED
