@@ -80,7 +80,7 @@ def _gather(services: Services, operation: Operation) -> Facts:
     bundle = vault.get(operation.name)
     if bundle is None or not bundle.get("cer"):
         return Facts(pending)
-    merged = signing.public_key_of(base64.b64decode(bundle["cer"])) == signing.public_key_of(operation.chain[0])
+    merged = signing.is_for_key_of(base64.b64decode(bundle["cer"]), operation)
     return Facts(pending, version_of(bundle) if merged else "")
 
 

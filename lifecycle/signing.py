@@ -93,6 +93,15 @@ def adoptable(pending: PendingOperation, wanted: CertificateRequest) -> bool:
     return True
 
 
+def is_for_key_of(certificate: bytes, operation: Operation) -> bool:
+    """Whether the newest certificate (DER) is the one that was issued, or another one for its key. With a key that is
+    used again only the very same will do, for the version before has that key too."""
+    leaf = operation.chain[0]
+    if operation.request.policy["key_props"].get("reuse_key"):
+        return certificate == leaf
+    return public_key_of(certificate) == public_key_of(leaf)
+
+
 def public_key_of(certificate: bytes) -> bytes:
     """The SubjectPublicKeyInfo (DER) of a certificate (DER)."""
     from cryptography import x509

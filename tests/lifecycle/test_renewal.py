@@ -458,3 +458,42 @@ def test_an_event_wakes_no_certificate_that_rests_after_a_failure(world: World) 
     world.clock.advance(3601)
     near_expiry(world, name)
     assert world.finish(name).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("how", ["by its policy", "as asked"])
+def test_a_renewal_keeps_the_key_where_that_is_wanted(world: World, how: str) -> None:
+    name = world.name()
+    by_policy = {"policy": {"key_props": {**KEY["key_props"], "reuse_key": True}}}
+    made(world, name, **(by_policy if how == "by its policy" else {}))
+    old, reuse_key = leaf(world, name), True if how == "as asked" else None
+    renewal.renew(
+        world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False, reuse_key=reuse_key
+    )  # fmt: skip
+    assert world.finish(name).state is State.COMPLETED
+    new = leaf(world, name)
+    assert new.public_key() == old.public_key()
+    assert new.serial_number != old.serial_number
+
+
+def test_a_renewal_with_the_same_key_whose_pending_operation_is_gone_is_not_taken_for_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version that it renews has the key of the certificate that was issued, too."""
+    name = world.name()
+    made(world, name, policy={"key_props": {**KEY["key_props"], "reuse_key": True}})
+
+    def not_ready(*_: Any) -> None:
+        raise NotReady("Key Vault answered 503")
+
+    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.vault, "merge", not_ready)
+        world.advance(name)
+    waiting = world.services.storage.open(ALIAS, name)
+    assert waiting is not None
+    assert waiting.state is State.ISSUED
+    world.vault.call("DELETE", f"/certificates/{name}/pending")
+    ended = world.finish(name)
+    assert ended.failure is not None
+    assert (ended.state, ended.failure.code) == (State.FAILED, "PendingOperationReplaced")
+    assert len(world.versions(name)) == 1
