@@ -135,17 +135,19 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
 
 
 def _webhook(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
-    """Structured CloudEvents, signed after https://www.standardwebhooks.com (HMAC-SHA256 of id, time and body)."""
+    """Structured CloudEvents, signed after https://www.standardwebhooks.com (HMAC-SHA256 of id, time and body). What
+    separates these three, a full stop, must not be in the id."""
     body = json.dumps(event).encode()
+    identifier = str(event["id"]).replace(".", ":")
     headers = {
         "Content-Type": "application/cloudevents+json",
-        "webhook-id": str(event["id"]),
+        "webhook-id": identifier,
         "webhook-timestamp": str(now),
     }
     if target.secret is not None:
         written = target.secret.get_secret_value()
         key = base64.b64decode(written.removeprefix("whsec_")) if written.startswith("whsec_") else written.encode()
-        signed = b".".join((str(event["id"]).encode(), str(now).encode(), body))
+        signed = b".".join((identifier.encode(), str(now).encode(), body))
         headers["webhook-signature"] = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
     return body, headers
 

@@ -423,6 +423,7 @@ class TestNotifications:
         event = json.loads(body)
         assert event["type"] == "certrelay.certificate.completed"
         assert event["data"]["operation"] == ended.id
+        assert headers["webhook-id"] == event["id"].replace(".", ":"), "a full stop separates what is signed"
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         expected = base64.b64encode(hmac.digest(b"canary-key", signed, hashlib.sha256)).decode()
         assert headers["webhook-signature"] == f"v1,{expected}"
