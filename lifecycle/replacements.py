@@ -76,7 +76,7 @@ def cancel(services: Services, identifier: str) -> Replacement:
     """Start no further renewals; those that were started go on. Raises NotFound, NotReady."""
     for _ in range(5):
         found = find(services, identifier)
-        if found.state != "running":
+        if found.state not in ("running", "started"):
             return found
         try:
             return save(services, replace(found, state="canceled"))

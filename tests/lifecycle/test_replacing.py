@@ -78,6 +78,22 @@ def test_a_certificate_that_is_busy_waits_until_it_can_be_renewed(lonely_world: 
     assert run(world, world.services, job) == {"matched": 1, "completed": 1}
 
 
+def test_a_certificate_that_waits_is_renewed_no_more_once_the_replacement_is_canceled(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    other = Asked(authority="test-ca", dns_names=("other.contoso.example",), policy=KEY)
+    world.ca.wait = 1
+    creations.create(world.services, ALIAS, name, other, requested_by="somebody else")
+    job = start(world.services)
+    replacing.advance_all(world.services)
+    assert replacements.find(world.services, job.id).state == "started", "all that match are known"
+    assert replacements.cancel(world.services, job.id).state == "canceled"
+    world.finish(name)
+    assert run(world, world.services, job) == {"matched": 1, "refused": 1}
+    assert len(world.versions(name)) == 2, "the one that somebody else made"
+    assert replacements.find(world.services, job.id).state == "settled"
+
+
 def test_a_certificate_that_stays_out_of_reach_is_refused_after_a_day(lonely_world: World) -> None:
     world, name = lonely_world, lonely_world.name()
     made(world, name)
