@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from lifecycle import (
     account_keys,
+    administration,
     adoptions,
     alarms,
     creations,
@@ -635,21 +636,25 @@ class TestNotifications:
         url, got, _ = receiver
         world = listening(lonely_world, url)
         name = world.name()
-        made(world, name, authority=None)
+        account = {"account_id": "1234", "pwd": "canary"}
+        partner = {"provider": "DigiCert", "credentials": account, "org_details": {"id": "5678"}}
+        administration.issuer(world.services, ALIAS, "partner", "PUT", partner)
+        made(world, name, authority=None, policy={**KEY, "issuer": {"name": "partner"}})
         delivered(world)
         got.clear()
         bundle = world.vault.get(name)
         assert bundle is not None
-        item = next(item for page in world.vault.certificates() for item in page if item.name == name)
-        assert item.expires is not None
-        late = replace(
-            item,
-            expires=world.services.now() + timedelta(days=1),
-            not_before=world.services.now() - timedelta(days=364),
-        )
-        alarms.raise_for(world.services, ALIAS, late, Note(ALIAS, name))
-        delivered(world)
-        assert "Key Vault should have renewed it with issuer Self" in got[0][1].decode()
+        refusal = {"code": "Request rejected", "message": "no more"}
+        world.server.vault.settings.issuers["partner"] = {"error": refusal}
+        for share, told in ((0.85, 0), (0.91, 1), (0.92, 0)):
+            begins, ends = bundle["attributes"]["nbf"], bundle["attributes"]["exp"]
+            world.clock.advance(begins + share * (ends - begins) - world.clock.now())
+            world.vault.get(name)  # what Key Vault does by itself
+            world.clock.advance(3600)
+            sweep.sweep(world.services)
+            assert delivered(world) == told
+        assert len(world.versions(name)) == 1
+        assert "Key Vault should have renewed it with issuer partner" in got[0][1].decode()
 
     def test_what_key_vault_need_not_have_renewed_yet_is_no_alarm(self, lonely_world: World, receiver: Any) -> None:
         """A year's certificate that is renewed 30 days before its end is in its last tenth before that."""
