@@ -38,8 +38,8 @@ class Criteria:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """`cursor` is the path of the list's page to look at next, by vault. `state` is running, started (all that match),
-    canceled, or settled: all have ended."""
+    """`cursor` is the path of the list's page to look at next, by vault; `failing_since` when a vault began to be out
+    of order (ISO 8601). `state` is running, started (all that match), canceled, or settled: all have ended."""
 
     id: str
     criteria: Criteria
@@ -47,6 +47,7 @@ class Replacement:
     requested_at: datetime
     state: str = "running"
     cursor: Mapping[str, str] = field(default_factory=dict)
+    failing_since: Mapping[str, str] = field(default_factory=dict)
     looked_at: int = 0
     etag: str = ""
 
@@ -143,6 +144,7 @@ def _to_row(job: Replacement) -> Row:
         "requested_at": job.requested_at.isoformat(),
         "state": job.state,
         "cursor": json.dumps(job.cursor),
+        "failing_since": json.dumps(job.failing_since),
         "looked_at": job.looked_at,
     }
 
@@ -156,5 +158,5 @@ def from_row(row: Mapping[str, Any]) -> Replacement:
     asked_at = datetime.fromisoformat(row["requested_at"])
     return Replacement(
         row["RowKey"], Criteria(**written), row["requested_by"], asked_at, row["state"], json.loads(row["cursor"]),
-        int(row["looked_at"]), row[ETAG],
+        json.loads(row["failing_since"]), int(row["looked_at"]), row[ETAG],
     )  # fmt: skip

@@ -74,7 +74,7 @@ def _go_through(services: Services, job: Replacement, alias: str, until: datetim
         for item in map(item_of, page):
             if _listed(job.criteria, item) and _known(services, job, alias, item.name) is None:
                 if renewal.booked(services, alias, item.tags[AUTHORITY_TAG], AHEAD):
-                    return job
+                    return _moved(services, job, alias, path, job.looked_at) if alias in job.failing_since else job
                 trouble = 0 if _take(services, job, alias, item.name) else trouble + 1
             if trouble >= PATIENCE:
                 raise NotReady(f"{PATIENCE} certificates in a row cannot be renewed")
@@ -83,8 +83,12 @@ def _go_through(services: Services, job: Replacement, alias: str, until: datetim
 
 
 def _left_out(services: Services, job: Replacement, alias: str, error: CertRelayError) -> Replacement:
-    """A vault that could not be used for a day is given up, and the progress says so."""
-    if services.now() <= job.requested_at + LONGEST_WAIT:
+    """A vault that cannot be used for a day on end is given up, and the progress says so."""
+    now = services.now()
+    since = job.failing_since.get(alias)
+    if since is None:
+        return save(services, replace(job, failing_since={**job.failing_since, alias: now.isoformat()}))
+    if now <= datetime.fromisoformat(since) + LONGEST_WAIT:
         return job
     row = {"PartitionKey": job.id, "RowKey": f"{alias}|", "name": "", "operation": "", "detail": str(error)}
     services.storage.replacements.upsert(row | {"state": "refused"})
@@ -92,7 +96,9 @@ def _left_out(services: Services, job: Replacement, alias: str, error: CertRelay
 
 
 def _moved(services: Services, job: Replacement, alias: str, cursor: str, looked_at: int) -> Replacement:
-    return save(services, replace(job, cursor={**job.cursor, alias: cursor}, looked_at=looked_at))
+    failing = {one: since for one, since in job.failing_since.items() if one != alias}
+    moved = replace(job, cursor={**job.cursor, alias: cursor}, failing_since=failing, looked_at=looked_at)
+    return save(services, moved)
 
 
 def _listed(criteria: Criteria, item: CertificateItem) -> bool:
@@ -124,9 +130,10 @@ def _known(services: Services, job: Replacement, alias: str, name: str) -> Row |
     return services.storage.replacements.get(job.id, f"{alias}|{name.lower()}")
 
 
-def _take(services: Services, job: Replacement, alias: str, name: str) -> bool:
+def _take(services: Services, job: Replacement, alias: str, name: str, waits_since: str = "") -> bool:
     """Renew the certificate if it matches, and note it; False when the vault was not ready for it. That, or that the
     name is busy, is noted as well, so that one certificate does not keep the others waiting."""
+    waiting = {"state": "waiting", "since": waits_since or services.now().isoformat()}
     row: Row = {
         "PartitionKey": job.id,
         "RowKey": f"{alias}|{name.lower()}",
@@ -148,11 +155,11 @@ def _take(services: Services, job: Replacement, alias: str, name: str) -> bool:
     except NotReady as error:
         if error.code == "StorageNotReady":
             raise
-        table.upsert(row | {"state": "waiting", "detail": str(error)})
+        table.upsert(row | waiting | {"detail": str(error)})
         return False
     except CertRelayError as error:
         if error.code == "NameBusy":
-            table.upsert(row | {"state": "waiting", "detail": str(error)})
+            table.upsert(row | waiting | {"detail": str(error)})
             return True
         log.error("replacement %s: %s/%s cannot be renewed: %s", job.id, alias, name, error)
         table.upsert(row | {"state": "refused", "detail": str(error)})
@@ -164,13 +171,14 @@ def _take(services: Services, job: Replacement, alias: str, name: str) -> bool:
 
 
 def _take_again(services: Services, job: Replacement, until: datetime) -> None:
-    """What a vault was not ready for; given up a day after the replacement was asked for."""
+    """What a vault was not ready for, or what is busy; given up after a day."""
     table = services.storage.replacements
     for row in list(table.query("PartitionKey eq @id and state eq 'waiting'", id=job.id)):
-        if job.state == "canceled" or services.now() > job.requested_at + LONGEST_WAIT:
+        since = str(row["since"])
+        if job.state == "canceled" or services.now() > datetime.fromisoformat(since) + LONGEST_WAIT:
             table.upsert({key: row[key] for key in row if key != ETAG} | {"state": "refused"})
         elif services.now() < until:
-            _take(services, job, row["RowKey"].split("|")[0], row["name"])
+            _take(services, job, row["RowKey"].split("|")[0], row["name"], since)
 
 
 def _note_ends(services: Services, job: Replacement, until: datetime) -> None:

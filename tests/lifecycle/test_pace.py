@@ -1,5 +1,6 @@
 """More renewals than an authority's rate lets begin for days: whatever expires meanwhile goes first."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ from lifecycle.model import Operation, State
 from lifecycle.replacements import Criteria
 from lifecycle.settings import Rate
 from tests.lifecycle.test_keeping import DAY, configured, made
+from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, World
 
 HOURS = 6
@@ -98,3 +100,46 @@ def test_a_renewal_that_somebody_asks_for_gets_its_moment_whatever_is_booked(lon
     book_three_days(paced)
     asked = renewal.renew(paced.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
     assert hours_in_the_queue(asked) == 72
+
+
+def test_a_mass_renewal_of_days_gives_up_nothing_that_is_out_of_reach_for_a_moment(lonely_world: World) -> None:
+    """It does so after a day of trouble, not of work."""
+    world, names = lonely_world, [lonely_world.name(f"-{number}") for number in range(7)]
+    for name in names:
+        made(world, name)
+    down: list[str] = []
+    broken = vault_that_fails(world, lambda method, path: any(part in path for part in down))
+    paced = replace(world, services=with_vaults(configured(world, rate=ONE_IN_SIX_HOURS), 100, **{ALIAS: broken}))
+    job = replacements.start(paced.services, Criteria(authority="test-ca"), "test")
+    pass_hours(paced, 30)
+    down += ["/certificates?", f"/certificates/{names[6]}"]
+    pass_hours(paced, 1)
+    down.remove("/certificates?")
+    pass_hours(paced, 8)
+    assert replacements.progress(paced.services, job.id) == {"matched": 7, "completed": 6, "waiting": 1}
+    down.clear()
+    pass_hours(paced, 3)
+    assert replacements.progress(paced.services, job.id) == {"matched": 7, "completed": 7}
+    assert replacements.find(paced.services, job.id).state == "settled"
+
+
+def test_an_operation_whose_turn_comes_too_late_for_its_certificate_begins_at_once(lonely_world: World) -> None:
+    """Thousands of renewals that somebody asked for take days at an authority's rate, and then that of a short life."""
+    world = lonely_world
+    many, short = [world.name(f"-{number}") for number in range(5)], world.name("-short")
+    for name in many:
+        made(world, name)
+    made(world, short, validity_days=6)
+    world.clock.advance(4.1 * DAY)
+    bundle = world.vault.get(short)
+    assert bundle is not None
+    paced = configured(world, rate=Rate(requests=1, seconds=12 * 3600))
+    for name in [*many, short]:
+        renewal.renew(paced.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    begins = {one.name: one.next_attempt_at.timestamp() for one in world.services.storage.worklist()}
+    assert begins[short] > bundle["attributes"]["exp"], "the rate alone would let it expire"
+    sweep.sweep(paced.services)
+    assert sweep.advance_due(paced.services) >= 1
+    assert len(world.versions(short)) == 2
+    left = {one.name: one.next_attempt_at.timestamp() for one in world.services.storage.worklist()}
+    assert left == {name: begins[name] for name in many[1:]}, "the others keep their turns"

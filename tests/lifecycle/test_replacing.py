@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 
-from lifecycle import creations, replacements, replacing, sweep
+from lifecycle import creations, replacements, replacing
 from lifecycle.creations import Asked
 from lifecycle.errors import Invalid
 from lifecycle.replacements import Criteria, Replacement
 from lifecycle.services import Services
-from lifecycle.settings import Rate
 from lifecycle.vault import CERTIFICATES, Vault, item_of
-from tests.lifecycle.test_keeping import DAY, KEY, configured, made
+from tests.lifecycle.test_keeping import KEY, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, Killed, World
 
@@ -204,28 +203,6 @@ def test_a_certificate_that_nobody_can_read_keeps_no_other_waiting(lonely_world:
     job = replacements.start(services, Criteria(authority="test-ca", key_type="EC"), "test")
     assert run(world, services, job) == {"matched": 3, "refused": 1, "completed": 2}
     assert replacements.find(services, job.id).state == "settled"
-
-
-def test_an_operation_whose_turn_comes_too_late_for_its_certificate_begins_at_once(lonely_world: World) -> None:
-    """Thousands of renewals at an authority's rate take days, and a certificate of six days is among them."""
-    world = lonely_world
-    many, short = [world.name(f"-{number}") for number in range(5)], world.name("-short")
-    for name in many:
-        made(world, name)
-    made(world, short, validity_days=6)
-    world.clock.advance(4.1 * DAY)
-    bundle = world.vault.get(short)
-    assert bundle is not None
-    paced = configured(world, rate=Rate(requests=1, seconds=12 * 3600))
-    start(paced.services)
-    replacing.advance_all(paced.services)
-    begins = {one.name: one.next_attempt_at.timestamp() for one in world.services.storage.worklist()}
-    assert begins[short] > bundle["attributes"]["exp"], "the rate alone would let it expire"
-    sweep.sweep(paced.services)
-    assert sweep.advance_due(paced.services) >= 1
-    assert len(world.versions(short)) == 2
-    left = {one.name: one.next_attempt_at.timestamp() for one in world.services.storage.worklist()}
-    assert left == {name: begins[name] for name in many[1:]}, "the others keep their turns"
 
 
 def test_a_replacement_that_is_canceled_while_a_vault_fails_starts_nothing_more(lonely_world: World) -> None:
