@@ -9,10 +9,33 @@ from cryptography import x509
 
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_reference import Reference
-from connectors.base import ConnectorError, Issued, Pending, Rejected, RevocationReason, SubjectNames, Unavailable
+from connectors.base import (
+    Cancels,
+    ChecksHealth,
+    ConnectorError,
+    Feature,
+    Issued,
+    Pending,
+    Rejected,
+    RevocationReason,
+    Revokes,
+    RollsOverAccountKey,
+    SubjectNames,
+    SuggestsRenewal,
+    Unavailable,
+)
 from sandbox.openbao import OpenBao
-from tests.connectors.conformance import accept, context, leaf_of, signing_request, verify_names
+from tests.connectors.conformance import (
+    Authority,
+    Conformance,
+    accept,
+    context,
+    leaf_of,
+    signing_request,
+    verify_names,
+)
 from tests.connectors.debian import CannotFetch
+from tests.connectors.hostile import closed_port_url
 from tests.connectors.pebble import TestDns
 from tests.connectors.test_acme import TestSolver, der, follow, pem_of
 
@@ -35,7 +58,9 @@ class AcmeMount:
     def __init__(self, openbao: OpenBao, dns: TestDns) -> None:
         self.url, self._token = openbao.address, openbao.root_token
         self.ask("POST", "sys/mounts/acme-pki", type="pki")
-        self.ask("POST", "acme-pki/root/generate/internal", common_name="ACME test root", ttl="87600h", key_type="ec")
+        root = {"common_name": "ACME test root", "ttl": "87600h", "key_type": "ec"}
+        made = self.ask("POST", "acme-pki/root/generate/internal", **root)
+        self.root = x509.load_pem_x509_certificate(made["data"]["certificate"].encode())
         self.ask("POST", "acme-pki/config/cluster", path=f"{self.url}/v1/acme-pki", aia_path=f"{self.url}/v1/acme-pki")
         self.ask("POST", "sys/mounts/acme-pki/tune", allowed_response_headers=HEADERS)
         resolver = f"127.0.0.1:{dns.port}"
@@ -47,8 +72,8 @@ class AcmeMount:
         assert answer.ok, (path, answer.text)
         return dict(answer.json()) if answer.content else {}
 
-    def binding(self) -> dict[str, str]:
-        data = self.ask("POST", "acme-pki/acme/new-eab")["data"]
+    def binding(self, path: str = "acme-pki/") -> dict[str, str]:
+        data = self.ask("POST", f"{path}acme/new-eab")["data"]
         return {"eab_kid": data["id"], "eab_hmac_key": data["key"]}
 
     def is_revoked(self, certificate: x509.Certificate) -> bool:
@@ -65,6 +90,36 @@ def connect(mount: AcmeMount, dns: TestDns, owner: str, binding: dict[str, str])
     settings: dict[str, Any] = {"account_key_pem": pem_of(owner), **binding}
     url = f"{mount.url}/v1/acme-pki/acme/directory"
     return Acme(AcmeSettings(url=url, **settings), context("openbao"), TestSolver(dns))
+
+
+@pytest.fixture(scope="module")
+def role(mount: AcmeMount) -> dict[str, Any]:
+    """The directory of a role that has a policy on names, and a binding for it."""
+    path = "acme-pki/roles/web"
+    mount.ask("POST", path, allowed_domains=["example.com"], allow_subdomains=True, key_type="any", ttl="720h")
+    return {"url": f"{mount.url}/v1/{path}/acme/directory", **mount.binding(f"{path}/")}
+
+
+@pytest.mark.filterwarnings("ignore:Attribute's length must be")  # the first name is its common name, however long
+class TestAcmeOnOpenBao(Conformance):
+    undeclared = frozenset(Feature) - {Feature.WILDCARD, Feature.RSA, Feature.EC}
+    abilities = frozenset({Revokes, Cancels, SuggestsRenewal, RollsOverAccountKey, ChecksHealth})
+
+    @pytest.fixture
+    def authority(self, mount: AcmeMount, role: dict[str, Any], dns: TestDns) -> Authority:
+        def connect(**changes: str) -> Acme:
+            settings = {"account_key_pem": pem_of("conformance"), **role, **changes}
+            return Acme(AcmeSettings(**settings), context("openbao"), TestSolver(dns))
+
+        return Authority(
+            connect=connect,
+            unreachable=lambda: connect(url=closed_port_url()),
+            roots=[mount.root],
+            refused=SubjectNames("evil.example.net", ("evil.example.net",)),
+            is_revoked=mount.is_revoked,
+            pending=connect,
+            secrets=[pem_of("conformance").get_secret_value(), role["eab_hmac_key"]],
+        )
 
 
 def test_a_wildcard_and_its_apex_are_issued_and_revoked(mount: AcmeMount, dns: TestDns) -> None:
