@@ -22,7 +22,7 @@ from connectors.http import ForeignOrigin, retry_after, sentence
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 # functionTimeout is five minutes: after so long no further step is begun; the server's answers may take so long in all.
 # A withdrawal has one call only.
-WORK_SECONDS, MAX_SECONDS, WITHDRAW_SECONDS = 60.0, 90.0, 150.0
+WORK_SECONDS, MAX_SECONDS, WITHDRAW_SECONDS = 60.0, 90.0, 100.0
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
 # A challenge may stay pending while it is validated, and be validated once more for every answer.
