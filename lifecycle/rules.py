@@ -46,8 +46,17 @@ def _normal(pattern: str) -> str:
 def _matches(pattern: str, name: str) -> bool:
     if pattern.startswith("*.") and "*" not in pattern[1:]:
         return name.endswith(pattern[1:]) and len(name) > len(pattern) - 1
-    text = ".*".join(re.escape(part) for part in pattern.split("*"))
-    return re.fullmatch(text, name, re.DOTALL) is not None
+    has_host = "://" in pattern  # which a `*` before it may not carry into the path
+    return _covers(pattern, name) and (not has_host or _covers(_host_of(pattern), _host_of(name)))
+
+
+def _covers(pattern: str, text: str) -> bool:
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+def _host_of(uri: str) -> str:
+    return re.split(r"[/?#]", uri.partition("://")[2], maxsplit=1)[0]
 
 
 def _is_for(pattern: str, name: str, names: SubjectNames) -> bool:
