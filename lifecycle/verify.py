@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from connectors.base import SubjectNames
 from connectors.name_constraints import names_not_allowed
@@ -117,6 +118,9 @@ def _leaf_faults(
 ) -> Iterator[str]:
     yield from _name_faults(leaf, expected.names)
     yield from _common_name_faults(leaf, expected.names)
+    known = _subject_addresses(request) | {address.lower() for address in expected.names.email_addresses}
+    strange = sorted(_subject_addresses(leaf) - known)
+    yield from (f"has in its subject the e-mail address {address!r}, not asked" for address in strange)
     yield from _key_faults(leaf.public_key(), expected)
     yield from _validity_faults(leaf, now)
     days = limits.max_validity_days
@@ -165,6 +169,11 @@ def _name_faults(signed: x509.Certificate | x509.CertificateSigningRequest, aske
         yield "has several common names"
     if common and not _is_asked(common[-1], asked):
         yield f"has the common name {common[-1]!r}, not asked"
+
+
+def _subject_addresses(signed: x509.Certificate | x509.CertificateSigningRequest) -> set[str]:
+    """They name somebody as well (RFC 5280, section 4.1.2.6)."""
+    return {str(one.value).lower() for one in signed.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)}
 
 
 def _common_name_faults(leaf: x509.Certificate, asked: SubjectNames) -> Iterator[str]:

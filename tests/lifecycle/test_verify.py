@@ -218,6 +218,17 @@ def test_a_foreign_common_name_is_refused() -> None:
     assert "the common name 'evil.example', not asked" in refusal(answer(leaf(name=subject("evil.example"))))
 
 
+def test_an_e_mail_address_in_the_subject_that_was_not_asked_is_refused() -> None:
+    """It names somebody there as well (RFC 5280, section 4.1.2.6)."""
+    name = subject("www.contoso.example", email_address="ceo@bank.example")
+    assert "in its subject the e-mail address 'ceo@bank.example', not asked" in refusal(answer(leaf(name=name)))
+    request = csr(KEY, name, [SANS])
+    assert verify_answer(answer(leaf(name=name)), request, EXPECTED, Limits(), NOW)
+    among_the_names = Expected(SubjectNames(None, NAMES.dns_names, ("ceo@bank.example",)), "RSA", 2048, None)
+    sans = x509.SubjectAlternativeName([*SANS, x509.RFC822Name("ceo@bank.example")])
+    assert verified(answer(leaf(name=subject(email_address="CEO@bank.example"), sans=sans)), among_the_names)
+
+
 def test_several_common_names_are_refused() -> None:
     double = x509.Name([*subject("www.contoso.example"), *subject("evil.example")])
     assert "several common names" in refusal(answer(leaf(name=double)))
