@@ -137,7 +137,10 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         for name, value in _json_object(environment, "CERTRELAY_AUTHORITIES", faults).items()
         if (authority := _authority(name, value, environment, faults)) is not None
     }
+    aliases: dict[str, str] = {}
     for alias, vault in vaults.items():
+        if (other := aliases.setdefault(vault.url.lower(), alias)) != alias:  # each would renew what is in it
+            faults.append(f"CERTRELAY_VAULTS/{alias}/url: the vault is there already, as {other}")
         faults += [
             f"CERTRELAY_VAULTS/{alias}/authorities: there is no authority {name!r}"
             for name in vault.authorities
@@ -267,8 +270,8 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 
 
 def _storage(environment: Mapping[str, str], faults: list[str]) -> dict[str, str]:
-    parts = ("accountName", "tableServiceUri", "queueServiceUri", "clientId")
-    names = ("AzureWebJobsStorage", *(f"AzureWebJobsStorage__{part}" for part in parts))
+    kinds = ("", "__accountName", "__tableServiceUri", "__queueServiceUri", "__clientId")
+    names = [f"AzureWebJobsStorage{kind}" for kind in kinds]
     found = {name: environment[name] for name in names if environment.get(name)}
     identity = "AzureWebJobsStorage__accountName" in found or {names[2], names[3]} <= found.keys()
     if "AzureWebJobsStorage" not in found and not identity:

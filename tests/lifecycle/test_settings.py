@@ -101,6 +101,17 @@ def test_a_pin_that_no_issuer_can_have_is_refused_before_anything_is_ordered(pin
     assert "corp/rules/issuer_pins/0" in faults(CERTRELAY_AUTHORITIES=json.dumps(authorities))
 
 
+def test_a_vault_that_has_two_aliases_is_refused_for_each_would_renew_what_is_in_it() -> None:
+    vaults = {
+        "one": {"url": "https://v.example"},
+        "two": {"url": "https://V.example/"},
+        "other": {"url": "https://x.example"},
+    }
+    message = faults(CERTRELAY_VAULTS=json.dumps(vaults))
+    assert "CERTRELAY_VAULTS/two/url: the vault is there already, as one" in message
+    assert message.count("CERTRELAY_VAULTS") == 1
+
+
 def test_a_secret_is_in_no_representation_of_the_settings() -> None:
     found = settings.load(GOOD)
     assert "canary" not in repr(found.authorities)
