@@ -192,7 +192,7 @@ class _Sweep:
 
     def _put_off(self, one: _Due, why: Conflict) -> None:
         if why.code == "Booked" and one.can_wait:
-            log.info("%s in vault %s, and all that can wait with it, are left to the next sweep", why, one.vault)
+            log.info("%s; it is left to the next sweep, with all of %s that can wait", why, one.authority)
             self._booked.add((one.vault, one.authority))
             self._left += 1
 
