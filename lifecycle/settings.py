@@ -13,18 +13,18 @@ import base64
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from connectors.base import Connector, ConnectorSettings
 from connectors.registry import connector_class
 from lifecycle.errors import SettingsError
+from lifecycle.setting_references import refuse_literal_secrets, resolved
 
 ALIAS = re.compile(r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")
-SETTING_REFERENCE = re.compile(r"^@([A-Za-z][A-Za-z0-9_]*)$")
 Told = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
 COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "rate", "concurrency")
 
@@ -199,8 +199,8 @@ def _authority(name: str, value: Any, environment: Mapping[str, str], faults: li
     try:
         settings = AuthoritySettings.model_validate(common)
         found = connector_class(settings.connector)
-        _refuse_literal_secrets(where, found.Settings, own, faults)
-        connector_settings = found.Settings.model_validate(_resolved(where, own, environment, faults))
+        refuse_literal_secrets(where, found.Settings, own, faults)
+        connector_settings = found.Settings.model_validate(resolved(where, own, environment, faults))
     except ValidationError as error:
         faults += _sentences(where, error)
     except LookupError as error:
@@ -218,55 +218,17 @@ def _targets(environment: Mapping[str, str], faults: list[str]) -> dict[str, Tar
         if not isinstance(value, dict):
             faults.append(f"{where}: must be a JSON object")
             continue
-        _refuse_literal_secrets(where, Target, value, faults)
+        refuse_literal_secrets(where, Target, value, faults)
         try:
-            target = Target.model_validate(_resolved(where, value, environment, faults))
+            target = Target.model_validate(resolved(where, value, environment, faults))
         except ValidationError as error:
             faults += _sentences(where, error)
             continue
-        if not target.url.get_secret_value().startswith(("https://", "http://127.0.0.1")):
+        if not target.url.get_secret_value().startswith(("https://", "http://127.0.0.1:")):
             faults.append(f"{where}/url: must be an https address")
         if len(faults) == before:
             found[alias] = target
     return found
-
-
-def _resolved(where: str, value: Any, environment: Mapping[str, str], faults: list[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _resolved(f"{where}/{key}", item, environment, faults) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_resolved(f"{where}/{index}", item, environment, faults) for index, item in enumerate(value)]
-    reference = SETTING_REFERENCE.match(value) if isinstance(value, str) else None
-    if reference is None:
-        return value
-    if not environment.get(reference[1]):
-        faults.append(f"{where}: the setting {reference[1]} that it refers to is missing")
-    return environment.get(reference[1], "")
-
-
-def _refuse_literal_secrets(where: str, model: type[BaseModel], value: dict[str, Any], faults: list[str]) -> None:
-    for key, field in model.model_fields.items():
-        kinds = set(_kinds(field.annotation))
-        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        for place, item in _parts(f"{where}/{key}", value.get(key)):
-            if SecretStr in kinds and isinstance(item, str) and not SETTING_REFERENCE.match(item):
-                faults.append(f"{place}: is a secret; put it into a setting NAME and write @NAME here")
-            for nested in models if isinstance(item, dict) else ():
-                _refuse_literal_secrets(place, nested, item, faults)
-
-
-def _parts(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A value and all that is in it, each with its place."""
-    yield where, value
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
-        yield from _parts(f"{where}/{key}", item)
-
-
-def _kinds(annotation: Any) -> Iterator[Any]:
-    """An annotation and all that it is made of: unions, lists, `Annotated`."""
-    yield annotation
-    for part in get_args(annotation):
-        yield from _kinds(part)
 
 
 def _storage(environment: Mapping[str, str], faults: list[str]) -> dict[str, str]:
