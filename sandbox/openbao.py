@@ -84,7 +84,7 @@ class OpenBao:
     def _is_ready(self, session: requests.Session) -> bool:
         try:
             return session.get(f"{self.address}/v1/sys/health", timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def _set_up(self, client: hvac.Client) -> None:
