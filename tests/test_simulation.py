@@ -1,17 +1,20 @@
 """Weeks of renewals under faults, with every promise kept; and a simulation that sees when one is broken."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lifecycle import creations
 from lifecycle.creations import Asked
-from lifecycle.model import Operation, State
+from lifecycle.model import Kind, Operation, State
 from sandbox.azurite import Azurite
 from sandbox.simulation import __main__ as program
-from sandbox.simulation import plan, promises
+from sandbox.simulation import owners, plan, promises
 from sandbox.simulation.__main__ import BEGINS, rendered
 from sandbox.simulation.plan import AUTHORITIES, DAY, Plan, Wanted
 from sandbox.simulation.world import ALIAS, World
@@ -52,10 +55,13 @@ def test_in_60_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_sta
     assert report.turned_away == 0
 
 
-def test_a_certificate_that_expires_is_reported(tmp_path: Path, azurite: Azurite) -> None:
+def test_a_certificate_that_expires_is_reported_once(tmp_path: Path, azurite: Azurite) -> None:
     down = {"steady": ((BEGINS + 2 * DAY, BEGINS + 9 * DAY),)}
     report = simulate(replace(small(8, six_days("sim-lost")), outages=down), tmp_path, azurite)
-    assert any("sim-lost" in text and "expired" in text for text in report.violations)
+    seen, told_at_the_end = report.violations
+    assert seen.startswith("sim-lost (steady, 6 days) expired at 2027-01-")
+    assert "sim-lost: version" in told_at_the_end
+    assert "expired before" in told_at_the_end
     text = rendered(report)
     assert "BROKEN PROMISES" in text
     assert "--seed 3" in text
@@ -72,6 +78,48 @@ def test_what_the_history_and_the_versions_do_not_agree_on_is_reported(tmp_path:
         assert any("still open" in text for text in promises.broken_at_the_end(world, fleet))
         world.set_clock(operation.deadline + timedelta(hours=1))
         assert any("past its deadline" in text for text in promises.broken_now(world, fleet))
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken"),
+    [
+        ({}, ""),
+        ({"requested_at": BEGINS + 40 * DAY}, "before it was due"),
+        ({"ended_at": BEGINS + 90 * DAY}, "expired before"),
+        ({"ended_at": BEGINS + 63 * DAY}, "ended past its deadline"),
+        ({"state": State.FAILED, "ended_at": BEGINS + 63 * DAY}, "ended past its deadline"),
+        ({"replaces": "0" * 32}, "renewed a version that is not there"),
+    ],
+)
+def test_a_renewal_that_breaks_a_promise_is_reported(
+    tmp_path: Path, azurite: Azurite, changes: dict[str, Any], broken: str
+) -> None:
+    with _brought(tmp_path, azurite) as (world, fleet, renewal):
+        world.services.storage.record(replace(renewal, **changes))
+        found = [text for text in promises.broken_at_the_end(world, fleet) if "operations completed" not in text]
+    assert (broken in " ".join(found)) if broken else found == []
+
+
+def test_a_version_that_is_renewed_twice_is_reported(tmp_path: Path, azurite: Azurite) -> None:
+    with _brought(tmp_path, azurite) as (world, fleet, renewal):
+        for suffix in ("", "2"):
+            world.services.storage.record(replace(renewal, id=renewal.id + suffix))
+        assert any("was renewed twice" in text for text in promises.broken_at_the_end(world, fleet))
+
+
+@contextmanager
+def _brought(directory: Path, azurite: Azurite) -> Iterator[tuple[World, dict[str, Wanted], Operation]]:
+    """A certificate of 90 days that its owner brought, and a renewal as it should be."""
+    wanted = Wanted("sim-brought", 90, "", "quick", BEGINS, adopted=True)
+    with World(directory, replace(small(90, wanted), worker_killed=0.0), azurite) as world:
+        owners.ask(world, wanted)
+        brought = world.server.vault.find(wanted.name)
+        assert brought is not None
+        begins = BEGINS + 61 * DAY
+        yield world, {wanted.name: wanted}, replace(
+            _completed(world, wanted), kind=Kind.RENEW, replaces=brought.current.id,
+            requested_at=begins, deadline=begins + DAY, ended_at=begins + DAY,
+        )  # fmt: skip
 
 
 def _completed(world: World, wanted: Wanted) -> Operation:

@@ -9,6 +9,8 @@ from sandbox.simulation.world import ALIAS, World
 
 POLL = timedelta(minutes=10)
 TOLERANCE = timedelta(minutes=5)  # whole seconds, back-dated beginnings
+# A worker that died in the last poll has the row until its lease runs out; the poll after that one ends it.
+PATIENCE = POLL + LEASE + POLL
 
 
 def broken_now(world: World, fleet: dict[str, Wanted]) -> list[str]:
@@ -18,11 +20,9 @@ def broken_now(world: World, fleet: dict[str, Wanted]) -> list[str]:
         certificate = world.server.vault.find(name)
         if certificate and certificate.completed and certificate.current.expires <= now.timestamp():
             found.append(f"{name} ({fleet[name].authority}, {fleet[name].days} days) expired")
-    # A worker that died in the last poll has the row until its lease runs out; the poll after that one ends it.
-    patience = POLL + LEASE + POLL
     for entry in world.services.storage.worklist() if world.due else ():
         operation = world.services.storage.open(entry.vault, entry.name)
-        if operation is not None and now > operation.deadline + patience:
+        if operation is not None and now > operation.deadline + PATIENCE:
             found.append(f"{operation.id} is {operation.state}, past its deadline {operation.deadline.isoformat()}")
     return found
 
@@ -39,8 +39,11 @@ def broken_at_the_end(world: World, fleet: dict[str, Wanted]) -> list[str]:
 def _broken_of(world: World, name: str, wanted: Wanted) -> list[str]:
     certificate = world.server.vault.find(name)
     made = {version.id: version for version in certificate.versions if version.certificate} if certificate else {}
-    completed = [one for one in world.services.storage.ended(ALIAS, name) if one.state is State.COMPLETED]
+    ended = list(world.services.storage.ended(ALIAS, name))
+    completed = [one for one in ended if one.state is State.COMPLETED]
     found = [] if made else [f"{name} was never made"]
+    late = [one for one in ended if one.ended_at and one.ended_at > one.deadline + PATIENCE]
+    found += [f"{one.id} ended past its deadline {one.deadline.isoformat()}" for one in late]
     brought = [certificate.versions[0].id] if certificate and wanted.adopted else []
     said = sorted([one.version for one in completed] + brought)
     if said != sorted(made):
@@ -59,4 +62,6 @@ def _broken_of(world: World, name: str, wanted: Wanted) -> list[str]:
         begins, expires = (datetime.fromtimestamp(moment, UTC) for moment in (old.not_before, old.expires))
         if one.requested_at < wanted.earliest_renewal(begins, expires) - TOLERANCE:
             found.append(f"{name}: {one.id} was started at {one.requested_at.isoformat()}, before it was due")
+        if one.ended_at and one.ended_at >= expires:
+            found.append(f"{name}: version {one.replaces} expired before {one.id} replaced it")
     return found

@@ -59,7 +59,7 @@ class _Year:
         self._fleet = {wanted.name: wanted for wanted in plan.fleet}
         self._unmade = set(self._fleet)
         self._again: list[dict[str, Any]] = []
-        self._windows: set[str] = set()
+        self._broken: list[str] = []  # in the last hour
         self._day = plan.begins
         self._counted = self._hours = 0
         self.report = Report(plan.seed, plan.days, len(plan.fleet), world.faults)
@@ -78,8 +78,10 @@ class _Year:
         self._deliver_events()
         if self._faulty and plan.chance.random() < plan.event_forged_an_hour:
             self._forge()
-        new = [text for text in broken_now(world, self._fleet) if text not in self.report.violations]
+        broken = broken_now(world, self._fleet)
+        new = [text for text in broken if text not in self._broken]
         self.report.violations += [f"{text} at {world.now().isoformat()}" for text in new]
+        self._broken = broken
         self._count()
 
     def settle(self) -> None:
