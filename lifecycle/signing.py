@@ -22,6 +22,7 @@ from lifecycle import policy, verify
 from lifecycle.errors import Unverified
 from lifecycle.model import CertificateRequest, Operation, State
 from lifecycle.services import Services
+from lifecycle.settings import Rules
 from lifecycle.vault import PendingOperation
 
 type Question = Callable[[Connector, SigningRequest], Outcome]
@@ -73,13 +74,19 @@ def _words(text: str) -> str:
 
 
 def accept(services: Services, operation: Operation, pending: PendingOperation, answer: bytes) -> Operation:
-    """The operation as issued. Raises Unverified or Invalid."""
+    """The operation as issued, by the rules of its authority and of its vault. Raises Unverified or Invalid."""
     now = services.now()
-    rules = services.authority(operation.request.authority or "").settings.rules
-    limits = verify.Limits(rules.max_validity_days, rules.keep_root, rules.issuer_pins, rules.public_trust)
+    authority = services.authority(operation.request.authority or "").settings
     expected = policy.expected(operation.request.policy)
-    chain = verify.verify_answer(answer, pending.csr, expected, limits, now)
-    return operation.moved(State.ISSUED, now, chain=chain)
+    chains = [
+        verify.verify_answer(answer, pending.csr, expected, _limits(rules), now)
+        for rules in (authority.rules, services.vault_settings(operation.vault).rules)
+    ]
+    return operation.moved(State.ISSUED, now, chain=min(chains, key=len))  # without the root if either says so
+
+
+def _limits(rules: Rules) -> verify.Limits:
+    return verify.Limits(rules.max_validity_days, rules.keep_root, rules.issuer_pins, rules.public_trust)
 
 
 def adoptable(pending: PendingOperation, wanted: CertificateRequest) -> bool:

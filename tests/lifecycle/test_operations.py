@@ -17,6 +17,7 @@ from lifecycle import creations, leases, operations, requests, services, sweep, 
 from lifecycle.creations import Asked
 from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Operation, State
+from lifecycle.settings import Rules
 from lifecycle.storage import Stale
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer
@@ -337,6 +338,39 @@ def test_an_answer_that_is_no_certificate_fails_clearly(world: World) -> None:
     ended = world.finish(name)
     assert ended.failure is not None
     assert ended.failure.code == "UnverifiedCertificate"
+
+
+@pytest.mark.parametrize("whose", ["vault", "authority"])
+@pytest.mark.parametrize(
+    ("rules", "fault"),
+    [
+        ({"issuer_pins": ["00" * 32]}, "none of the pinned issuers"),
+        ({"max_validity_days": 30}, "longer than the 30 days"),
+        ({"public_trust": True}, "not among its alternative names"),
+        ({"keep_root": False}, None),
+    ],
+)
+def test_the_rules_of_the_authority_and_of_the_vault_hold_for_the_answer(
+    world: World, whose: str, rules: dict[str, Any], fault: str | None
+) -> None:
+    world.ca.issue = lambda request: world.ca.signed(request, ends=world.services.now() + timedelta(days=60))
+    settings = world.services.settings
+    main, ca = settings.vaults[ALIAS], settings.authorities["test-ca"]
+    if whose == "vault":
+        main = main.model_copy(update={"rules": Rules.model_validate(rules)})
+    else:
+        ca = replace(ca, settings=ca.settings.model_copy(update={"rules": Rules.model_validate(rules)}))
+    settings = replace(settings, vaults={ALIAS: main}, authorities={"test-ca": ca})
+    narrow = replace(world, services=replace(world.services, settings=settings))
+    name = narrow.name()
+    create(narrow, name, validity_days=30, subject="CN=Somebody")
+    ended = narrow.finish(name)
+    if fault:
+        assert ended.failure is not None
+        assert ended.failure.code == "UnverifiedCertificate"
+        assert fault in ended.failure.message
+    else:
+        assert (ended.state, len(ended.chain)) == (State.COMPLETED, 1)
 
 
 @pytest.mark.parametrize("step", ["requested", "submitted"])
