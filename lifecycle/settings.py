@@ -52,7 +52,7 @@ class Rules(_Frozen):
     """What may be asked of an authority or for a vault. An empty list of `names` allows every name.
 
     `names` are patterns: `www.contoso.example` (that name), `*.contoso.example` (any name below, wildcards too).
-    IP addresses, e-mail addresses and URIs are matched as text, `*` for any text; a URI only by a pattern with a `:`.
+    IP addresses, e-mail addresses and URIs are matched as text, `*` for any; a URI by one with a `:`, its host apart.
     """
 
     names: tuple[str, ...] = ()

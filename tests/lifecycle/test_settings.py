@@ -130,6 +130,11 @@ def test_the_sample_file_loads_and_names_every_setting() -> None:
     assert set(re.findall(r"CERTRELAY_[A-Z_]+[A-Z]", source)) <= values.keys()
 
 
+def test_the_page_on_authorities_names_every_rule() -> None:
+    page = Path("docs/connectors.md").read_text()
+    assert [name for name in settings.Rules.model_fields if f"`{name}`" not in page] == []
+
+
 class Nested(BaseModel):
     pin: Annotated[SecretStr, Field(min_length=1)] | None = None
 
