@@ -8,7 +8,7 @@ from handlers import answers, openapi, services
 from handlers.edge import Answer
 from handlers.roles import Role
 from handlers.routes import route
-from lifecycle import account_keys, health
+from lifecycle import account_keys, creations, health
 from lifecycle.settings import Authority
 
 blueprint = func.Blueprint()
@@ -66,6 +66,6 @@ def _authority(authority: Authority) -> dict[str, Any]:
         "connector": authority.settings.connector,
         "features": sorted(found.features),
         "abilities": health.abilities(found),
-        "default_validity_days": authority.settings.default_validity_days,
+        "default_validity_days": creations.default_days(authority.settings),
         "rules": authority.settings.rules.model_dump(mode="json", exclude_none=True),
     }

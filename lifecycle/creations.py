@@ -17,6 +17,7 @@ from lifecycle.model import (
     Operation,
 )
 from lifecycle.services import Services
+from lifecycle.settings import AuthoritySettings
 
 MAX_TAGS, MAX_TAG_LENGTH = 15, 256
 MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
@@ -70,7 +71,7 @@ def complete(services: Services, vault: str, name: str, asked: Asked) -> Certifi
     days = asked.validity_days
     written = _with_short_names(asked, faults)
     if authority is not None and days is None:
-        days = policy.days_of(written) or authority.settings.default_validity_days
+        days = policy.days_of(written) or default_days(authority.settings)
     completed: dict[str, Any] = {}
     try:
         completed = policy.complete(written, authority=asked.authority, validity_days=days)
@@ -80,6 +81,11 @@ def complete(services: Services, vault: str, name: str, asked: Asked) -> Certifi
     if faults:
         raise Invalid(faults)
     return CertificateRequest(completed, asked.authority, days if asked.authority else None, tags, asked.enabled)
+
+
+def default_days(authority: AuthoritySettings) -> int:
+    """The validity, in days, of who asks for none: never more than the authority's own rules allow."""
+    return min(authority.default_validity_days, authority.rules.max_validity_days or authority.default_validity_days)
 
 
 def where_faults(services: Services, vault: str, name: str) -> list[Fault]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lifecycle import requests, rules
-from lifecycle.creations import own_tags
+from lifecycle.creations import default_days, own_tags
 from lifecycle.errors import Conflict, NotFound
 from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, VALIDITY_TAG, CertificateRequest, Kind, Operation
 from lifecycle.services import Services
@@ -119,7 +119,7 @@ def renewed_request(
     kept = {key: value for key, value in policy.items() if key not in ("id", "attributes")}
     issuer = {"issuer": {**(policy.get("issuer") or {}), "name": "Unknown"}}
     written = tags.get(VALIDITY_TAG, "")
-    days = int(written) if _NUMBER.fullmatch(written) and int(written) > 0 else known.settings.default_validity_days
+    days = int(written) if _NUMBER.fullmatch(written) and int(written) > 0 else default_days(known.settings)
     kind, _, number = tags.get(RENEWAL_TAG, "").partition("=")
     own = own_tags(authority, days, {kind: int(number)} if _NUMBER.fullmatch(number) else None)
     return CertificateRequest({**kept, **issuer}, authority, days, {**_without_own(tags), **own}, enabled)

@@ -10,6 +10,7 @@ from connectors.base import Feature
 from lifecycle import creations, settings
 from lifecycle.creations import Asked
 from lifecycle.errors import Invalid, NotPermitted
+from lifecycle.renewal import renewed_request
 from lifecycle.rules import check, name_allowed
 from lifecycle.services import Services, connect
 from lifecycle.settings import Rules, VaultSettings
@@ -45,6 +46,14 @@ def test_an_authority_and_a_name_are_a_complete_request(services: Services) -> N
     assert wanted.policy["key_props"] == {"kty": "RSA", "key_size": 2048, "exportable": True, "reuse_key": False}
     assert wanted.validity_days == 90
     assert wanted.tags == {"certrelay-authority": "b1", "certrelay-validity-days": "90"}
+
+
+def test_who_asks_for_no_validity_gets_what_the_rules_allow(services: Services) -> None:
+    short = narrowed(services, max_validity_days=47)
+    wanted = creations.complete(short, "main", "www", Asked(authority="a1", dns_names=("www.contoso.example",)))
+    assert (wanted.validity_days, wanted.tags["certrelay-validity-days"]) == (47, "47")
+    check(short, "main", wanted)
+    assert renewed_request(short, "a1", wanted.policy, {}, True).validity_days == 47
 
 
 def test_without_an_authority_key_vault_signs_itself(services: Services) -> None:
