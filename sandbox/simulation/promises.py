@@ -3,14 +3,18 @@
 from datetime import UTC, datetime, timedelta
 
 from lifecycle.leases import LEASE
-from lifecycle.model import Kind, State
+from lifecycle.model import Kind, Operation, State
 from sandbox.simulation.plan import Wanted
 from sandbox.simulation.world import ALIAS, World
 
 POLL = timedelta(minutes=10)
 TOLERANCE = timedelta(minutes=5)  # whole seconds, back-dated beginnings
-# A worker that died in the last poll has the row until its lease runs out; the poll after that one ends it.
-PATIENCE = POLL + LEASE + POLL
+
+
+def _latest_end(operation: Operation) -> datetime:
+    """Two polls after the deadline. A worker that died has the row until its lease runs out, and the poll after that
+    goes on; those before the last one are counted in the row."""
+    return operation.deadline + POLL + (LEASE + POLL) * (operation.crashes + 1)
 
 
 def broken_now(world: World, fleet: dict[str, Wanted]) -> list[str]:
@@ -22,7 +26,7 @@ def broken_now(world: World, fleet: dict[str, Wanted]) -> list[str]:
             found.append(f"{name} ({fleet[name].authority}, {fleet[name].days} days) expired")
     for entry in world.services.storage.worklist() if world.due else ():
         operation = world.services.storage.open(entry.vault, entry.name)
-        if operation is not None and now > operation.deadline + PATIENCE:
+        if operation is not None and now > _latest_end(operation):
             found.append(f"{operation.id} is {operation.state}, past its deadline {operation.deadline.isoformat()}")
     return found
 
@@ -42,7 +46,7 @@ def _broken_of(world: World, name: str, wanted: Wanted) -> list[str]:
     ended = list(world.services.storage.ended(ALIAS, name))
     completed = [one for one in ended if one.state is State.COMPLETED]
     found = [] if made else [f"{name} was never made"]
-    late = [one for one in ended if one.ended_at and one.ended_at > one.deadline + PATIENCE]
+    late = [one for one in ended if one.ended_at and one.ended_at > _latest_end(one)]
     found += [f"{one.id} ended past its deadline {one.deadline.isoformat()}" for one in late]
     brought = [certificate.versions[0].id] if certificate and wanted.adopted else []
     said = sorted([one.version for one in completed] + brought)
