@@ -13,7 +13,7 @@ AUTHORITIES: dict[str, dict[str, Any]] = {
     "steady": {},
     "quick": {},
     "slow": {"wait_hours": 12, "concurrency": 5},
-    "limited": {"orders_per_hour": 6, "rate": {"requests": 5, "seconds": 3600}},
+    "limited": {"orders_per_hour": 6, "rate": {"requests": 3, "seconds": 3600}},
     "suggesting": {},
 }
 NEVER_DOWN = "steady"
