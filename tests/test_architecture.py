@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from connectors.registry import CONNECTORS
+from handlers import models
 from lifecycle.leases import LEASE
 
 DEPLOYED = ("function_app.py", "handlers", "lifecycle", "connectors")
@@ -66,6 +68,19 @@ def test_a_module_has_at_most_300_lines_and_a_function_at_most_50(path: Path) ->
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef) and node.end_lineno:
             assert node.end_lineno - node.lineno < 50, f"{path}:{node.name}"
+
+
+def test_no_request_body_has_room_for_an_address_that_the_app_would_ask() -> None:
+    """Check 38: authorities, vaults and receivers are called by name; only the settings say where they are."""
+    in_certificates = {"uris", "ipAddresses", "ip_addresses", "email_addresses"}
+    bodies = [found for found in vars(models).values() if isinstance(found, type) and issubclass(found, models.Body)]
+    assert len(bodies) > 20
+    for body in bodies:
+        assert body.model_config.get("extra") == "forbid", body
+        for name in body.model_fields.keys() - in_certificates:
+            assert not re.search("ur[il]|href|host|address|endpoint|hook|server|callback", name, re.I), (
+                f"{body}: {name}"
+            )
 
 
 def test_the_lease_outlives_every_function() -> None:

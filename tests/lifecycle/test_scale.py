@@ -133,6 +133,26 @@ def test_of_5_000_that_are_due_a_sweep_takes_its_batch_and_the_next_one_goes_on(
     assert sum(1 for _ in large.services.storage.worklist()) == 180
 
 
+def test_a_poll_costs_requests_for_open_operations_and_none_for_certificates(
+    program: Program, azurite: Azurite
+) -> None:
+    large = LargeVault(program, azurite, "scalepoll")
+    with large.client:
+        large.seed(2_000, "idle", age_days=10)
+        large.requests()
+        assert sweep.advance_due(large.services) == 0
+        assert large.requests() == {}
+        large.seed(3, "due", age_days=300)
+        assert len(sweep.sweep(large.services).started) == 3
+        large.requests()
+        assert sweep.advance_due(large.services) == 3
+        asked = large.requests()
+        assert asked["CreateCertificate"] == 3
+        assert sum(asked.values()) <= 3 * 6, asked
+        assert sweep.advance_due(large.services) == 0, "they wait for their authority"
+        assert large.requests() == {}
+
+
 def test_names_that_cannot_be_renewed_do_not_starve_the_others_even_when_they_fill_a_batch(
     program: Program, azurite: Azurite
 ) -> None:
