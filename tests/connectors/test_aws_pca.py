@@ -70,7 +70,7 @@ class Moto:
     pca: Any
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
     """moto's server with one active root authority."""
     [port] = free_ports(1)

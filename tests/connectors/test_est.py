@@ -50,7 +50,7 @@ def est(url: str, ca_certificates: str, **changes: Any) -> Est:
     return Est(EstSettings.model_validate(settings), context("est"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def estserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EstServer]:
     if reason := why_not():
         pytest.skip(reason)
@@ -58,7 +58,7 @@ def estserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EstServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slow_estserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EstServer]:
     """It approves a request one second after it came first."""
     if reason := why_not():

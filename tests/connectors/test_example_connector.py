@@ -33,7 +33,7 @@ class CfsslServer:
     root: x509.Certificate
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cfssl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CfsslServer]:
     try:
         program = unpacked("cfssl", ["golang-cfssl"]) / "usr/bin/cfssl"

@@ -150,7 +150,7 @@ def jwt(claims: dict[str, Any]) -> str:
     return f"{signed}.{encoded(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pki(openbao: Any) -> Pki:
     bao = Bao(openbao.address, openbao.root_token)
     root = bao.make_pki("pki-conformance")

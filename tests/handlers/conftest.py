@@ -10,7 +10,7 @@ from sandbox.up import Sandbox
 from tests.test_acceptance import App
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     directory = tmp_path_factory.mktemp("sandbox")
     with Sandbox(directory, Progress()) as sandbox, httpx.Client(timeout=30, trust_env=False) as client:

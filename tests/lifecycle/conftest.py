@@ -11,7 +11,7 @@ from sandbox.vault import VaultServer
 from tests.lifecycle.world import World, make_world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:
     with VaultServer(tmp_path_factory.mktemp("vault"), clock=Clock()) as server:
         yield server
