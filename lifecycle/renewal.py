@@ -66,12 +66,12 @@ def renew(
     it can wait, only if the rates let it begin within hours, so that what expires sooner never queues behind it.
     Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, `Booked`, or busy), NotPermitted,
     NotReady."""
-    open_one = services.storage.open(vault, name)
-    if open_one is not None and open_one.kind is Kind.RENEW:
-        asked = authority or open_one.request.authority, reuse_key if reuse_key is not None else _reuses(open_one)
-        if asked != (open_one.request.authority, _reuses(open_one)):
-            raise Conflict(f"{name} is being renewed in another way; cancel that first: {open_one.id}", "NameBusy")
-        return open_one
+    begun = requests.known(services, vault, name, idempotency_key)
+    if begun is not None and begun.kind is Kind.RENEW:
+        asked = authority or begun.request.authority, reuse_key if reuse_key is not None else _reuses(begun)
+        if asked != (begun.request.authority, _reuses(begun)):
+            raise Conflict(f"{name} has another renewal: {begun.id} ({begun.state})", "NameBusy")
+        return begun
     bundle = services.vault(vault).get(name)
     if bundle is None or not bundle.get("cer"):
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")

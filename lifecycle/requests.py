@@ -44,10 +44,7 @@ def request(
 
     `replaces` is the version that a renewal renews, and `expires` is when that one ends.
     Raises Conflict when the name is busy with something else."""
-    identifier = operation_id(vault, name, idempotency_key)
-    existing = services.storage.open(vault, name)
-    if idempotency_key is not None and (existing is None or existing.id != identifier):
-        existing = _ended(services, identifier) or existing
+    existing = known(services, vault, name, idempotency_key)
     if existing is not None:
         return _same(existing, wanted)
     now = services.now()
@@ -57,10 +54,10 @@ def request(
     begins = _paced(services, vault, wanted, now)
     left = expires - begins if expires is not None else None
     operation = Operation(
-        id=identifier, vault=vault, name=name, kind=kind, state=State.REQUESTED, request=wanted,
-        requested_by=requested_by, requested_at=now, deadline=begins + _patience(services, wanted, left),
-        reason=reason, replaces=replaces, earlier_request_id=earlier.request_id if earlier else "",
-        next_attempt_at=begins, transitions=(Transition(State.REQUESTED, now),),
+        id=operation_id(vault, name, idempotency_key), vault=vault, name=name, kind=kind, state=State.REQUESTED,
+        request=wanted, requested_by=requested_by, requested_at=now, next_attempt_at=begins,
+        deadline=begins + _patience(services, wanted, left), reason=reason, replaces=replaces,
+        earlier_request_id=earlier.request_id if earlier else "", transitions=(Transition(State.REQUESTED, now),),
     )  # fmt: skip
     opened = services.storage.insert(operation)
     if opened is None:
@@ -70,6 +67,15 @@ def request(
         return _same(existing, wanted)
     leases.nudge(services, opened, (begins - now).total_seconds())
     return opened
+
+
+def known(services: Services, vault: str, name: str, idempotency_key: str | None) -> Operation | None:
+    """The operation that this key began, open or ended; else the open one of the certificate, if any."""
+    found = services.storage.open(vault, name)
+    identifier = operation_id(vault, name, idempotency_key)
+    if idempotency_key is not None and (found is None or found.id != identifier):
+        found = _ended(services, identifier) or found
+    return found
 
 
 def cancel(services: Services, vault: str, name: str) -> Operation:

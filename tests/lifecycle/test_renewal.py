@@ -152,6 +152,25 @@ def test_a_renewal_in_another_way_than_the_open_one_is_refused_not_forgotten(wor
     world.finish(name)
 
 
+def test_a_renewal_that_is_asked_for_again_with_its_key_is_found_whatever_was_changed_since(world: World) -> None:
+    name = world.name()
+    made(world, name, validity_days=365)
+
+    def renew(**other: Any) -> Operation:
+        return renewal.renew(
+            world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False, idempotency_key=name, **other
+        )
+
+    first = renew()
+    assert world.finish(name).state is State.COMPLETED
+    changes.update_policy(world.services, ALIAS, name, {"x509_props": {"validity_months": 3}})
+    again = renew()
+    assert (again.id, again.state) == (first.id, State.COMPLETED)
+    assert len(world.versions(name)) == 2
+    with pytest.raises(Conflict):
+        renew(reuse_key=True)
+
+
 def test_names_that_are_written_into_the_policy_are_normalised_like_those_of_a_creation(world: World) -> None:
     name = world.name()
     made(world, name)
