@@ -8,6 +8,7 @@ import base64
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -34,14 +35,13 @@ log = logging.getLogger("certrelay.replacements")
 def advance_all(services: Services) -> None:
     """The poll timer's part: go on with what is running, for a minute at most, and note how its operations ended."""
     until = services.now() + BUDGET
-    for row in services.storage.replacements.query("PartitionKey eq @jobs", jobs=JOBS):
+    for row in services.storage.replacements.query("PartitionKey eq @jobs and state ne 'settled'", jobs=JOBS):
         try:
             found = from_row(row)
             if found.state == "running":
                 _go_on(services, found, until)
-            if found.state != "settled":
-                _take_again(services, found, until)
-                _note_ends(services, found, until)
+            _take_again(services, found, until)
+            _note_ends(services, found, until)
         except (Stale, NotReady) as error:
             log.warning("replacement %s goes on later: %s", row["RowKey"], error)
 
@@ -115,7 +115,7 @@ def matches(services: Services, alias: str, name: str, criteria: Criteria) -> bo
     if bundle is None or not bundle.get("cer"):
         return False
     certificate = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
-    serials = {serial_number(text) for text in criteria.serial_numbers}
+    serials = _numbers(criteria.serial_numbers)
     kind = "RSA" if isinstance(certificate.public_key(), rsa.RSAPublicKey) else "EC"
     before = criteria.issued_before
     return (
@@ -124,6 +124,12 @@ def matches(services: Services, alias: str, name: str, criteria: Criteria) -> bo
         and criteria.key_type in (None, kind)
         and (before is None or certificate.not_valid_before_utc < before)
     )
+
+
+@lru_cache(maxsize=8)
+def _numbers(serial_numbers: tuple[str, ...]) -> frozenset[int]:
+    """Thousands are read once, not for each certificate again."""
+    return frozenset(serial_number(text) for text in serial_numbers)
 
 
 def _known(services: Services, job: Replacement, alias: str, name: str) -> Row | None:
