@@ -18,7 +18,7 @@ from typing import Any
 from lifecycle.errors import NotReady
 from lifecycle.model import Operation, State
 from lifecycle.services import Services
-from lifecycle.settings import Target
+from lifecycle.settings import Target, signing_key
 
 CONNECT_SECONDS, READ_SECONDS = 5, 15
 RETRIED = (408, 425, 429)
@@ -145,10 +145,9 @@ def _webhook(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, s
         "webhook-timestamp": str(now),
     }
     if target.secret is not None:
-        written = target.secret.get_secret_value()
-        key = base64.b64decode(written.removeprefix("whsec_")) if written.startswith("whsec_") else written.encode()
         signed = b".".join((identifier.encode(), str(now).encode(), body))
-        headers["webhook-signature"] = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+        digest = hmac.digest(signing_key(target.secret), signed, hashlib.sha256)
+        headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
     return body, headers
 
 

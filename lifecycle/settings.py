@@ -35,12 +35,19 @@ def _https(url: str) -> str:
     return url.rstrip("/")
 
 
-def _signing_secret(secret: SecretStr) -> SecretStr:
-    key = re.fullmatch("whsec_(.*)", secret.get_secret_value(), re.DOTALL)
+def signing_key(secret: SecretStr) -> bytes:
+    """The key of a webhook's secret: base64 after `whsec_`, else the text itself. Raises ValueError."""
+    written = secret.get_secret_value()
+    if not written.startswith("whsec_"):
+        return written.encode()
     try:
-        base64.b64decode(key[1] if key else "", validate=True)
+        return base64.b64decode(written.removeprefix("whsec_"), validate=True)
     except ValueError:
         raise ValueError("must be base64 after whsec_") from None
+
+
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    signing_key(secret)
     return secret
 
 
