@@ -64,12 +64,18 @@ def test_a_vault_that_is_down_keeps_no_other_vault_waiting_and_is_given_up_after
     assert replacements.find(services, job.id).state == "settled"
 
 
-def test_a_certificate_that_is_busy_waits_until_it_can_be_renewed(lonely_world: World) -> None:
-    world, name = lonely_world, lonely_world.name()
+def busy(world: World) -> str:
+    """The name of a certificate for which somebody else's operation waits for the authority."""
+    name = world.name()
     made(world, name)
     other = Asked(authority="test-ca", dns_names=("other.contoso.example",), policy=KEY)
     world.ca.wait = 1
     creations.create(world.services, ALIAS, name, other, requested_by="somebody else")
+    return name
+
+
+def test_a_certificate_that_is_busy_waits_until_it_can_be_renewed(lonely_world: World) -> None:
+    world, name = lonely_world, busy(lonely_world)
     job = start(world.services)
     replacing.advance_all(world.services)
     assert replacements.progress(world.services, job.id) == {"matched": 1, "waiting": 1}
@@ -78,11 +84,7 @@ def test_a_certificate_that_is_busy_waits_until_it_can_be_renewed(lonely_world: 
 
 
 def test_a_certificate_that_waits_is_renewed_no_more_once_the_replacement_is_canceled(lonely_world: World) -> None:
-    world, name = lonely_world, lonely_world.name()
-    made(world, name)
-    other = Asked(authority="test-ca", dns_names=("other.contoso.example",), policy=KEY)
-    world.ca.wait = 1
-    creations.create(world.services, ALIAS, name, other, requested_by="somebody else")
+    world, name = lonely_world, busy(lonely_world)
     job = start(world.services)
     replacing.advance_all(world.services)
     assert replacements.find(world.services, job.id).state == "started", "all that match are known"
