@@ -27,9 +27,8 @@ def stage(item: CertificateItem, now: datetime) -> str:
     if item.expires <= now:
         return "expired"
     begins = item.not_before or item.created or item.expires
-    due = renewal.due_of(item)
-    allowed = (item.expires - due) / 2 if due is not None else (item.expires - begins) / 10
-    return "expiring" if item.expires - now < allowed else ""
+    late_at = renewal.half_time(item) or item.expires - (item.expires - begins) / 10
+    return "expiring" if now > late_at else ""
 
 
 def untold(item: CertificateItem, note: Note, now: datetime) -> str:
@@ -94,7 +93,7 @@ def _count(services: Services, alias: str, counted: Counter[str]) -> None:
     for page in services.vault(alias).certificates():
         counted["certificates"] += len(page)
         watched = [item for item in page if renewal.due_of(item) or stage(item, now)]
-        notes = services.storage.notes(alias, [item.name for item in watched]) if watched else {}
+        notes = services.storage.notes(alias, [item.name for item in watched])
         for item in watched:
             note = (notes.get(item.name.lower()) or Note(alias, item.name)).about(item.thumbprint)
             due = renewal.due_of(item)

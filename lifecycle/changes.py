@@ -1,13 +1,12 @@
 """Changing what is there: tags, enabled, policy; deleting and recovering; freeing a name."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from lifecycle import leases, operations, policy, requests
-from lifecycle.creations import check_tags
+from lifecycle import leases, operations, policy, renewal, requests
+from lifecycle.creations import check_tags, threshold_tag
 from lifecycle.errors import Conflict, Fault, Invalid, NotFound
-from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, VALIDITY_TAG, Failure, Operation, State
+from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, VALIDITY_TAG, Failure, Operation, State
 from lifecycle.reading import bundle
 from lifecycle.services import Services
 from lifecycle.storage import Stale
@@ -44,7 +43,8 @@ def update_policy(services: Services, vault: str, name: str, changes: Json) -> J
         merged, authority=authority or ("-" if issuer.lower() == "unknown" else None), validity_days=None
     )
     answer = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", _normalised(changes, checked))
-    own = {**_threshold(checked, changes), **_validity(changes, tags)} if authority else {}
+    trigger = policy.threshold(checked) if "lifetime_actions" in changes else None
+    own = {**threshold_tag(trigger), **_validity(changes, tags)} if authority else {}
     if own:
         services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": {**tags, **own}})
     return answer
@@ -59,15 +59,10 @@ def _normalised(changes: Json, checked: Json) -> Json:
     return changes | {"x509_props": changes["x509_props"] | {"sans": found}}
 
 
-def _threshold(checked: Json, changes: Json) -> dict[str, str]:
-    trigger = policy.threshold(checked) if "lifetime_actions" in changes else None
-    return {RENEWAL_TAG: ",".join(f"{key}={value}" for key, value in trigger.items())} if trigger else {}
-
-
 def _validity(changes: Json, tags: Mapping[str, str]) -> dict[str, str]:
     """The tag knows days, the policy only months: a policy that is read and sent back changes nothing."""
-    days, written = policy.days_of(changes), tags.get(VALIDITY_TAG, "")
-    months = policy.months_of(int(written)) if re.fullmatch("[0-9]{1,5}", written) else None
+    days, kept = policy.days_of(changes), renewal.days_kept(tags)
+    months = policy.months_of(kept) if kept else None
     return {} if days is None or changes["x509_props"]["validity_months"] == months else {VALIDITY_TAG: str(days)}
 
 

@@ -113,10 +113,12 @@ def check_tags(tags: Mapping[str, str], faults: list[Fault]) -> None:
 
 def own_tags(authority: str, days: int, trigger: Mapping[str, int] | None) -> dict[str, str]:
     """The tags that the sweep reads: who renews, how long for, and when."""
-    tags = {AUTHORITY_TAG: authority, VALIDITY_TAG: str(days)}
-    if trigger:
-        tags[RENEWAL_TAG] = ",".join(f"{key}={value}" for key, value in trigger.items())
-    return tags
+    return {AUTHORITY_TAG: authority, VALIDITY_TAG: str(days), **threshold_tag(trigger)}
+
+
+def threshold_tag(trigger: Mapping[str, int] | None) -> dict[str, str]:
+    """The tag that says when to renew, if the trigger of a lifetime action does."""
+    return {RENEWAL_TAG: ",".join(f"{key}={value}" for key, value in trigger.items())} if trigger else {}
 
 
 def _with_short_names(asked: Asked, faults: list[Fault]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[
     try:
         for page in services.vault(alias).certificates():
             managed = [item for item in page if renewal.due_of(item) is not None]
-            notes = services.storage.notes(alias, [item.name for item in managed]) if managed else {}
+            notes = services.storage.notes(alias, [item.name for item in managed])
             for item in managed:
                 note = notes.get(item.name.lower()) or Note(alias, item.name)
                 yield from _one_after_the_other(services, item, note.about(item.thumbprint), until)

@@ -98,6 +98,8 @@ class Ledger:
 
     def notes(self, vault: str, names: list[str]) -> dict[str, Note]:
         """What is remembered of these certificates (one request for neighbours in the alphabet), by lower-case name."""
+        if not names:
+            return {}
         keys = sorted(name.lower() for name in names)
         between = "PartitionKey eq @vault and RowKey ge @first and RowKey le @last"
         rows = self._renewals.query(between, vault=vault, first=keys[0], last=keys[-1])
@@ -127,19 +129,16 @@ class Ledger:
         """When `who` (an authority or a vault) is free for one more order, which is hereby placed.
 
         `burst` orders may come at once, then one each `interval_seconds` (the generic cell rate algorithm)."""
-        interval = timedelta(seconds=interval_seconds)
         for _ in range(50):
             row = self._pace.get("pace", who)
-            free_at = max(datetime.fromisoformat(row["free_at"]) if row else now, now) + interval
+            free_at, begins = _turn(row, now, timedelta(seconds=interval_seconds), burst)
             if self._placed({"PartitionKey": "pace", "RowKey": who, "free_at": free_at.isoformat()}, row):
-                return max(now, free_at - interval * burst)
+                return begins
         raise NotReady(f"too many orders for {who} at once; ask again", 2)
 
     def free_at(self, who: str, now: datetime, interval_seconds: float, burst: int) -> datetime:
         """What `reserve` would answer now; nothing is placed."""
-        row = self._pace.get("pace", who)
-        booked = datetime.fromisoformat(row["free_at"]) if row else now
-        return max(now, booked - timedelta(seconds=interval_seconds) * (burst - 1))
+        return _turn(self._pace.get("pace", who), now, timedelta(seconds=interval_seconds), burst)[1]
 
     def occupy(self, who: str, operation_id: str, limit: int, now: datetime, until: datetime) -> bool:
         """Whether the operation has one of the `limit` slots of `who` (an authority or a vault), now or already.
@@ -176,6 +175,12 @@ class Ledger:
         except Stale:
             return False
         return True
+
+
+def _turn(row: Row | None, now: datetime, interval: timedelta, burst: int) -> tuple[datetime, datetime]:
+    """What one more order makes of the row's `free_at`, and when that order may begin."""
+    free_at = max(datetime.fromisoformat(row["free_at"]) if row else now, now) + interval
+    return free_at, max(now, free_at - interval * burst)
 
 
 def _keys(operation: Operation) -> Row:

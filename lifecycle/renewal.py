@@ -42,10 +42,17 @@ def due_of(item: CertificateItem) -> datetime | None:
     return due_at(begins, item.expires, item.tags.get(RENEWAL_TAG, ""))
 
 
+def half_time(item: CertificateItem) -> datetime | None:
+    """When half of the time for the renewal of a certificate of the list is over; None when CertRelay does not look
+    after it."""
+    due = due_of(item)
+    return due + (item.expires - due) / 2 if due is not None and item.expires is not None else None
+
+
 def can_wait(item: CertificateItem, now: datetime) -> bool:
     """Whether less than half of the time for the renewal of a certificate of the list has passed."""
-    due = due_of(item)
-    return due is not None and item.expires is not None and item.expires - now > (item.expires - due) / 2
+    half = half_time(item)
+    return half is not None and now < half
 
 
 def renew(
@@ -118,11 +125,16 @@ def renewed_request(
     known = services.authority(authority)
     kept = {key: value for key, value in policy.items() if key not in ("id", "attributes")}
     issuer = {"issuer": {**(policy.get("issuer") or {}), "name": "Unknown"}}
-    written = tags.get(VALIDITY_TAG, "")
-    days = int(written) if _NUMBER.fullmatch(written) and int(written) > 0 else default_days(known.settings)
+    days = days_kept(tags) or default_days(known.settings)
     kind, _, number = tags.get(RENEWAL_TAG, "").partition("=")
     own = own_tags(authority, days, {kind: int(number)} if _NUMBER.fullmatch(number) else None)
     return CertificateRequest({**kept, **issuer}, authority, days, {**_without_own(tags), **own}, enabled)
+
+
+def days_kept(tags: Mapping[str, str]) -> int | None:
+    """The days of validity that a certificate's tag says, if it says any."""
+    written = tags.get(VALIDITY_TAG, "")
+    return int(written) or None if _NUMBER.fullmatch(written) else None
 
 
 def _without_own(tags: Mapping[str, str]) -> dict[str, str]:

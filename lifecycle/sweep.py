@@ -128,7 +128,7 @@ class _Sweep:
     def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
         services, now = self._services, self._services.now()
         watched = [item for item in page if renewal.due_of(item) or alarms.stage(item, now)]
-        notes = services.storage.notes(alias, [item.name for item in watched]) if watched else {}
+        notes = services.storage.notes(alias, [item.name for item in watched])
         for item in watched:
             known = notes.get(item.name.lower()) or Note(alias, item.name)
             note = known.about(item.thumbprint)
