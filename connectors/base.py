@@ -20,6 +20,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from certrelay.pki.subject import SubjectNames
+
 MAX_REFERENCE_BYTES = 16_000
 
 
@@ -50,18 +52,6 @@ class RevocationReason(enum.StrEnum):
     CESSATION_OF_OPERATION = "cessationOfOperation"
     CERTIFICATE_HOLD = "certificateHold"
     PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectNames:
-    """The names a certificate is asked for: A-labels in lower case, without trailing dot; no duplicates."""
-
-    common_name: str | None = None
-    dns_names: tuple[str, ...] = ()
-    email_addresses: tuple[str, ...] = ()
-    ip_addresses: tuple[str, ...] = ()
-    uris: tuple[str, ...] = ()
-    user_principal_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-from connectors.base import SigningRequest, SubjectNames
-from connectors.name_constraints import names_not_allowed
+from certrelay.pki.name_constraints import names_not_allowed
+from certrelay.pki.subject import SubjectNames
+from connectors.base import SigningRequest
 
 USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192

@@ -2,6 +2,7 @@
 
 import azure.functions as func
 
+from certrelay.errors import Fault, Invalid
 from handlers import answers, models, render, roles, services
 from handlers.certificates import PATH, operation_answer, where
 from handlers.edge import Answer, idempotency_key, parsed
@@ -9,7 +10,6 @@ from handlers.roles import Role
 from handlers.routes import route
 from lifecycle import adoptions, changes, renewal, revocations
 from lifecycle.adoptions import Adoption
-from lifecycle.errors import Fault, Invalid
 
 blueprint = func.Blueprint()
 

@@ -16,8 +16,8 @@ from typing import Any
 import azure.functions as func
 from pydantic import BaseModel, ValidationError
 
+from certrelay.errors import CertRelayError, Conflict, Fault, Invalid, NotFound, NotPermitted, NotReady
 from handlers.roles import NotAuthenticated
-from lifecycle.errors import CertRelayError, Conflict, Fault, Invalid, NotFound, NotPermitted, NotReady
 
 MAX_BODY_BYTES = 1024 * 1024
 CORRELATION_HEADER = "x-correlation-id"

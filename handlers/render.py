@@ -8,8 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrelay.pki.names import names_of
 from lifecycle.model import Operation, State
-from lifecycle.names import names_of
 from lifecycle.vault import version_of
 
 _DETAILS = {

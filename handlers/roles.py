@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import azure.functions as func
 
+from certrelay.errors import NotPermitted
 from handlers import settings
-from lifecycle.errors import NotPermitted
 
 HEADER = "x-ms-client-principal"
 PREFIX = "CertRelay."

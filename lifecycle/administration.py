@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lifecycle.errors import Fault, Invalid, NotFound
+from certrelay.errors import Fault, Invalid, NotFound
 from lifecycle.model import CERTIFICATE_NAME
 from lifecycle.services import Services
 

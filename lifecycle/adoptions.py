@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from lifecycle import policy, renewal, requests, rules
 from lifecycle.creations import own_tags
-from lifecycle.errors import Conflict, Fault, Invalid, NotFound
 from lifecycle.model import AUTHORITY_TAG, OWN_TAGS
 from lifecycle.services import Services
 from lifecycle.vault import moment

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrelay.errors import CertRelayError
 from lifecycle import notifications, policy, renewal
-from lifecycle.errors import CertRelayError
 from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from lifecycle import leases, operations, policy, renewal, requests
 from lifecycle.creations import check_tags, threshold_tag
-from lifecycle.errors import Conflict, Fault, Invalid, NotFound
 from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, VALIDITY_TAG, Failure, Operation, State
 from lifecycle.reading import bundle
 from lifecycle.services import Services

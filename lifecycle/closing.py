@@ -3,8 +3,8 @@
 import logging
 from datetime import timedelta
 
+from certrelay.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from lifecycle import signing
-from lifecycle.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from lifecycle.model import Kind, Operation, State
 from lifecycle.services import Services
 from lifecycle.vault import item_of

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from certrelay.errors import Fault, Invalid
 from lifecycle import policy, requests, rules
-from lifecycle.errors import Fault, Invalid
 from lifecycle.model import (
     AUTHORITY_TAG,
     CERTIFICATE_NAME,

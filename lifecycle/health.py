@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from certrelay.errors import CertRelayError
 from connectors.base import (
     Cancels,
     ChecksHealth,
@@ -15,7 +16,6 @@ from connectors.base import (
     RollsOverAccountKey,
     SuggestsRenewal,
 )
-from lifecycle.errors import CertRelayError
 from lifecycle.services import Services
 
 

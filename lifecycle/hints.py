@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from certrelay.errors import CertRelayError, Conflict, NotFound, NotReady
 from lifecycle import alarms, renewal
-from lifecycle.errors import CertRelayError, Conflict, NotFound, NotReady
 from lifecycle.services import Services
 
 NEAR_EXPIRY = "Microsoft.KeyVault.CertificateNearExpiry"

@@ -12,11 +12,12 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from lifecycle import bundles, leases
+from certrelay.errors import Conflict, Fault, Invalid
+from certrelay.pki import key_bundles
+from certrelay.pki.names import common_name, names_of
+from lifecycle import leases
 from lifecycle.creations import check_tags, where_faults
-from lifecycle.errors import Conflict, Fault, Invalid
 from lifecycle.model import AUTHORITY_TAG, CertificateRequest, Failure, Kind, Operation, State, operation_id
-from lifecycle.names import common_name, names_of
 from lifecycle.services import Services
 from lifecycle.vault import version_of
 
@@ -73,17 +74,17 @@ def import_certificate(services: Services, vault: str, name: str, given: ToImpor
     return Imported(made, bundle.changes, is_new=True)
 
 
-def _bundle(services: Services, given: ToImport, faults: list[Fault]) -> bundles.Bundle | None:
+def _bundle(services: Services, given: ToImport, faults: list[Fault]) -> key_bundles.Bundle | None:
     try:
-        bundle = bundles.read_bundle(_bytes(given.value), given.password, strict=given.strict)
-        bundles.verify_bundle(bundle, services.now())
+        bundle = key_bundles.read_bundle(_bytes(given.value), given.password, strict=given.strict)
+        key_bundles.verify_bundle(bundle, services.now())
     except Invalid as error:
         faults += [replace(fault, pointer=fault.pointer or "/value") for fault in error.faults]
         return None
     return bundle
 
 
-def _policy_faults(policy: Mapping[str, Any], bundle: bundles.Bundle) -> Iterator[Fault]:
+def _policy_faults(policy: Mapping[str, Any], bundle: key_bundles.Bundle) -> Iterator[Fault]:
     """Where the given policy contradicts the file. Key Vault would keep the policy, and renew by it."""
     key, asked = bundle.private_key, policy.get("key_props") or {}
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
@@ -108,7 +109,7 @@ def _bytes(value: str) -> bytes:
         raise Invalid("is neither base64 nor PEM text") from None
 
 
-def _body(bundle: bundles.Bundle, given: ToImport) -> dict[str, Any]:
+def _body(bundle: key_bundles.Bundle, given: ToImport) -> dict[str, Any]:
     attributes = {"enabled": given.enabled}
     body: dict[str, Any] = {"attributes": attributes, "policy": given.policy, "tags": dict(given.tags or {})}
     if (given.policy.get("secret_props") or {}).get("contentType") == PEM:

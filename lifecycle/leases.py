@@ -5,8 +5,8 @@ import uuid
 from dataclasses import replace
 from datetime import timedelta
 
+from certrelay.errors import NotReady
 from lifecycle.decide import overdue
-from lifecycle.errors import NotReady
 from lifecycle.model import Operation, State
 from lifecycle.services import Services
 from lifecycle.storage import Stale

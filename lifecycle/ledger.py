@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrelay.errors import NotReady
 from lifecycle import model, notes
-from lifecycle.errors import NotReady
 from lifecycle.model import Operation
 from lifecycle.notes import Note
 from lifecycle.storage import ETAG, Account, Row, Stale

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-from lifecycle.errors import NotReady
+from certrelay.errors import NotReady
 from lifecycle.model import Operation, State
 from lifecycle.services import Services
 from lifecycle.settings import Target, signing_key

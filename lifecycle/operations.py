@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
 from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from lifecycle import closing, decide, leases, notifications, signing, slots
 from lifecycle.decide import Act, Facts, Step
-from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Failure, Kind, Operation, State
 from lifecycle.services import Services
 from lifecycle.storage import Stale

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.base import SubjectNames
-from lifecycle.errors import Fault, Invalid
-from lifecycle.names import subject_names
-from lifecycle.verify import Expected
+from certrelay.errors import Fault, Invalid
+from certrelay.pki.names import subject_names
+from certrelay.pki.subject import SubjectNames
+from certrelay.pki.verify import Expected
 
 RSA_SIZES, CURVES = (2048, 3072, 4096), {"P-256": 256, "P-384": 384, "P-521": 521}
 KEY_USAGES = (

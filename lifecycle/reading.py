@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrelay.errors import Fault, Invalid, NotFound
 from lifecycle import alarms, renewal
-from lifecycle.errors import Fault, Invalid, NotFound
 from lifecycle.model import AUTHORITY_TAG, RENEWAL_TAG
 from lifecycle.services import Services
 from lifecycle.vault import CERTIFICATES, CertificateItem, item_of, moment

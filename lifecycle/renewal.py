@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrelay.errors import Conflict, NotFound
 from lifecycle import requests, rules
 from lifecycle.creations import default_days, own_tags
-from lifecycle.errors import Conflict, NotFound
 from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, VALIDITY_TAG, CertificateRequest, Kind, Operation
 from lifecycle.services import Services
 from lifecycle.vault import CertificateItem, item_of, version_of

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from lifecycle.distinguished_names import comparable
-from lifecycle.errors import Conflict, Fault, Invalid, NotFound, NotReady
+from certrelay.errors import Conflict, Fault, Invalid, NotFound, NotReady
+from certrelay.pki.distinguished_names import comparable
 from lifecycle.services import Services
 from lifecycle.storage import ETAG, Row, Stale
 

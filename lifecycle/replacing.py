@@ -13,9 +13,9 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from certrelay.errors import CertRelayError, Invalid, NotReady
+from certrelay.pki.distinguished_names import comparable
 from lifecycle import renewal
-from lifecycle.distinguished_names import comparable
-from lifecycle.errors import CertRelayError, Invalid, NotReady
 from lifecycle.model import AUTHORITY_TAG, split_operation_id
 from lifecycle.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
 from lifecycle.rules import name_allowed

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from certrelay.errors import Conflict, NotFound, NotReady
 from lifecycle import decide, leases, operations, signing
 from lifecycle.decide import Act, Facts
-from lifecycle.errors import Conflict, NotFound, NotReady
 from lifecycle.ledger import OpenOperation
 from lifecycle.model import (
     CertificateRequest,

@@ -4,9 +4,9 @@ import base64
 import logging
 from typing import Any
 
+from certrelay.errors import Conflict, NotReady
 from connectors.base import ConnectorError, PublishesRevocations, RevocationReason, Revokes
 from lifecycle import reading, renewal
-from lifecycle.errors import Conflict, NotReady
 from lifecycle.model import AUTHORITY_TAG, Operation
 from lifecycle.services import Services
 from lifecycle.vault import version_of

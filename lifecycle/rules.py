@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from connectors.base import Connector, Feature, SubjectNames
+from certrelay.errors import NotPermitted
+from certrelay.pki.distinguished_names import attributes
+from certrelay.pki.names import dns_name, is_ip_address
+from certrelay.pki.subject import SubjectNames
+from connectors.base import Connector, Feature
 from lifecycle import policy
-from lifecycle.distinguished_names import attributes
-from lifecycle.errors import NotPermitted
 from lifecycle.model import CertificateRequest
-from lifecycle.names import dns_name, is_ip_address
 from lifecycle.services import Services
 from lifecycle.settings import Rules
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from certrelay.errors import NotFound, NotReady
 from connectors.base import Connector, Context
 from lifecycle import vault
-from lifecycle.errors import NotFound, NotReady
 from lifecycle.ledger import Ledger
 from lifecycle.settings import Authority, Settings, VaultSettings
 from lifecycle.storage import Account

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+from certrelay.errors import Unverified
+from certrelay.pki import verify
 from connectors.base import (
     Cancels,
     Connector,
@@ -18,8 +20,7 @@ from connectors.base import (
     SigningRequest,
     Unavailable,
 )
-from lifecycle import policy, verify
-from lifecycle.errors import Unverified
+from lifecycle import policy
 from lifecycle.model import CertificateRequest, Operation, State
 from lifecycle.services import Services
 from lifecycle.settings import Rules

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.errors import Invalid, NotReady
+from certrelay.errors import Invalid, NotReady
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from certrelay.errors import CertRelayError, Conflict, Invalid, NotReady
 from lifecycle import alarms, operations, renewal, replacing, requests, suggestions
-from lifecycle.errors import CertRelayError, Conflict, Invalid, NotReady
 from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services

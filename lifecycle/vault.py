@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from lifecycle.errors import CertRelayError, Conflict, Invalid, NotFound, NotPermitted, NotReady
+from certrelay.errors import CertRelayError, Conflict, Invalid, NotFound, NotPermitted, NotReady
 
 if TYPE_CHECKING:
     from azure.keyvault.certificates import CertificateClient

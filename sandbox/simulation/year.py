@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from certrelay.errors import CertRelayError, Conflict, NotReady
 from lifecycle import hints, operations, sweep
-from lifecycle.errors import CertRelayError, Conflict, NotReady
 from lifecycle.model import Kind, State
 from sandbox.azurite import Azurite
 from sandbox.simulation import owners

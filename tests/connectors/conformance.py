@@ -41,6 +41,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from certrelay.pki.subject import SubjectNames
+from certrelay.pki.verify import Expected, Limits, verify_answer
 from connectors.base import (
     Cancels,
     ChecksHealth,
@@ -56,11 +58,9 @@ from connectors.base import (
     Revokes,
     RollsOverAccountKey,
     SigningRequest,
-    SubjectNames,
     SuggestsRenewal,
     Unavailable,
 )
-from lifecycle.verify import Expected, Limits, verify_answer
 
 USER_PRINCIPAL_NAME = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 ABILITIES: frozenset[Any] = frozenset({Revokes, Cancels, SuggestsRenewal, RollsOverAccountKey, ChecksHealth})
@@ -241,7 +241,7 @@ def finish(authority: Authority, connector: Connector, request: SigningRequest, 
 
 
 def accept(answer: bytes, request: SigningRequest, now: datetime | None = None) -> None:
-    """Raises lifecycle.errors.Unverified."""
+    """Raises certrelay.errors.Unverified."""
     key = x509.load_der_x509_csr(request.csr).public_key()
     is_rsa = isinstance(key, rsa.RSAPublicKey)
     usage = frozenset({"digitalSignature", "keyCertSign", "cRLSign"}) if request.is_ca else None

@@ -25,6 +25,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrelay.pki.subject import SubjectNames
 from connectors.base import (
     Cancels,
     ChecksHealth,
@@ -34,7 +35,6 @@ from connectors.base import (
     Rejected,
     RevocationReason,
     Revokes,
-    SubjectNames,
     SuggestsRenewal,
     Unavailable,
 )

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from josepy.json_util import decode_b64jose
 from pydantic import SecretStr, ValidationError
 
+from certrelay.pki.subject import SubjectNames
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_client import Problem
 from connectors.acme_reference import Reference
@@ -35,7 +36,6 @@ from connectors.base import (
     RevocationReason,
     Revokes,
     RollsOverAccountKey,
-    SubjectNames,
     SuggestsRenewal,
     Unavailable,
 )

@@ -8,8 +8,9 @@ import dns.query
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from certrelay.pki.subject import SubjectNames
 from connectors.acme import Acme, AcmeSettings
-from connectors.base import Issued, Outcome, Rejected, SubjectNames, Unavailable
+from connectors.base import Issued, Outcome, Rejected, Unavailable
 from connectors.dns import DnsFailure
 from connectors.dns.rfc2136 import Rfc2136
 from connectors.dns.settings import Rfc2136Dns, host_port

@@ -13,14 +13,15 @@ import requests
 from lexicon._private.providers import namecom, namesilo
 from pydantic import ValidationError
 
+from certrelay.errors import SettingsError
+from certrelay.pki.subject import SubjectNames
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_session import make_solver
-from connectors.base import Issued, Outcome, SubjectNames, Unavailable
+from connectors.base import Issued, Outcome, Unavailable
 from connectors.dns import DnsFailure, Solver
 from connectors.dns import lexicon as by_lexicon
 from connectors.dns.settings import LexiconDns
 from lifecycle import settings as lifecycle_settings
-from lifecycle.errors import SettingsError
 from tests.connectors.conformance import context, private_key, signing_request
 from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url

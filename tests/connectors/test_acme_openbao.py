@@ -7,6 +7,7 @@ import pytest
 import requests
 from cryptography import x509
 
+from certrelay.pki.subject import SubjectNames
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_reference import Reference
 from connectors.base import (
@@ -20,7 +21,6 @@ from connectors.base import (
     RevocationReason,
     Revokes,
     RollsOverAccountKey,
-    SubjectNames,
     SuggestsRenewal,
     Unavailable,
 )

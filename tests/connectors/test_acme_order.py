@@ -13,10 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from certrelay.pki.subject import SubjectNames
 from connectors import acme_chain, acme_client, acme_order
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_reference import Reference
-from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, SubjectNames, Unavailable
+from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
 from connectors.dns import DnsFailure
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
 from tests.connectors.conformance import certificates, context, private_key, self_signed, signing_request

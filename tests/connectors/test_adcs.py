@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 from pydantic import ValidationError
 
+from certrelay.pki.subject import SubjectNames
 from connectors.adcs import Adcs, AdcsSettings
 from connectors.base import (
     ChecksHealth,
@@ -24,7 +25,6 @@ from connectors.base import (
     Outcome,
     Pending,
     Rejected,
-    SubjectNames,
     Unavailable,
 )
 from tests.connectors.adcs_pages import DENIED, DOMAIN, PASSWORD, USER, Pages, adcs_pages

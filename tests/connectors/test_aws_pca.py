@@ -27,6 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 
+from certrelay.pki.subject import SubjectNames
 from connectors.aws_pca import AwsPca
 from connectors.aws_session import AwsPcaSettings
 from connectors.base import (
@@ -40,7 +41,6 @@ from connectors.base import (
     Rejected,
     RevocationReason,
     Revokes,
-    SubjectNames,
     Unavailable,
 )
 from sandbox.processes import free_ports

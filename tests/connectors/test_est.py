@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 from pydantic import SecretStr, ValidationError
 
+from certrelay.pki.subject import SubjectNames
 from connectors.base import (
     ChecksHealth,
     Connector,
@@ -24,7 +25,6 @@ from connectors.base import (
     Outcome,
     Pending,
     Rejected,
-    SubjectNames,
     Unavailable,
 )
 from connectors.est import Est, EstSettings

@@ -13,7 +13,8 @@ import pytest
 import requests
 from cryptography import x509
 
-from connectors.base import ChecksHealth, Connector, Feature, Issued, SubjectNames, Unavailable
+from certrelay.pki.subject import SubjectNames
+from connectors.base import ChecksHealth, Connector, Feature, Issued, Unavailable
 from connectors.registry import connector_class
 from lifecycle.settings import load
 from sandbox.processes import free_ports

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from connectors.base import Feature, Pending, SubjectNames
+from certrelay.pki.subject import SubjectNames
+from connectors.base import Feature, Pending
 from connectors.manual import Manual, ManualSettings
 from tests.connectors.conformance import ABILITIES, context, signing_request
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import ValidationError
 
+from certrelay.pki.subject import SubjectNames
 from connectors.base import (
     ChecksHealth,
     ConnectorError,
@@ -24,7 +25,6 @@ from connectors.base import (
     Rejected,
     RevocationReason,
     Revokes,
-    SubjectNames,
     Unavailable,
 )
 from connectors.key_vault_key import CLIENT_OPTIONS

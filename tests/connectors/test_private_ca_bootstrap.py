@@ -17,7 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from connectors.base import Issued, Rejected, SubjectNames
+from certrelay.pki.subject import SubjectNames
+from connectors.base import Issued, Rejected
 from connectors.private_ca_bootstrap import (
     Authority,
     BootstrapError,

@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base import SigningRequest, SubjectNames
+from certrelay.pki.subject import SubjectNames
+from connectors.base import SigningRequest
 from connectors.private_ca_bootstrap import Authority, _self_signed
 from connectors.private_ca_profile import (
     DEFAULT_EXTENDED_KEY_USAGES,

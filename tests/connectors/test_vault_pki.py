@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pydantic import SecretStr, ValidationError
 
+from certrelay.pki.subject import SubjectNames
 from connectors.base import (
     ChecksHealth,
     Connector,
@@ -28,7 +29,6 @@ from connectors.base import (
     Rejected,
     RevocationReason,
     Revokes,
-    SubjectNames,
     Unavailable,
 )
 from connectors.vault_pki import VaultPki, VaultPkiSettings

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from openapi_spec_validator import validate
 from schemathesis import checks
 
+from certrelay.errors import NotPermitted
 from handlers import administration, certificates, changing, fleet, openapi, reading, roles, service
 from handlers.routes import ROUTES, Route
-from lifecycle.errors import NotPermitted
 from tests.test_acceptance import App
 
 MODULES = (service, administration, certificates, changing, reading, fleet)  # their import registers the routes

@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from lifecycle.bundles import Bundle, read_bundle, verify_bundle
-from lifecycle.errors import Invalid, Unverified
-from lifecycle.key_files import check_cost
+from certrelay.errors import Invalid, Unverified
+from certrelay.pki.key_bundles import Bundle, read_bundle, verify_bundle
+from certrelay.pki.private_keys import check_cost
 from tests.lifecycle.pki import NOW, Authority, dns, ec_key, pem, rsa_key, subject
 
 PASSWORD = "correct horse"

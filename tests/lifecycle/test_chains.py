@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7, pkcs12
 
-from lifecycle.chains import ordered_chain, parse_certificates, without_root
-from lifecycle.errors import Invalid, Unverified
+from certrelay.errors import Invalid, Unverified
+from certrelay.pki.chains import ordered_chain, parse_certificates, without_root
 from tests.lifecycle.pki import Authority, csr, der, dns, ec_key, pem, rsa_key, sign, subject, with_sha1
 
 KEY = ec_key()

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.base import SubjectNames
-from lifecycle.bundles import read_bundle, verify_bundle
-from lifecycle.chains import ordered_chain, parse_certificates
-from lifecycle.errors import Invalid
-from lifecycle.names import names_of, other_names
-from lifecycle.verify import Expected, Limits, verify_answer, verify_csr
+from certrelay.errors import Invalid
+from certrelay.pki.chains import ordered_chain, parse_certificates
+from certrelay.pki.key_bundles import read_bundle, verify_bundle
+from certrelay.pki.names import names_of, other_names
+from certrelay.pki.subject import SubjectNames
+from certrelay.pki.verify import Expected, Limits, verify_answer, verify_csr
 from tests.lifecycle import test_bundles, test_chains
 from tests.lifecycle.pki import csr, der, pem, subject
 

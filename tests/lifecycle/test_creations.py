@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from certrelay.errors import Invalid, NotPermitted
 from connectors.base import Feature
 from lifecycle import creations, settings
 from lifecycle.creations import Asked
-from lifecycle.errors import Invalid, NotPermitted
 from lifecycle.renewal import renewed_request
 from lifecycle.rules import check, name_allowed
 from lifecycle.services import Services, connect

@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import NameOID
 
+from certrelay.errors import Conflict, Invalid
+from certrelay.pki.names import names_of
 from lifecycle import adoptions, creations, imports, operations, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.errors import Conflict, Invalid
 from lifecycle.imports import ToImport
 from lifecycle.model import State
-from lifecycle.names import names_of
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
 PASSWORD = "canary-a41c"

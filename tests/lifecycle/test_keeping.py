@@ -17,6 +17,7 @@ from azure.identity import ManagedIdentityCredential
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from lifecycle import (
     account_keys,
@@ -37,7 +38,6 @@ from lifecycle import (
 from lifecycle import vault as key_vault
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from lifecycle.model import Operation, State
 from lifecycle.notes import Note
 from lifecycle.replacements import Criteria

@@ -9,10 +9,10 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base import SubjectNames
-from lifecycle.distinguished_names import attributes
-from lifecycle.errors import Invalid
-from lifecycle.names import common_name, common_names, dns_name, names_of, other_names, subject_names
+from certrelay.errors import Invalid
+from certrelay.pki.distinguished_names import attributes
+from certrelay.pki.names import common_name, common_names, dns_name, names_of, other_names, subject_names
+from certrelay.pki.subject import SubjectNames
 from tests.lifecycle.pki import Authority, csr, ec_key, subject
 
 ROOT = Authority.root()

@@ -12,10 +12,10 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
 from lifecycle import creations, leases, operations, requests, services, sweep, vault
 from lifecycle.creations import Asked
-from lifecycle.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from lifecycle.model import Operation, State
 from lifecycle.settings import Rules
 from lifecycle.storage import Stale

@@ -10,11 +10,11 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrelay.errors import Conflict, NotFound, NotPermitted, NotReady
 from connectors.base import Outcome, Pending, Rejected, SigningRequest, Unavailable
 from lifecycle import adoptions, changes, creations, hints, policy, renewal, requests, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.errors import Conflict, NotFound, NotPermitted, NotReady
 from lifecycle.model import Operation, State
 from lifecycle.vault import Vault
 from tests.lifecycle.world import ALIAS, World

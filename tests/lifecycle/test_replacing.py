@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from certrelay.errors import Invalid
 from lifecycle import creations, replacements, replacing
 from lifecycle.creations import Asked
-from lifecycle.errors import Invalid
 from lifecycle.replacements import Criteria, Replacement
 from lifecycle.services import Services
 from lifecycle.vault import CERTIFICATES, Vault, item_of

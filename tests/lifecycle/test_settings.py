@@ -8,9 +8,9 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 
+from certrelay.errors import SettingsError
 from connectors.base import ConnectorSettings
 from lifecycle import settings
-from lifecycle.errors import SettingsError
 from tests.lifecycle.world import TestCa
 
 GOOD = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from certrelay.errors import NotReady
 from lifecycle import operations, requests, sweep
-from lifecycle.errors import NotReady
 from lifecycle.ledger import Ledger
 from lifecycle.model import State
 from lifecycle.storage import Account

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from azure.identity import ManagedIdentityCredential
 
+from certrelay.errors import Invalid, NotReady
 from connectors.base import RenewalWindow
 from lifecycle import reading, renewal, sweep
 from lifecycle import vault as key_vault
-from lifecycle.errors import Invalid, NotReady
 from lifecycle.model import State
 from lifecycle.notes import Note
 from lifecycle.services import Services

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 
-from connectors.base import SubjectNames
-from lifecycle.errors import Unverified
-from lifecycle.names import subject_names
-from lifecycle.verify import Expected, Limits, verify_answer, verify_csr
+from certrelay.errors import Unverified
+from certrelay.pki.names import subject_names
+from certrelay.pki.subject import SubjectNames
+from certrelay.pki.verify import Expected, Limits, verify_answer, verify_csr
 from tests.lifecycle.pki import (
     CLIENT_AUTH,
     NOW,

@@ -8,8 +8,8 @@ from math import gcd
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
-from lifecycle.errors import Unverified
-from lifecycle.weak_keys import verify_public_key
+from certrelay.errors import Unverified
+from certrelay.pki.weak_keys import verify_public_key
 from tests.lifecycle.pki import ec_key, rsa_key
 
 

@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from lifecycle.chains import certificates_in, ordered_chain
-from lifecycle.encodings import Block, blocks, content, elements, has_text_outside_pem
-from lifecycle.errors import Fault, Invalid, Unverified
-from lifecycle.key_files import SEVERAL_KEYS, Key, is_encrypted_pkcs8, pfx_contents, private_key_of
-from lifecycle.weak_keys import verify_public_key
+from certrelay.errors import Fault, Invalid, Unverified
+from certrelay.pki.chains import certificates_in, ordered_chain
+from certrelay.pki.encodings import Block, blocks, content, elements, has_text_outside_pem
+from certrelay.pki.private_keys import SEVERAL_KEYS, Key, is_encrypted_pkcs8, pfx_contents, private_key_of
+from certrelay.pki.weak_keys import verify_public_key
 
 MAX_BYTES = 256 * 1024
 MAX_KEYS = 3

@@ -5,7 +5,7 @@ https://learn.microsoft.com/dotnet/api/system.security.cryptography.x509certific
 
 import re
 
-from lifecycle.errors import Fault, Invalid
+from certrelay.errors import Fault, Invalid
 
 MAX_LENGTH = 2000
 

@@ -10,8 +10,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from lifecycle.encodings import Block, blocks, children, content, elements, panics_as_errors
-from lifecycle.errors import Invalid, Unverified
+from certrelay.errors import Invalid, Unverified
+from certrelay.pki.encodings import Block, blocks, children, content, elements, panics_as_errors
 
 MAX_BYTES, MAX_CERTIFICATES, MAX_CHAIN = 1024 * 1024, 100, 10
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from lifecycle.errors import Unverified
+from certrelay.errors import Unverified
 
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 MIN_RSA_BITS, MAX_RSA_BITS, MIN_EXPONENT, MAX_EXPONENT_BITS = 2048, 8192, 65537, 256

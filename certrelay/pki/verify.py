@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from connectors.base import SubjectNames
-from connectors.name_constraints import names_not_allowed
-from lifecycle import names, usages
-from lifecycle.chains import has_broken_hash, is_self_signed, named, ordered_chain, parse_certificates, without_root
-from lifecycle.encodings import panics_as_errors
-from lifecycle.errors import Fault, Invalid, Unverified
-from lifecycle.weak_keys import CURVES, verify_public_key
+from certrelay.errors import Fault, Invalid, Unverified
+from certrelay.pki import extensions, names
+from certrelay.pki.chains import has_broken_hash, is_self_signed, named, ordered_chain, parse_certificates, without_root
+from certrelay.pki.encodings import panics_as_errors
+from certrelay.pki.name_constraints import names_not_allowed
+from certrelay.pki.subject import SubjectNames
+from certrelay.pki.weak_keys import CURVES, verify_public_key
 
 MAX_CLOCK_SKEW, MIN_TIME_LEFT = timedelta(hours=48), timedelta(hours=1)
 
@@ -75,12 +75,12 @@ def verify_csr(csr: bytes, expected: Expected) -> None:
     if not request.is_signature_valid:
         faults.append("has a signature that is not by its key, or over a hash that is not safe")
     faults += _key_faults(request.public_key(), expected)
-    if usages.is_ca(request) != expected.is_ca:
+    if extensions.is_ca(request) != expected.is_ca:
         faults.append("asks for a CA certificate" if not expected.is_ca else "does not ask for a CA certificate")
     if expected.key_usage is not None:
-        faults += usages.key_usage_faults(request, expected.key_usage, request, is_ec=expected.key_type == "EC")
+        faults += extensions.key_usage_faults(request, expected.key_usage, request, is_ec=expected.key_type == "EC")
     if expected.extended_key_usage is not None:
-        faults += usages.extended_key_usage_faults(request, expected.extended_key_usage, request)
+        faults += extensions.extended_key_usage_faults(request, expected.extended_key_usage, request)
     _raise_unless_none([f"the request {fault}" for fault in faults])
 
 
@@ -128,19 +128,19 @@ def _leaf_faults(
         yield f"is valid until {leaf.not_valid_after_utc:%Y-%m-%d}, longer than the {days} days allowed"
     if has_broken_hash(leaf):
         yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
-    if usages.is_ca(leaf) != expected.is_ca:
+    if extensions.is_ca(leaf) != expected.is_ca:
         yield "is a CA certificate, which was not asked" if not expected.is_ca else "is not a CA certificate"
-    yield from usages.extension_faults(leaf)
-    yield from usages.key_usage_faults(leaf, expected.key_usage, request, is_ec=expected.key_type == "EC")
-    yield from usages.extended_key_usage_faults(leaf, expected.extended_key_usage, request)
+    yield from extensions.extension_faults(leaf)
+    yield from extensions.key_usage_faults(leaf, expected.key_usage, request, is_ec=expected.key_type == "EC")
+    yield from extensions.extended_key_usage_faults(leaf, expected.extended_key_usage, request)
     if limits.public_trust:
         yield from _public_trust_faults(leaf)
 
 
 def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: datetime) -> Iterator[str]:
     yield from _validity_faults(issuer, now)
-    yield from usages.issuer_faults(issuer, below)
-    yield from usages.extension_faults(issuer)
+    yield from extensions.issuer_faults(issuer, below)
+    yield from extensions.extension_faults(issuer)
     if is_root:  # trusted as it stands, not for its signature
         return
     if has_broken_hash(issuer):
@@ -235,7 +235,7 @@ def _public_trust_faults(leaf: x509.Certificate) -> Iterator[str]:
     days = next(days for since, days in _PUBLIC_VALIDITY if begins >= since)
     if leaf.not_valid_after_utc - begins + timedelta(seconds=1) > timedelta(days=days):
         yield f"is valid for more than {days} days, the limit for publicly trusted certificates"
-    yield from usages.server_usage_faults(leaf)
+    yield from extensions.server_usage_faults(leaf)
     found = names.names_of(leaf)
     if not found.dns_names and not found.ip_addresses:
         yield "has no DNS name or IP address among its alternative names, which public trust needs"

@@ -14,10 +14,10 @@ import idna
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from connectors.base import SubjectNames
-from lifecycle.distinguished_names import attributes
-from lifecycle.encodings import content, element_size
-from lifecycle.errors import Fault, Invalid
+from certrelay.errors import Fault, Invalid
+from certrelay.pki.distinguished_names import attributes
+from certrelay.pki.encodings import content, element_size
+from certrelay.pki.subject import SubjectNames
 
 USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 MAX_COMMON_NAME, MAX_NAME = 64, 2048

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from asn1crypto import parser
 
-from lifecycle.errors import Invalid
+from certrelay.errors import Invalid
 
 MAX_SIBLINGS = 300
 _LONGEST_HEADER = 128

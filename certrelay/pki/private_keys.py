@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key, load_pem_private_key, pkcs12
 
-from lifecycle.chains import certificate_of
-from lifecycle.encodings import Block, children, content, panics_as_errors
-from lifecycle.errors import Invalid
+from certrelay.errors import Invalid
+from certrelay.pki.chains import certificate_of
+from certrelay.pki.encodings import Block, children, content, panics_as_errors
 
 MAX_ITERATIONS, MAX_ALL_ITERATIONS, MAX_SCRYPT_COST = 1_000_000, 5_000_000, 2**20
 MAX_KEY_BYTES, MAX_DEPTH = 5 * 1024, 40  # an RSA key of 8192 bits has 4.7 KiB

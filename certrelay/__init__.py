@@ -1,0 +1,1 @@
+"""CertRelay: certificate lifecycle for Azure Key Vault with any certificate authority."""
