@@ -19,11 +19,11 @@ from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
+from certrelay.keyvault.client import API_VERSION, PAGE, Vault
 from lifecycle import settings, sweep
 from lifecycle.ledger import Ledger
 from lifecycle.services import Services
 from lifecycle.storage import Account
-from lifecycle.vault import API_VERSION, PAGE, Vault
 from sandbox.azurite import Azurite
 
 ROUNDS = 3

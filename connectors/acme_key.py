@@ -13,8 +13,8 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.keyvault.keys import KeyClient, KeyProperties
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from certrelay.keyvault.remote_key import CLIENT_OPTIONS, Key, vault_key
 from connectors.base import Context
-from connectors.key_vault_key import CLIENT_OPTIONS, Key, vault_key
 
 CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 

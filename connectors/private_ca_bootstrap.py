@@ -28,7 +28,7 @@ from azure.keyvault.certificates import (
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from connectors.key_vault_key import CLIENT_OPTIONS, Key, signature_hash, vault_key
+from certrelay.keyvault.remote_key import CLIENT_OPTIONS, Key, signature_hash, vault_key
 from connectors.private_ca_issuer import azure_failure
 from connectors.private_ca_profile import key_usage
 

@@ -11,9 +11,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from certrelay.keyvault.remote_key import CLIENT_OPTIONS, Key, signature_hash, vault_key
 from connectors.base import Unavailable
 from connectors.http import retry_after, sentence
-from connectors.key_vault_key import CLIENT_OPTIONS, Key, signature_hash, vault_key
 from connectors.turns import Turns
 
 CURRENT_FOR = timedelta(minutes=5)

@@ -5,15 +5,15 @@ from typing import Any
 
 import azure.functions as func
 
+from certrelay.keyvault.client import CertificateItem, version_of
+from certrelay.keyvault.tags import authority_of
 from handlers import answers, render, services
 from handlers.certificates import PATH, where
 from handlers.edge import Answer, number, query
 from handlers.roles import Role
 from handlers.routes import Query, route
 from lifecycle import administration, reading, renewal
-from lifecycle.model import AUTHORITY_TAG
 from lifecycle.reading import Filters
-from lifecycle.vault import CertificateItem, version_of
 
 LIST = "vaults/{vault}/certificates"
 FILTERS = (
@@ -98,7 +98,7 @@ def _line(item: CertificateItem) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(item).items() if key in ("name", "enabled", "thumbprint")}
     return kept | {
         "expires": item.expires.isoformat() if item.expires else None,
-        "authority": item.tags.get(AUTHORITY_TAG),
+        "authority": authority_of(item.tags),
         "renewal_due": due.isoformat() if due else None,
         "tags": dict(item.tags),
     }

@@ -8,9 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrelay.keyvault.client import version_of
 from certrelay.pki.names import names_of
 from lifecycle.model import Operation, State
-from lifecycle.vault import version_of
 
 _DETAILS = {
     State.REQUESTED: "asked for; nothing is in Key Vault yet",

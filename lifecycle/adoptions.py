@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
-from lifecycle import policy, renewal, requests, rules
-from lifecycle.creations import own_tags
-from lifecycle.model import AUTHORITY_TAG, OWN_TAGS
+from certrelay.keyvault import policy
+from certrelay.keyvault.client import moment
+from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, managed_tags
+from lifecycle import renewal, requests, rules
 from lifecycle.services import Services
-from lifecycle.vault import moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,16 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
     if bundle is None or not bundle.get("cer"):
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     tags = bundle.get("tags") or {}
-    if tags.get(AUTHORITY_TAG, asked.authority) != asked.authority and not asked.force:
-        raise Conflict(f"{name} is looked after by authority {tags[AUTHORITY_TAG]}; take it with force", "Managed")
+    if authority_of(tags) not in (None, asked.authority) and not asked.force:
+        raise Conflict(f"{name} is managed by authority {authority_of(tags)}; take it with force", "Managed")
     days = asked.validity_days or _lifetime_days(bundle)
     if asked.trigger is not None:
         faults: list[Fault] = []
         policy.check_trigger(asked.trigger, policy.months_of(days), "/trigger", faults)
         if faults:
             raise Invalid(faults)
-    theirs = {key: value for key, value in tags.items() if key not in OWN_TAGS}
-    wanted_tags = theirs | own_tags(asked.authority, days, asked.trigger)
-    if len(wanted_tags) > 15:
+    wanted_tags = caller_tags(tags) | managed_tags(asked.authority, days, asked.trigger)
+    if len(wanted_tags) > MAX_TAGS:
         raise Invalid([Fault("", f"{name} has too many tags: Key Vault allows 15, and CertRelay needs some")])
     request = renewal.renewed_request(services, asked.authority, bundle["policy"], wanted_tags, True)
     policy.names(request.policy)
@@ -64,7 +63,7 @@ def release(services: Services, vault: str, name: str) -> dict[str, Any]:
     bundle = services.vault(vault).get(name)
     if bundle is None:
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
-    theirs = {key: value for key, value in (bundle.get("tags") or {}).items() if key not in OWN_TAGS}
+    theirs = caller_tags(bundle.get("tags") or {})
     services.storage.forget(vault, name)
     return services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": theirs})
 

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrelay.errors import CertRelayError
-from lifecycle import notifications, policy, renewal
-from lifecycle.model import AUTHORITY_TAG
+from certrelay.keyvault import policy
+from certrelay.keyvault.client import CertificateItem, item_of
+from certrelay.keyvault.tags import authority_of, is_managed
+from lifecycle import notifications, renewal
 from lifecycle.notes import Note
 from lifecycle.services import Services
-from lifecycle.vault import CertificateItem, item_of
 
 LOOK_AGAIN = timedelta(days=1)
 COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired", "renewals_failing")
@@ -48,7 +49,7 @@ def raise_for(services: Services, alias: str, item: CertificateItem, note: Note)
     if not told or item.expires is None:
         return note
     reached = stage(item, now)
-    written = {} if AUTHORITY_TAG in item.tags else (services.vault(alias).get(item.name) or {}).get("policy") or {}
+    written = {} if is_managed(item.tags) else (services.vault(alias).get(item.name) or {}).get("policy") or {}
     late_at = _late_at(item, written)
     if reached == "expiring" and late_at is not None and now < late_at:
         waiting = replace(note, ask_at=min(late_at, now + LOOK_AGAIN))
@@ -56,7 +57,7 @@ def raise_for(services: Services, alias: str, item: CertificateItem, note: Note)
         return waiting
     why = _why(services, alias, item, written)
     log.error("%s/%s is %s (%s): %s", alias, item.name, reached, item.expires.isoformat(), why)
-    data = {"expires": item.expires.isoformat(), "authority": item.tags.get(AUTHORITY_TAG), "why": why}
+    data = {"expires": item.expires.isoformat(), "authority": authority_of(item.tags), "why": why}
     if not notifications.tell(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now):
         return note
     noted = replace(note, told=told)
@@ -106,7 +107,7 @@ def _count(services: Services, alias: str, counted: Counter[str]) -> None:
 
 def _has_time(item: CertificateItem, note: Note, now: datetime) -> bool:
     """Whether Key Vault's own issuer need not have renewed it yet, as far as is noted."""
-    waits = AUTHORITY_TAG not in item.tags and note.ask_at is not None and now < note.ask_at
+    waits = not is_managed(item.tags) and note.ask_at is not None and now < note.ask_at
     return waits and stage(item, now) == "expiring"
 
 
@@ -130,7 +131,7 @@ def _issuer(written: dict[str, Any]) -> str:
 
 
 def _why(services: Services, alias: str, item: CertificateItem, written: dict[str, Any]) -> str:
-    if AUTHORITY_TAG in item.tags:
+    if is_managed(item.tags):
         last = next(iter(services.storage.ended(alias, item.name)), None)
         open_one = services.storage.open(alias, item.name)
         failure = open_one.failure if open_one else last.failure if last else None

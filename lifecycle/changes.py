@@ -4,9 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
-from lifecycle import leases, operations, policy, renewal, requests
-from lifecycle.creations import check_tags, threshold_tag
-from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, VALIDITY_TAG, Failure, Operation, State
+from certrelay.keyvault import policy
+from certrelay.keyvault.tags import (
+    authority_of,
+    certrelay_tags,
+    check_tags,
+    threshold_tag,
+    validity_days_of,
+    validity_tag,
+)
+from lifecycle import leases, operations, requests
+from lifecycle.model import Failure, Operation, State
 from lifecycle.reading import bundle
 from lifecycle.services import Services
 from lifecycle.storage import Stale
@@ -23,8 +31,7 @@ def update(services: Services, vault: str, name: str, tags: Mapping[str, str] | 
     current = bundle(services, vault, name)
     body: Json = {} if enabled is None else {"attributes": {"enabled": enabled}}
     if tags is not None:
-        own = {key: value for key, value in (current.get("tags") or {}).items() if key in OWN_TAGS}
-        body["tags"] = dict(tags) | own
+        body["tags"] = dict(tags) | certrelay_tags(current.get("tags") or {})
     return services.vault(vault).call("PATCH", f"/certificates/{name}", body)
 
 
@@ -34,7 +41,7 @@ def update_policy(services: Services, vault: str, name: str, changes: Json) -> J
     Threshold and validity of a managed certificate are kept in its tags as well, where sweep and renewal read them."""
     current = bundle(services, vault, name)
     tags = current.get("tags") or {}
-    authority = tags.get(AUTHORITY_TAG)
+    authority = authority_of(tags)
     merged = _merged(current.get("policy") or {}, changes)
     for key in ("id", "attributes"):
         merged.pop(key, None)
@@ -61,9 +68,9 @@ def _normalised(changes: Json, checked: Json) -> Json:
 
 def _validity(changes: Json, tags: Mapping[str, str]) -> dict[str, str]:
     """The tag knows days, the policy only months: a policy that is read and sent back changes nothing."""
-    days, kept = policy.days_of(changes), renewal.days_kept(tags)
+    days, kept = policy.days_of(changes), validity_days_of(tags)
     months = policy.months_of(kept) if kept else None
-    return {} if days is None or changes["x509_props"]["validity_months"] == months else {VALIDITY_TAG: str(days)}
+    return {} if days is None or changes["x509_props"]["validity_months"] == months else validity_tag(days)
 
 
 def delete(services: Services, vault: str, name: str) -> Json:

@@ -4,10 +4,10 @@ import logging
 from datetime import timedelta
 
 from certrelay.errors import CertRelayError, Conflict, NotPermitted, NotReady
+from certrelay.keyvault.client import item_of
 from lifecycle import signing
 from lifecycle.model import Kind, Operation, State
 from lifecycle.services import Services
-from lifecycle.vault import item_of
 
 LONGEST_WAIT_TO_TELL = timedelta(hours=1)
 

@@ -5,21 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from certrelay.errors import Fault, Invalid
-from lifecycle import policy, requests, rules
-from lifecycle.model import (
-    AUTHORITY_TAG,
-    CERTIFICATE_NAME,
-    OWN_TAGS,
-    RENEWAL_TAG,
-    VALIDITY_TAG,
-    CertificateRequest,
-    Kind,
-    Operation,
-)
+from certrelay.keyvault import policy
+from certrelay.keyvault.tags import check_tags, managed_tags
+from lifecycle import requests, rules
+from lifecycle.model import CERTIFICATE_NAME, CertificateRequest, Kind, Operation
 from lifecycle.services import Services
 from lifecycle.settings import AuthoritySettings
 
-MAX_TAGS, MAX_TAG_LENGTH = 15, 256
 MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
 
@@ -99,28 +91,6 @@ def where_faults(services: Services, vault: str, name: str) -> list[Fault]:
     return faults
 
 
-def check_tags(tags: Mapping[str, str], faults: list[Fault]) -> None:
-    """Key Vault's limits: 15 tags, 256 characters each; ours are among them and not the caller's to set."""
-    if len({*tags, *OWN_TAGS}) > MAX_TAGS:
-        faults.append(Fault("/tags", f"at most {MAX_TAGS - len(OWN_TAGS)} tags, since CertRelay needs {len(OWN_TAGS)}"))
-    for key, value in tags.items():
-        pointer = "/tags/" + key.replace("~", "~0").replace("/", "~1")
-        if not key or len(key) > MAX_TAG_LENGTH or len(value) > MAX_TAG_LENGTH:
-            faults.append(Fault(pointer, f"a tag's name and value have at most {MAX_TAG_LENGTH} characters"))
-        if key in OWN_TAGS:
-            faults.append(Fault(pointer, "is CertRelay's own tag"))
-
-
-def own_tags(authority: str, days: int, trigger: Mapping[str, int] | None) -> dict[str, str]:
-    """The tags that the sweep reads: who renews, how long for, and when."""
-    return {AUTHORITY_TAG: authority, VALIDITY_TAG: str(days), **threshold_tag(trigger)}
-
-
-def threshold_tag(trigger: Mapping[str, int] | None) -> dict[str, str]:
-    """The tag that says when to renew, if the trigger of a lifetime action does."""
-    return {RENEWAL_TAG: ",".join(f"{key}={value}" for key, value in trigger.items())} if trigger else {}
-
-
 def _with_short_names(asked: Asked, faults: list[Fault]) -> dict[str, Any]:
     written = {**asked.policy, "x509_props": dict(asked.policy.get("x509_props") or {})}
     x509 = written["x509_props"]
@@ -155,4 +125,4 @@ def _tags(asked: Asked, days: int | None, completed: dict[str, Any], faults: lis
     if asked.authority is None or days is None:
         return dict(asked.tags)
     given = policy.threshold(completed) if asked.policy.get("lifetime_actions") else None
-    return dict(asked.tags) | own_tags(asked.authority, days, given)
+    return dict(asked.tags) | managed_tags(asked.authority, days, given)

@@ -2,12 +2,11 @@
 
 import enum
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, Failure, Kind, Operation, State
-from lifecycle.vault import PendingOperation
+from certrelay.keyvault.client import PendingOperation
+from lifecycle.model import Failure, Kind, Operation, State
 
 FIRST_DELAY, LONGEST_DELAY, LONGEST_CROWDED_DELAY = 5.0, 3600.0, 300.0
 KEY_VAULT_DELAY, LONGEST_KEY_VAULT_DELAY = 10.0, 300.0
@@ -105,15 +104,6 @@ def _when_key_vault_issues(operation: Operation, facts: Facts) -> Step:
         return Step(Act.END, State.CANCELED)
     failure = Failure(pending.error_code or "IssuerError", pending.error_message or "the issuer failed without a word")
     return Step(Act.END, State.FAILED, failure)
-
-
-def tags_of_renewal(asked: Mapping[str, str], newest: Mapping[str, str]) -> dict[str, str]:
-    """The tags of a renewed version: those that the newest version has now, for they may have been changed while the
-    authority took its time; and the authority that was asked for, unless the certificate was released meanwhile."""
-    if AUTHORITY_TAG not in newest:
-        return {key: value for key, value in newest.items() if key not in OWN_TAGS}
-    own = {key: value for key, value in asked.items() if key in OWN_TAGS}
-    return {**own, **newest, AUTHORITY_TAG: asked[AUTHORITY_TAG]}
 
 
 def back_off(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certrelay.errors import CertRelayError
+from certrelay.keyvault.client import CertificateItem
+from certrelay.keyvault.tags import authority_of
 from lifecycle import renewal
-from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
-from lifecycle.vault import CertificateItem
 
 MAX_ENTRIES = 20_000
 SHORTEST_PERIOD = timedelta(hours=1)
@@ -90,10 +90,11 @@ def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[
 
 def _one_after_the_other(services: Services, item: CertificateItem, note: Note, until: datetime) -> Iterator[Expected]:
     begins, by_dates, expires = item.not_before or item.created, renewal.due_of(item), item.expires
-    if begins is None or by_dates is None or expires is None:
+    authority = authority_of(item.tags)
+    if authority is None or begins is None or by_dates is None or expires is None:
         return
     due, period, lifetime = note.due(by_dates), max(by_dates - begins, SHORTEST_PERIOD), expires - begins
     while due <= until:
-        yield Expected(note.vault, item.name, item.tags[AUTHORITY_TAG], due, expires)
+        yield Expected(note.vault, item.name, authority, due, expires)
         renewed_at = max(due, services.now())
         due, expires = renewed_at + period, renewed_at + lifetime

@@ -13,13 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.errors import Conflict, Fault, Invalid
+from certrelay.keyvault.client import version_of
+from certrelay.keyvault.tags import check_tags, is_managed
 from certrelay.pki import key_bundles
 from certrelay.pki.names import common_name, names_of
 from lifecycle import leases
-from lifecycle.creations import check_tags, where_faults
-from lifecycle.model import AUTHORITY_TAG, CertificateRequest, Failure, Kind, Operation, State, operation_id
+from lifecycle.creations import where_faults
+from lifecycle.model import CertificateRequest, Failure, Kind, Operation, State, operation_id
 from lifecycle.services import Services
-from lifecycle.vault import version_of
 
 PEM = "application/x-pem-file"
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -62,7 +63,7 @@ def import_certificate(services: Services, vault: str, name: str, given: ToImpor
     leaf = bundle.chain[0].public_bytes(Encoding.DER)
     if current and current.get("cer") and base64.b64decode(current["cer"]) == leaf:
         return Imported(current, bundle.changes, is_new=False)
-    if current and AUTHORITY_TAG in (current.get("tags") or {}) and not given.force:
+    if current and is_managed(current.get("tags") or {}) and not given.force:
         raise Conflict(f"{name} is renewed by CertRelay; import over it with force", "Managed")
     operation = _claim(services, vault, name, given, requested_by)
     try:

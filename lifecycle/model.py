@@ -12,10 +12,6 @@ from typing import Any
 
 MAX_DETAIL = 200  # characters of a transition: a row keeps some sixty of them in 64 KiB
 CERTIFICATE_NAME = re.compile(r"^[0-9A-Za-z-]{1,127}$")
-AUTHORITY_TAG = "certrelay-authority"
-RENEWAL_TAG = "certrelay-renewal"
-VALIDITY_TAG = "certrelay-validity-days"
-OWN_TAGS = (AUTHORITY_TAG, RENEWAL_TAG, VALIDITY_TAG)
 
 
 class State(enum.StrEnum):

@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
+from certrelay.keyvault.client import PendingOperation, version_of
+from certrelay.keyvault.tags import tags_of_renewal
 from connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
 from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from lifecycle import closing, decide, leases, notifications, signing, slots
@@ -18,7 +20,6 @@ from lifecycle.decide import Act, Facts, Step
 from lifecycle.model import Failure, Kind, Operation, State
 from lifecycle.services import Services
 from lifecycle.storage import Stale
-from lifecycle.vault import PendingOperation, version_of
 
 MAX_STEPS = 16
 
@@ -173,7 +174,7 @@ def _unavailable(services: Services, operation: Operation, outcome: Unavailable)
 def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     wanted, vault, tags = operation.request, services.vault(operation.vault), operation.request.tags
     if operation.kind is Kind.RENEW and (renewed := vault.get(operation.name)) is not None:
-        tags = decide.tags_of_renewal(tags, renewed.get("tags") or {})
+        tags = tags_of_renewal(tags, renewed.get("tags") or {})
     try:
         bundle = vault.merge(operation.name, operation.chain, tags, wanted.enabled)
     except (Invalid, NotReady, NotPermitted, Conflict) as error:

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrelay.errors import Fault, Invalid, NotFound
+from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of, moment
+from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
 from lifecycle import alarms, renewal
-from lifecycle.model import AUTHORITY_TAG, RENEWAL_TAG
 from lifecycle.services import Services
-from lifecycle.vault import CERTIFICATES, CertificateItem, item_of, moment
 
 MAX_PAGES = 40
 
@@ -73,12 +73,13 @@ def plan(services: Services, vault: str, name: str, found: Json) -> Plan:
     """The renewal plan of the newest version."""
     tags, attributes = found.get("tags") or {}, found.get("attributes") or {}
     begins, expires = moment(attributes.get("nbf")), moment(attributes.get("exp"))
-    if AUTHORITY_TAG not in tags or begins is None or expires is None:
+    if not is_managed(tags) or begins is None or expires is None:
         return Plan(None, "Key Vault or nobody renews it; adopt it to have it renewed here")
     if not attributes.get("enabled", True):
         return Plan(None, "it is disabled")
-    due = renewal.due_at(begins, expires, tags.get(RENEWAL_TAG, ""))
-    reason = f"threshold {tags[RENEWAL_TAG]}" if RENEWAL_TAG in tags else "a third of its lifetime is left then"
+    threshold = threshold_of(tags)
+    due = renewal.due_at(begins, expires, threshold)
+    reason = "threshold {}={}".format(*threshold) if threshold else "a third of its lifetime is left then"
     note = services.storage.note(vault, name).about(item_of(found).thumbprint)
     if note.renew_at and note.renew_at < due:
         due, reason = note.renew_at, "the authority suggests it (RFC 9773)"
@@ -97,7 +98,7 @@ def chain(services: Services, vault: str, name: str, version: str) -> tuple[byte
 
 def _wanted(services: Services, vault: str, item: CertificateItem, filters: Filters) -> bool:
     now = services.now()
-    authority = item.tags.get(AUTHORITY_TAG)
+    authority = authority_of(item.tags)
     if filters.authority is not None and filters.authority != authority:
         return False
     days = filters.expiring_within_days
@@ -113,7 +114,7 @@ def _wanted(services: Services, vault: str, item: CertificateItem, filters: Filt
 
 def _states(item: CertificateItem, now: datetime) -> set[str]:
     due = renewal.due_of(item)
-    states = {"enabled" if item.enabled else "disabled", "managed" if AUTHORITY_TAG in item.tags else "unmanaged"}
+    states = {"enabled" if item.enabled else "disabled", "managed" if is_managed(item.tags) else "unmanaged"}
     return states | {alarms.stage(item, now)} | ({"due"} if due is not None and due <= now else set())
 
 

@@ -1,45 +1,45 @@
 """When a certificate is due, and how its renewal starts. Key Vault's own dates decide; events are hints."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from certrelay.errors import Conflict, NotFound
+from certrelay.keyvault.client import CertificateItem, item_of, version_of
+from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
 from lifecycle import requests, rules
-from lifecycle.creations import default_days, own_tags
-from lifecycle.model import AUTHORITY_TAG, OWN_TAGS, RENEWAL_TAG, VALIDITY_TAG, CertificateRequest, Kind, Operation
+from lifecycle.creations import default_days
+from lifecycle.model import CertificateRequest, Kind, Operation
 from lifecycle.services import Services
-from lifecycle.vault import CertificateItem, item_of, version_of
 
 DEFAULT_SHARE_LEFT = 1 / 3
 SHORTEST_LEFT = timedelta(days=3)
 LONGEST_QUEUE = timedelta(hours=6)
-_NUMBER = re.compile(r"[0-9]{1,5}")  # in tags, which others may write
 
 
-def due_at(not_before: datetime, expires: datetime, trigger: str) -> datetime:
-    """When a certificate is to be renewed: `lifetime_percentage=N`, `days_before_expiry=N`, or by default when a third
-    of its lifetime is left.
+def due_at(not_before: datetime, expires: datetime, threshold: tuple[str, int] | None = None) -> datetime:
+    """When a certificate is to be renewed: at its threshold (`certrelay.keyvault.tags.threshold_of`), or by
+    default when a third of its lifetime is left.
 
     There are always 3 days (or a sixth of a shorter lifetime) for several tries, and a third of the lifetime passes
     first, so that no renewal follows upon the last one."""
     lifetime = expires - not_before
-    kind, _, number = trigger.partition("=")
-    left = lifetime * DEFAULT_SHARE_LEFT
-    if _NUMBER.fullmatch(number) and kind == "lifetime_percentage":
-        left = lifetime * (1 - min(int(number), 100) / 100)
-    elif _NUMBER.fullmatch(number) and kind == "days_before_expiry":
-        left = timedelta(days=int(number))
+    match threshold:
+        case ("lifetime_percentage", number):
+            left = lifetime * (1 - min(number, 100) / 100)
+        case ("days_before_expiry", number):
+            left = timedelta(days=number)
+        case _:
+            left = lifetime * DEFAULT_SHARE_LEFT
     return expires - min(max(left, min(lifetime / 6, SHORTEST_LEFT)), lifetime * 2 / 3)
 
 
 def due_of(item: CertificateItem) -> datetime | None:
     """When a certificate of the list is due; None when CertRelay does not look after it."""
-    if AUTHORITY_TAG not in item.tags or not item.enabled or item.expires is None:
+    if not is_managed(item.tags) or not item.enabled or item.expires is None:
         return None
     begins = item.not_before or item.created or item.expires
-    return due_at(begins, item.expires, item.tags.get(RENEWAL_TAG, ""))
+    return due_at(begins, item.expires, threshold_of(item.tags))
 
 
 def half_time(item: CertificateItem) -> datetime | None:
@@ -83,9 +83,9 @@ def renew(
     if bundle is None or not bundle.get("cer"):
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     tags = bundle.get("tags") or {}
-    if AUTHORITY_TAG not in tags:
-        raise Conflict(f"{name} is not looked after by CertRelay; adopt it first", "NotManaged")
-    authority = authority or tags[AUTHORITY_TAG]
+    authority = authority or authority_of(tags)
+    if authority is None or not is_managed(tags):
+        raise Conflict(f"{name} is not managed by CertRelay; adopt it first", "NotManaged")
     item = item_of(bundle)
     if only_if_due and not _is_due(services, vault, item):
         raise Conflict(f"{name} is not due, rests after a failure, or is disabled", "NotDue")
@@ -125,17 +125,7 @@ def renewed_request(
     known = services.authority(authority)
     kept = {key: value for key, value in policy.items() if key not in ("id", "attributes")}
     issuer = {"issuer": {**(policy.get("issuer") or {}), "name": "Unknown"}}
-    days = days_kept(tags) or default_days(known.settings)
-    kind, _, number = tags.get(RENEWAL_TAG, "").partition("=")
-    own = own_tags(authority, days, {kind: int(number)} if _NUMBER.fullmatch(number) else None)
-    return CertificateRequest({**kept, **issuer}, authority, days, {**_without_own(tags), **own}, enabled)
-
-
-def days_kept(tags: Mapping[str, str]) -> int | None:
-    """The days of validity that a certificate's tag says, if it says any."""
-    written = tags.get(VALIDITY_TAG, "")
-    return int(written) or None if _NUMBER.fullmatch(written) else None
-
-
-def _without_own(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in tags.items() if key not in OWN_TAGS}
+    days = validity_days_of(tags) or default_days(known.settings)
+    threshold = threshold_of(tags)
+    own = managed_tags(authority, days, dict([threshold]) if threshold else None)
+    return CertificateRequest({**kept, **issuer}, authority, days, {**caller_tags(tags), **own}, enabled)

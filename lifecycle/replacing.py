@@ -14,14 +14,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certrelay.errors import CertRelayError, Invalid, NotReady
+from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
+from certrelay.keyvault.tags import authority_of
 from certrelay.pki.distinguished_names import comparable
 from lifecycle import renewal
-from lifecycle.model import AUTHORITY_TAG, split_operation_id
+from lifecycle.model import split_operation_id
 from lifecycle.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
 from lifecycle.rules import name_allowed
 from lifecycle.services import Services
 from lifecycle.storage import ETAG, Row, Stale
-from lifecycle.vault import CERTIFICATES, CertificateItem, item_of
 
 BUDGET = timedelta(seconds=60)
 LONGEST_WAIT = timedelta(days=1)
@@ -73,7 +74,7 @@ def _go_through(services: Services, job: Replacement, alias: str, until: datetim
         trouble = 0
         for item in map(item_of, page):
             if _listed(job.criteria, item) and _known(services, job, alias, item.name) is None:
-                if renewal.booked(services, alias, item.tags[AUTHORITY_TAG], AHEAD):
+                if renewal.booked(services, alias, authority_of(item.tags) or "", AHEAD):
                     return _moved(services, job, alias, path, job.looked_at) if alias in job.failing_since else job
                 trouble = 0 if _take(services, job, alias, item.name) else trouble + 1
             if trouble >= PATIENCE:
@@ -102,7 +103,7 @@ def _moved(services: Services, job: Replacement, alias: str, cursor: str, looked
 
 
 def _listed(criteria: Criteria, item: CertificateItem) -> bool:
-    authority = item.tags.get(AUTHORITY_TAG)
+    authority = authority_of(item.tags)
     wanted = criteria.authority is None or criteria.authority == authority
     return bool(authority) and wanted and item.enabled and name_allowed(criteria.names, item.name)
 

@@ -5,11 +5,12 @@ import logging
 from typing import Any
 
 from certrelay.errors import Conflict, NotReady
+from certrelay.keyvault.client import version_of
+from certrelay.keyvault.tags import authority_of
 from connectors.base import ConnectorError, PublishesRevocations, RevocationReason, Revokes
 from lifecycle import reading, renewal
-from lifecycle.model import AUTHORITY_TAG, Operation
+from lifecycle.model import Operation
 from lifecycle.services import Services
-from lifecycle.vault import version_of
 
 __all__ = ["RevocationReason", "publish_crls", "revoke"]
 
@@ -36,9 +37,9 @@ def revoke(
     Raises NotFound, Conflict (the authority cannot), NotReady."""
     newest = reading.bundle(services, vault, name)
     found = reading.bundle(services, vault, name, version) if version else newest
-    authority = (newest.get("tags") or {}).get(AUTHORITY_TAG)
+    authority = authority_of(newest.get("tags") or {})
     if authority is None:
-        raise Conflict(f"{name} is not looked after by CertRelay: its authority is unknown", "NotManaged")
+        raise Conflict(f"{name} is not managed by CertRelay: its authority is unknown", "NotManaged")
     services.authority(authority)
     connector = services.connector(authority)
     if not isinstance(connector, Revokes):

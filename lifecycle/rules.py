@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from certrelay.errors import NotPermitted
+from certrelay.keyvault import policy
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
 from connectors.base import Connector, Feature
-from lifecycle import policy
 from lifecycle.model import CertificateRequest
 from lifecycle.services import Services
 from lifecycle.settings import Rules

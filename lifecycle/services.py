@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from certrelay.errors import NotFound, NotReady
+from certrelay.keyvault.client import Vault
+from certrelay.keyvault.client import connect as connect_to_vault
 from connectors.base import Connector, Context
-from lifecycle import vault
 from lifecycle.ledger import Ledger
 from lifecycle.settings import Authority, Settings, VaultSettings
 from lifecycle.storage import Account
-from lifecycle.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
         found = settings.vaults.get(alias)
         if found is None:  # an operation may outlive its vault's place in the settings, and the vault may come back
             raise NotReady(f"vault {alias} is not in the settings", code="VaultNotConfigured")
-        return vault.connect(found.url, credential(found.client_id))
+        return connect_to_vault(found.url, credential(found.client_id))
 
     @functools.cache
     def connector_named(name: str) -> Connector:

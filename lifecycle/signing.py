@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certrelay.errors import Unverified
+from certrelay.keyvault import policy
+from certrelay.keyvault.client import PendingOperation
 from certrelay.pki import verify
 from connectors.base import (
     Cancels,
@@ -20,11 +22,9 @@ from connectors.base import (
     SigningRequest,
     Unavailable,
 )
-from lifecycle import policy
 from lifecycle.model import CertificateRequest, Operation, State
 from lifecycle.services import Services
 from lifecycle.settings import Rules
-from lifecycle.vault import PendingOperation
 
 type Question = Callable[[Connector, SigningRequest], Outcome]
 

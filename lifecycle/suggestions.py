@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from certrelay.errors import CertRelayError
+from certrelay.keyvault.client import CertificateItem
+from certrelay.keyvault.tags import authority_of
 from connectors.base import SuggestsRenewal
-from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
-from lifecycle.vault import CertificateItem
 
 ASK_AGAIN = timedelta(hours=1)
 PATIENCE = 3  # failures in a row until an authority or a vault is left alone for the rest of a sweep
@@ -32,7 +32,7 @@ class Question:
 
 def question(services: Services, item: CertificateItem, note: Note) -> Question | None:
     """The question whose time has come, if the certificate's authority answers such questions."""
-    known = services.settings.authorities.get(item.tags.get(AUTHORITY_TAG, ""))
+    known = services.settings.authorities.get(authority_of(item.tags) or "")
     if known is None or not hasattr(known.connector_class, "renewal_window"):
         return None
     since = note.ask_at or LONG_AGO
@@ -45,7 +45,7 @@ def ask(services: Services, questions: Iterable[Question], until: datetime) -> I
     silent_authorities: Counter[str] = Counter()
     silent_vaults: Counter[str] = Counter()
     for one in questions:
-        authority, vault = one.item.tags[AUTHORITY_TAG], one.note.vault
+        authority, vault = authority_of(one.item.tags) or "", one.note.vault
         if services.now() >= until or max(silent_authorities[authority], silent_vaults[vault]) >= PATIENCE:
             continue
         try:

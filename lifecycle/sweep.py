@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certrelay.errors import CertRelayError, Conflict, Invalid, NotReady
+from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
+from certrelay.keyvault.tags import authority_of
 from lifecycle import alarms, operations, renewal, replacing, requests, suggestions
-from lifecycle.model import AUTHORITY_TAG
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.suggestions import Question
-from lifecycle.vault import CERTIFICATES, CertificateItem, item_of
 
 # functionTimeout is five minutes; the last operation of a poll, and then the mass renewals, may take a minute each.
 POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (2, 3, 4, 4.5))
@@ -210,9 +210,8 @@ class _Sweep:
 
 def _due(item: CertificateItem, note: Note, now: datetime) -> _Due | None:
     """The certificate as due now: by its dates or by its authority's suggestion, and not at rest."""
-    by_dates = renewal.due_of(item)
-    if by_dates is None or item.expires is None or note.due(by_dates) > now:
+    by_dates, authority = renewal.due_of(item), authority_of(item.tags)
+    if authority is None or by_dates is None or item.expires is None or note.due(by_dates) > now:
         return None
     reason = "due" if by_dates <= now else "suggested by the authority"
-    authority, can_wait = item.tags[AUTHORITY_TAG], renewal.can_wait(item, now)
-    return _Due(item.expires, note.vault, item.name, reason, authority, can_wait, note)
+    return _Due(item.expires, note.vault, item.name, reason, authority, renewal.can_wait(item, now), note)

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 from cryptography.x509.oid import NameOID
 
+from certrelay.keyvault.tags import is_managed
 from lifecycle import adoptions, creations
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.model import AUTHORITY_TAG
 from sandbox.simulation.plan import Wanted
 from sandbox.simulation.world import ALIAS, World
 
@@ -25,7 +25,7 @@ def has(world: World, wanted: Wanted) -> bool:
     certificate = world.server.vault.find(wanted.name)
     if certificate is None or not certificate.completed:
         return False
-    return not wanted.adopted or AUTHORITY_TAG in certificate.current.tags
+    return not wanted.adopted or is_managed(certificate.current.tags)
 
 
 def ask(world: World, wanted: Wanted) -> None:

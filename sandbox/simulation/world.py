@@ -21,13 +21,13 @@ from typing import Any, Self
 from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
+from certrelay.keyvault.client import Vault
 from connectors.base import Connector, Context
 from lifecycle import settings
 from lifecycle.ledger import Ledger, OpenOperation
 from lifecycle.model import Operation
 from lifecycle.services import Services
 from lifecycle.storage import Account
-from lifecycle.vault import Vault
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.simulation.authority import SimulatedAuthority

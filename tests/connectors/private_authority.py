@@ -16,8 +16,8 @@ from azure.storage.blob import ContainerClient
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrelay.keyvault.remote_key import Key, vault_key
 from connectors.base import Context
-from connectors.key_vault_key import Key, vault_key
 from connectors.private_ca import PrivateCa, PrivateCaSettings
 from connectors.private_ca_bootstrap import Authority, bootstrap_root
 from sandbox.azurite import Azurite

@@ -12,10 +12,10 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 from azure.keyvault.keys import KeyClient
 
+from certrelay.keyvault.remote_key import CLIENT_OPTIONS
 from connectors.acme import Acme, AcmeSettings
 from connectors.acme_key import AccountKey
 from connectors.base import ConnectorError, Issued, Pending, Unavailable
-from connectors.key_vault_key import CLIENT_OPTIONS
 from sandbox.vault import Settings, VaultServer
 from tests.connectors.conformance import context
 from tests.connectors.pebble import Pebble, TestDns

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import ValidationError
 
+from certrelay.keyvault.remote_key import CLIENT_OPTIONS
 from certrelay.pki.subject import SubjectNames
 from connectors.base import (
     ChecksHealth,
@@ -27,7 +28,6 @@ from connectors.base import (
     Revokes,
     Unavailable,
 )
-from connectors.key_vault_key import CLIENT_OPTIONS
 from connectors.private_ca import PrivateCa, PrivateCaSettings
 from sandbox.azurite import Azurite
 from tests.connectors.conformance import Authority, Conformance, certificates, private_key, signing_request

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.key_vault_key import Key, SignDigest, remote_key, signature_hash
+from certrelay.keyvault.remote_key import Key, SignDigest, remote_key, signature_hash
 from tests.connectors.conformance import PrivateKey, private_key
 
 HASHES: dict[str, Any] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}

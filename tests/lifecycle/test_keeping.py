@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
+from certrelay.keyvault import client as key_vault
+from certrelay.keyvault.client import item_of
 from connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from lifecycle import (
     account_keys,
@@ -35,14 +37,12 @@ from lifecycle import (
     revocations,
     sweep,
 )
-from lifecycle import vault as key_vault
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.model import Operation, State
 from lifecycle.notes import Note
 from lifecycle.replacements import Criteria
 from lifecycle.settings import Rate, Target
-from lifecycle.vault import item_of
 from tests.lifecycle.world import ALIAS, TestCa, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}

@@ -13,8 +13,9 @@ from azure.identity import ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
+from certrelay.keyvault import client
 from connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
-from lifecycle import creations, leases, operations, requests, services, sweep, vault
+from lifecycle import creations, leases, operations, requests, services, sweep
 from lifecycle.creations import Asked
 from lifecycle.model import Operation, State
 from lifecycle.settings import Rules
@@ -512,7 +513,7 @@ def test_a_pending_operation_that_cannot_be_deleted_keeps_nobody_waiting_past_th
     name = world.name()
     world.ca.answers = [Rejected("no")]
     create(world, name)
-    stubborn = vault.connect(world.server.url, ManagedIdentityCredential())
+    stubborn = client.connect(world.server.url, ManagedIdentityCredential())
 
     def refuse(name: str, request_id: str) -> None:
         raise refusal

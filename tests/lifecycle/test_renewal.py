@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrelay.errors import Conflict, NotFound, NotPermitted, NotReady
+from certrelay.keyvault import policy
+from certrelay.keyvault.client import Vault
+from certrelay.keyvault.tags import threshold_of
 from connectors.base import Outcome, Pending, Rejected, SigningRequest, Unavailable
-from lifecycle import adoptions, changes, creations, hints, policy, renewal, requests, sweep
+from lifecycle import adoptions, changes, creations, hints, renewal, requests, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.model import Operation, State
-from lifecycle.vault import Vault
 from tests.lifecycle.world import ALIAS, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -32,7 +34,7 @@ TRIGGERS = st.one_of(
 @given(hours=st.integers(1, 24 * 730), trigger=TRIGGERS)
 def test_whatever_the_lifetime_and_the_threshold_there_is_time_for_several_tries(hours: int, trigger: str) -> None:
     lifetime = timedelta(hours=hours)
-    due = renewal.due_at(BEGINS, BEGINS + lifetime, trigger)
+    due = renewal.due_at(BEGINS, BEGINS + lifetime, threshold_of({"certrelay-renewal": trigger}))
     left = BEGINS + lifetime - due
     assert left >= min(lifetime / 6, timedelta(days=3)) - timedelta(seconds=1)
     assert due - BEGINS >= lifetime / 3 - timedelta(seconds=1), "no renewal follows upon the last one"
@@ -53,7 +55,9 @@ def test_whatever_the_lifetime_and_the_threshold_there_is_time_for_several_tries
 )
 def test_the_threshold_is_a_third_of_the_lifetime_or_what_was_asked(days: int, trigger: str, left: float) -> None:
     expires = BEGINS + timedelta(days=days)
-    assert expires - renewal.due_at(BEGINS, expires, trigger) == timedelta(days=left)
+    assert expires - renewal.due_at(BEGINS, expires, threshold_of({"certrelay-renewal": trigger})) == timedelta(
+        days=left
+    )
 
 
 def made(world: World, name: str, **changes: object) -> Operation:

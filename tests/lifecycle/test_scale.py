@@ -13,13 +13,13 @@ from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
+from certrelay.keyvault.client import Vault
 from connectors.base import Unavailable
 from lifecycle import alarms, creations, settings, sweep
 from lifecycle.creations import Asked
 from lifecycle.ledger import Ledger
 from lifecycle.services import Services
 from lifecycle.storage import Account
-from lifecycle.vault import Vault
 from sandbox.azurite import Azurite
 from tests.lifecycle.world import ALIAS, World
 

@@ -12,14 +12,14 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 
 from certrelay.errors import Invalid, NotReady
+from certrelay.keyvault import client as key_vault
+from certrelay.keyvault.client import CERTIFICATES, Vault
 from connectors.base import RenewalWindow
 from lifecycle import reading, renewal, sweep
-from lifecycle import vault as key_vault
 from lifecycle.model import State
 from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.settings import VaultSettings
-from lifecycle.vault import CERTIFICATES, Vault
 from tests.lifecycle.test_keeping import DAY, SuggestingCa, made
 from tests.lifecycle.world import ALIAS, World
 

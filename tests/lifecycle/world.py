@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from certrelay.keyvault import client
+from certrelay.keyvault.client import Vault
 from connectors.base import (
     Connector,
     ConnectorSettings,
@@ -25,12 +27,11 @@ from connectors.base import (
     RevocationReason,
     SigningRequest,
 )
-from lifecycle import leases, operations, services, settings, vault
+from lifecycle import leases, operations, services, settings
 from lifecycle.ledger import Ledger
 from lifecycle.model import Operation
 from lifecycle.services import Services
 from lifecycle.storage import Account
-from lifecycle.vault import Vault
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.vault import VaultServer
@@ -243,7 +244,7 @@ def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities:
         return datetime.fromtimestamp(clock.now(), UTC)
 
     ledger = Ledger(Account(found.storage, None), prefix)
-    connected_vault = vault.connect(server.url, ManagedIdentityCredential())
+    connected_vault = client.connect(server.url, ManagedIdentityCredential())
     context = Context("test-ca", now, lambda: None)
     ca = TestCa(TestCaSettings(), context)
     others = services.connect(found, now)

@@ -1,0 +1,1 @@
+"""Key Vault: its REST API in its own JSON, its policies, and the tags that CertRelay keeps there."""
