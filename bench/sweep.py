@@ -20,10 +20,10 @@ from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
 from certrelay.keyvault.client import API_VERSION, PAGE, Vault
+from certrelay.storage.ledger import Ledger
+from certrelay.storage.tables import Account
 from lifecycle import settings, sweep
-from lifecycle.ledger import Ledger
 from lifecycle.services import Services
-from lifecycle.storage import Account
 from sandbox.azurite import Azurite
 
 ROUNDS = 3

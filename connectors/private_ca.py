@@ -167,7 +167,7 @@ class PrivateCa:
         """Publish a new CRL; for a timer, more often than `crl_validity_hours`. Raises ConnectorError."""
         from azure.core.exceptions import AzureError
 
-        from connectors.blob_store import Changed
+        from certrelay.storage.blobs import Changed
         from connectors.private_ca_crl import publish
         from connectors.private_ca_issuer import Unusable, azure_failure
 
@@ -219,7 +219,7 @@ class PrivateCa:
         return Records(self._store(self._settings.records_container), self._settings.ca_certificate_name)
 
     def _store(self, container: str) -> Any:
-        from connectors.blob_store import open_container
+        from certrelay.storage.blobs import open_container
 
         secret = self._settings.storage_connection_string
         text = secret.get_secret_value() if secret else None

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
+from certrelay.storage.blobs import BlobStore, Changed
 from connectors.base import RevocationReason
-from connectors.blob_store import BlobStore, Changed
 from connectors.private_ca_issuer import Issuer
 from connectors.private_ca_profile import authority_key_identifier
 from connectors.private_ca_records import Records, Revocation

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 from urllib.parse import quote
 
+from certrelay.storage.blobs import BlobStore
 from connectors.base import RevocationReason, SigningRequest
-from connectors.blob_store import BlobStore
 from connectors.private_ca_profile import Decided
 
 

@@ -6,12 +6,12 @@ import binascii
 import azure.functions as func
 
 from certrelay.errors import Fault, Invalid, NotFound
+from certrelay.storage.operation import Operation
 from handlers import answers, models, render, roles, services
 from handlers.edge import Answer, flag, idempotency_key, parsed, query
 from handlers.roles import Role
 from handlers.routes import Query, route
 from lifecycle import changes, creations, imports, requests
-from lifecycle.model import Operation
 
 RETRY_AFTER_SECONDS = "2"
 PATH = "vaults/{vault}/certificates/{name}"

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.keyvault.client import version_of
 from certrelay.pki.names import names_of
-from lifecycle.model import Operation, State
+from certrelay.storage.operation import Operation, State
 
 _DETAILS = {
     State.REQUESTED: "asked for; nothing is in Key Vault yet",

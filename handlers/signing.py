@@ -5,9 +5,9 @@ import logging
 
 import azure.functions as func
 
+from certrelay.storage.operation import CERTIFICATE_NAME
 from handlers import services
 from lifecycle import operations, requests
-from lifecycle.model import CERTIFICATE_NAME
 
 blueprint = func.Blueprint()
 log = logging.getLogger("certrelay.signing")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from certrelay.errors import Fault, Invalid, NotFound
-from lifecycle.model import CERTIFICATE_NAME
+from certrelay.storage.operation import CERTIFICATE_NAME
 from lifecycle.services import Services
 
 type Json = dict[str, Any]

@@ -64,7 +64,7 @@ def release(services: Services, vault: str, name: str) -> dict[str, Any]:
     if bundle is None:
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     theirs = caller_tags(bundle.get("tags") or {})
-    services.storage.forget(vault, name)
+    services.storage.renewals.delete(vault, name)
     return services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": theirs})
 
 

@@ -10,8 +10,8 @@ from certrelay.errors import CertRelayError
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of, is_managed
+from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import notifications, renewal
-from lifecycle.notes import Note
 from lifecycle.services import Services
 
 LOOK_AGAIN = timedelta(days=1)
@@ -32,14 +32,14 @@ def stage(item: CertificateItem, now: datetime) -> str:
     return "expiring" if now > late_at else ""
 
 
-def untold(item: CertificateItem, note: Note, now: datetime) -> str:
+def untold(item: CertificateItem, note: RenewalRecord, now: datetime) -> str:
     """The stage and the version (`stage:thumbprint`) that nobody was told of, or nothing."""
     reached = "" if _has_time(item, note, now) else stage(item, now)
     alarm = f"{reached}:{item.thumbprint}"
-    return alarm if reached and note.told != alarm else ""
+    return alarm if reached and note.alerted != alarm else ""
 
 
-def raise_for(services: Services, alias: str, item: CertificateItem, note: Note) -> Note:
+def raise_for(services: Services, alias: str, item: CertificateItem, note: RenewalRecord) -> RenewalRecord:
     """Tell once per version and stage; the note that remembers it, unless it could not be queued.
 
     Key Vault's own issuers renew by the policy, which may say later than nine tenths of the lifetime: nobody is told
@@ -53,15 +53,15 @@ def raise_for(services: Services, alias: str, item: CertificateItem, note: Note)
     late_at = _late_at(item, written)
     if reached == "expiring" and late_at is not None and now < late_at:
         waiting = replace(note, ask_at=min(late_at, now + LOOK_AGAIN))
-        services.storage.remember(waiting, note)
+        services.storage.renewals.save(waiting, note)
         return waiting
     why = _why(services, alias, item, written)
     log.error("%s/%s is %s (%s): %s", alias, item.name, reached, item.expires.isoformat(), why)
     data = {"expires": item.expires.isoformat(), "authority": authority_of(item.tags), "why": why}
     if not notifications.tell(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now):
         return note
-    noted = replace(note, told=told)
-    services.storage.remember(noted, note)
+    noted = replace(note, alerted=told)
+    services.storage.renewals.save(noted, note)
     return noted
 
 
@@ -71,7 +71,7 @@ def look_at(services: Services, alias: str, name: str) -> None:
     if bundle is None:
         return
     item = item_of(bundle)
-    raise_for(services, alias, item, services.storage.note(alias, name).about(item.thumbprint))
+    raise_for(services, alias, item, services.storage.renewals.record(alias, name).about(item.thumbprint))
 
 
 def digest(services: Services) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def _count(services: Services, alias: str, counted: Counter[str]) -> None:
     for page in services.vault(alias).certificates():
         counted["certificates"] += len(page)
         watched = [item for item in page if renewal.due_of(item) or stage(item, now)]
-        notes = services.storage.notes(alias, [item.name for item in watched])
+        notes = services.storage.renewals.records(alias, [item.name for item in watched])
         for item in watched:
-            note = (notes.get(item.name.lower()) or Note(alias, item.name)).about(item.thumbprint)
+            note = (notes.get(item.name.lower()) or RenewalRecord(alias, item.name)).about(item.thumbprint)
             due = renewal.due_of(item)
             counted["managed"] += due is not None
             counted["due_within_a_week"] += due is not None and due <= now + timedelta(days=7)
@@ -105,7 +105,7 @@ def _count(services: Services, alias: str, counted: Counter[str]) -> None:
                 counted[reached] += 1
 
 
-def _has_time(item: CertificateItem, note: Note, now: datetime) -> bool:
+def _has_time(item: CertificateItem, note: RenewalRecord, now: datetime) -> bool:
     """Whether Key Vault's own issuer need not have renewed it yet, as far as is noted."""
     waits = not is_managed(item.tags) and note.ask_at is not None and now < note.ask_at
     return waits and stage(item, now) == "expiring"

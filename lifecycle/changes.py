@@ -13,11 +13,11 @@ from certrelay.keyvault.tags import (
     validity_days_of,
     validity_tag,
 )
+from certrelay.storage.operation import Failure, Operation, State
+from certrelay.storage.tables import Stale
 from lifecycle import leases, operations, requests
-from lifecycle.model import Failure, Operation, State
 from lifecycle.reading import bundle
 from lifecycle.services import Services
-from lifecycle.storage import Stale
 
 type Json = dict[str, Any]
 
@@ -78,7 +78,7 @@ def delete(services: Services, vault: str, name: str) -> Json:
     services.vault_settings(vault)
     requests.refuse_while_open(services, vault, name)
     answer = services.vault(vault).call("DELETE", f"/certificates/{name}")
-    services.storage.forget(vault, name)
+    services.storage.renewals.delete(vault, name)
     return answer
 
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from certrelay.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from certrelay.keyvault.client import item_of
+from certrelay.storage.operation import Kind, Operation, State
 from lifecycle import signing
-from lifecycle.model import Kind, Operation, State
 from lifecycle.services import Services
 
 LONGEST_WAIT_TO_TELL = timedelta(hours=1)
@@ -45,7 +45,7 @@ def _unheard_of(services: Services, operation: Operation) -> str:
 def take_note(services: Services, operation: Operation) -> None:
     """Let a certificate whose renewal failed rest before the next sweep tries again."""
     if operation.state is State.COMPLETED:
-        services.storage.forget(operation.vault, operation.name)
+        services.storage.renewals.delete(operation.vault, operation.name)
     if operation.state is not State.FAILED:
         return
     tries = [one.state for one in services.storage.ended(operation.vault, operation.name) if one.kind is Kind.RENEW]
@@ -57,10 +57,10 @@ def take_note(services: Services, operation: Operation) -> None:
         log.warning("operation %s: its certificate cannot be read (%s)", operation.id, error)
         bundle = {}
     item = item_of(bundle) if bundle else None
-    note = services.storage.note(operation.vault, operation.name)
+    note = services.storage.renewals.record(operation.vault, operation.name)
     about = note.about(item.thumbprint) if item else note
     expires = item.expires if item and item.expires else now
-    services.storage.remember(about.rested(max(failures, 1), operation.ended_at or now, expires), note)
+    services.storage.renewals.save(about.backed_off(max(failures, 1), operation.ended_at or now, expires), note)
 
 
 def log_end(operation: Operation) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from certrelay.errors import Fault, Invalid
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import check_tags, managed_tags
+from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Kind, Operation
 from lifecycle import requests, rules
-from lifecycle.model import CERTIFICATE_NAME, CertificateRequest, Kind, Operation
 from lifecycle.services import Services
 from lifecycle.settings import AuthoritySettings
 

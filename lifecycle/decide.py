@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certrelay.keyvault.client import PendingOperation
-from lifecycle.model import Failure, Kind, Operation, State
+from certrelay.storage.operation import Failure, Kind, Operation, State
 
 FIRST_DELAY, LONGEST_DELAY, LONGEST_CROWDED_DELAY = 5.0, 3600.0, 300.0
 KEY_VAULT_DELAY, LONGEST_KEY_VAULT_DELAY = 10.0, 300.0

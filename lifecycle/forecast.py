@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import authority_of
+from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import renewal
-from lifecycle.notes import Note
 from lifecycle.services import Services
 
 MAX_ENTRIES = 20_000
@@ -79,16 +79,18 @@ def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[
     try:
         for page in services.vault(alias).certificates():
             managed = [item for item in page if renewal.due_of(item) is not None]
-            notes = services.storage.notes(alias, [item.name for item in managed])
+            notes = services.storage.renewals.records(alias, [item.name for item in managed])
             for item in managed:
-                note = notes.get(item.name.lower()) or Note(alias, item.name)
+                note = notes.get(item.name.lower()) or RenewalRecord(alias, item.name)
                 yield from _one_after_the_other(services, item, note.about(item.thumbprint), until)
     except CertRelayError as error:
         log.warning("vault %s is missing in the forecast: %s", alias, error)
         unreadable.append(alias)
 
 
-def _one_after_the_other(services: Services, item: CertificateItem, note: Note, until: datetime) -> Iterator[Expected]:
+def _one_after_the_other(
+    services: Services, item: CertificateItem, note: RenewalRecord, until: datetime
+) -> Iterator[Expected]:
     begins, by_dates, expires = item.not_before or item.created, renewal.due_of(item), item.expires
     authority = authority_of(item.tags)
     if authority is None or begins is None or by_dates is None or expires is None:

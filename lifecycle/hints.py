@@ -18,7 +18,7 @@ log = logging.getLogger("certrelay.hints")
 def take(services: Services, kind: str, data: Mapping[str, Any]) -> None:
     """Renew the certificate that an event speaks of, if it is managed and due, and tell people when it has expired.
 
-    A new version starts nothing: what was noted of the one before it is worth nothing from now on (lifecycle.notes).
+    An event about a new version starts nothing.
     Raises NotReady, so that Event Grid delivers again; whatever else an event says or lacks does nothing."""
     found = _where(services, str(data.get("Id", "")))
     if kind not in (NEAR_EXPIRY, EXPIRED) or found is None:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certrelay.errors import NotReady
+from certrelay.storage.operation import Operation, State
+from certrelay.storage.tables import Stale
 from lifecycle.decide import overdue
-from lifecycle.model import Operation, State
 from lifecycle.services import Services
-from lifecycle.storage import Stale
 
 LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
 MAX_TRANSITIONS = 60
@@ -87,6 +87,6 @@ def _ended_if_late(services: Services, operation: Operation) -> Operation:
 def nudge(services: Services, operation: Operation, delay: float = 0.0) -> None:
     """Ask the queue to look at the operation; the timer is the net under a nudge that cannot be sent."""
     try:
-        services.storage.nudge(operation, delay)
+        services.storage.wake_up(operation, delay)
     except NotReady:
         log.warning("operation %s: the queue cannot be reached; the timer will look at it", operation.id)

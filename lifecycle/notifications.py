@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from certrelay.errors import NotReady
-from lifecycle.model import Operation, State
+from certrelay.storage.operation import Operation, State
 from lifecycle.services import Services
 from lifecycle.settings import Target, signing_key
 

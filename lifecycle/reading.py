@@ -80,11 +80,11 @@ def plan(services: Services, vault: str, name: str, found: Json) -> Plan:
     threshold = threshold_of(tags)
     due = renewal.due_at(begins, expires, threshold)
     reason = "threshold {}={}".format(*threshold) if threshold else "a third of its lifetime is left then"
-    note = services.storage.note(vault, name).about(item_of(found).thumbprint)
+    note = services.storage.renewals.record(vault, name).about(item_of(found).thumbprint)
     if note.renew_at and note.renew_at < due:
         due, reason = note.renew_at, "the authority suggests it (RFC 9773)"
-    if note.rest_until and note.rest_until > max(due, services.now()):
-        return Plan(note.rest_until, f"{reason}; {note.failures} tries failed, the next one is after a rest")
+    if note.backed_off_until and note.backed_off_until > max(due, services.now()):
+        return Plan(note.backed_off_until, f"{reason}; {note.failures} tries failed, the next one is after a rest")
     return Plan(due, reason)
 
 

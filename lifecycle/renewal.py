@@ -7,9 +7,9 @@ from typing import Any
 from certrelay.errors import Conflict, NotFound
 from certrelay.keyvault.client import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
+from certrelay.storage.operation import CertificateRequest, Kind, Operation
 from lifecycle import requests, rules
 from lifecycle.creations import default_days
-from lifecycle.model import CertificateRequest, Kind, Operation
 from lifecycle.services import Services
 
 DEFAULT_SHARE_LEFT = 1 / 3
@@ -115,7 +115,7 @@ def _is_due(services: Services, vault: str, item: CertificateItem) -> bool:
     by_dates = due_of(item)
     if by_dates is None:
         return False
-    return services.storage.note(vault, item.name).about(item.thumbprint).due(by_dates) <= services.now()
+    return services.storage.renewals.record(vault, item.name).about(item.thumbprint).due(by_dates) <= services.now()
 
 
 def renewed_request(

@@ -6,10 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certrelay.errors import Conflict, NotFound, NotReady
-from lifecycle import decide, leases, operations, signing
-from lifecycle.decide import Act, Facts
-from lifecycle.ledger import OpenOperation
-from lifecycle.model import (
+from certrelay.storage.ledger import OpenOperation
+from certrelay.storage.operation import (
     CertificateRequest,
     Failure,
     Kind,
@@ -19,8 +17,10 @@ from lifecycle.model import (
     operation_id,
     split_operation_id,
 )
+from certrelay.storage.tables import Stale
+from lifecycle import decide, leases, operations, signing
+from lifecycle.decide import Act, Facts
 from lifecycle.services import Services
-from lifecycle.storage import Stale
 
 SHORTEST_PATIENCE, LONGEST_PATIENCE = timedelta(hours=16), timedelta(days=1)  # unless settings or connector say more
 
@@ -116,7 +116,7 @@ def free_at(services: Services, vault: str, authority: str) -> datetime:
     """When the rates of the vault and the authority would let one more operation begin. Raises NotReady."""
     now = services.now()
     paces = _paces(services, vault, authority)
-    return max([now, *(services.storage.free_at(who, now, gap, burst) for who, gap, burst in paces)])
+    return max([now, *(services.storage.limits.next_start(who, now, gap, burst) for who, gap, burst in paces)])
 
 
 def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> Operation:
@@ -199,7 +199,7 @@ def _ended(services: Services, identifier: str) -> Operation | None:
 def _paced(services: Services, vault: str, wanted: CertificateRequest, now: datetime) -> datetime:
     """When the vault's and the authority's rates let the operation begin."""
     paces = _paces(services, vault, wanted.authority)
-    return max([now, *(services.storage.reserve(who, now, gap, burst) for who, gap, burst in paces)])
+    return max([now, *(services.storage.limits.reserve(who, now, gap, burst) for who, gap, burst in paces)])
 
 
 def _paces(services: Services, vault: str, authority: str | None) -> Iterator[tuple[str, float, int]]:

@@ -7,9 +7,9 @@ from typing import Any
 from certrelay.errors import Conflict, NotReady
 from certrelay.keyvault.client import version_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.storage.operation import Operation
 from connectors.base import ConnectorError, PublishesRevocations, RevocationReason, Revokes
 from lifecycle import reading, renewal
-from lifecycle.model import Operation
 from lifecycle.services import Services
 
 __all__ = ["RevocationReason", "publish_crls", "revoke"]

@@ -9,8 +9,8 @@ from certrelay.keyvault import policy
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
+from certrelay.storage.operation import CertificateRequest
 from connectors.base import Connector, Feature
-from lifecycle.model import CertificateRequest
 from lifecycle.services import Services
 from lifecycle.settings import Rules
 

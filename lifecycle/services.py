@@ -10,10 +10,10 @@ from typing import Any
 from certrelay.errors import NotFound, NotReady
 from certrelay.keyvault.client import Vault
 from certrelay.keyvault.client import connect as connect_to_vault
+from certrelay.storage.ledger import Ledger
+from certrelay.storage.tables import Account
 from connectors.base import Connector, Context
-from lifecycle.ledger import Ledger
 from lifecycle.settings import Authority, Settings, VaultSettings
-from lifecycle.storage import Account
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class Rules(_Frozen):
 
 
 class Rate(_Frozen):
-    """`requests` new operations at once, then one each `seconds / requests` (see lifecycle.ledger)."""
+    """`requests` new operations at once, then one each `seconds / requests` (see certrelay.storage.ledger)."""
 
     requests: int = Field(ge=1)
     seconds: int = Field(ge=1, le=604_800)

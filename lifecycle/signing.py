@@ -11,6 +11,7 @@ from certrelay.errors import Unverified
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import PendingOperation
 from certrelay.pki import verify
+from certrelay.storage.operation import CertificateRequest, Operation, State
 from connectors.base import (
     Cancels,
     Connector,
@@ -22,7 +23,6 @@ from connectors.base import (
     SigningRequest,
     Unavailable,
 )
-from lifecycle.model import CertificateRequest, Operation, State
 from lifecycle.services import Services
 from lifecycle.settings import Rules
 

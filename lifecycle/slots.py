@@ -7,7 +7,7 @@ is out of order or waits for people that of the vault, so that no authority keep
 
 from datetime import timedelta
 
-from lifecycle.model import Operation
+from certrelay.storage.operation import Operation
 from lifecycle.services import Services
 
 CLOSING = timedelta(days=1)  # what a closing may take past the deadline; no slot is lost for longer
@@ -33,14 +33,14 @@ def give_back(services: Services, operation: Operation) -> None:
     """Give back all that the operation has; doing it twice is no error."""
     who, limit = _authority(services, operation)
     if limit is not None:
-        services.storage.vacate(who, operation.id)
+        services.storage.limits.release(who, operation.id)
     give_back_of_vault(services, operation)
 
 
 def give_back_of_vault(services: Services, operation: Operation) -> None:
     settings = services.settings.vaults.get(operation.vault)
     if settings is not None and settings.concurrency is not None:
-        services.storage.vacate(f"vault {operation.vault}", operation.id)
+        services.storage.limits.release(f"vault {operation.vault}", operation.id)
 
 
 def _authority(services: Services, operation: Operation) -> tuple[str, int | None]:
@@ -50,6 +50,6 @@ def _authority(services: Services, operation: Operation) -> tuple[str, int | Non
 
 def _take(services: Services, operation: Operation, who: str, limit: int | None) -> str:
     until = operation.deadline + CLOSING
-    if limit is None or services.storage.occupy(who, operation.id, limit, services.now(), until):
+    if limit is None or services.storage.limits.acquire(who, operation.id, limit, services.now(), until):
         return ""
     return f"{who} has {limit} operations already, as many as its concurrency allows"

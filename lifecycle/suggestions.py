@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import authority_of
-from connectors.base import SuggestsRenewal
-from lifecycle.notes import Note
+from certrelay.storage.renewal_record import RenewalRecord
+from connectors.base import RenewalWindow, SuggestsRenewal
 from lifecycle.services import Services
 
 ASK_AGAIN = timedelta(hours=1)
@@ -27,10 +27,10 @@ class Question:
 
     since: datetime
     item: CertificateItem = field(compare=False)
-    note: Note = field(compare=False)
+    note: RenewalRecord = field(compare=False)
 
 
-def question(services: Services, item: CertificateItem, note: Note) -> Question | None:
+def question(services: Services, item: CertificateItem, note: RenewalRecord) -> Question | None:
     """The question whose time has come, if the certificate's authority answers such questions."""
     known = services.settings.authorities.get(authority_of(item.tags) or "")
     if known is None or not hasattr(known.connector_class, "renewal_window"):
@@ -39,7 +39,9 @@ def question(services: Services, item: CertificateItem, note: Note) -> Question 
     return Question(since, item, note) if since <= services.now() else None
 
 
-def ask(services: Services, questions: Iterable[Question], until: datetime) -> Iterator[tuple[CertificateItem, Note]]:
+def ask(
+    services: Services, questions: Iterable[Question], until: datetime
+) -> Iterator[tuple[CertificateItem, RenewalRecord]]:
     """The certificates with the answers as noted, until there is no more time. No suggestion stops nobody: the dates
     decide then, and the question is put again in an hour."""
     silent_authorities: Counter[str] = Counter()
@@ -59,15 +61,29 @@ def ask(services: Services, questions: Iterable[Question], until: datetime) -> I
             where = f"{one.note.vault}/{one.item.name}"
             log.warning("%s has no suggestion for %s now (%s)", authority, where, type(error).__name__)
             told = replace(one.note, ask_at=services.now() + ASK_AGAIN)
-        services.storage.remember(told, one.note)
+        services.storage.renewals.save(told, one.note)
         yield one.item, told
 
 
-def _answered(services: Services, authority: str, one: Question) -> Note:
+def _answered(services: Services, authority: str, one: Question) -> RenewalRecord:
     connector = services.connector(authority)
     assert isinstance(connector, SuggestsRenewal)  # noqa: S101 - question() saw it
     bundle = services.vault(one.note.vault).get(one.item.name)
     window = connector.renewal_window(base64.b64decode(bundle["cer"])) if bundle and bundle.get("cer") else None
     if window is not None and (window.start.tzinfo is None or window.end.tzinfo is None):
         raise ValueError("a renewal window says no time zone")
-    return one.note.suggested(window, services.jitter.random(), services.now())
+    return with_window(one.note, window, services.jitter.random(), services.now())
+
+
+def with_window(record: RenewalRecord, window: RenewalWindow | None, chance: float, now: datetime) -> RenewalRecord:
+    """The record with the authority's answer. The moment in the window is drawn by `chance` (0 to 1) once, and kept as
+    long as the window stays the same (RFC 9773, section 4.2)."""
+    if window is None:
+        return replace(record, window_start=None, window_end=None, renew_at=None, ask_at=now + timedelta(hours=24))
+    same = (record.window_start, record.window_end) == (window.start, window.end)
+    drawn = window.start + max(window.end - window.start, timedelta(0)) * chance
+    return replace(
+        record, window_start=window.start, window_end=window.end,
+        renew_at=record.renew_at if same else drawn, explanation_url=window.explanation_url or "",
+        ask_at=now + timedelta(seconds=min(max(window.retry_after, 60.0), 86_400.0)),
+    )  # fmt: skip

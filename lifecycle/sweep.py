@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from certrelay.errors import CertRelayError, Conflict, Invalid, NotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import alarms, operations, renewal, replacing, requests, suggestions
-from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.suggestions import Question
 
@@ -44,7 +44,7 @@ class _Due:
     reason: str = field(compare=False)
     authority: str = field(compare=False)
     can_wait: bool = field(compare=False)
-    note: Note = field(compare=False)
+    note: RenewalRecord = field(compare=False)
 
 
 def advance_due(services: Services) -> int:
@@ -110,7 +110,7 @@ class _Sweep:
     def _pages(self, alias: str) -> Iterator[list[CertificateItem]]:
         """The list from where the last sweep had to stop, to its end or as far as there is time for."""
         vault, storage = self._services.vault(alias), self._services.storage
-        begun_at = path = storage.place_in_list(alias) or CERTIFICATES
+        begun_at = path = storage.renewals.list_position(alias) or CERTIFICATES
         while path and not self._time_is_up(LISTING_BUDGET):
             try:
                 page, path = vault.page(path)
@@ -123,17 +123,17 @@ class _Sweep:
         if path:
             log.warning("the lists take too long: the next sweep goes on in vault %s", alias)
         if path or begun_at != CERTIFICATES:
-            storage.keep_place_in_list(alias, path)
+            storage.renewals.save_list_position(alias, path)
 
     def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
         services, now = self._services, self._services.now()
         watched = [item for item in page if renewal.due_of(item) or alarms.stage(item, now)]
-        notes = services.storage.notes(alias, [item.name for item in watched])
+        notes = services.storage.renewals.records(alias, [item.name for item in watched])
         for item in watched:
-            known = notes.get(item.name.lower()) or Note(alias, item.name)
+            known = notes.get(item.name.lower()) or RenewalRecord(alias, item.name)
             note = known.about(item.thumbprint)
             if known.thumbprint not in ("", note.thumbprint):
-                services.storage.remember(note, known)
+                services.storage.renewals.save(note, known)
             note = self._alarmed(alias, item, note)
             due, open_one = _due(item, note, now), self._open.get((alias, item.name.lower()))
             if open_one is not None:
@@ -146,7 +146,7 @@ class _Sweep:
         if len(self._questions) > 10 * self._batch:
             self._questions = heapq.nsmallest(self._batch, self._questions)
 
-    def _alarmed(self, alias: str, item: CertificateItem, note: Note) -> Note:
+    def _alarmed(self, alias: str, item: CertificateItem, note: RenewalRecord) -> RenewalRecord:
         if not self._can_tell:  # a queue that is down costs seconds each time: the lists must go on
             return note
         try:
@@ -198,9 +198,9 @@ class _Sweep:
 
     def _let_rest(self, one: _Due) -> None:
         """Let the next sweep pass over a certificate that cannot be renewed, so that many of them starve nobody."""
-        rested = one.note.rested(one.note.failures + 1, self._services.now(), one.expires)
+        rested = one.note.backed_off(one.note.failures + 1, self._services.now(), one.expires)
         try:
-            self._services.storage.remember(rested, one.note)
+            self._services.storage.renewals.save(rested, one.note)
         except NotReady as error:
             log.warning("%s in vault %s has no rest: %s", one.name, one.vault, error)
 
@@ -208,7 +208,7 @@ class _Sweep:
         self._swept.refused.append(f"{where}: {why}")
 
 
-def _due(item: CertificateItem, note: Note, now: datetime) -> _Due | None:
+def _due(item: CertificateItem, note: RenewalRecord, now: datetime) -> _Due | None:
     """The certificate as due now: by its dates or by its authority's suggestion, and not at rest."""
     by_dates, authority = renewal.due_of(item), authority_of(item.tags)
     if authority is None or by_dates is None or item.expires is None or note.due(by_dates) > now:

@@ -22,8 +22,8 @@ ARROWS = {
 }
 AT_HOME = {
     "azure.functions": {"function_app.py", "handlers/"},
-    "azure.data": {"lifecycle/storage.py"},
-    "azure.storage.queue": {"lifecycle/storage.py"},
+    "azure.data": {"certrelay/storage/tables.py"},
+    "azure.storage.queue": {"certrelay/storage/tables.py"},
     "os.environ": {"lifecycle/settings.py"},
 }
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from certrelay.storage.operation import Kind, Operation, State
 from lifecycle import creations
 from lifecycle.creations import Asked
-from lifecycle.model import Kind, Operation, State
 from sandbox.azurite import Azurite
 from sandbox.simulation import __main__ as program
 from sandbox.simulation import owners, plan, promises

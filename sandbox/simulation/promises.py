@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from certrelay.storage.operation import Kind, Operation, State
 from lifecycle.leases import LEASE
-from lifecycle.model import Kind, Operation, State
 from sandbox.simulation.plan import Wanted
 from sandbox.simulation.world import ALIAS, World
 

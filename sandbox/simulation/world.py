@@ -22,12 +22,12 @@ from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
 from certrelay.keyvault.client import Vault
+from certrelay.storage.ledger import Ledger, OpenOperation
+from certrelay.storage.operation import Operation
+from certrelay.storage.tables import Account
 from connectors.base import Connector, Context
 from lifecycle import settings
-from lifecycle.ledger import Ledger, OpenOperation
-from lifecycle.model import Operation
 from lifecycle.services import Services
-from lifecycle.storage import Account
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.simulation.authority import SimulatedAuthority

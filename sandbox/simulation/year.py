@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from certrelay.errors import CertRelayError, Conflict, NotReady
+from certrelay.storage.operation import Kind, State
 from lifecycle import hints, operations, sweep
-from lifecycle.model import Kind, State
 from sandbox.azurite import Azurite
 from sandbox.simulation import owners
 from sandbox.simulation.plan import DAY, HOUR, KEY_VAULT_FAULTS, STRUCK, Plan

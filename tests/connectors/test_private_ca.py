@@ -291,7 +291,7 @@ def test_a_kill_around_any_effect_leaves_one_certificate(
 
 def count_effects(patch: pytest.MonkeyPatch, kill_at: int, moment: str) -> list[int]:
     """Counts the reads, writes and signatures of a submit, and kills it at one of them."""
-    from connectors.blob_store import BlobStore
+    from certrelay.storage.blobs import BlobStore
     from connectors.private_ca_issuer import Issuer
 
     count = [0]

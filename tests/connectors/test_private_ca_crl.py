@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
 from certrelay.pki.subject import SubjectNames
+from certrelay.storage.blobs import BlobStore, Changed
 from connectors import private_ca_crl
 from connectors.base import ConnectorError, Issued, RevocationReason
-from connectors.blob_store import BlobStore, Changed
 from connectors.private_ca import PrivateCa, PrivateCaSettings
 from connectors.private_ca_records import Records
 from handlers import notifying

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from certrelay.storage.operation import Operation, State
 from lifecycle import creations, operations, renewal
 from lifecycle.creations import Asked
-from lifecycle.model import Operation, State
 from lifecycle.services import Services
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 

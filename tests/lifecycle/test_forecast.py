@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import forecast
-from lifecycle.notes import Note
 from lifecycle.settings import Rate
 from tests.lifecycle.test_keeping import DAY, configured, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
@@ -67,8 +67,8 @@ def test_the_forecast_knows_what_an_authority_suggests_and_what_has_to_rest(lone
     now = world.services.now()
     for name, changes in (
         (suggested, {"renew_at": now + timedelta(days=3)}),
-        (resting, {"rest_until": now + timedelta(days=41)}),
+        (resting, {"backed_off_until": now + timedelta(days=41)}),
     ):
-        world.services.storage.remember(replace(Note(ALIAS, name), **changes), Note(ALIAS, name))  # type: ignore[arg-type]
+        world.services.storage.renewals.save(replace(RenewalRecord(ALIAS, name), **changes), RenewalRecord(ALIAS, name))  # type: ignore[arg-type]
     found = forecast.expected(world.services, 42).renewals
     assert [(one.name, round((one.due - now) / timedelta(days=1))) for one in found] == [(suggested, 3), (resting, 41)]

@@ -20,11 +20,11 @@ from cryptography.x509.oid import NameOID
 
 from certrelay.errors import Conflict, Invalid
 from certrelay.pki.names import names_of
+from certrelay.storage.operation import State
 from lifecycle import adoptions, creations, imports, operations, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.imports import ToImport
-from lifecycle.model import State
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
 PASSWORD = "canary-a41c"
@@ -187,7 +187,7 @@ def test_an_imported_certificate_is_watched_and_once_adopted_renewed_with_all_it
     assert before is not None
     world.clock.advance(82 * 86_400)
     assert sweep.sweep(world.services).started == []
-    assert world.services.storage.note(ALIAS, name).told.startswith("expiring:")
+    assert world.services.storage.renewals.record(ALIAS, name).alerted.startswith("expiring:")
     adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca"))
     assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
     assert world.finish(name).state is State.COMPLETED

@@ -20,6 +20,8 @@ from cryptography.x509.oid import NameOID
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import item_of
+from certrelay.storage.operation import Operation, State
+from certrelay.storage.renewal_record import RenewalRecord
 from connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from lifecycle import (
     account_keys,
@@ -39,10 +41,9 @@ from lifecycle import (
 )
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.model import Operation, State
-from lifecycle.notes import Note
 from lifecycle.replacements import Criteria
 from lifecycle.settings import Rate, Target
+from lifecycle.suggestions import with_window
 from tests.lifecycle.world import ALIAS, TestCa, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -340,12 +341,12 @@ def _raise(certificate: bytes) -> None:
 def test_a_moment_in_the_window_is_drawn_once_and_kept_while_the_window_stays() -> None:
     now = datetime(2026, 11, 23, tzinfo=UTC)
     window = RenewalWindow(now, now + timedelta(days=10))
-    note = Note("main", "www").about("aa").suggested(window, 0.25, now)
+    note = with_window(RenewalRecord("main", "www").about("aa"), window, 0.25, now)
     assert note.renew_at == now + timedelta(days=2.5)
-    assert note.suggested(window, 0.9, now).renew_at == note.renew_at
-    assert note.about("bb").suggested(window, 0.9, now).renew_at == now + timedelta(days=9)
+    assert with_window(note, window, 0.9, now).renew_at == note.renew_at
+    assert with_window(note.about("bb"), window, 0.9, now).renew_at == now + timedelta(days=9)
     moved = replace(window, end=now + timedelta(days=1))
-    assert note.suggested(moved, 0.5, now).renew_at == now + timedelta(hours=12)
+    assert with_window(note, moved, 0.5, now).renew_at == now + timedelta(hours=12)
 
 
 def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_world: World) -> None:
@@ -360,13 +361,13 @@ def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_
             tries += 1
         world.clock.advance(3600)
     assert 10 <= tries <= 30, "doubling from an hour, and never more than an eighth of what is left"
-    note = world.services.storage.notes(ALIAS, [name])[name]
+    note = world.services.storage.renewals.records(ALIAS, [name])[name]
     assert note.failures == tries
     world.ca.answers = []
     world.clock.advance(2 * DAY)
     assert sweep.sweep(world.services).started
     assert world.finish(name).state is State.COMPLETED
-    assert world.services.storage.notes(ALIAS, [name]) == {}
+    assert world.services.storage.renewals.records(ALIAS, [name]) == {}
 
 
 @pytest.fixture
@@ -692,8 +693,8 @@ class TestNotifications:
         ends = now + timedelta(days=left)
         late = replace(item_of(bundle), expires=ends, not_before=ends - timedelta(days=365))
         for asked in (None, now - timedelta(minutes=1)):
-            noted = alarms.raise_for(world.services, ALIAS, late, Note(ALIAS, name, ask_at=asked))
-            assert noted.told.partition(":")[0] == told
+            noted = alarms.raise_for(world.services, ALIAS, late, RenewalRecord(ALIAS, name, ask_at=asked))
+            assert noted.alerted.partition(":")[0] == told
         assert bool(noted.ask_at and noted.ask_at > now) == (told == "")
 
     def test_the_digest_counts_no_failure_of_a_certificate_that_is_gone(self, lonely_world: World) -> None:

@@ -8,9 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
+from certrelay.storage.operation import Operation, State
 from lifecycle import creations, renewal
 from lifecycle.creations import Asked
-from lifecycle.model import Operation, State
 from sandbox.azurite import Azurite
 from sandbox.openbao import OpenBao
 from tests.lifecycle.world import ALIAS, World, make_world

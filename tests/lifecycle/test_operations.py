@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault import client
+from certrelay.storage.operation import Operation, State
+from certrelay.storage.tables import Stale
 from connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
 from lifecycle import creations, leases, operations, requests, services, sweep
 from lifecycle.creations import Asked
-from lifecycle.model import Operation, State
 from lifecycle.settings import Rules
-from lifecycle.storage import Stale
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer
 from tests.lifecycle.world import ALIAS, Killed, World, make_world

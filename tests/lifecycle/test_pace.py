@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
+from certrelay.storage.operation import Operation, State
 from lifecycle import renewal, replacements, sweep
-from lifecycle.model import Operation, State
 from lifecycle.replacements import Criteria
 from lifecycle.settings import Rate
 from tests.lifecycle.test_keeping import DAY, configured, made
@@ -30,7 +30,7 @@ def renewals(world: World, name: str) -> list[Operation]:
 
 def book_three_days(world: World) -> None:
     for _ in range(12):
-        world.services.storage.reserve("authority test-ca", world.services.now(), HOURS * 3600, 1)
+        world.services.storage.limits.reserve("authority test-ca", world.services.now(), HOURS * 3600, 1)
 
 
 def hours_in_the_queue(operation: Operation) -> int:

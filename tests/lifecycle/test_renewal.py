@@ -14,11 +14,11 @@ from certrelay.errors import Conflict, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import Vault
 from certrelay.keyvault.tags import threshold_of
+from certrelay.storage.operation import Operation, State
 from connectors.base import Outcome, Pending, Rejected, SigningRequest, Unavailable
 from lifecycle import adoptions, changes, creations, hints, renewal, requests, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.model import Operation, State
 from tests.lifecycle.world import ALIAS, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}

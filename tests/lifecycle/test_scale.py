@@ -14,12 +14,12 @@ from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
 from certrelay.keyvault.client import Vault
+from certrelay.storage.ledger import Ledger
+from certrelay.storage.tables import Account
 from connectors.base import Unavailable
 from lifecycle import alarms, creations, settings, sweep
 from lifecycle.creations import Asked
-from lifecycle.ledger import Ledger
 from lifecycle.services import Services
-from lifecycle.storage import Account
 from sandbox.azurite import Azurite
 from tests.lifecycle.world import ALIAS, World
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from certrelay.storage.operation import Operation, State
 from connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from lifecycle import creations, operations
 from lifecycle.creations import Asked
-from lifecycle.model import Operation, State
 from tests.lifecycle.test_crashes import run_to_the_end
 from tests.lifecycle.test_keeping import KEY, configured
 from tests.lifecycle.world import ALIAS, Life, World
@@ -23,8 +23,8 @@ def create(world: World, name: str) -> Operation:
 
 def slots(world: World) -> list[dict[str, Any]]:
     """The rows in which slots are taken."""
-    table = world.services.storage._pace
-    return [row for row in table.query() if str(row["PartitionKey"]).startswith("slots of")]
+    table = world.services.storage.limits._table
+    return [row for row in table.query() if str(row["PartitionKey"]).startswith("concurrency of")]
 
 
 def states(world: World) -> list[str]:
@@ -163,14 +163,14 @@ def test_a_death_at_any_effect_costs_no_slot(world: World) -> None:
 def test_a_slot_that_was_never_given_back_is_free_again_in_time(world: World) -> None:
     storage, now = world.services.storage, world.services.now()
     later = now.replace(year=now.year + 1)
-    assert storage.occupy("authority x", "one", 1, now, now)
-    assert storage.occupy("authority x", "two", 1, now, later)
-    assert not storage.occupy("authority x", "three", 1, now, later)
-    assert storage.occupy("authority x", "two", 1, now, later), "it has one"
-    storage.vacate("authority x", "one")
-    assert not storage.occupy("authority x", "three", 1, now, later), "one's was taken over"
-    storage.vacate("authority x", "two")
-    assert storage.occupy("authority x", "three", 1, now, later)
+    assert storage.limits.acquire("authority x", "one", 1, now, now)
+    assert storage.limits.acquire("authority x", "two", 1, now, later)
+    assert not storage.limits.acquire("authority x", "three", 1, now, later)
+    assert storage.limits.acquire("authority x", "two", 1, now, later), "it has one"
+    storage.limits.release("authority x", "one")
+    assert not storage.limits.acquire("authority x", "three", 1, now, later), "one's was taken over"
+    storage.limits.release("authority x", "two")
+    assert storage.limits.acquire("authority x", "three", 1, now, later)
 
 
 @pytest.mark.parametrize("limit", [1, 7])
@@ -178,5 +178,5 @@ def test_slots_are_given_out_once_however_many_ask(world: World, limit: int) -> 
     storage, now = world.services.storage, world.services.now()
     later = now.replace(year=now.year + 1)
     with ThreadPoolExecutor(16) as pool:
-        given = list(pool.map(lambda n: storage.occupy("vault x", f"o{n}", limit, now, later), range(16)))
+        given = list(pool.map(lambda n: storage.limits.acquire("vault x", f"o{n}", limit, now, later), range(16)))
     assert sum(given) == limit

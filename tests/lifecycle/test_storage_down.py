@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from certrelay.errors import NotReady
+from certrelay.storage.ledger import Ledger
+from certrelay.storage.operation import State
+from certrelay.storage.tables import Account
 from lifecycle import operations, requests, sweep
-from lifecycle.ledger import Ledger
-from lifecycle.model import State
-from lifecycle.storage import Account
 from tests.lifecycle.test_keeping import DAY, create, made
 from tests.lifecycle.world import ALIAS, World
 

@@ -14,10 +14,10 @@ from azure.identity import ManagedIdentityCredential
 from certrelay.errors import Invalid, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import CERTIFICATES, Vault
+from certrelay.storage.operation import State
+from certrelay.storage.renewal_record import RenewalRecord
 from connectors.base import RenewalWindow
 from lifecycle import reading, renewal, sweep
-from lifecycle.model import State
-from lifecycle.notes import Note
 from lifecycle.services import Services
 from lifecycle.settings import VaultSettings
 from tests.lifecycle.test_keeping import DAY, SuggestingCa, made
@@ -116,10 +116,10 @@ def test_what_is_due_is_started_before_any_authority_is_asked_and_the_longest_no
     world.clock.advance(15 * DAY)
     made(world, late)
     for name in (early, late):
-        note = services.storage.notes(ALIAS, [name]).get(name.lower()) or Note(ALIAS, name)
+        note = services.storage.renewals.records(ALIAS, [name]).get(name.lower()) or RenewalRecord(ALIAS, name)
         ago = timedelta(hours=5 if name == early else 1)
         item = next(one for page in world.vault.certificates() for one in page if one.name == name)
-        services.storage.remember(replace(note, thumbprint=item.thumbprint, ask_at=services.now() - ago), note)
+        services.storage.renewals.save(replace(note, thumbprint=item.thumbprint, ask_at=services.now() - ago), note)
     open_then: list[bool] = []
     asked: list[int] = []
 
@@ -132,7 +132,7 @@ def test_what_is_due_is_started_before_any_authority_is_asked_and_the_longest_no
     one_a_run = replace(services, settings=replace(services.settings, renewal_batch=1))
     assert sweep.sweep(one_a_run).started == [f"{ALIAS}/{due}"]
     assert open_then == [True]
-    first, second = (services.storage.notes(ALIAS, [name])[name.lower()].ask_at for name in (early, late))
+    first, second = (services.storage.renewals.records(ALIAS, [name])[name.lower()].ask_at for name in (early, late))
     assert first is not None
     assert second is not None
     assert first > services.now() > second, "the one that has waited longer was asked"
@@ -169,7 +169,7 @@ def test_a_vault_whose_certificates_cannot_be_read_keeps_no_authority_from_being
     settings = replace(services.settings, vaults=two.settings.vaults)
     for _ in range(8):  # in whichever order the vaults come
         for alias, name in itertools.product(two.settings.vaults, names):
-            world.services.storage.forget(alias, name)
+            world.services.storage.renewals.delete(alias, name)
         asked = ca.asked
         swept = sweep.sweep(replace(services, settings=settings, vault=two.vault))
         assert (ca.asked - asked, swept.asked) == (len(names), len(names) + sweep.PATIENCE)
@@ -268,14 +268,14 @@ def test_a_list_that_takes_too_long_is_swept_to_its_end_by_the_next_sweeps(lonel
 
 def test_what_others_write_into_a_note_meanwhile_stays(world: World) -> None:
     storage, now, name = world.services.storage, world.services.now(), world.name()
-    empty = Note(ALIAS, name)
-    storage.remember(replace(empty, thumbprint="aa", ask_at=now), empty)
-    read = storage.notes(ALIAS, [name])[name]
-    storage.remember(read.rested(3, now, now + timedelta(days=30)), read)  # an operation failed
-    storage.remember(replace(read, told="expiring:aa", ask_at=None), read)  # the sweep that had read before
-    found = storage.notes(ALIAS, [name])[name]
-    assert (found.failures, found.rest_until) == (3, now + timedelta(hours=4))
-    assert (found.told, found.ask_at, found.thumbprint) == ("expiring:aa", None, "aa")
+    empty = RenewalRecord(ALIAS, name)
+    storage.renewals.save(replace(empty, thumbprint="aa", ask_at=now), empty)
+    read = storage.renewals.records(ALIAS, [name])[name]
+    storage.renewals.save(read.backed_off(3, now, now + timedelta(days=30)), read)  # an operation failed
+    storage.renewals.save(replace(read, alerted="expiring:aa", ask_at=None), read)  # the sweep that had read before
+    found = storage.renewals.records(ALIAS, [name])[name]
+    assert (found.failures, found.backed_off_until) == (3, now + timedelta(hours=4))
+    assert (found.alerted, found.ask_at, found.thumbprint) == ("expiring:aa", None, "aa")
 
 
 def test_the_rest_of_a_version_whose_renewal_failed_does_not_hold_up_a_newer_one(lonely_world: World) -> None:
@@ -283,13 +283,15 @@ def test_the_rest_of_a_version_whose_renewal_failed_does_not_hold_up_a_newer_one
     made(world, name, validity_days=6)
     world.clock.advance(4.5 * DAY)
     item = next(one for page in world.vault.certificates() for one in page)
-    known = Note(ALIAS, name).about(item.thumbprint)
-    rest = replace(known, failures=9, rest_until=world.services.now() + timedelta(days=30), renew_at=item.expires)
-    world.services.storage.remember(rest, known)
+    known = RenewalRecord(ALIAS, name).about(item.thumbprint)
+    rest = replace(known, failures=9, backed_off_until=world.services.now() + timedelta(days=30), renew_at=item.expires)
+    world.services.storage.renewals.save(rest, known)
     assert sweep.sweep(world.services).started == []
     renewal.renew(world.services, ALIAS, name, requested_by="somebody else", reason="", only_if_due=False)
     merged = world.finish(name)
-    world.services.storage.remember(rest, Note(ALIAS, name))  # made outside CertRelay: nobody forgot the note
+    world.services.storage.renewals.save(
+        rest, RenewalRecord(ALIAS, name)
+    )  # made outside CertRelay: nobody forgot the note
     assert merged.state is State.COMPLETED
     due = reading.plan(world.services, ALIAS, name, world.vault.get(name) or {}).due
     assert due is not None
@@ -303,9 +305,9 @@ def test_a_certificate_that_another_run_renewed_meanwhile_is_not_renewed_again(l
     world, name = lonely_world, lonely_world.name()
     made(world, name)
     item = next(one for page in world.vault.certificates() for one in page)
-    known = Note(ALIAS, name).about(item.thumbprint)
+    known = RenewalRecord(ALIAS, name).about(item.thumbprint)
     now = world.services.now()
-    world.services.storage.remember(replace(known, renew_at=now, ask_at=now + timedelta(days=1)), known)
+    world.services.storage.renewals.save(replace(known, renew_at=now, ask_at=now + timedelta(days=1)), known)
     other: list[list[str]] = []
 
     def while_the_other_runs(method: str, path: str) -> bool:

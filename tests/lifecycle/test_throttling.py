@@ -3,8 +3,8 @@
 import pytest
 from azure.core.pipeline.transport import RequestsTransport
 
+from certrelay.storage.operation import State
 from lifecycle import operations, sweep
-from lifecycle.model import State
 from tests.lifecycle.test_keeping import DAY, create, made
 from tests.lifecycle.test_sweep import with_vaults
 from tests.lifecycle.world import ALIAS, World

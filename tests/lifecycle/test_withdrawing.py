@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from certrelay.storage.operation import State
 from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
 from lifecycle import requests
-from lifecycle.model import State
 from tests.lifecycle.test_operations import create
 from tests.lifecycle.world import ALIAS, World
 

@@ -16,6 +16,9 @@ from cryptography.x509.oid import NameOID
 
 from certrelay.keyvault import client
 from certrelay.keyvault.client import Vault
+from certrelay.storage.ledger import Ledger
+from certrelay.storage.operation import Operation
+from certrelay.storage.tables import Account
 from connectors.base import (
     Connector,
     ConnectorSettings,
@@ -28,10 +31,7 @@ from connectors.base import (
     SigningRequest,
 )
 from lifecycle import leases, operations, services, settings
-from lifecycle.ledger import Ledger
-from lifecycle.model import Operation
 from lifecycle.services import Services
-from lifecycle.storage import Account
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.vault import VaultServer

@@ -1,0 +1,73 @@
+"""What the sweep remembers of a certificate: failed renewals, its renewal window (RFC 9773), and alerts sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+FIRST_DELAY, SHORTEST_DELAY, LONGEST_SHARE = timedelta(hours=1), timedelta(minutes=10), 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalRecord:
+    """One certificate's record. Times are UTC.
+
+    It is about the version with this SHA-1 `thumbprint` (hex; empty: whichever is the newest). `failures` renewals of
+    it failed in a row; the next one starts no sooner than `backed_off_until`. The authority's renewal information says
+    to renew at `renew_at`, and is asked again at `ask_at`; for what Key Vault renews itself, `ask_at` is when to read
+    its policy again. `alerted` is the last alert that was sent: its stage and version.
+    """
+
+    vault: str
+    name: str
+    failures: int = 0
+    backed_off_until: datetime | None = None
+    thumbprint: str = ""
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    renew_at: datetime | None = None
+    ask_at: datetime | None = None
+    explanation_url: str = ""
+    alerted: str = ""
+
+    def about(self, thumbprint: str) -> "RenewalRecord":
+        """The record as it holds for this version. What it says of an older one is dropped."""
+        if self.thumbprint in ("", thumbprint):
+            return replace(self, thumbprint=thumbprint)
+        return RenewalRecord(self.vault, self.name, thumbprint=thumbprint, alerted=self.alerted)
+
+    def due(self, by_dates: datetime) -> datetime:
+        """When to renew: by the certificate's dates or its renewal window, and not before its back-off is over."""
+        due = min(by_dates, self.renew_at or by_dates)
+        return max(due, self.backed_off_until or due)
+
+    def backed_off(self, failures: int, failed_at: datetime, expires: datetime) -> "RenewalRecord":
+        """Back off for an hour, doubled with each failure, but for at most an eighth of the time left."""
+        doubled = FIRST_DELAY * 2.0 ** min(failures - 1, 10)
+        left = max(expires - failed_at, timedelta(0)) * LONGEST_SHARE
+        until = failed_at + max(min(doubled, left), SHORTEST_DELAY)
+        return replace(self, failures=failures, backed_off_until=until)
+
+
+_TIMES = ("backed_off_until", "window_start", "window_end", "renew_at", "ask_at")
+_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted")
+_ALWAYS = ("vault", "name", "thumbprint")
+
+
+def to_entity(record: RenewalRecord, known: RenewalRecord | None = None) -> dict[str, Any]:
+    """The record's row. With a `known` record only the columns that differ from it, to be merged into the row."""
+    entity: dict[str, Any] = {name: getattr(record, name) for name in _OTHERS}
+    entity |= {name: value.isoformat() if (value := getattr(record, name)) else "" for name in _TIMES}
+    before = to_entity(known) if known else {}
+    changed = {name: value for name, value in entity.items() if name not in before or before[name] != value}
+    changed |= {name: getattr(record, name) for name in _ALWAYS}
+    return changed | {"PartitionKey": record.vault, "RowKey": record.name.lower()}
+
+
+def from_entity(entity: Mapping[str, Any]) -> RenewalRecord:
+    """The reverse of `to_entity`; a row may lack columns."""
+    times: dict[str, Any] = {
+        name: datetime.fromisoformat(entity[name]).astimezone(UTC) for name in _TIMES if entity.get(name)
+    }
+    others = {name: entity[name] for name in _OTHERS if name in entity}
+    return RenewalRecord(entity["vault"], entity["name"], **others, **times)
