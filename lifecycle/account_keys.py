@@ -1,7 +1,7 @@
 """The keys of our accounts at authorities."""
 
+from certrelay.connectors.base import ConnectorError, RollsOverAccountKey
 from certrelay.errors import Conflict, NotReady
-from connectors.base import ConnectorError, RollsOverAccountKey
 from lifecycle.services import Services
 
 

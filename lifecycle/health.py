@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from certrelay.errors import CertRelayError
-from connectors.base import (
+from certrelay.connectors.base import (
     Cancels,
     ChecksHealth,
     Connector,
@@ -16,6 +15,7 @@ from connectors.base import (
     RollsOverAccountKey,
     SuggestsRenewal,
 )
+from certrelay.errors import CertRelayError
 from lifecycle.services import Services
 
 

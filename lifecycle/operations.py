@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+from certrelay.connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
+from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault.client import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
 from certrelay.storage.operation import Failure, Kind, Operation, State
 from certrelay.storage.tables import Stale
-from connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
-from connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from lifecycle import closing, decide, leases, notifications, signing, slots
 from lifecycle.decide import Act, Facts, Step
 from lifecycle.services import Services

@@ -4,11 +4,11 @@ import base64
 import logging
 from typing import Any
 
+from certrelay.connectors.base import ConnectorError, PublishesRevocations, RevocationReason, Revokes
 from certrelay.errors import Conflict, NotReady
 from certrelay.keyvault.client import version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.storage.operation import Operation
-from connectors.base import ConnectorError, PublishesRevocations, RevocationReason, Revokes
 from lifecycle import reading, renewal
 from lifecycle.services import Services
 

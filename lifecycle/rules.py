@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from certrelay.connectors.base import Connector, Feature
 from certrelay.errors import NotPermitted
 from certrelay.keyvault import policy
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
 from certrelay.storage.operation import CertificateRequest
-from connectors.base import Connector, Feature
 from lifecycle.services import Services
 from lifecycle.settings import Rules
 

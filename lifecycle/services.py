@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from certrelay.connectors.base import Connector, Context
 from certrelay.errors import NotFound, NotReady
 from certrelay.keyvault.client import Vault
 from certrelay.keyvault.client import connect as connect_to_vault
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
-from connectors.base import Connector, Context
 from lifecycle.settings import Authority, Settings, VaultSettings
 
 

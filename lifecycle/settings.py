@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from certrelay.connectors.base import Connector, ConnectorSettings
+from certrelay.connectors.registry import connector_class
 from certrelay.errors import SettingsError
-from connectors.base import Connector, ConnectorSettings
-from connectors.registry import connector_class
 from lifecycle.setting_references import refuse_literal_secrets, resolved
 
 ALIAS = re.compile(r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")

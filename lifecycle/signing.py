@@ -7,12 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from certrelay.errors import Unverified
-from certrelay.keyvault import policy
-from certrelay.keyvault.client import PendingOperation
-from certrelay.pki import verify
-from certrelay.storage.operation import CertificateRequest, Operation, State
-from connectors.base import (
+from certrelay.connectors.base import (
     Cancels,
     Connector,
     ConnectorError,
@@ -23,6 +18,11 @@ from connectors.base import (
     SigningRequest,
     Unavailable,
 )
+from certrelay.errors import Unverified
+from certrelay.keyvault import policy
+from certrelay.keyvault.client import PendingOperation
+from certrelay.pki import verify
+from certrelay.storage.operation import CertificateRequest, Operation, State
 from lifecycle.services import Services
 from lifecycle.settings import Rules
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from certrelay.connectors.base import RenewalWindow, SuggestsRenewal
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import authority_of
 from certrelay.storage.renewal_record import RenewalRecord
-from connectors.base import RenewalWindow, SuggestsRenewal
 from lifecycle.services import Services
 
 ASK_AGAIN = timedelta(hours=1)

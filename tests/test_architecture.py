@@ -10,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from connectors.registry import CONNECTORS
+from certrelay.connectors.registry import CONNECTORS
 from handlers import models
 from lifecycle.leases import LEASE
 
-DEPLOYED = ("function_app.py", "handlers", "lifecycle", "connectors", "certrelay")
+DEPLOYED = ("function_app.py", "handlers", "lifecycle", "certrelay")
 ARROWS = {
     "handlers": {"handlers", "lifecycle"},
-    "lifecycle": {"lifecycle", "connectors.base", "certrelay.pki.name_constraints", "connectors.registry"},
+    "lifecycle": {
+        "lifecycle",
+        "certrelay.connectors.base",
+        "certrelay.pki.name_constraints",
+        "certrelay.connectors.registry",
+    },
     "connectors": {"connectors"},
 }
 AT_HOME = {

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from connectors.base import (
+from certrelay.connectors.base import (
     ConnectorSettings,
     Context,
     Feature,

@@ -21,11 +21,11 @@ from typing import Any, Self
 from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
+from certrelay.connectors.base import Connector, Context
 from certrelay.keyvault.client import Vault
 from certrelay.storage.ledger import Ledger, OpenOperation
 from certrelay.storage.operation import Operation
 from certrelay.storage.tables import Account
-from connectors.base import Connector, Context
 from lifecycle import settings
 from lifecycle.services import Services
 from sandbox.azurite import Azurite

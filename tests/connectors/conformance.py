@@ -1,4 +1,4 @@
-"""The promises of connectors/base.py, run against a real server: every connector's test module inherits them.
+"""The promises of certrelay/connectors/base.py, run against a real server: every connector's test module inherits them.
 
     from tests.connectors.conformance import Authority, Conformance, context
 
@@ -41,9 +41,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from certrelay.pki.subject import SubjectNames
-from certrelay.pki.verify import Expected, Limits, verify_answer
-from connectors.base import (
+from certrelay.connectors.base import (
     Cancels,
     ChecksHealth,
     Connector,
@@ -61,6 +59,8 @@ from connectors.base import (
     SuggestsRenewal,
     Unavailable,
 )
+from certrelay.pki.subject import SubjectNames
+from certrelay.pki.verify import Expected, Limits, verify_answer
 
 USER_PRINCIPAL_NAME = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 ABILITIES: frozenset[Any] = frozenset({Revokes, Cancels, SuggestsRenewal, RollsOverAccountKey, ChecksHealth})

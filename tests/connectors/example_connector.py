@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretStr
 
-from connectors.base import (
+from certrelay.connectors.base import (
     ConnectorError,
     ConnectorSettings,
     Context,
@@ -22,7 +22,7 @@ from connectors.base import (
     SigningRequest,
     Unavailable,
 )
-from connectors.http import AuthoritySession, HttpSettings, failure, sentence, unavailable
+from certrelay.connectors.http import AuthoritySession, HttpSettings, failure, sentence, unavailable
 
 UNEXPECTED = (ValueError, LookupError, TypeError, RecursionError)
 UNAUTHENTICATED = 400  # of CFSSL's own codes: it is about the key, and not about the CSR

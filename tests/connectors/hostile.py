@@ -25,8 +25,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certrelay.pki.subject import SubjectNames
-from connectors.base import (
+from certrelay.connectors.base import (
     Cancels,
     ChecksHealth,
     Connector,
@@ -38,6 +37,7 @@ from connectors.base import (
     SuggestsRenewal,
     Unavailable,
 )
+from certrelay.pki.subject import SubjectNames
 from sandbox.processes import free_ports
 from tests.connectors.conformance import signing_request
 

@@ -16,10 +16,10 @@ from azure.storage.blob import ContainerClient
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrelay.connectors.base import Context
+from certrelay.connectors.private_ca.bootstrap import Authority, bootstrap_root
+from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettings
 from certrelay.keyvault.remote_key import Key, vault_key
-from connectors.base import Context
-from connectors.private_ca import PrivateCa, PrivateCaSettings
-from connectors.private_ca_bootstrap import Authority, bootstrap_root
 from sandbox.azurite import Azurite
 from sandbox.vault import Settings, VaultServer
 

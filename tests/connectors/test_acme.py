@@ -17,12 +17,13 @@ from cryptography.x509.oid import NameOID
 from josepy.json_util import decode_b64jose
 from pydantic import SecretStr, ValidationError
 
-from certrelay.pki.subject import SubjectNames
-from connectors.acme import Acme, AcmeSettings
-from connectors.acme_client import Problem
-from connectors.acme_reference import Reference
-from connectors.acme_session import certificate_id
-from connectors.base import (
+from certrelay.connectors.acme.client import Problem
+from certrelay.connectors.acme.connector import Acme
+from certrelay.connectors.acme.dns import DnsFailure
+from certrelay.connectors.acme.reference import Reference
+from certrelay.connectors.acme.session import certificate_id
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.base import (
     MAX_REFERENCE_BYTES,
     Cancels,
     ChecksHealth,
@@ -39,7 +40,7 @@ from connectors.base import (
     SuggestsRenewal,
     Unavailable,
 )
-from connectors.dns import DnsFailure
+from certrelay.pki.subject import SubjectNames
 from tests.connectors.acme_proxy import AcmeProxy, Answer
 from tests.connectors.conformance import (
     Authority,

@@ -8,12 +8,13 @@ import dns.query
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from certrelay.connectors.acme.connector import Acme
+from certrelay.connectors.acme.dns import DnsFailure
+from certrelay.connectors.acme.dns.rfc2136 import Rfc2136
+from certrelay.connectors.acme.dns.settings import Rfc2136Dns, host_port
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.base import Issued, Outcome, Rejected, Unavailable
 from certrelay.pki.subject import SubjectNames
-from connectors.acme import Acme, AcmeSettings
-from connectors.base import Issued, Outcome, Rejected, Unavailable
-from connectors.dns import DnsFailure
-from connectors.dns.rfc2136 import Rfc2136
-from connectors.dns.settings import Rfc2136Dns, host_port
 from tests.connectors.bind import KEY_NAME, KEY_SECRET, Bind
 from tests.connectors.conformance import context, private_key, signing_request
 from tests.connectors.debian import CannotFetch

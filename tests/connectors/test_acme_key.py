@@ -12,10 +12,11 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 from azure.keyvault.keys import KeyClient
 
+from certrelay.connectors.acme.account_key import AccountKey
+from certrelay.connectors.acme.connector import Acme
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.base import ConnectorError, Issued, Pending, Unavailable
 from certrelay.keyvault.remote_key import CLIENT_OPTIONS
-from connectors.acme import Acme, AcmeSettings
-from connectors.acme_key import AccountKey
-from connectors.base import ConnectorError, Issued, Pending, Unavailable
 from sandbox.vault import Settings, VaultServer
 from tests.connectors.conformance import context
 from tests.connectors.pebble import Pebble, TestDns
@@ -182,7 +183,11 @@ def test_a_rollover_that_was_cut_off_leaves_the_account_usable_and_is_finished_b
 ) -> None:
     connector = connect()
     assert isinstance(follow(connector, request_for("before.example.com")), Issued)
-    where = "connectors.acme_account.Account" if cut == "change_key" else "connectors.acme_key.AccountKey"
+    where = (
+        "certrelay.connectors.acme.account.Account"
+        if cut == "change_key"
+        else "certrelay.connectors.acme.account_key.AccountKey"
+    )
 
     def die(*_: object) -> None:
         raise Killed

@@ -13,14 +13,15 @@ import requests
 from lexicon._private.providers import namecom, namesilo
 from pydantic import ValidationError
 
+from certrelay.connectors.acme.connector import Acme
+from certrelay.connectors.acme.dns import DnsFailure, Solver
+from certrelay.connectors.acme.dns import lexicon as by_lexicon
+from certrelay.connectors.acme.dns.settings import LexiconDns
+from certrelay.connectors.acme.session import make_solver
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.base import Issued, Outcome, Unavailable
 from certrelay.errors import SettingsError
 from certrelay.pki.subject import SubjectNames
-from connectors.acme import Acme, AcmeSettings
-from connectors.acme_session import make_solver
-from connectors.base import Issued, Outcome, Unavailable
-from connectors.dns import DnsFailure, Solver
-from connectors.dns import lexicon as by_lexicon
-from connectors.dns.settings import LexiconDns
 from lifecycle import settings as lifecycle_settings
 from tests.connectors.conformance import context, private_key, signing_request
 from tests.connectors.debian import CannotFetch

@@ -7,10 +7,10 @@ import pytest
 import requests
 from cryptography import x509
 
-from certrelay.pki.subject import SubjectNames
-from connectors.acme import Acme, AcmeSettings
-from connectors.acme_reference import Reference
-from connectors.base import (
+from certrelay.connectors.acme.connector import Acme
+from certrelay.connectors.acme.reference import Reference
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.base import (
     Cancels,
     ChecksHealth,
     ConnectorError,
@@ -24,6 +24,7 @@ from connectors.base import (
     SuggestsRenewal,
     Unavailable,
 )
+from certrelay.pki.subject import SubjectNames
 from sandbox.openbao import OpenBao
 from tests.connectors.conformance import (
     Authority,

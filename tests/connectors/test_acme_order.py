@@ -13,12 +13,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from certrelay.connectors.acme import chain as acme_chain
+from certrelay.connectors.acme import client
+from certrelay.connectors.acme import order as acme_order
+from certrelay.connectors.acme.connector import Acme
+from certrelay.connectors.acme.dns import DnsFailure
+from certrelay.connectors.acme.reference import Reference
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
 from certrelay.pki.subject import SubjectNames
-from connectors import acme_chain, acme_client, acme_order
-from connectors.acme import Acme, AcmeSettings
-from connectors.acme_reference import Reference
-from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
-from connectors.dns import DnsFailure
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
 from tests.connectors.conformance import certificates, context, private_key, self_signed, signing_request
 from tests.connectors.pebble import Pebble
@@ -111,11 +114,11 @@ def test_nonces_that_are_refused_slowly_do_not_hold_the_worker(
         time.sleep(0.5)
         answer.refuse("badNonce", 400)
 
-    monkeypatch.setattr(acme_client, "MAX_NONCE_SECONDS", 1.0, raising=False)
+    monkeypatch.setattr(client, "MAX_NONCE_SECONDS", 1.0, raising=False)
     proxy.change = slow
     begin = time.monotonic()
     assert isinstance(acme(proxy, solver).submit(request_for(fresh_name())), Unavailable)
-    assert time.monotonic() - begin < 0.5 * acme_client.MAX_NONCE_TRIES
+    assert time.monotonic() - begin < 0.5 * client.MAX_NONCE_TRIES
 
 
 def test_a_worker_that_publishes_what_another_one_needs_no_more_removes_it_again(

@@ -11,8 +11,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from connectors.acme import Acme, AcmeSettings
-from connectors.base import ConnectorError, Issued, Outcome, Pending, RevocationReason
+from certrelay.connectors.acme.connector import Acme
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, RevocationReason
 from tests.connectors.bind import KEY_NAME, KEY_SECRET, Bind
 from tests.connectors.conformance import context, leaf_of, private_key, self_signed
 from tests.connectors.hostile import closed_port_url

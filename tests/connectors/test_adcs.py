@@ -14,9 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 from pydantic import ValidationError
 
-from certrelay.pki.subject import SubjectNames
-from connectors.adcs import Adcs, AdcsSettings
-from connectors.base import (
+from certrelay.connectors.adcs import Adcs, AdcsSettings
+from certrelay.connectors.base import (
     ChecksHealth,
     Connector,
     ConnectorError,
@@ -27,6 +26,7 @@ from connectors.base import (
     Rejected,
     Unavailable,
 )
+from certrelay.pki.subject import SubjectNames
 from tests.connectors.adcs_pages import DENIED, DOMAIN, PASSWORD, USER, Pages, adcs_pages
 from tests.connectors.conformance import Authority, Conformance, context, leaf_of, signing_request
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
@@ -96,7 +96,9 @@ class TestAdcsAgainstAHostileServer(HostileConformance):
 
 def test_ntlm_is_bound_to_the_tls_certificate_or_refused(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(adcs(pages).submit(signing_request(NAMES)), Issued)
-    monkeypatch.setattr("connectors.adcs.tls_server_end_point", lambda _answer: b"tls-server-end-point:another")
+    monkeypatch.setattr(
+        "certrelay.connectors.adcs.tls_server_end_point", lambda _answer: b"tls-server-end-point:another"
+    )
     assert adcs(pages).submit(signing_request(NAMES)) == Unavailable("permission denied (HTTP 401)")
 
 

@@ -27,10 +27,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 
-from certrelay.pki.subject import SubjectNames
-from connectors.aws_pca import AwsPca
-from connectors.aws_session import AwsPcaSettings
-from connectors.base import (
+from certrelay.connectors.aws_pca.client import AwsPcaSettings
+from certrelay.connectors.aws_pca.connector import AwsPca
+from certrelay.connectors.base import (
     ChecksHealth,
     Connector,
     ConnectorError,
@@ -43,6 +42,7 @@ from connectors.base import (
     Revokes,
     Unavailable,
 )
+from certrelay.pki.subject import SubjectNames
 from sandbox.processes import free_ports
 from tests.connectors.conformance import (
     Authority,

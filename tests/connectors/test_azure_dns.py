@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import trustme
 
-from connectors.dns import DnsFailure
-from connectors.dns.azure_dns import AzureDnsZones
-from connectors.dns.settings import AzureDns
+from certrelay.connectors.acme.dns import DnsFailure
+from certrelay.connectors.acme.dns.azure_dns import AzureDnsZones
+from certrelay.connectors.acme.dns.settings import AzureDns
 from tests.connectors.bind import Bind
 from tests.connectors.conformance import context
 from tests.connectors.test_acme_dns import bind

@@ -12,10 +12,10 @@ import dns.message
 import dns.name
 import pytest
 
-from connectors.dns import DnsFailure
-from connectors.dns import lookup as lookup_module
-from connectors.dns.lookup import Lookup
-from connectors.dns.settings import LookedUp
+from certrelay.connectors.acme.dns import DnsFailure
+from certrelay.connectors.acme.dns import lookup as lookup_module
+from certrelay.connectors.acme.dns.lookup import Lookup
+from certrelay.connectors.acme.dns.settings import LookedUp
 from tests.connectors.bind import Bind
 from tests.connectors.debian import CannotFetch
 from tests.connectors.pebble import TestDns

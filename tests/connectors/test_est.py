@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 from pydantic import SecretStr, ValidationError
 
-from certrelay.pki.subject import SubjectNames
-from connectors.base import (
+from certrelay.connectors.base import (
     ChecksHealth,
     Connector,
     ConnectorError,
@@ -27,7 +26,8 @@ from connectors.base import (
     Rejected,
     Unavailable,
 )
-from connectors.est import Est, EstSettings
+from certrelay.connectors.est import Est, EstSettings
+from certrelay.pki.subject import SubjectNames
 from tests.connectors.conformance import (
     Authority,
     Conformance,

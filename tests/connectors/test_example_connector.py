@@ -13,9 +13,9 @@ import pytest
 import requests
 from cryptography import x509
 
+from certrelay.connectors.base import ChecksHealth, Connector, Feature, Issued, Unavailable
+from certrelay.connectors.registry import connector_class
 from certrelay.pki.subject import SubjectNames
-from connectors.base import ChecksHealth, Connector, Feature, Issued, Unavailable
-from connectors.registry import connector_class
 from lifecycle.settings import load
 from sandbox.processes import free_ports
 from tests.connectors.conformance import Authority, Conformance, context, private_key, signing_request

@@ -13,7 +13,7 @@ import trustme
 from cryptography import x509
 from pydantic import ValidationError
 
-from connectors.http import (
+from certrelay.connectors.http import (
     MAX_RETRY_AFTER,
     AuthoritySession,
     ForeignOrigin,

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from certrelay.connectors.base import Feature, Pending
+from certrelay.connectors.manual import Manual, ManualSettings
 from certrelay.pki.subject import SubjectNames
-from connectors.base import Feature, Pending
-from connectors.manual import Manual, ManualSettings
 from tests.connectors.conformance import ABILITIES, context, signing_request
 
 REQUEST = replace(signing_request(SubjectNames("a.example.com", ("a.example.com",))), operation_id="operation-1")

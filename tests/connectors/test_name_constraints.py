@@ -12,9 +12,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from certrelay.connectors.private_ca.profile import general_names
 from certrelay.pki.name_constraints import names_not_allowed
 from certrelay.pki.subject import SubjectNames
-from connectors.private_ca_profile import general_names
 from tests.connectors.conformance import private_key
 from tests.connectors.private_authority import openssl, pem_file
 

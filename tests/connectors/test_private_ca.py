@@ -16,9 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import ValidationError
 
-from certrelay.keyvault.remote_key import CLIENT_OPTIONS
-from certrelay.pki.subject import SubjectNames
-from connectors.base import (
+from certrelay.connectors.base import (
     ChecksHealth,
     ConnectorError,
     Feature,
@@ -28,7 +26,9 @@ from connectors.base import (
     Revokes,
     Unavailable,
 )
-from connectors.private_ca import PrivateCa, PrivateCaSettings
+from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettings
+from certrelay.keyvault.remote_key import CLIENT_OPTIONS
+from certrelay.pki.subject import SubjectNames
 from sandbox.azurite import Azurite
 from tests.connectors.conformance import Authority, Conformance, certificates, private_key, signing_request
 from tests.connectors.hostile import HostileServer, closed_port_url, hostile_server
@@ -291,8 +291,8 @@ def test_a_kill_around_any_effect_leaves_one_certificate(
 
 def count_effects(patch: pytest.MonkeyPatch, kill_at: int, moment: str) -> list[int]:
     """Counts the reads, writes and signatures of a submit, and kills it at one of them."""
+    from certrelay.connectors.private_ca.issuer import Issuer
     from certrelay.storage.blobs import BlobStore
-    from connectors.private_ca_issuer import Issuer
 
     count = [0]
 

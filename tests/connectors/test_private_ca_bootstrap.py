@@ -17,9 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certrelay.pki.subject import SubjectNames
-from connectors.base import Issued, Rejected
-from connectors.private_ca_bootstrap import (
+from certrelay.connectors.base import Issued, Rejected
+from certrelay.connectors.private_ca.bootstrap import (
     Authority,
     BootstrapError,
     bootstrap_root,
@@ -28,6 +27,7 @@ from connectors.private_ca_bootstrap import (
     merge_intermediate,
     request_intermediate,
 )
+from certrelay.pki.subject import SubjectNames
 from sandbox.azurite import Azurite
 from tests.connectors.conformance import certificates, self_signed, signing_request
 from tests.connectors.private_authority import World, openssl, pem_file, running_world
@@ -153,16 +153,16 @@ def test_a_root_that_another_merged_meanwhile_is_kept_and_the_begun_version_with
     world: World, wanted: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slow one has seen the first version only; the quick one merges; then the slow one begins a version."""
-    from connectors import private_ca_bootstrap
+    from certrelay.connectors.private_ca import bootstrap
 
-    original, quick = private_ca_bootstrap._pending_csr, []
+    original, quick = bootstrap._pending_csr, []
 
     def slow(*arguments: Any) -> x509.CertificateSigningRequest:
         monkeypatch.undo()
         quick.append(root(world, wanted))
         return original(*arguments)
 
-    monkeypatch.setattr(private_ca_bootstrap, "_pending_csr", slow)
+    monkeypatch.setattr(bootstrap, "_pending_csr", slow)
     assert [root(world, wanted)] == quick
     assert [root(world, wanted)] == quick
     with pytest.raises(ResourceNotFoundError):
@@ -238,7 +238,12 @@ def arguments(world: World, wanted: Authority, *more: str) -> list[str]:
 
 
 def test_the_command_prints_the_root(world: World, wanted: Authority) -> None:
-    program = [sys.executable, "-m", "connectors.private_ca_bootstrap", *arguments(world, wanted, "--days", "30")]
+    program = [
+        sys.executable,
+        "-m",
+        "certrelay.connectors.private_ca.bootstrap",
+        *arguments(world, wanted, "--days", "30"),
+    ]
     done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     made = x509.load_pem_x509_certificate(done.stdout.encode())

@@ -12,12 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
+from certrelay.connectors.base import ConnectorError, Issued, RevocationReason
+from certrelay.connectors.private_ca import crl as private_ca_crl
+from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettings
+from certrelay.connectors.private_ca.records import Records
 from certrelay.pki.subject import SubjectNames
 from certrelay.storage.blobs import BlobStore, Changed
-from connectors import private_ca_crl
-from connectors.base import ConnectorError, Issued, RevocationReason
-from connectors.private_ca import PrivateCa, PrivateCaSettings
-from connectors.private_ca_records import Records
 from handlers import notifying
 from sandbox.azurite import Azurite
 from sandbox.host.ncrontab import Schedule

@@ -15,10 +15,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certrelay.pki.subject import SubjectNames
-from connectors.base import SigningRequest
-from connectors.private_ca_bootstrap import Authority, _self_signed
-from connectors.private_ca_profile import (
+from certrelay.connectors.base import SigningRequest
+from certrelay.connectors.private_ca.bootstrap import Authority, _self_signed
+from certrelay.connectors.private_ca.profile import (
     DEFAULT_EXTENDED_KEY_USAGES,
     Decided,
     Profile,
@@ -26,6 +25,7 @@ from connectors.private_ca_profile import (
     certificate,
     key_usage,
 )
+from certrelay.pki.subject import SubjectNames
 from tests.connectors.conformance import alternative_names, common_names, private_key
 from tests.connectors.private_authority import openssl, pem_file
 

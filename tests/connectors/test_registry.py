@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 from pydantic import SecretStr
 
-from connectors.base import ConnectorSettings, Feature
-from connectors.registry import CONNECTORS, connector_class
+from certrelay.connectors.base import ConnectorSettings, Feature
+from certrelay.connectors.registry import CONNECTORS, connector_class
 
 LIBRARIES = {"acme", "azure.core", "boto3", "botocore", "dns", "hvac", "josepy", "lexicon", "spnego"}
 
@@ -48,9 +48,9 @@ def test_ones_own_connector_is_found_by_module_and_class() -> None:
         ("vault-pki", "there is no connector 'vault-pki'; known are acme, adcs, "),
         ("", "there is no connector ''"),
         ("no_such_module:Class", "cannot be loaded: No module named 'no_such_module'"),
-        ("connectors.manual:NoSuchClass", "cannot be loaded"),
+        ("certrelay.connectors.manual:NoSuchClass", "cannot be loaded"),
         (":Class", "cannot be loaded"),
-        ("connectors.manual:ManualSettings", "is no connector: it has no Settings, no features"),
+        ("certrelay.connectors.manual:ManualSettings", "is no connector: it has no Settings, no features"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_in_one_sentence(name: str, fault: str) -> None:
@@ -67,14 +67,17 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_registry_loads_no_connector() -> None:
-    loaded = loaded_by("import connectors.registry")
-    assert {name for name in loaded if name.startswith("connectors.")} == {"connectors.base", "connectors.registry"}
+    loaded = loaded_by("import certrelay.connectors.registry")
+    assert {name for name in loaded if name.startswith("connectors.")} == {
+        "certrelay.connectors.base",
+        "certrelay.connectors.registry",
+    }
     assert not loaded & LIBRARIES
 
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
 def test_reading_a_connectors_settings_loads_no_library_that_only_its_work_needs(name: str) -> None:
-    loaded = loaded_by(f"from connectors.registry import connector_class; connector_class({name!r}).Settings")
+    loaded = loaded_by(f"from certrelay.connectors.registry import connector_class; connector_class({name!r}).Settings")
     assert not loaded & LIBRARIES
 
 

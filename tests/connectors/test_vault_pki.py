@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from pydantic import SecretStr, ValidationError
 
-from certrelay.pki.subject import SubjectNames
-from connectors.base import (
+from certrelay.connectors.base import (
     ChecksHealth,
     Connector,
     ConnectorError,
@@ -31,7 +30,8 @@ from connectors.base import (
     Revokes,
     Unavailable,
 )
-from connectors.vault_pki import VaultPki, VaultPkiSettings
+from certrelay.connectors.vault_pki import VaultPki, VaultPkiSettings
+from certrelay.pki.subject import SubjectNames
 from sandbox.openbao import OpenBao
 from tests.connectors.conformance import (
     Authority,

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7
 
+from certrelay.connectors.base import SigningRequest
 from certrelay.pki.subject import SubjectNames
-from connectors.base import SigningRequest
 from tests.lifecycle.world import TestCa
 from tests.test_acceptance import App, until
 

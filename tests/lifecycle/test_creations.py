@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from certrelay.connectors.base import Feature
 from certrelay.errors import Invalid, NotPermitted
-from connectors.base import Feature
 from lifecycle import creations, settings
 from lifecycle.creations import Asked
 from lifecycle.renewal import renewed_request

@@ -17,12 +17,12 @@ from azure.identity import ManagedIdentityCredential
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from certrelay.connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import item_of
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.renewal_record import RenewalRecord
-from connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from lifecycle import (
     account_keys,
     administration,

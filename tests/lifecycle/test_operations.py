@@ -12,11 +12,11 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certrelay.connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault import client
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
-from connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
 from lifecycle import creations, leases, operations, requests, services, sweep
 from lifecycle.creations import Asked
 from lifecycle.settings import Rules

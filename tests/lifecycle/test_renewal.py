@@ -10,12 +10,12 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrelay.connectors.base import Outcome, Pending, Rejected, SigningRequest, Unavailable
 from certrelay.errors import Conflict, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import Vault
 from certrelay.keyvault.tags import threshold_of
 from certrelay.storage.operation import Operation, State
-from connectors.base import Outcome, Pending, Rejected, SigningRequest, Unavailable
 from lifecycle import adoptions, changes, creations, hints, renewal, requests, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked

@@ -13,10 +13,10 @@ from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
+from certrelay.connectors.base import Unavailable
 from certrelay.keyvault.client import Vault
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
-from connectors.base import Unavailable
 from lifecycle import alarms, creations, settings, sweep
 from lifecycle.creations import Asked
 from lifecycle.services import Services

@@ -8,8 +8,8 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 
+from certrelay.connectors.base import ConnectorSettings
 from certrelay.errors import SettingsError
-from connectors.base import ConnectorSettings
 from lifecycle import settings
 from tests.lifecycle.world import TestCa
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from certrelay.storage.operation import Operation, State
-from connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from lifecycle import creations, operations
 from lifecycle.creations import Asked
 from tests.lifecycle.test_crashes import run_to_the_end
@@ -152,8 +152,8 @@ def test_a_death_at_any_effect_costs_no_slot(world: World) -> None:
     crowded = vault_with(configured(world, concurrency=1), concurrency=1)
     life = Life()
     run_to_the_end(crowded, world.name("probe"), life, lambda _: create(crowded, world.name("probe")))
-    assert any("occupy" in effect for effect in life.effects)
-    assert any("vacate" in effect for effect in life.effects)
+    assert any("acquire" in effect for effect in life.effects)
+    assert any("release" in effect for effect in life.effects)
     for number, moment in itertools.product(range(len(life.effects)), ("before", "after")):
         name = world.name(f"-{number}-{moment}")
         run_to_the_end(crowded, name, Life({(number, moment)}), lambda _, name=name: create(crowded, name))  # type: ignore[misc]

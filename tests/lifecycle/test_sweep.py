@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from azure.identity import ManagedIdentityCredential
 
+from certrelay.connectors.base import RenewalWindow
 from certrelay.errors import Invalid, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import CERTIFICATES, Vault
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
-from connectors.base import RenewalWindow
 from lifecycle import reading, renewal, sweep
 from lifecycle.services import Services
 from lifecycle.settings import VaultSettings

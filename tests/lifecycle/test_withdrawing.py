@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
 from certrelay.storage.operation import State
-from connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
 from lifecycle import requests
 from tests.lifecycle.test_operations import create
 from tests.lifecycle.world import ALIAS, World

@@ -14,12 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from certrelay.keyvault import client
-from certrelay.keyvault.client import Vault
-from certrelay.storage.ledger import Ledger
-from certrelay.storage.operation import Operation
-from certrelay.storage.tables import Account
-from connectors.base import (
+from certrelay.connectors.base import (
     Connector,
     ConnectorSettings,
     Context,
@@ -30,6 +25,11 @@ from connectors.base import (
     RevocationReason,
     SigningRequest,
 )
+from certrelay.keyvault import client
+from certrelay.keyvault.client import Vault
+from certrelay.storage.ledger import Ledger
+from certrelay.storage.operation import Operation
+from certrelay.storage.tables import Account
 from lifecycle import leases, operations, services, settings
 from lifecycle.services import Services
 from sandbox.azurite import Azurite
@@ -202,7 +202,9 @@ class World:
     def mortal(self, life: Life) -> Services:
         """The same world for a process that dies where `life` says."""
         ledger = Ledger(Account(self.services.settings.storage, None), self.prefix)
-        mortal(ledger, life, "insert", "save", "record", "remove", "remember", "forget", "nudge", "occupy", "vacate")
+        mortal(ledger, life, "insert", "save", "record", "remove", "wake_up")
+        mortal(ledger.renewals, life, "save", "delete")
+        mortal(ledger.limits, life, "acquire", "release")
         doomed_vault = mortal(
             Vault(self.vault._client), life, "create", "cancel", "delete_pending", "merge", "import_certificate"
         )

@@ -1,0 +1,1 @@
+"""Certificate authorities: one connector each, the contract they fulfil, and the registry that finds them."""

@@ -1,0 +1,104 @@
+"""The account at an ACME server (RFC 8555, section 7.3): found by its key, or made; its key changed."""
+
+from typing import Any
+
+from acme.messages import ExternalAccountBinding
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from certrelay.connectors.acme.client import AcmeClient, Problem, UnusableAnswer
+from certrelay.connectors.single_flight import SingleFlight
+
+NOT_THERE, BINDING_WANTED = "accountDoesNotExist", "externalAccountRequired"
+EAB_FAULTS = (BINDING_WANTED, "malformed", "unauthorized")
+
+
+class BindingRefused(Exception):
+    """The external account binding is missing or wrong."""
+
+
+class Account:
+    """The account's URL, asked for once in a process and once more when the server has forgotten it."""
+
+    def __init__(self, client: AcmeClient, contact: tuple[str, ...], binding: tuple[str, str] | None) -> None:
+        """`binding`: key id and HMAC key in base64url (section 7.3.4)."""
+        self._client, self._contact, self._binding = client, contact, binding
+        self._url: str | None = None
+        self._flight = SingleFlight()
+
+    def url(self) -> str:
+        """Raises BindingRefused and what AcmeClient raises."""
+        return self._flight.do(self._known)
+
+    def _known(self) -> str:
+        url = self._url  # another thread may forget it meanwhile
+        if url is None:
+            # Asked first where a binding is needed: some servers let each be used only once.
+            url = self._url = (self._binding and self.find()) or self._make()
+        return url
+
+    def forget(self) -> None:
+        self._url = None
+
+    def check(self) -> None:
+        """Asks in any case. An account that is not known yet is made; one that the server has forgotten is a Problem
+        once: another process may have changed its key. Raises what `url` raises."""
+        if self.find() is None:
+            if self._url:
+                self.forget()
+                raise Problem(NOT_THERE, "it does not know our account any more")
+            self.url()
+
+    def find(self) -> str | None:
+        """The account that the server has for the key (section 7.3.1). Raises what `url` raises."""
+        asked = {"onlyReturnExisting": True}
+        try:
+            try:
+                return self._post(asked)
+            except Problem as problem:
+                if problem.code != BINDING_WANTED:
+                    raise
+                return self._post_bound(asked)  # some servers want it in every request
+        except Problem as problem:
+            if problem.code != NOT_THERE:
+                raise
+            return None
+
+    def change_key(self, new: AcmeClient) -> None:
+        """Section 7.3.5: the account is the other client's key's from now on. Raises what AcmeClient raises."""
+        url = self._client.resource("keyChange")
+        if url is None:
+            raise UnusableAnswer("it changes no account keys")
+        account = self.url()
+        inner = {"account": account, "oldKey": self._client.public_key.to_json()}
+        self._client.post(url, new.signed_by_itself(url, inner), account)
+
+    def _make(self) -> str:
+        asked: dict[str, Any] = {"termsOfServiceAgreed": True}
+        if self._contact:
+            asked["contact"] = [f"mailto:{address}" for address in self._contact]
+        return self._post_bound(asked)
+
+    def _post_bound(self, asked: dict[str, Any]) -> str:
+        if self._binding:
+            directory: Any = self._client.directory()
+            binding = ExternalAccountBinding.from_data(self._client.public_key, *self._binding, directory)
+            asked = {**asked, "externalAccountBinding": binding}
+        try:
+            return self._post(asked)
+        except Problem as problem:
+            if problem.code in EAB_FAULTS and self._binding:
+                raise BindingRefused(f"the server refused eab_kid and eab_hmac_key: {problem.detail}") from None
+            if problem.code == BINDING_WANTED:
+                raise BindingRefused("the server wants an external account: set eab_kid and eab_hmac_key") from None
+            raise
+
+    def _post(self, asked: dict[str, Any]) -> str:
+        answer = self._client.post(self._client.directory()["newAccount"], asked, None)
+        if not (url := answer.headers.get("Location")):
+            raise UnusableAnswer("it answered an account without its URL")
+        return url
+
+
+def key_from_pem(pem: str) -> Any:
+    """Raises ValueError."""
+    return load_pem_private_key(pem.encode(), None)

@@ -1,0 +1,148 @@
+"""The Automatic Certificate Management Environment, RFC 8555: Let's Encrypt and whoever speaks its protocol.
+
+Names are proven over dns-01 only. What the CA says about an order is read again on every call, so that a crash at any
+line loses at most an order that nobody finalizes.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from certrelay.connectors.acme.dns import Solver
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.base import (
+    ConnectorError,
+    ConnectorSettings,
+    Context,
+    Feature,
+    Outcome,
+    Pending,
+    Rejected,
+    RenewalWindow,
+    RevocationReason,
+    SigningRequest,
+    Unavailable,
+)
+from certrelay.connectors.http import AuthoritySession
+from certrelay.connectors.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from certrelay.connectors.acme.session import AcmeSession
+
+HOST_NAME = re.compile(r"^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z0-9-]*[a-z][a-z0-9-]*$")
+REASON_CODES = {
+    RevocationReason.UNSPECIFIED: 0,
+    RevocationReason.KEY_COMPROMISE: 1,
+    RevocationReason.CA_COMPROMISE: 2,
+    RevocationReason.AFFILIATION_CHANGED: 3,
+    RevocationReason.SUPERSEDED: 4,
+    RevocationReason.CESSATION_OF_OPERATION: 5,
+    RevocationReason.CERTIFICATE_HOLD: 6,
+    RevocationReason.PRIVILEGE_WITHDRAWN: 9,
+}
+
+
+class Acme:
+    """Connector `acme`. A reference is the order's URL with its challenge records, in JSON."""
+
+    Settings: ClassVar[type[ConnectorSettings]] = AcmeSettings
+    features: ClassVar[frozenset[Feature]] = frozenset({Feature.WILDCARD, Feature.RSA, Feature.EC})
+
+    def __init__(self, settings: AcmeSettings, context: Context, solver: Solver | None = None) -> None:
+        self._settings, self._context, self._solver = settings, context, solver
+        self._http = AuthoritySession(settings)
+        self._flight = SingleFlight()
+        self._known: AcmeSession | None = None
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        names = identifiers(request)
+
+        def place() -> Outcome:
+            return Pending(self._session().new_order(names, request.replaces), 0.0)
+
+        return self._outcome(place) if names else Rejected("an ACME order needs a DNS name")
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        def advance() -> Outcome:
+            order = self._session().order(reference)
+            return order.advance(request.csr, identifiers(request), self._settings.preferred_chain)
+
+        return self._outcome(advance)
+
+    def cancel(self, reference: str) -> None:
+        self._or_raise(lambda: self._session().order(reference).withdraw())
+
+    def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
+        """Signed by the account that ordered it (section 7.6)."""
+        self._or_raise(lambda: self._session().revoke(certificate, REASON_CODES[reason]))
+
+    def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
+        """RFC 9773."""
+        return self._or_raise(lambda: self._session().renewal_window(certificate))
+
+    def check(self) -> None:
+        """The directory answers, and knows or takes our account."""
+        self._or_raise(lambda: self._session().check())
+
+    def roll_over_account_key(self) -> str:
+        """Section 7.3.5."""
+        try:
+            return self._or_raise(lambda: self._session().roll_over())
+        finally:
+            self._forget_session()
+
+    def _forget_session(self) -> None:
+        self._known = None
+
+    def _session(self) -> "AcmeSession":
+        """Made at first use: it loads the libraries, and asks Key Vault for the public account key."""
+        from certrelay.connectors.acme.session import AcmeSession
+
+        def made() -> AcmeSession:
+            known = self._known
+            if known is None:
+                known = self._known = AcmeSession(self._settings, self._context, self._http, self._solver)
+            return known
+
+        return self._flight.do(made)
+
+    def _ask[T](self, step: Callable[[], T]) -> T:
+        """Once more after another process has rolled the account key over."""
+        from certrelay.connectors.acme.faults import FAULTS
+
+        try:
+            return step()
+        except FAULTS as fault:
+            if not (self._known and self._known.has_lost_its_account(fault)):
+                raise
+        self._forget_session()
+        return step()
+
+    def _outcome(self, step: Callable[[], Outcome]) -> Outcome:
+        from certrelay.connectors.acme.faults import FAULTS, outcome_of
+
+        try:
+            return self._ask(step)
+        except FAULTS as fault:
+            outcome = outcome_of(fault)
+            if isinstance(outcome, Unavailable) and outcome.restart and self._known:
+                self._known.forget_account()
+            return outcome
+
+    def _or_raise[T](self, ask: Callable[[], T]) -> T:
+        from certrelay.connectors.acme.faults import FAULTS, outcome_of
+
+        try:
+            return self._ask(ask)
+        except FAULTS as fault:
+            outcome = outcome_of(fault)
+            raise ConnectorError(outcome.reason) from None
+
+
+def identifiers(request: SigningRequest) -> list[str]:
+    """The DNS names of an order, the common name among them as CAs want it (CA/Browser Forum BR, 7.1.4.2.2)."""
+    names = list(request.names.dns_names)
+    common_name = (request.names.common_name or "").lower()
+    if HOST_NAME.match(common_name) and common_name not in names:
+        names.append(common_name)
+    return names

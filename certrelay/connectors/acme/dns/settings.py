@@ -1,0 +1,78 @@
+"""The setting `dns` of an ACME authority: which zone is changed how."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from certrelay.connectors.base import ConnectorSettings
+
+
+def _host_and_port(address: str) -> str:
+    """`192.0.2.1` or `192.0.2.1:5353`; IPv6 with a port in brackets."""
+    host_port(address)
+    return address
+
+
+def host_port(address: str) -> tuple[str, int]:
+    """Raises ValueError."""
+    import ipaddress
+
+    if address.count(":") > 1 and not address.startswith("["):
+        address = f"[{address}]"
+    host, _, port = address.rpartition(":") if address[-1:].isdigit() and ":" in address else (address, "", "53")
+    if not 0 < int(port) < 65_536:
+        raise ValueError("must have a port from 1 to 65535")
+    return str(ipaddress.ip_address(host.strip("[]"))), int(port)
+
+
+type ServerAddress = Annotated[str, AfterValidator(_host_and_port)]
+
+
+class NoDns(ConnectorSettings):
+    """For authorities that authorize the account itself."""
+
+    provider: Literal["none"] = "none"
+
+
+class LookedUp(ConnectorSettings):
+    """`resolvers`: recursive servers (address or address:port) that find zones and aliases; else the system's.
+
+    `name_servers`: where a record must be seen; else those that the zone names.
+    """
+
+    resolvers: tuple[ServerAddress, ...] = ()
+    name_servers: tuple[ServerAddress, ...] = ()
+
+
+class Rfc2136Dns(LookedUp):
+    """Dynamic update (RFC 2136) over TCP, signed with TSIG (RFC 8945). `key_secret` is in base64."""
+
+    provider: Literal["rfc2136"]
+    server: ServerAddress
+    key_name: str = Field(min_length=1)
+    key_secret: SecretStr
+    key_algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
+    ttl: int = Field(default=60, ge=1, le=3600)
+
+
+class AzureDns(LookedUp):
+    """Azure DNS with the app's managed identity, which needs the role DNS Zone Contributor on the zone."""
+
+    provider: Literal["azure"]
+    subscription_id: str = Field(pattern=r"^[0-9a-fA-F-]{36}$")
+    resource_group: str = Field(pattern=r"^[-\w._()]{1,90}$")
+    ttl: int = Field(default=60, ge=1, le=3600)
+
+
+class LexiconDns(LookedUp):
+    """Any provider of dns-lexicon: `service` is its name there (`cloudflare`, `route53`, `powerdns` …), `options` and
+    `secrets` what it asks for on its command line, without the dashes (`auth_token`)."""
+
+    provider: Literal["lexicon"]
+    service: str = Field(pattern=r"^[a-z0-9_]{1,40}$")
+    options: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)
+    ttl: int = Field(default=60, ge=1, le=3600)
+
+
+DnsSettings = Annotated[NoDns | Rfc2136Dns | AzureDns | LexiconDns, Field(discriminator="provider")]

@@ -1,0 +1,275 @@
+"""One ACME order, step by step (RFC 8555, section 7.4). What to do next is read from the server, never remembered."""
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import requests
+from requests import exceptions
+
+from certrelay.connectors.acme.account import Account
+from certrelay.connectors.acme.chain import checked, issued, leads_to
+from certrelay.connectors.acme.challenge import Challenge, challenge_of
+from certrelay.connectors.acme.client import (
+    MALFORMED,
+    AcmeClient,
+    Problem,
+    UnusableAnswer,
+    json_object,
+    links,
+    problem_of,
+)
+from certrelay.connectors.acme.dns import DnsFailure, Solver
+from certrelay.connectors.acme.reference import OrderGone, Reference
+from certrelay.connectors.base import Outcome, Pending, Rejected, Unavailable
+from certrelay.connectors.http import ForeignOrigin, retry_after, sentence
+
+PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
+# functionTimeout is five minutes: after so long no further step is begun; the server's answers may take so long in all.
+# A withdrawal has one call only.
+WORK_SECONDS, MAX_SECONDS, WITHDRAW_SECONDS = 60.0, 90.0, 100.0
+DEFAULT_WAIT = 2.0
+DNS_WAIT = 5.0
+# A challenge may stay pending while it is validated, and be validated once more for every answer.
+ANSWER_AGAIN = 300.0
+TAKEN = ("processing", "valid")
+GONE = ("accountDoesNotExist", "malformed", "unauthorized")
+NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
+
+
+class _TimeIsUp(DnsFailure):
+    """What is left to do is the next call's, where there is one."""
+
+
+class Order:
+    """The order of a reference, seen by `account`. Raises what AcmeClient, Account and Solver raise."""
+
+    def __init__(
+        self, client: AcmeClient, account: Account, reference: Reference, solver: Solver, now: Callable[[], Any]
+    ) -> None:
+        self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
+        self._wait, self._seconds = 0.0, 0.0
+        self._end = time.monotonic() + WORK_SECONDS
+
+    def advance(self, csr: bytes, names: list[str], preferred_chain: str | None) -> Outcome:
+        """The next step, and those after it that can be taken at once; a wait that the server asks for is obeyed.
+        `names` are those of `csr`, as they were ordered."""
+        try:
+            return self._advance(csr, names, preferred_chain)
+        except _TimeIsUp:
+            return Pending(self._reference.text(), 0.0)
+
+    def _advance(self, csr: bytes, names: list[str], preferred_chain: str | None) -> Outcome:
+        wait: float | None = None
+        for pause in PAUSES:
+            time.sleep(pause)
+            order, wait = self.look()
+            match order.get("status"):
+                case "valid":
+                    return issued(self._download(order, preferred_chain), csr)
+                case "invalid":
+                    return self._failed(order)
+                case "ready":
+                    self._finalize(order, csr)
+                    continue
+                case "processing":
+                    pass
+                case "pending":
+                    waiting = self._waiting(order)
+                    if self._noted(waiting, names):
+                        return Pending(self._reference.text(), 0.0)
+                    if self._authorize(waiting):
+                        continue
+                    wait = wait or self._wait
+                case _:
+                    raise UnusableAnswer("it answered an order without a known status")
+            if wait or time.monotonic() >= self._end:
+                break
+        return Pending(self._reference.text(), wait or DEFAULT_WAIT)
+
+    def look(self) -> tuple[dict[str, Any], float | None]:
+        """The order, and how long the server wants us to wait."""
+        try:
+            answer = self._part(self._reference.url)
+        except NO_URL:
+            self.clean()
+            raise OrderGone("the order was placed with another authority") from None
+        order = json_object(answer)
+        if order.get("status") in TAKEN:
+            self.clean()  # another worker was faster, and removed the records before we published them
+        return order, retry_after(answer.headers, self._now())
+
+    def clean(self) -> None:
+        """Remove the records, as far as there is time; one that cannot be removed now does not keep the others."""
+        reason = ""
+        for record in self._reference.records:
+            try:
+                self._solver.remove(*record)
+            except DnsFailure as failure:
+                reason = str(failure)
+            else:
+                self._without(record)
+            if time.monotonic() >= self._end:
+                break
+        if left := ", ".join(dict.fromkeys(name for name, _ in self._reference.records)):
+            if reason:
+                raise DnsFailure(f"{reason}; challenge records are left behind at {left}")
+            raise _TimeIsUp(f"there was no time to remove the challenge records at {left}")
+
+    def withdraw(self) -> None:
+        """Remove the records, whether the server answers or not, and deactivate what is open (section 7.5.2)."""
+        self._end = time.monotonic() + WITHDRAW_SECONDS
+        self.clean()
+        order, _ = self.look()
+        for challenge in self._challenges(order):
+            if challenge.status == "pending":
+                self._post(challenge.authorization, {"status": "deactivated"})
+
+    def _without(self, record: tuple[str, str]) -> None:
+        kept = tuple(one for one in self._reference.records if one != record)
+        self._reference = replace(self._reference, records=kept)
+
+    def _look_at_the_time(self) -> None:
+        if time.monotonic() >= self._end:
+            raise _TimeIsUp
+
+    def _part(self, url: str) -> requests.Response:
+        """The order, or one of its authorizations: without it the order is worth nothing."""
+        account = self._account.url()  # outside: what is refused here says nothing about the order
+        try:
+            return self._ask(url, None, account)
+        except Problem as problem:
+            if problem.status != requests.codes.not_found and problem.code not in GONE:
+                raise
+            self.clean()
+            raise OrderGone(f"the server does not know the order any more: {problem.detail}") from None
+
+    def _post(self, url: str, payload: dict[str, Any] | None) -> requests.Response:
+        return self._ask(url, payload, self._account.url())
+
+    def _ask(self, url: str, payload: dict[str, Any] | None, account: str) -> requests.Response:
+        if self._seconds > MAX_SECONDS:
+            raise UnusableAnswer("it takes too long over its answers")
+        begin = time.monotonic()
+        try:
+            return self._client.post(url, payload, account)
+        finally:
+            self._seconds += time.monotonic() - begin
+
+    def _waiting(self, order: dict[str, Any]) -> list[Challenge]:
+        """The challenges to answer; the server's wait is also that of those which it validates."""
+        found = [one for one in self._challenges(order) if one.status in ("pending", "processing")]
+        self._wait = max((one.wait for one in found), default=0.0)
+        return [one for one in found if one.status == "pending"]
+
+    def _noted(self, waiting: list[Challenge], names: list[str]) -> bool:
+        """Whether the reference has records that it had not before: then it has to be stored first."""
+        asked = {name.removeprefix("*.") for name in names}
+        for challenge in waiting:
+            if challenge.identifier.removeprefix("*.") not in asked:
+                raise UnusableAnswer(f"it asks to prove {sentence(challenge.identifier, 100)}, which was not asked for")
+            if challenge.url is None or challenge.record is None:
+                raise UnusableAnswer(f"it offers no dns-01 challenge for {challenge.identifier}")
+        wanted = [challenge.record for challenge in waiting if challenge.record]
+        records = tuple(dict.fromkeys([*self._reference.records, *wanted]))
+        if records == self._reference.records:
+            return False
+        self._reference = replace(self._reference, records=records, answered=0.0)
+        return True
+
+    def _authorize(self, waiting: list[Challenge]) -> bool:
+        """Whether challenges were answered. All records are published first, for they take their time together."""
+        now = self._now().timestamp()
+        if not waiting or now < self._reference.answered + ANSWER_AGAIN:
+            return False
+        records = [challenge.record for challenge in waiting if challenge.record]
+        unseen = [record for record in records if not self._solver.is_visible(*record)]
+        for record in unseen:
+            self._solver.publish(*record)
+            self._look_at_the_time()
+        if not all(self._solver.is_visible(*record) for record in unseen):
+            self._wait = max(self._wait, DNS_WAIT)
+            return False
+        for challenge in waiting:
+            self._answer(challenge)
+            self._look_at_the_time()
+        self._reference = replace(self._reference, answered=now)
+        return True
+
+    def _answer(self, challenge: Challenge) -> None:
+        """What the server refuses because it was answered already is no fault, whatever the server calls it."""
+        try:
+            self._post(str(challenge.url), {})
+        except Problem:
+            if self._read(challenge.authorization).status == "pending":
+                raise
+
+    def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
+        """Before it no record may be left, for after it nobody needs them any more. Finalizing it twice is no fault."""
+        self.clean()
+        encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
+        try:
+            self._post(_text(order, "finalize"), {"csr": encoded})
+        except Problem:
+            if self.look()[0].get("status") not in TAKEN:
+                raise
+
+    def _failed(self, order: dict[str, Any]) -> Outcome:
+        self.clean()
+        challenges = self._challenges(order) if order.get("authorizations") else ()
+        reasons = ((one.error, one.identifier) for one in challenges)
+        error = next(({**error, "identifier": name} for error, name in reasons if error), order.get("error"))
+        if not isinstance(error, dict):
+            # An order that was left alone too long becomes invalid without an error (section 7.1.6).
+            return Unavailable("the order expired, or failed without a reason", restart=True)
+        problem = problem_of(error)
+        if problem.code in ("serverInternal", "rateLimited"):
+            return Unavailable(problem.detail, restart=True)
+        name = error.get("identifier")
+        prefix = f"{name}: " if isinstance(name, str) else ""
+        return Rejected(f"the order failed: {prefix}{problem.detail} ({problem.code})")
+
+    def _challenges(self, order: dict[str, Any]) -> Iterator[Challenge]:
+        urls = order.get("authorizations")
+        if not (isinstance(urls, list) and all(isinstance(url, str) for url in urls)):
+            raise UnusableAnswer("it answered an order without authorizations")
+        return (self._read(url) for url in urls)
+
+    def _read(self, url: str) -> Challenge:
+        answer = self._part(url)
+        authorization = json_object(answer)
+        try:
+            challenge = challenge_of(url, authorization, self._client.public_key)
+        except MALFORMED:
+            raise UnusableAnswer("it answered an authorization that cannot be read") from None
+        return replace(challenge, wait=retry_after(answer.headers, self._now()) or 0.0)
+
+    def _download(self, order: dict[str, Any], preferred_chain: str | None) -> bytes:
+        """The first chain, or the one of our server's that leads to the preferred root (section 7.4.2)."""
+        first = self._fetched(_text(order, "certificate"))
+        if preferred_chain is None or leads_to(first, preferred_chain):
+            return checked(first)
+        for url in links(first, "alternate"):
+            with suppress(*NO_URL):
+                other = self._fetched(url)
+                if leads_to(other, preferred_chain):
+                    return other.content
+        return checked(first)
+
+    def _fetched(self, url: str) -> requests.Response:
+        """Whatever refuses it now, the certificate was issued: a problem without code is never final."""
+        try:
+            return self._post(url, None)
+        except Problem as problem:
+            detail = f"the certificate was issued, and cannot be fetched: {problem.detail}"
+            raise Problem("", detail, problem.status, problem.wait) from None
+
+
+def _text(document: dict[str, Any], member: str) -> str:
+    found = document.get(member)
+    if not isinstance(found, str):
+        raise UnusableAnswer(f"it answered an order without {member}")
+    return found

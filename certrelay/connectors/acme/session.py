@@ -1,0 +1,199 @@
+"""What one process knows of one ACME authority: its client, account and solver; and what its faults mean."""
+
+import base64
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import AzureError
+from cryptography import x509
+
+from certrelay.connectors.acme.account import Account, key_from_pem
+from certrelay.connectors.acme.account_key import AccountKey, KeyVersion
+from certrelay.connectors.acme.client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object
+from certrelay.connectors.acme.dns import NoSolver, Solver
+from certrelay.connectors.acme.faults import FAULTS, NOT_OURS
+from certrelay.connectors.acme.order import Order
+from certrelay.connectors.acme.reference import OrderGone, Reference
+from certrelay.connectors.base import ConnectorError, Context, RenewalWindow
+from certrelay.connectors.http import AuthoritySession, retry_after
+
+if TYPE_CHECKING:
+    from certrelay.connectors.acme.settings import AcmeSettings
+
+NO_REPLACEMENT = frozenset({"alreadyReplaced", "conflict", "malformed", "serverInternal", "unauthorized"})
+RENEWAL_INFO_SECONDS = 21_600.0  # RFC 9773, section 4.3.3
+
+
+class AcmeSession:
+    """The methods raise FAULTS."""
+
+    def __init__(
+        self, settings: "AcmeSettings", context: Context, http: AuthoritySession, solver: Solver | None
+    ) -> None:
+        self._settings, self._http, self._now = settings, http, context.now
+        self._keys: AccountKey | None = None
+        self._version: KeyVersion | None = None
+        if settings.account_key_pem:
+            key = key_from_pem(settings.account_key_pem.get_secret_value())
+        else:
+            self._keys = AccountKey(str(settings.account_key_vault_url), str(settings.account_key_name), context)
+            self._version = self._version_of_the_account(self._keys.versions())
+            key = self._version.key
+        self._client = self._client_of(key)
+        self._account = self._account_of(self._client)
+        self._solver = solver or make_solver(settings.dns, context)
+
+    def _client_of(self, key: Any) -> AcmeClient:
+        return AcmeClient(self._http, self._settings.url, key, self._now)
+
+    def _account_of(self, client: AcmeClient) -> Account:
+        binding = None
+        if self._settings.eab_kid and self._settings.eab_hmac_key:
+            binding = (self._settings.eab_kid, self._settings.eab_hmac_key.get_secret_value())
+        return Account(client, self._settings.contact, binding)
+
+    def _has_account(self, version: KeyVersion) -> bool:
+        return self._account_of(self._client_of(version.key)).find() is not None
+
+    def _version_of_the_account(self, versions: list[KeyVersion]) -> KeyVersion:
+        if len(versions) == 1:
+            return versions[0]
+        return next((one for one in versions if self._has_account(one)), versions[0])
+
+    def has_lost_its_account(self, fault: Exception) -> bool:
+        """Whether the fault comes of another process's rollover: our version of the key is disabled, or the server
+        knows it no more."""
+        if self._keys is None or self._version is None:
+            return False
+        try:
+            if isinstance(fault, AzureError):
+                return self._version.id not in [one.id for one in self._keys.versions()]
+            codes = (NOT_OURS, "malformed", "unauthorized")
+            asked = isinstance(fault, OrderGone) or getattr(fault, "code", "") in codes
+            return asked and self._account.find() is None
+        except FAULTS:
+            return False
+
+    def roll_over(self) -> str:
+        """The id of the key version that is the account's from now on. One that a rollover made which was cut off is
+        used, not another one made."""
+        if self._keys is None or self._version is None:
+            raise ConnectorError("only an account key in Key Vault can be rolled over")
+        self._account.url()
+        left = [one for one in self._keys.newer_than(self._version) if not self._has_account(one)]
+        new = left[-1] if left else self._keys.make()
+        self._account.change_key(self._client_of(new.key))
+        self._keys.disable_before(new)
+        return new.id
+
+    def check(self) -> None:
+        self._account.check()
+
+    def new_order(self, names: list[str], replaces: bytes | None) -> str:
+        """The new order's reference (section 7.4), with the account made once more if the server has forgotten it."""
+        asked: dict[str, Any] = {"identifiers": [{"type": "dns", "value": name} for name in names]}
+        if self._settings.profile:
+            asked["profile"] = self._settings.profile
+        replaced = replaces and self._client.resource("renewalInfo") and certificate_id(replaces)
+        try:
+            url = self._place({**asked, "replaces": replaced} if replaced else asked)
+        except Problem as problem:
+            # The old certificate is of elsewhere or was replaced already (RFC 9773, section 5), or is not found: pebble
+            # does not know serial numbers that begin with a zero octet.
+            if not replaced or problem.code not in NO_REPLACEMENT:
+                raise
+            url = self._place(asked)
+        return Reference(url).text()
+
+    def order(self, reference: str) -> Order:
+        return Order(self._client, self._account, Reference.of(reference), self._solver, self._now)
+
+    def forget_account(self) -> None:
+        self._account.forget()
+
+    def revoke(self, certificate: bytes, code: int) -> None:
+        """Section 7.6. Never with another reason than asked: the caller is told when the server does not know it."""
+        url = self._client.resource("revokeCert")
+        if url is None:
+            raise ConnectorError("the authority does not revoke over ACME")
+        asked = {"certificate": _base64url(certificate), "reason": code}
+        try:
+            self._client.post(url, asked, self._account.url())
+        except Problem as problem:
+            if problem.code == "badRevocationReason":
+                text = f"it was not revoked: the server does not take this reason ({problem.detail}); try unspecified"
+                raise ConnectorError(text) from None
+            if problem.code != "alreadyRevoked":
+                raise
+
+    def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
+        url, name = self._client.resource("renewalInfo"), certificate_id(certificate)
+        if url is None or name is None:
+            return None
+        answer = self._client.fetch(f"{url.rstrip('/')}/{name}")
+        found = json_object(answer)
+        start, end = _window(found)
+        wait = retry_after(answer.headers, self._now())
+        explanation = found.get("explanationURL")
+        explanation = explanation if isinstance(explanation, str) else None
+        return RenewalWindow(start, end, wait or RENEWAL_INFO_SECONDS, explanation)
+
+    def _place(self, asked: dict[str, Any]) -> str:
+        url = self._client.directory()["newOrder"]
+        try:
+            answer = self._client.post(url, asked, self._account.url())
+        except Problem as problem:
+            if problem.code != NOT_OURS:
+                raise
+            self._account.forget()
+            answer = self._client.post(url, asked, self._account.url())
+        if not (location := answer.headers.get("Location")):
+            raise UnusableAnswer("it answered an order without its URL")
+        return location
+
+
+def _window(document: dict[str, Any]) -> tuple[datetime, datetime]:
+    try:
+        start, end = (datetime.fromisoformat(document["suggestedWindow"][edge]) for edge in ("start", "end"))
+        if start.tzinfo and end.tzinfo and start <= end:
+            return start, end
+    except MALFORMED:
+        pass
+    raise UnusableAnswer("it answered a renewal window that is none")
+
+
+def make_solver(settings: Any, context: Context) -> Solver:
+    """The solver for the setting `dns`; its libraries are imported now."""
+    match settings.provider:
+        case "rfc2136":
+            from certrelay.connectors.acme.dns.rfc2136 import Rfc2136
+
+            return Rfc2136(settings)
+        case "azure":
+            from certrelay.connectors.acme.dns.azure_dns import AzureDnsZones
+
+            return AzureDnsZones(settings, context)
+        case "lexicon":
+            from certrelay.connectors.acme.dns.lexicon import Lexicon
+
+            return Lexicon(settings)
+        case _:
+            return NoSolver()
+
+
+def certificate_id(certificate: bytes) -> str | None:
+    """RFC 9773, section 4.1; None for a certificate without authority key identifier, or that cannot be read."""
+    parsed = x509.load_der_x509_certificate(certificate)
+    try:
+        extension = parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return None
+    serial = parsed.serial_number
+    octets = serial.to_bytes(math.ceil((serial.bit_length() + 1) / 8), signed=True)
+    identifier = extension.value.key_identifier
+    return f"{_base64url(identifier)}.{_base64url(octets)}" if identifier else None
+
+
+def _base64url(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()

@@ -1,0 +1,287 @@
+"""Microsoft Active Directory Certificate Services over its web enrollment pages (`/certsrv`).
+
+The pages are made for people: what became of a request is told by links, by the disposition's code and message, and by
+the content type of the certificate's address. Their elements have the same ids in all languages. NTLM and Kerberos
+(RFC 4559) log a connection in, bound to its TLS certificate (RFC 5929), as Extended Protection for Authentication
+demands.
+"""
+
+import base64
+import binascii
+import html
+import logging
+import re
+from typing import Any, ClassVar, Literal, Self
+
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import Field, SecretStr, model_validator
+
+from certrelay.connectors.base import (
+    ConnectorError,
+    ConnectorSettings,
+    Context,
+    Feature,
+    Issued,
+    Outcome,
+    Pending,
+    Rejected,
+    SigningRequest,
+    Unavailable,
+)
+from certrelay.connectors.http import (
+    AuthoritySession,
+    HttpSettings,
+    failure,
+    origin,
+    sentence,
+    tls_server_end_point,
+    unavailable,
+)
+
+NUMBER = r"([0-9]{1,10})(?![0-9])"  # a DWORD
+ISSUED_LINK = re.compile(rf"certnew\.cer\?ReqID={NUMBER}", re.I)
+REQUEST_ID = re.compile(rf"Request Id is\s+{NUMBER}|ReqID={NUMBER}", re.I)
+DISPOSITION = re.compile(r'disposition message(?: is|:)[\s"]*([^"\n]+)', re.I)
+# Facilities 9 and 11 (security, certificates) of an HRESULT: what the policy module, templates and chains say.
+POLICY_CODE = re.compile(r"0x800[9b][0-9a-f]{4}", re.I)
+# CRYPT_E_NO_REVOCATION_CHECK, CRYPT_E_REVOCATION_OFFLINE, CERT_E_REVOCATION_FAILURE: the CA cannot check its own chain.
+PASSING_CODE = re.compile(r"0x8009201[23]|0x800b010e", re.I)
+CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
+MAX_LEGS = 4
+# What an error page says of the call to the CA, and CERTSRV_E_PROPERTY_EMPTY: the CA does not know the request.
+FAILED_CALL, NOT_KNOWN = re.compile(r"0x[89a-f][0-9a-f]{7}", re.I), re.compile("0x80094004", re.I)
+ERROR, DENIED, REVOKED = 1, 2, 6  # CR_DISP_…, certcli.h
+ELEMENT = 2000  # characters of an element that are read
+DETAIL = r"(?s:.{0,200}?)<DD>\s*([^<]*)"
+
+# At DEBUG it logs NTLM's messages, from which a password can be guessed.
+logging.getLogger("spnego").setLevel(logging.INFO)
+
+
+class AdcsSettings(HttpSettings):
+    """`url` is the server, without `/certsrv`; `template` the certificate template's name (not its display name).
+
+    `login` is how `username` (`DOMAIN\\user` or `user@domain`) and `password` are presented. Kerberos takes the
+    machine's own ticket cache or key table where they are left out; it needs the package `pyspnego[kerberos]`.
+    `retry_after`: seconds between two looks at a request that waits for a certificate manager.
+    """
+
+    template: str = Field(pattern=r"^[A-Za-z0-9 ._-]+$")
+    login: Literal["ntlm", "kerberos", "basic"] = "ntlm"
+    username: str | None = None
+    password: SecretStr | None = None
+    retry_after: float = Field(default=300.0, gt=0)
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if self.username is None and self.login != "kerberos":
+            raise ValueError(f"login {self.login} needs username and password")
+        return self
+
+
+class Adcs:
+    """Connector `adcs`. An order's reference is AD CS's request id."""
+
+    Settings: ClassVar[type[ConnectorSettings]] = AdcsSettings
+    features: ClassVar[frozenset[Feature]] = frozenset(Feature) - {
+        Feature.REQUESTED_VALIDITY,
+        Feature.FINDS_EARLIER_ORDER,
+        Feature.CERTIFICATE_AUTHORITY,
+    }
+    default_deadline_hours: ClassVar[float] = 7 * 24  # a certificate manager may have to approve
+
+    def __init__(self, settings: AdcsSettings, context: Context) -> None:
+        self._settings = settings
+        self._now = context.now
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        form = {
+            "Mode": "newreq",
+            "CertRequest": x509.load_der_x509_csr(request.csr).public_bytes(Encoding.PEM).decode(),
+            "CertAttrib": f"CertificateTemplate:{self._settings.template}\r\n",
+            "TargetStoreFlags": "0",
+            "SaveCert": "yes",
+            "ThumbPrint": "",
+        }
+        try:
+            with AuthoritySession(self._settings) as session:
+                answer = self._ask(session, "POST", "certfnsh.asp", data=form)
+                if answer.status_code != requests.codes.ok:
+                    return self._unavailable(answer)
+                page = answer.content.decode(errors="replace")
+                if issued := ISSUED_LINK.search(page):
+                    # From here on there is an order: whatever fails, its id goes back.
+                    outcome = self._fetch(session, issued[1])
+                    return Pending(issued[1]) if isinstance(outcome, Unavailable) else outcome
+                return self._disposition(page)
+        except requests.RequestException as error:
+            return Unavailable(_failure(error))
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        with AuthoritySession(self._settings) as session:
+            return self._fetch(session, reference)
+
+    def check(self) -> None:
+        try:
+            with AuthoritySession(self._settings) as session:
+                answer = self._ask(session, "GET", "")
+        except requests.RequestException as error:
+            raise ConnectorError(_failure(error)) from None
+        if answer.status_code != requests.codes.ok:
+            raise ConnectorError(self._unavailable(answer).reason)
+        if b"certrqus.asp" not in answer.content.lower():
+            raise ConnectorError("its start page is not that of web enrollment")
+
+    def _fetch(self, session: AuthoritySession, request_id: str) -> Outcome:
+        """The certificate with its chain, or what became of the request."""
+        number = str(int(request_id))
+        try:
+            certificate = self._ask(session, "GET", f"certnew.cer?ReqID={number}&Enc=b64")
+            if certificate.status_code != requests.codes.ok:
+                return self._unavailable(certificate)
+            if not _is_certificate(certificate):
+                return self._disposition(certificate.content.decode(errors="replace"), number)
+            chain = self._ask(session, "GET", f"certnew.p7b?ReqID={number}&Enc=bin")
+        except requests.RequestException as error:
+            return Unavailable(_failure(error))
+        if chain.status_code == requests.codes.ok and _is_certificate(chain):
+            return Issued(chain.content)
+        return Issued(certificate.content)
+
+    def _disposition(self, page: str, request_id: str | None = None) -> Outcome:
+        """What a page that offers no certificate says about the request. The first one to say so tells people."""
+        is_new = request_id is None
+        if request_id is None and (
+            found := REQUEST_ID.search(page) or _told(page, "locInfoReqID", rf"[^0-9]*{NUMBER}")
+        ):
+            request_id = next(filter(None, found.groups()))
+        words, code, failed = _words(page), _code(page), _failed_call(page)
+        if PASSING_CODE.search(words):
+            return Unavailable(words, restart=not is_new)
+        if _is_denied(page, code) or "denied" in words.lower() or POLICY_CODE.search(words):
+            return Rejected(words or "the request was denied, or its certificate revoked")
+        if failed or code == ERROR:
+            is_lost = not is_new and (code == ERROR or NOT_KNOWN.search(failed) is not None)
+            return Unavailable(words or failed or "the request failed", restart=is_lost)
+        if request_id:
+            awaits = f"a certificate manager decides on request {request_id}" if is_new else ""
+            return Pending(request_id, self._settings.retry_after, awaits)
+        return Unavailable(words or "its answer is not a page of web enrollment")
+
+    def _unavailable(self, answer: requests.Response) -> Unavailable:
+        if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+            return Unavailable(f"permission denied (HTTP {answer.status_code})")
+        return unavailable(answer, self._now())
+
+    def _ask(self, session: AuthoritySession, method: str, page: str, **content: Any) -> requests.Response:
+        """Raises requests.RequestException."""
+        url, settings = f"{self._settings.url}/certsrv/{page}", self._settings
+        request = session.prepare_request(requests.Request(method, url, **content))
+        if settings.login == "basic" and settings.username and settings.password:
+            name_and_password = f"{settings.username}:{settings.password.get_secret_value()}".encode()
+            request.headers["Authorization"] = f"Basic {base64.b64encode(name_and_password).decode()}"
+        answer = session.send(request)
+        if answer.status_code != requests.codes.unauthorized or settings.login == "basic":
+            return answer
+        return self._log_in(session, request, answer)
+
+    def _log_in(
+        self, session: AuthoritySession, request: requests.PreparedRequest, answer: requests.Response
+    ) -> requests.Response:
+        """RFC 4559, section 5. The session belongs to one thread, so that all legs go over one connection."""
+        scheme = "NTLM" if self._settings.login == "ntlm" else "Negotiate"
+        challenge: bytes | None = None
+        try:
+            initiator = self._initiator(answer)
+            for _ in range(MAX_LEGS):
+                token = initiator.step(challenge)
+                if token is None:
+                    break
+                request.headers["Authorization"] = f"{scheme} {base64.b64encode(token).decode()}"
+                answer = session.send(request)
+                challenge = _challenge(answer, scheme)
+                if answer.status_code != requests.codes.unauthorized or not challenge:
+                    break
+        except ImportError:
+            raise _LoginFailed("login kerberos needs the package pyspnego[kerberos], which is not installed") from None
+        except requests.RequestException:
+            raise
+        except Exception as error:  # pyspnego's, and those of the Kerberos library below it
+            raise _LoginFailed(f"login failed ({type(error).__name__})") from None
+        return answer
+
+    def _initiator(self, answer: requests.Response) -> Any:
+        import spnego
+        from spnego.channel_bindings import GssChannelBindings
+
+        settings, binding = self._settings, tls_server_end_point(answer)
+        return spnego.client(
+            settings.username,
+            settings.password.get_secret_value() if settings.password else None,
+            hostname=origin(settings.url)[1],
+            service="HTTP",
+            protocol=settings.login,
+            channel_bindings=GssChannelBindings(application_data=binding) if binding else None,
+        )
+
+
+class _LoginFailed(requests.RequestException):
+    """Its text is fit for the caller."""
+
+
+def _challenge(answer: requests.Response, scheme: str) -> bytes | None:
+    for offer in answer.headers.get("WWW-Authenticate", "").split(","):
+        name, _, token = offer.strip().partition(" ")
+        if name.lower() == scheme.lower() and token:
+            try:
+                return base64.b64decode(token, validate=True)
+            except binascii.Error:
+                return None
+    return None
+
+
+def _failure(error: requests.RequestException) -> str:
+    return str(error) if isinstance(error, _LoginFailed) else failure(error)
+
+
+def _told(page: str, element: str, pattern: str) -> re.Match[str] | None:
+    """`pattern` in the first characters after the id of an element."""
+    found = re.search(element, page, re.I)
+    return re.compile(pattern).match(page, found.end(), found.end() + ELEMENT) if found else None
+
+
+def _code(page: str) -> int | None:
+    """The disposition's code on an error page."""
+    lower = page.lower()
+    found = re.search(r"([0-9a-f]{1,8})\s*<[^<>]*$", lower[: max(lower.find("locdispspacer"), 0)][-100:])
+    return int(found[1], 16) if found else None
+
+
+def _is_denied(page: str, code: int | None) -> bool:
+    lower = page.lower()
+    marks = ("request was denied", "locdenied", "locissrev")
+    return code in (DENIED, REVOKED) or any(mark in lower for mark in marks)
+
+
+def _words(page: str) -> str:
+    """The disposition message, or the reason on the page of a denial."""
+    message = _told(page, "locDispMsgLabel", DETAIL)
+    text = None if message else DISPOSITION.search(html.unescape(re.sub(r"<[^<>]*>", "\n", page)))
+    reason = _told(page, "locInfoReqIDandReason", r"[^>]*>([^<]*)")
+    return sentence(
+        next((html.unescape(found[1]) for found in (text, message, reason) if found and found[1].strip()), "")
+    )
+
+
+def _failed_call(page: str) -> str:
+    """What became of the pages' own call to the CA, unless it succeeded."""
+    result = _told(page, "locResultLabel", DETAIL)
+    return sentence(html.unescape(result[1])) if result and FAILED_CALL.search(result[1]) else ""
+
+
+def _is_certificate(answer: requests.Response) -> bool:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() in CERTIFICATE_TYPES

@@ -1,0 +1,226 @@
+"""Enrollment over Secure Transport, RFC 7030.
+
+A server that wants time answers 202 and is asked again with the same CSR (section 4.2.3); a server that has issued
+forgets the order, so that the same CSR once more is a new certificate.
+"""
+
+import base64
+import binascii
+import warnings
+from typing import Any, ClassVar, Self
+
+import requests
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from pydantic import Field, SecretStr, field_validator, model_validator
+from requests.auth import HTTPBasicAuth
+
+from certrelay.connectors.base import (
+    ConnectorError,
+    ConnectorSettings,
+    Context,
+    Feature,
+    Issued,
+    Outcome,
+    Pending,
+    Rejected,
+    SigningRequest,
+    Unavailable,
+)
+from certrelay.connectors.http import (
+    AuthoritySession,
+    HttpSettings,
+    certificate_and_key,
+    failure,
+    retry_after,
+    sentence,
+    unavailable,
+)
+
+DEFAULT_RETRY_AFTER = 60.0
+MAX_CHAIN = 10
+DENIED = (requests.codes.unauthorized, requests.codes.forbidden)
+
+
+class EstSettings(HttpSettings):
+    """`url` is the server without `/.well-known/est`; `label` the additional path segment (section 3.2.2), if any.
+
+    `ca_certificates` are the explicit trust anchors (section 3.6.1). Log in with `username` and `password`, with
+    `client_certificate` (chain and unencrypted key in one PEM), or with both. `reenroll = false` sends renewals to
+    simpleenroll: needed where simplereenroll insists on the old certificate's key in the TLS handshake.
+    """
+
+    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")
+    username: str | None = None
+    password: SecretStr | None = None
+    client_certificate: SecretStr | None = None
+    reenroll: bool = True
+
+    @field_validator("client_certificate")
+    @classmethod
+    def _certificate_and_key(cls, pem: SecretStr | None) -> SecretStr | None:
+        return pem and certificate_and_key(pem)
+
+    @model_validator(mode="after")
+    def _some_login(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if self.username is None and self.client_certificate is None:
+            raise ValueError("needs username and password, or client_certificate")
+        return self
+
+
+class Est:
+    """Connector `est`. The reference of a pending order is its operation id: the CSR itself finds it again."""
+
+    Settings: ClassVar[type[ConnectorSettings]] = EstSettings
+    features: ClassVar[frozenset[Feature]] = frozenset(Feature) - {
+        Feature.REQUESTED_VALIDITY,
+        Feature.FINDS_EARLIER_ORDER,
+        Feature.CERTIFICATE_AUTHORITY,
+    }
+
+    def __init__(self, settings: EstSettings, context: Context) -> None:
+        self._settings = settings
+        self._now = context.now
+        label = f"/{settings.label}" if settings.label else ""
+        self._base = f"{settings.url}/.well-known/est{label}"
+        self._session = AuthoritySession(settings, settings.client_certificate)
+        if settings.username is not None and settings.password is not None:
+            password = settings.password.get_secret_value()
+            self._session.auth = HTTPBasicAuth(settings.username.encode(), password.encode())
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        return self._enroll(request)
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        return self._enroll(request)
+
+    def check(self) -> None:
+        """cacerts (section 4.1) proves the server; csrattrs (section 4.5) our login, where the server wants one."""
+        try:
+            self._authorities()
+            attributes = self._ask("GET", "csrattrs")
+        except _Unusable as error:
+            raise ConnectorError(error.outcome.reason) from None
+        if attributes.status_code in DENIED:
+            raise ConnectorError(f"permission denied (HTTP {attributes.status_code})")
+
+    def _enroll(self, request: SigningRequest) -> Outcome:
+        """The chain is fetched first: once the server has issued, nothing may fail any more."""
+        headers = {"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64"}
+        try:
+            authorities = self._authorities()
+            body = base64.encodebytes(request.csr)
+            answer = self._ask("POST", self._operation(request), data=body, headers=headers)
+        except _Unusable as error:
+            return error.outcome
+        match answer.status_code:
+            case requests.codes.ok:
+                return _issued(answer, authorities, request)
+            case requests.codes.accepted:
+                return Pending(request.operation_id, retry_after(answer.headers, self._now()) or DEFAULT_RETRY_AFTER)
+            case requests.codes.bad_request:
+                return Rejected(_reason(answer) or "the server refused the request (HTTP 400)")
+            case status if status in DENIED:
+                return Unavailable(f"permission denied (HTTP {status})")
+            case _:
+                return unavailable(answer, self._now())
+
+    def _operation(self, request: SigningRequest) -> str:
+        """simplereenroll is for the same subject and alternative names only (section 4.2.2)."""
+        if self._settings.reenroll and request.replaces and _same_names(request.csr, request.replaces):
+            return "simplereenroll"
+        return "simpleenroll"
+
+    def _authorities(self) -> list[x509.Certificate]:
+        """Raises _Unusable."""
+        answer = self._ask("GET", "cacerts")
+        if answer.status_code != requests.codes.ok:
+            raise _Unusable(unavailable(answer, self._now()))
+        try:
+            return _certificates(answer)
+        except ValueError as error:
+            raise _Unusable(Unavailable(str(error))) from None
+
+    def _ask(self, method: str, operation: str, **content: Any) -> requests.Response:
+        """Raises _Unusable."""
+        try:
+            return self._session.request(method, f"{self._base}/{operation}", **content)
+        except requests.RequestException as error:
+            raise _Unusable(Unavailable(failure(error))) from None
+
+
+class _Unusable(Exception):
+    """There is no answer to go on with, and this is the outcome."""
+
+    def __init__(self, outcome: Unavailable) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+def _same_names(csr: bytes, certificate: bytes) -> bool:
+    """They are not the same where the certificate's cannot be read."""
+    old, new = x509.load_der_x509_certificate(certificate), x509.load_der_x509_csr(csr)
+
+    def alternatives(one: x509.Certificate | x509.CertificateSigningRequest) -> set[x509.GeneralName]:
+        found = [extension.value for extension in one.extensions if extension.oid.dotted_string == "2.5.29.17"]
+        return {name for value in found if isinstance(value, x509.SubjectAlternativeName) for name in value}
+
+    try:
+        return old.subject == new.subject and alternatives(old) == alternatives(new)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return False
+
+
+def _issued(answer: requests.Response, authorities: list[x509.Certificate], request: SigningRequest) -> Outcome:
+    try:
+        certificates = _certificates(answer)
+    except ValueError as error:
+        return Unavailable(str(error))
+    key = x509.load_der_x509_csr(request.csr).public_key()
+    leaves = [certificate for certificate in certificates if _has_key(certificate, key)]
+    if not leaves:
+        return Unavailable("it answered without a certificate for the CSR's key")
+    chain = leaves[:1]
+    while len(chain) < MAX_CHAIN and (issuer := _issuer(chain[-1], [*certificates, *authorities])):
+        chain.append(issuer)
+    return Issued(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain))
+
+
+def _has_key(certificate: x509.Certificate, key: object) -> bool:
+    try:
+        return certificate.public_key() == key
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+
+
+def _issuer(certificate: x509.Certificate, candidates: list[x509.Certificate]) -> x509.Certificate | None:
+    """Out of cacerts, which may hold older and newer authorities too (section 4.1.3): the one that ends last."""
+    for candidate in sorted(candidates, key=lambda one: one.not_valid_after_utc, reverse=True):
+        if candidate.subject == certificate.issuer and candidate != certificate:
+            try:
+                certificate.verify_directly_issued_by(candidate)
+            except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+                continue
+            return candidate
+    return None
+
+
+def _certificates(answer: requests.Response) -> list[x509.Certificate]:
+    """A certs-only PKCS#7 in base64 (section 4.1.3), or in DER as some servers have it. Raises ValueError."""
+    try:
+        der = answer.content if answer.content.startswith(b"\x30") else base64.b64decode(answer.content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # certificates that are not in DER's order
+            return pkcs7.load_der_pkcs7_certificates(der)
+    except (ValueError, UnsupportedAlgorithm, binascii.Error):
+        raise ValueError("it answered something else than certificates in PKCS#7") from None
+
+
+def _reason(answer: requests.Response) -> str:
+    """The server's words (section 4.2.3), if they are meant for people."""
+    if not answer.headers.get("Content-Type", "").startswith("text/plain"):
+        return ""
+    return sentence(answer.content.decode(errors="replace"))

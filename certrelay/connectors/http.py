@@ -1,0 +1,299 @@
+"""HTTP to one certificate authority: its configured origin and no other, TLS verified, everything bounded.
+
+What a session refuses or cuts off it raises as `requests.RequestException`; `failure` puts that into a sentence.
+The environment is not consulted: neither REQUESTS_CA_BUNDLE, which `requests` prefers to `Session.verify`, nor
+proxies, nor ~/.netrc.
+"""
+
+import contextlib
+import ipaddress
+import os
+import socket
+import ssl
+import threading
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import certifi
+import requests
+import urllib3
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import AfterValidator, Field, SecretStr
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from certrelay.connectors.base import ConnectorSettings, Unavailable
+
+MAX_BODY_BYTES = 1_000_000
+MAX_RETRY_AFTER = 86_400.0
+CONNECT_TIMEOUT = 10.0
+
+
+class UnboundedAnswer(requests.RequestException):
+    """The answer was longer than MAX_BODY_BYTES, or came too slowly."""
+
+
+class ForeignOrigin(requests.RequestException):
+    """The request would have left the configured origin."""
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port (RFC 6454, section 4). Raises ValueError."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").rstrip("."), parts.port or {"https": 443, "http": 80}.get(scheme, 0)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _authority_url(url: str) -> str:
+    scheme, host, _ = origin(url)
+    if not (host and host.isascii()) or not (scheme == "https" or (scheme == "http" and _is_loopback(host))):
+        raise ValueError("must be an https URL (http only for a loopback address), its host in ASCII (xn--…)")
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must have neither credentials nor query nor fragment")
+    return url.rstrip("/")
+
+
+def _certificates_pem(pem: str) -> str:
+    try:
+        x509.load_pem_x509_certificates(pem.encode())
+    except ValueError:
+        raise ValueError("must hold certificates in PEM") from None
+    return pem
+
+
+def certificate_and_key(pem: SecretStr) -> SecretStr:
+    """For a settings field that holds a client certificate, its chain and its key in PEM. Raises ValueError."""
+    text = pem.get_secret_value().encode()
+    try:
+        certificate, key = x509.load_pem_x509_certificates(text)[0], load_pem_private_key(text, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("must hold a certificate, its chain and its unencrypted key in PEM") from None
+    if certificate.public_key() != key.public_key():
+        raise ValueError("must begin with the certificate of its key")
+    return pem
+
+
+AuthorityUrl = Annotated[str, AfterValidator(_authority_url)]
+CertificatesPem = Annotated[str, AfterValidator(_certificates_pem)]
+
+
+class HttpSettings(ConnectorSettings):
+    """What every authority reached over HTTP has in its settings.
+
+    `ca_certificates` are the only roots (PEM) that its TLS certificate may chain to; without them, the public ones.
+    `timeout` in seconds: the longest wait for a byte, and the longest time for one whole answer.
+    """
+
+    url: AuthorityUrl
+    ca_certificates: CertificatesPem | None = None
+    timeout: float = Field(default=30.0, gt=0, le=120)
+
+
+class AuthoritySession(requests.Session):
+    """A `requests.Session` for one authority. `client_certificate`: certificate chain and its key in one PEM."""
+
+    def __init__(self, settings: HttpSettings, client_certificate: SecretStr | None = None) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _BoundedAdapter(settings, _tls_context(settings.ca_certificates, client_certificate))
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """No redirect is ever followed: the answer is the 3xx itself."""
+
+
+class _HeaderDeadline:
+    """Cuts off an answer whose header has not arrived in time."""
+
+    def getresponse(self: Any) -> Any:
+        # Taken first, for a connection that the server closes forgets its socket before the body is read.
+        connected = self.sock
+        peer = connected.getpeercert(binary_form=True) if isinstance(connected, ssl.SSLSocket) else None
+        with _cut_off(connected, self.timeout):
+            answer = super().getresponse()  # type: ignore[misc]
+        answer.connected, answer.peer_certificate = connected, peer
+        return answer
+
+
+@contextlib.contextmanager
+def _cut_off(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """The timeout of a socket is that of one byte only: here it is that of all that is read."""
+    cut = threading.Timer(seconds, _shut_down, (connected,))
+    cut.daemon = True
+    cut.start()
+    try:
+        yield
+    finally:
+        cut.cancel()
+
+
+def _shut_down(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+class _Http(_HeaderDeadline, HTTPConnection):
+    pass
+
+
+class _Https(_HeaderDeadline, HTTPSConnection):
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _BoundedAdapter(HTTPAdapter):
+    def __init__(self, settings: HttpSettings, tls: ssl.SSLContext) -> None:
+        self._origin = origin(settings.url)
+        self._timeout = settings.timeout
+        self._tls = tls
+        super().__init__()
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def send(self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any) -> requests.Response:
+        if origin(request.url or "") != self._origin:
+            raise ForeignOrigin("a request outside the configured origin", request=request)
+        deadline = time.monotonic() + self._timeout
+        timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
+        response = super().send(request, stream=True, timeout=timeout, verify=True)
+        try:
+            _read_body(response, deadline)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"ssl_context": self._tls}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing to add: the TLS context holds the roots, and `requests` would add its own."""
+
+
+def tls_server_end_point(response: requests.Response) -> bytes | None:
+    """The channel binding of RFC 5929, section 4, for the connection that `response` came over; None without TLS."""
+    certificate: bytes | None = response.raw.peer_certificate  # type: ignore[union-attr]
+    if certificate is None:
+        return None
+    algorithm = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
+    if algorithm is None or algorithm.name in ("md5", "sha1"):
+        algorithm = hashes.SHA256()
+    digest = hashes.Hash(algorithm)
+    digest.update(certificate)
+    return b"tls-server-end-point:" + digest.finalize()
+
+
+def _read_body(response: requests.Response, deadline: float) -> None:
+    """Fill `response.content`. Raises UnboundedAnswer, ConnectionError."""
+    body = bytearray()
+    try:
+        connected: socket.socket = response.raw.connected  # type: ignore[union-attr]
+        with _cut_off(connected, max(deadline - time.monotonic(), 0)):
+            while (chunk := response.raw.read1(65_536, decode_content=True)) and len(body) <= MAX_BODY_BYTES:
+                body += chunk
+        if len(body) > MAX_BODY_BYTES or time.monotonic() > deadline:
+            raise UnboundedAnswer("too long or too slow an answer", response=response)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        raise requests.ConnectionError(error, response=response) from error
+    response._content = bytes(body)
+    response._content_consumed = True  # type: ignore[attr-defined]
+    response.raw.release_conn()
+
+
+def _tls_context(ca_certificates: str | None, client_certificate: SecretStr | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=ca_certificates, cafile=None if ca_certificates else certifi.where())
+    if ca_certificates:
+        # Python asks RFC 5280's form of every root since 3.13; roots of one's own are often older than that.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if client_certificate:
+        # OpenSSL's loader wants a file name; an anonymous memory file keeps the key off every disk.
+        with os.fdopen(os.memfd_create("client-certificate"), "wb", buffering=0) as memory:
+            memory.write(client_certificate.get_secret_value().encode())
+            context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
+    return context
+
+
+def sentence(text: object, limit: int = 500) -> str:
+    """An authority's own words, fit for a log line and a caller: one line, no control characters, bounded."""
+    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in str(text)[: 4 * limit])
+    line = " ".join(visible.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def failure(error: Exception) -> str:
+    """Why a request got no usable answer: one clause without URL, header or body."""
+    match error:
+        case requests.exceptions.SSLError():
+            fault = _verification_fault(error)
+            return f"its TLS certificate was not accepted ({fault})" if fault else "the TLS connection failed"
+        case requests.Timeout():
+            return "it did not answer in time"
+        case UnboundedAnswer():
+            return "its answer was too long or too slow"
+        case ForeignOrigin():
+            return "it pointed to another origin than the configured one"
+        case requests.ConnectionError():
+            return "it could not be reached, or broke off the connection"
+        case _:
+            return f"the request failed ({type(error).__name__})"
+
+
+def _verification_fault(error: BaseException | None) -> str | None:
+    """The TLS library's own words, which stand at the bottom of the chain of causes."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return sentence(error.verify_message)
+        inner = getattr(error, "reason", None) or next((arg for arg in error.args if isinstance(arg, Exception)), None)
+        error = inner if isinstance(inner, BaseException) else error.__context__
+    return None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """`Retry-After` (RFC 9110, section 10.2.3) in seconds, at most MAX_RETRY_AFTER; None if absent or malformed."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def unavailable(answer: requests.Response | Exception, now: datetime) -> Unavailable:
+    """The outcome for a request that failed, or whose answer says nothing about the order."""
+    if isinstance(answer, requests.Response):
+        return Unavailable(f"it answered HTTP {answer.status_code}", retry_after(answer.headers, now))
+    return Unavailable(failure(answer))

@@ -1,0 +1,1 @@
+"""A certificate authority of one's own: its key in Key Vault, its records in a storage account."""

@@ -1,0 +1,244 @@
+"""An authority of one's own whose key lives in Key Vault and never leaves it; docs/private-ca.md.
+
+Signing is one request, so an order is done when `submit` answers. Serial and times are decided and kept before
+anything is signed, and the first certificate that is kept is the order's: a repeat after a crash, or beside another,
+answers the same certificate.
+"""
+
+import functools
+import logging
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Literal, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from certrelay.connectors.base import (
+    ConnectorError,
+    ConnectorSettings,
+    Context,
+    Feature,
+    Issued,
+    Outcome,
+    Rejected,
+    RevocationReason,
+    SigningRequest,
+    Unavailable,
+)
+from certrelay.connectors.http import sentence
+from certrelay.connectors.private_ca.profile import DEFAULT_EXTENDED_KEY_USAGES, Decided, Profile, Refused, certificate
+
+BACKDATED = timedelta(minutes=5)  # for clocks that are behind
+CONTAINER = r"^[a-z0-9](-?[a-z0-9]){2,62}$"
+OID = r"^[0-2](\.(0|[1-9][0-9]*))+$"
+
+# At INFO they log requests and answers with their headers.
+for noisy in ("azure.core", "azure.identity", "azure.storage"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class PrivateCaSettings(ConnectorSettings):
+    """The certificate that signs, where records go, and what is issued.
+
+    Storage is reached by `storage_account_url` (https, with the app's identity) or `storage_connection_string`.
+    `chain_certificates` (PEM) are those above an intermediate, without the root; they go out with every
+    certificate, and their name constraints hold. `crl_distribution_point` is the public URL of the CRL's blob.
+    """
+
+    vault_url: str = Field(pattern=r"^https://[^/\s]+/?$")
+    ca_certificate_name: str = Field(pattern=r"^[0-9a-zA-Z-]{1,127}$")
+    storage_account_url: str | None = Field(default=None, pattern=r"^https://\S+$")
+    storage_connection_string: SecretStr | None = None
+    records_container: str = Field(default="private-ca", pattern=CONTAINER)
+    crl_container: str = Field(default="private-ca-crl", pattern=CONTAINER)
+    max_validity_days: int = Field(default=397, ge=1, le=36_500)
+    extended_key_usages: tuple[str, ...] = Field(default=DEFAULT_EXTENDED_KEY_USAGES, min_length=1)
+    issue_ca_certificates: bool = False
+    crl_distribution_point: str | None = Field(default=None, pattern=r"^http://\S+$")
+    aia_issuer_url: str | None = Field(default=None, pattern=r"^http://\S+$")
+    crl_validity_hours: int = Field(default=168, ge=2, le=8760)
+    chain_certificates: str = ""
+    rsa_padding: Literal["pkcs1v15", "pss"] = "pkcs1v15"
+
+    @field_validator("extended_key_usages")
+    @classmethod
+    def _object_identifiers(cls, oids: tuple[str, ...]) -> tuple[str, ...]:
+        for oid in oids:
+            x509.ObjectIdentifier(oid)
+        return oids
+
+    @field_validator("chain_certificates")
+    @classmethod
+    def _certificates(cls, pem: str) -> str:
+        if pem:
+            x509.load_pem_x509_certificates(pem.encode())
+        return pem
+
+    @model_validator(mode="after")
+    def _one_storage_and_two_containers(self) -> Self:
+        if (self.storage_account_url is None) == (self.storage_connection_string is None):
+            raise ValueError("needs either storage_account_url or storage_connection_string")
+        if self.records_container == self.crl_container:
+            raise ValueError("crl_container is public and must not be records_container")
+        return self
+
+
+class PrivateCa:
+    """Connector `private_ca`."""
+
+    Settings: ClassVar[type[ConnectorSettings]] = PrivateCaSettings
+    features: ClassVar[frozenset[Feature]] = frozenset(Feature)
+
+    def __init__(self, settings: PrivateCaSettings, context: Context) -> None:
+        self._settings, self._context = settings, context
+
+    def submit(self, request: SigningRequest) -> Outcome:
+        from azure.core.exceptions import AzureError
+
+        from certrelay.connectors.private_ca.issuer import Unusable, azure_unavailable
+
+        try:
+            return Issued(self._certificate(request))
+        except Refused as refused:
+            return Rejected(sentence(refused, 1000))
+        except Unusable as unusable:
+            return Unavailable(sentence(unusable))
+        except AzureError as error:
+            return azure_unavailable(error, self._context.now())
+
+    def collect(self, request: SigningRequest, reference: str) -> Outcome:
+        return self.submit(request)
+
+    def _certificate(self, request: SigningRequest) -> bytes:
+        """The certificate and its chain, PEM. Raises Refused, Unusable and AzureError."""
+        from certrelay.connectors.private_ca.records import request_digest
+
+        intent = self._records.intent(request.operation_id) or self._decide(request)
+        if intent.request != request_digest(request):
+            raise Refused("this operation was begun for another request")
+        serial = intent.decided.serial
+        issued = self._records.issued(serial)
+        if issued is None:
+            issuer = self._issuers.version(intent.issuer_version)
+            issuer.verify_can_sign(self._context.now())
+            signed = issuer.sign(certificate(request, intent.decided, self._profile(issuer.certificate)))
+            signed.verify_directly_issued_by(issuer.certificate)
+            issued = self._records.keep_issued(serial, signed.public_bytes(Encoding.DER), request.operation_id)
+        return x509.load_der_x509_certificate(issued).public_bytes(Encoding.PEM) + self._chain(intent.issuer_version)
+
+    def _decide(self, request: SigningRequest) -> Any:
+        """Checks the whole request, then keeps what is decided."""
+        from certrelay.connectors.private_ca.records import Intent, request_digest
+
+        issuer, now = self._issuers.current(), self._context.now().astimezone(UTC).replace(microsecond=0)
+        issuer.verify_can_sign(now)
+        latest = min(
+            request.not_after.astimezone(UTC).replace(microsecond=0),
+            now + timedelta(days=self._settings.max_validity_days),
+            *(one.not_valid_after_utc for one in (issuer.certificate, *self._above())),
+        )
+        if latest <= now:
+            raise Refused("the certificate would expire at once")
+        earliest = max(now - BACKDATED, issuer.certificate.not_valid_before_utc)
+        decided = Decided(secrets.randbits(128) or 1, earliest, latest)
+        certificate(request, decided, self._profile(issuer.certificate))
+        return self._records.keep_intent(request.operation_id, Intent(request_digest(request), issuer.version, decided))
+
+    def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
+        from azure.core.exceptions import AzureError
+
+        from certrelay.connectors.private_ca.issuer import Unusable, azure_failure
+        from certrelay.connectors.private_ca.records import Revocation
+
+        found, now = x509.load_der_x509_certificate(certificate), self._context.now().astimezone(UTC)
+        try:
+            if not self._issuers.current().issued(found):
+                raise ConnectorError("this authority did not issue the certificate, or its key has changed since")
+            self._records.keep_revoked(Revocation(found.serial_number, now, reason, found.not_valid_after_utc))
+        except Unusable as unusable:
+            raise ConnectorError(sentence(unusable)) from None
+        except AzureError as error:
+            raise ConnectorError(azure_failure(error)) from None
+        self.publish_crl(now)
+
+    def publish_crl(self, now: datetime) -> x509.CertificateRevocationList:
+        """Publish a new CRL; for a timer, more often than `crl_validity_hours`. Raises ConnectorError."""
+        from azure.core.exceptions import AzureError
+
+        from certrelay.connectors.private_ca.crl import publish
+        from certrelay.connectors.private_ca.issuer import Unusable, azure_failure
+        from certrelay.storage.blobs import Changed
+
+        validity = timedelta(hours=self._settings.crl_validity_hours)
+        blob = f"{self._settings.ca_certificate_name}.crl"
+        try:
+            issuer = self._issuers.current()
+            issuer.verify_can_sign(now)
+            return publish(self._store(self._settings.crl_container), blob, self._records, issuer, now, validity)
+        except AzureError as error:
+            raise ConnectorError(azure_failure(error)) from None
+        except (Unusable, ValueError) as error:
+            raise ConnectorError(sentence(error)) from None
+        except Changed:
+            raise ConnectorError("the CRL is being published by others all the time; try again") from None
+
+    def check(self) -> None:
+        from azure.core.exceptions import AzureError
+
+        from certrelay.connectors.private_ca.issuer import Unusable, azure_failure
+
+        try:
+            self._issuers.current(fresh=True).verify_can_sign(self._context.now())
+            for container in (self._settings.records_container, self._settings.crl_container):
+                self._store(container).check()
+        except Unusable as unusable:
+            raise ConnectorError(sentence(unusable)) from None
+        except AzureError as error:
+            raise ConnectorError(azure_failure(error)) from None
+
+    # What it works with, made when it is first needed: the SDKs take a while to import.
+
+    @functools.cached_property
+    def _credential(self) -> Any:
+        return self._context.credential()
+
+    @functools.cached_property
+    def _issuers(self) -> Any:
+        from certrelay.connectors.private_ca.issuer import Issuers
+
+        settings = self._settings
+        pss = settings.rsa_padding == "pss"
+        return Issuers(settings.vault_url, settings.ca_certificate_name, self._credential, self._context.now, pss)
+
+    @functools.cached_property
+    def _records(self) -> Any:
+        from certrelay.connectors.private_ca.records import Records
+
+        return Records(self._store(self._settings.records_container), self._settings.ca_certificate_name)
+
+    def _store(self, container: str) -> Any:
+        from certrelay.storage.blobs import open_container
+
+        secret = self._settings.storage_connection_string
+        text = secret.get_secret_value() if secret else None
+        return open_container(container, self._settings.storage_account_url, text, None if text else self._credential)
+
+    def _above(self) -> tuple[x509.Certificate, ...]:
+        pem = self._settings.chain_certificates
+        return tuple(x509.load_pem_x509_certificates(pem.encode())) if pem else ()
+
+    def _profile(self, issuer: x509.Certificate) -> Profile:
+        settings = self._settings
+        return Profile(
+            (issuer, *self._above()),
+            settings.extended_key_usages,
+            settings.issue_ca_certificates,
+            settings.crl_distribution_point,
+            settings.aia_issuer_url,
+        )
+
+    def _chain(self, issuer_version: str) -> bytes:
+        issuer = self._issuers.version(issuer_version).certificate
+        return b"".join(one.public_bytes(Encoding.PEM) for one in (issuer, *self._above()))

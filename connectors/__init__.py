@@ -1,1 +1,0 @@
-"""Certificate authorities: one module per kind. `base` is the contract, `registry` finds a connector by name."""
