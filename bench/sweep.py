@@ -19,11 +19,12 @@ from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
+from certrelay import settings
 from certrelay.keyvault.client import API_VERSION, PAGE, Vault
+from certrelay.services import Services
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
-from lifecycle import settings, sweep
-from lifecycle.services import Services
+from lifecycle import sweep
 from sandbox.azurite import Azurite
 
 ROUNDS = 3

@@ -6,8 +6,8 @@
 import functools
 import threading
 
-from lifecycle.services import Services, connect
-from lifecycle.settings import Settings, load
+from certrelay.services import Services, connect
+from certrelay.settings import Settings, load
 
 _lock = threading.Lock()
 

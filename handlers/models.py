@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from certrelay.connectors.base import RevocationReason
 from lifecycle.creations import Asked
 from lifecycle.imports import ToImport
-from lifecycle.revocations import RevocationReason
 
 type Text = Annotated[str, Field(max_length=2048)]
 type Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=2048)]], Field(max_length=100)]

@@ -5,8 +5,9 @@ import logging
 
 import azure.functions as func
 
+from certrelay import authorities
 from handlers import services
-from lifecycle import alarms, notifications, revocations
+from lifecycle import alarms, notifications
 
 blueprint = func.Blueprint()
 log = logging.getLogger("certrelay.notifications")
@@ -22,7 +23,7 @@ def deliver_notification(msg: func.QueueMessage) -> None:
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_SWEEP_SCHEDULE%")
 def publish_revocation_lists(timer: func.TimerRequest) -> None:
-    published = revocations.publish_crls(services())
+    published = authorities.publish_crls(services())
     if published:
         log.info("a fresh CRL of: %s", ", ".join(published))
 

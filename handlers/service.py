@@ -4,12 +4,12 @@ from typing import Any
 
 import azure.functions as func
 
+from certrelay import authorities, health, rules
+from certrelay.settings import Authority
 from handlers import answers, openapi, services
 from handlers.edge import Answer
 from handlers.roles import Role
 from handlers.routes import route
-from lifecycle import account_keys, creations, health
-from lifecycle.settings import Authority
 
 blueprint = func.Blueprint()
 
@@ -35,7 +35,7 @@ def list_authorities(req: func.HttpRequest) -> Answer:
 def roll_over_account_key(req: func.HttpRequest) -> Answer:
     """Replace the key of our account at an ACME authority (RFC 8555, section 7.3.5)."""
     authority = req.route_params["authority"]
-    return Answer({"authority": authority, "key_id": account_keys.roll_over(services(), authority)})
+    return Answer({"authority": authority, "key_id": authorities.roll_over(services(), authority)})
 
 
 @route(blueprint, "GET", "health", None, answer=answers.Health, errors=())
@@ -65,7 +65,7 @@ def _authority(authority: Authority) -> dict[str, Any]:
         "name": authority.name,
         "connector": authority.settings.connector,
         "features": sorted(found.features),
-        "abilities": health.abilities(found),
-        "default_validity_days": creations.default_days(authority.settings),
+        "abilities": authorities.abilities(found),
+        "default_validity_days": rules.default_days(authority.settings),
         "rules": authority.settings.rules.model_dump(mode="json", exclude_none=True),
     }

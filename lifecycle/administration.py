@@ -3,8 +3,8 @@
 from typing import Any
 
 from certrelay.errors import Fault, Invalid, NotFound
+from certrelay.services import Services
 from certrelay.storage.operation import CERTIFICATE_NAME
-from lifecycle.services import Services
 
 type Json = dict[str, Any]
 

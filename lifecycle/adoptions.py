@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from certrelay import rules
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import moment
 from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, managed_tags
-from lifecycle import renewal, requests, rules
-from lifecycle.services import Services
+from certrelay.services import Services
+from lifecycle import renewal, requests
 
 
 @dataclass(frozen=True, slots=True)

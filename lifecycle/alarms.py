@@ -10,9 +10,9 @@ from certrelay.errors import CertRelayError
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of, is_managed
+from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import notifications, renewal
-from lifecycle.services import Services
 
 LOOK_AGAIN = timedelta(days=1)
 COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired", "renewals_failing")

@@ -13,11 +13,11 @@ from certrelay.keyvault.tags import (
     validity_days_of,
     validity_tag,
 )
+from certrelay.services import Services
 from certrelay.storage.operation import Failure, Operation, State
 from certrelay.storage.tables import Stale
 from lifecycle import leases, operations, requests
 from lifecycle.reading import bundle
-from lifecycle.services import Services
 
 type Json = dict[str, Any]
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from certrelay.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from certrelay.keyvault.client import item_of
+from certrelay.services import Services
 from certrelay.storage.operation import Kind, Operation, State
 from lifecycle import signing
-from lifecycle.services import Services
 
 LONGEST_WAIT_TO_TELL = timedelta(hours=1)
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from certrelay import rules
 from certrelay.errors import Fault, Invalid
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import check_tags, managed_tags
+from certrelay.rules import default_days
+from certrelay.services import Services
 from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Kind, Operation
-from lifecycle import requests, rules
-from lifecycle.services import Services
-from lifecycle.settings import AuthoritySettings
+from lifecycle import requests
 
 MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
@@ -73,11 +74,6 @@ def complete(services: Services, vault: str, name: str, asked: Asked) -> Certifi
     if faults:
         raise Invalid(faults)
     return CertificateRequest(completed, asked.authority, days if asked.authority else None, tags, asked.enabled)
-
-
-def default_days(authority: AuthoritySettings) -> int:
-    """The validity, in days, of who asks for none: never more than the authority's own rules allow."""
-    return min(authority.default_validity_days, authority.rules.max_validity_days or authority.default_validity_days)
 
 
 def where_faults(services: Services, vault: str, name: str) -> list[Fault]:

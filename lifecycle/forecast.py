@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import authority_of
+from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import renewal
-from lifecycle.services import Services
 
 MAX_ENTRIES = 20_000
 SHORTEST_PERIOD = timedelta(hours=1)

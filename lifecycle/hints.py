@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from certrelay.errors import CertRelayError, Conflict, NotFound, NotReady
+from certrelay.services import Services
 from lifecycle import alarms, renewal
-from lifecycle.services import Services
 
 NEAR_EXPIRY = "Microsoft.KeyVault.CertificateNearExpiry"
 EXPIRED = "Microsoft.KeyVault.CertificateExpired"

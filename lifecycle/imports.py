@@ -17,10 +17,10 @@ from certrelay.keyvault.client import version_of
 from certrelay.keyvault.tags import check_tags, is_managed
 from certrelay.pki import key_bundles
 from certrelay.pki.names import common_name, names_of
+from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Failure, Kind, Operation, State, operation_id
 from lifecycle import leases
 from lifecycle.creations import where_faults
-from lifecycle.services import Services
 
 PEM = "application/x-pem-file"
 _URL_SAFE = str.maketrans("-_", "+/")

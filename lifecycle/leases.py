@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certrelay.errors import NotReady
+from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
 from lifecycle.decide import overdue
-from lifecycle.services import Services
 
 LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
 MAX_TRANSITIONS = 60

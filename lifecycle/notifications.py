@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Any
 
 from certrelay.errors import NotReady
+from certrelay.services import Services
+from certrelay.settings import Target, signing_key
 from certrelay.storage.operation import Operation, State
-from lifecycle.services import Services
-from lifecycle.settings import Target, signing_key
 
 CONNECT_SECONDS, READ_SECONDS = 5, 15
 RETRIED = (408, 425, 429)

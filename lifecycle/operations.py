@@ -15,11 +15,11 @@ from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavai
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault.client import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
+from certrelay.services import Services
 from certrelay.storage.operation import Failure, Kind, Operation, State
 from certrelay.storage.tables import Stale
 from lifecycle import closing, decide, leases, notifications, signing, slots
 from lifecycle.decide import Act, Facts, Step
-from lifecycle.services import Services
 
 MAX_STEPS = 16
 

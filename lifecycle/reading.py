@@ -11,8 +11,8 @@ from typing import Any
 from certrelay.errors import Fault, Invalid, NotFound
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of, moment
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
+from certrelay.services import Services
 from lifecycle import alarms, renewal
-from lifecycle.services import Services
 
 MAX_PAGES = 40
 

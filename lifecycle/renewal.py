@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrelay import rules
 from certrelay.errors import Conflict, NotFound
 from certrelay.keyvault.client import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
+from certrelay.rules import default_days
+from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Kind, Operation
-from lifecycle import requests, rules
-from lifecycle.creations import default_days
-from lifecycle.services import Services
+from lifecycle import requests
 
 DEFAULT_SHARE_LEFT = 1 / 3
 SHORTEST_LEFT = timedelta(days=3)

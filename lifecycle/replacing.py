@@ -17,12 +17,12 @@ from certrelay.errors import CertRelayError, Invalid, NotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.pki.distinguished_names import comparable
+from certrelay.rules import name_allowed
+from certrelay.services import Services
 from certrelay.storage.operation import split_operation_id
 from certrelay.storage.tables import ETAG, Row, Stale
 from lifecycle import renewal
 from lifecycle.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
-from lifecycle.rules import name_allowed
-from lifecycle.services import Services
 
 BUDGET = timedelta(seconds=60)
 LONGEST_WAIT = timedelta(days=1)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certrelay.errors import Conflict, NotFound, NotReady
+from certrelay.services import Services
 from certrelay.storage.ledger import OpenOperation
 from certrelay.storage.operation import (
     CertificateRequest,
@@ -20,7 +21,6 @@ from certrelay.storage.operation import (
 from certrelay.storage.tables import Stale
 from lifecycle import decide, leases, operations, signing
 from lifecycle.decide import Act, Facts
-from lifecycle.services import Services
 
 SHORTEST_PATIENCE, LONGEST_PATIENCE = timedelta(hours=16), timedelta(days=1)  # unless settings or connector say more
 

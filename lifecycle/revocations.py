@@ -1,20 +1,15 @@
 """Revocation: the authority is told; what Key Vault holds is switched off or replaced."""
 
 import base64
-import logging
 from typing import Any
 
-from certrelay.connectors.base import ConnectorError, PublishesRevocations, RevocationReason, Revokes
+from certrelay.connectors.base import ConnectorError, RevocationReason, Revokes
 from certrelay.errors import Conflict, NotReady
 from certrelay.keyvault.client import version_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.services import Services
 from certrelay.storage.operation import Operation
 from lifecycle import reading, renewal
-from lifecycle.services import Services
-
-__all__ = ["RevocationReason", "publish_crls", "revoke"]
-
-log = logging.getLogger("certrelay.revocations")
 
 type Json = dict[str, Any]
 
@@ -60,20 +55,3 @@ def revoke(
         which = found["id"].rstrip("/").rsplit("/", 1)[-1]
         found = services.vault(vault).call("PATCH", f"/certificates/{name}/{which}", {"attributes": {"enabled": False}})
     return found, operation
-
-
-def publish_crls(services: Services) -> list[str]:
-    """Have every authority that publishes its own CRL publish a fresh one; the names of those that did."""
-    published = []
-    for name, authority in services.settings.authorities.items():
-        if not issubclass(authority.connector_class, PublishesRevocations):
-            continue
-        try:
-            connector = services.connector(name)
-            assert isinstance(connector, PublishesRevocations)  # noqa: S101 - asked just above
-            connector.publish_crl(services.now())
-            published.append(name)
-        except Exception as error:  # one authority must not stop the others
-            reason = error if isinstance(error, ConnectorError) else type(error).__name__
-            log.error("authority %s could not publish its CRL (%s)", name, reason)
-    return published

@@ -22,9 +22,9 @@ from certrelay.errors import Unverified
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import PendingOperation
 from certrelay.pki import verify
+from certrelay.services import Services
+from certrelay.settings import Rules
 from certrelay.storage.operation import CertificateRequest, Operation, State
-from lifecycle.services import Services
-from lifecycle.settings import Rules
 
 type Question = Callable[[Connector, SigningRequest], Outcome]
 

@@ -7,8 +7,8 @@ is out of order or waits for people that of the vault, so that no authority keep
 
 from datetime import timedelta
 
+from certrelay.services import Services
 from certrelay.storage.operation import Operation
-from lifecycle.services import Services
 
 CLOSING = timedelta(days=1)  # what a closing may take past the deadline; no slot is lost for longer
 

@@ -11,8 +11,8 @@ from certrelay.connectors.base import RenewalWindow, SuggestsRenewal
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import authority_of
+from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle.services import Services
 
 ASK_AGAIN = timedelta(hours=1)
 PATIENCE = 3  # failures in a row until an authority or a vault is left alone for the rest of a sweep

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from certrelay.errors import CertRelayError, Conflict, Invalid, NotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import alarms, operations, renewal, replacing, requests, suggestions
-from lifecycle.services import Services
 from lifecycle.suggestions import Question
 
 # functionTimeout is five minutes; the last operation of a poll, and then the mass renewals, may take a minute each.

@@ -17,19 +17,12 @@ from lifecycle.leases import LEASE
 DEPLOYED = ("function_app.py", "handlers", "lifecycle", "certrelay")
 ARROWS = {
     "handlers": {"handlers", "lifecycle"},
-    "lifecycle": {
-        "lifecycle",
-        "certrelay.connectors.base",
-        "certrelay.pki.name_constraints",
-        "certrelay.connectors.registry",
-    },
-    "connectors": {"connectors"},
 }
 AT_HOME = {
     "azure.functions": {"function_app.py", "handlers/"},
     "azure.data": {"certrelay/storage/tables.py"},
     "azure.storage.queue": {"certrelay/storage/tables.py"},
-    "os.environ": {"lifecycle/settings.py"},
+    "os.environ": {"certrelay/settings.py"},
 }
 
 

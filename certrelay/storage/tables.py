@@ -143,7 +143,7 @@ class Queue:
 
 
 class Account:
-    """The storage account that `settings` (see lifecycle.settings) name: by connection string or the app's identity."""
+    """The storage account that `settings` (see certrelay.settings) name: by connection string or the app's identity."""
 
     def __init__(self, settings: Mapping[str, str], credential: "TokenCredential | None") -> None:
         from azure.data.tables import TableServiceClient

@@ -21,13 +21,13 @@ from typing import Any, Self
 from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
+from certrelay import settings
 from certrelay.connectors.base import Connector, Context
 from certrelay.keyvault.client import Vault
+from certrelay.services import Services
 from certrelay.storage.ledger import Ledger, OpenOperation
 from certrelay.storage.operation import Operation
 from certrelay.storage.tables import Account
-from lifecycle import settings
-from lifecycle.services import Services
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.simulation.authority import SimulatedAuthority

@@ -13,6 +13,7 @@ import requests
 from lexicon._private.providers import namecom, namesilo
 from pydantic import ValidationError
 
+from certrelay import settings as lifecycle_settings
 from certrelay.connectors.acme.connector import Acme
 from certrelay.connectors.acme.dns import DnsFailure, Solver
 from certrelay.connectors.acme.dns import lexicon as by_lexicon
@@ -22,7 +23,6 @@ from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import Issued, Outcome, Unavailable
 from certrelay.errors import SettingsError
 from certrelay.pki.subject import SubjectNames
-from lifecycle import settings as lifecycle_settings
 from tests.connectors.conformance import context, private_key, signing_request
 from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url

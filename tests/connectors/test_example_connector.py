@@ -16,7 +16,7 @@ from cryptography import x509
 from certrelay.connectors.base import ChecksHealth, Connector, Feature, Issued, Unavailable
 from certrelay.connectors.registry import connector_class
 from certrelay.pki.subject import SubjectNames
-from lifecycle.settings import load
+from certrelay.settings import load
 from sandbox.processes import free_ports
 from tests.connectors.conformance import Authority, Conformance, context, private_key, signing_request
 from tests.connectors.debian import CannotFetch, unpacked

@@ -31,7 +31,7 @@ def test_every_connector_of_the_registry_fulfils_the_contract(name: str) -> None
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
 def test_what_is_secret_in_the_settings_is_plainly_so(name: str) -> None:
-    """lifecycle/settings.py refuses literal values for fields that are `SecretStr` or `SecretStr | None`."""
+    """certrelay/settings.py refuses literal values for fields that are `SecretStr` or `SecretStr | None`."""
     for field, info in connector_class(name).Settings.model_fields.items():
         if re.search("password|secret_|(^|_)token$|_key$|hmac|client_certificate", field) and "url" not in field:
             assert SecretStr in {info.annotation, *get_args(info.annotation)}, field

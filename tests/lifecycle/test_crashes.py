@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
 from lifecycle import creations, operations, renewal
 from lifecycle.creations import Asked
-from lifecycle.services import Services
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from certrelay import settings
 from certrelay.connectors.base import Feature
 from certrelay.errors import Invalid, NotPermitted
-from lifecycle import creations, settings
+from certrelay.rules import check, name_allowed
+from certrelay.services import Services, connect
+from certrelay.settings import Rules, VaultSettings
+from lifecycle import creations
 from lifecycle.creations import Asked
 from lifecycle.renewal import renewed_request
-from lifecycle.rules import check, name_allowed
-from lifecycle.services import Services, connect
-from lifecycle.settings import Rules, VaultSettings
 from tests.lifecycle.world import TestCa
 
 SETTINGS = {

@@ -17,32 +17,31 @@ from azure.identity import ManagedIdentityCredential
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from certrelay import authorities, health
+from certrelay.authorities import publish_crls, roll_over
 from certrelay.connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import item_of
+from certrelay.settings import Rate, Target
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import (
-    account_keys,
     administration,
     adoptions,
     alarms,
     creations,
-    health,
     hints,
     notifications,
     operations,
     renewal,
     replacements,
     replacing,
-    revocations,
     sweep,
 )
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.replacements import Criteria
-from lifecycle.settings import Rate, Target
 from lifecycle.suggestions import with_window
 from tests.lifecycle.world import ALIAS, TestCa, World
 
@@ -738,7 +737,7 @@ def test_authorities_that_publish_their_own_crl_do_so_and_one_that_cannot_stops_
     settings = replace(world.services.settings, authorities={**authorities, "test-ca": known})
     ca = PublishingCa(None, Context("mine", world.services.now, lambda: None))
     services = replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)
-    assert revocations.publish_crls(services) == ["mine"]
+    assert publish_crls(services) == ["mine"]
     assert PublishingCa.published == 1
 
 
@@ -752,9 +751,7 @@ def test_the_log_says_why_a_crl_could_not_be_published(
     known = world.services.settings.authorities["test-ca"]
     settings = replace(world.services.settings, authorities={"mine": replace(known, connector_class=PublishingCa)})
     ca = PublishingCa(None, Context("mine", world.services.now, lambda: None))
-    assert (
-        revocations.publish_crls(replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)) == []
-    )
+    assert publish_crls(replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)) == []
     assert "authority mine could not publish its CRL (storage answered 404 ContainerNotFound)" in caplog.messages
 
 
@@ -810,20 +807,20 @@ class RollingCa(TestCa):
 
 def test_an_account_key_is_rolled_over_where_there_is_one(world: World) -> None:
     with pytest.raises(NotFound):
-        account_keys.roll_over(world.services, "nobody")
+        roll_over(world.services, "nobody")
     with pytest.raises(Conflict, match="no account key") as refused:
-        account_keys.roll_over(world.services, "test-ca")
+        roll_over(world.services, "test-ca")
     assert refused.value.code == "CannotRollOver"
     ca = RollingCa(None, Context("test-ca", world.services.now, lambda: None))
     rolling = replace(world.services, connector=lambda name: ca)
-    assert account_keys.roll_over(rolling, "test-ca") == "https://vault.example/keys/account/2"
+    assert roll_over(rolling, "test-ca") == "https://vault.example/keys/account/2"
     ca.answers = [ConnectorError("the server is busy"), OSError("secret detail")]
     with pytest.raises(Conflict, match="the server is busy"):
-        account_keys.roll_over(rolling, "test-ca")
+        roll_over(rolling, "test-ca")
     with pytest.raises(NotReady) as failed:
-        account_keys.roll_over(rolling, "test-ca")
+        roll_over(rolling, "test-ca")
     assert "secret" not in str(failed.value)
-    assert "account key rollover" in health.abilities(RollingCa)
+    assert "account key rollover" in authorities.abilities(RollingCa)
 
 
 def test_readiness_says_what_a_connector_says_of_its_authority(world: World) -> None:

@@ -12,14 +12,15 @@ import pytest
 from azure.identity import ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certrelay import services
 from certrelay.connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault import client
+from certrelay.settings import Rules
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle import creations, leases, operations, requests, services, sweep
+from lifecycle import creations, leases, operations, requests, sweep
 from lifecycle.creations import Asked
-from lifecycle.settings import Rules
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer
 from tests.lifecycle.world import ALIAS, Killed, World, make_world

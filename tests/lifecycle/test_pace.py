@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
+from certrelay.settings import Rate
 from certrelay.storage.operation import Operation, State
 from lifecycle import renewal, replacements, sweep
 from lifecycle.replacements import Criteria
-from lifecycle.settings import Rate
 from tests.lifecycle.test_keeping import DAY, configured, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, World

@@ -7,10 +7,10 @@ import pytest
 
 from certrelay.errors import Invalid
 from certrelay.keyvault.client import CERTIFICATES, Vault, item_of
+from certrelay.services import Services
 from lifecycle import creations, replacements, replacing
 from lifecycle.creations import Asked
 from lifecycle.replacements import Criteria, Replacement
-from lifecycle.services import Services
 from tests.lifecycle.test_keeping import KEY, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, Killed, World

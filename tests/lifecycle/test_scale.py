@@ -13,13 +13,14 @@ from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
+from certrelay import settings
 from certrelay.connectors.base import Unavailable
 from certrelay.keyvault.client import Vault
+from certrelay.services import Services
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
-from lifecycle import alarms, creations, settings, sweep
+from lifecycle import alarms, creations, sweep
 from lifecycle.creations import Asked
-from lifecycle.services import Services
 from sandbox.azurite import Azurite
 from tests.lifecycle.world import ALIAS, World
 

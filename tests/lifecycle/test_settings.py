@@ -8,9 +8,9 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 
+from certrelay import settings
 from certrelay.connectors.base import ConnectorSettings
 from certrelay.errors import SettingsError
-from lifecycle import settings
 from tests.lifecycle.world import TestCa
 
 GOOD = {
@@ -126,7 +126,7 @@ def test_storage_by_identity_is_enough() -> None:
 def test_the_sample_file_loads_and_names_every_setting() -> None:
     values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
     settings.load(values)
-    source = Path("lifecycle/settings.py").read_text() + Path("handlers/schedule.py").read_text()
+    source = Path("certrelay/settings.py").read_text() + Path("handlers/schedule.py").read_text()
     assert set(re.findall(r"CERTRELAY_[A-Z_]+[A-Z]", source)) <= values.keys()
 
 

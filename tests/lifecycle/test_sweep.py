@@ -15,11 +15,11 @@ from certrelay.connectors.base import RenewalWindow
 from certrelay.errors import Invalid, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import CERTIFICATES, Vault
+from certrelay.services import Services
+from certrelay.settings import VaultSettings
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
 from lifecycle import reading, renewal, sweep
-from lifecycle.services import Services
-from lifecycle.settings import VaultSettings
 from tests.lifecycle.test_keeping import DAY, SuggestingCa, made
 from tests.lifecycle.world import ALIAS, World
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from certrelay import services, settings
 from certrelay.connectors.base import (
     Connector,
     ConnectorSettings,
@@ -27,11 +28,11 @@ from certrelay.connectors.base import (
 )
 from certrelay.keyvault import client
 from certrelay.keyvault.client import Vault
+from certrelay.services import Services
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.operation import Operation
 from certrelay.storage.tables import Account
-from lifecycle import leases, operations, services, settings
-from lifecycle.services import Services
+from lifecycle import leases, operations
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.vault import VaultServer

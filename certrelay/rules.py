@@ -10,9 +10,9 @@ from certrelay.keyvault import policy
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
+from certrelay.services import Services
+from certrelay.settings import AuthoritySettings, Rules
 from certrelay.storage.operation import CertificateRequest
-from lifecycle.services import Services
-from lifecycle.settings import Rules
 
 EMAIL_ADDRESS = ("E", "EMAIL", "EMAILADDRESS", "1.2.840.113549.1.9.1")
 
@@ -32,7 +32,7 @@ def check(services: Services, vault: str, wanted: CertificateRequest) -> None:
 
 
 def name_allowed(patterns: tuple[str, ...], name: str) -> bool:
-    """Whether one of the patterns (see lifecycle.settings.Rules) covers the name; no patterns cover every name."""
+    """Whether one of the patterns (see certrelay.settings.Rules) covers the name; no patterns cover every name."""
     return not patterns or any(_matches(_normal(pattern), name.lower()) for pattern in patterns)
 
 
@@ -134,3 +134,8 @@ def _all(names: SubjectNames) -> tuple[str, ...]:
     common_name = names.common_name
     own = (common_name,) if common_name and common_name not in _sans(names) else ()
     return own + _sans(names)
+
+
+def default_days(authority: AuthoritySettings) -> int:
+    """The validity, in days, of who asks for none: never more than the authority's own rules allow."""
+    return min(authority.default_validity_days, authority.rules.max_validity_days or authority.default_validity_days)

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from certrelay.connectors.base import Connector, ConnectorSettings
 from certrelay.connectors.registry import connector_class
 from certrelay.errors import SettingsError
-from lifecycle.setting_references import refuse_literal_secrets, resolved
+from certrelay.setting_references import refuse_literal_secrets, resolved
 
 ALIAS = re.compile(r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")
 Told = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]

@@ -1,4 +1,4 @@
-"""References "@NAME" inside the JSON of the settings: secrets lie in settings of their own (see lifecycle.settings)."""
+"""References "@NAME" inside the JSON of the settings: secrets lie in settings of their own (see certrelay.settings)."""
 
 import re
 from collections.abc import Iterator, Mapping

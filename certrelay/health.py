@@ -7,16 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from certrelay.connectors.base import (
-    Cancels,
     ChecksHealth,
-    Connector,
     ConnectorError,
-    Revokes,
-    RollsOverAccountKey,
-    SuggestsRenewal,
 )
 from certrelay.errors import CertRelayError
-from lifecycle.services import Services
+from certrelay.services import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +22,6 @@ class Reached:
     ok: bool
     milliseconds: int
     detail: str = ""
-
-
-def abilities(connector: type[Connector]) -> list[str]:
-    """What a kind of authority can do beyond signing."""
-    known = {
-        "revoke": Revokes, "cancel": Cancels, "renewal window": SuggestsRenewal, "health": ChecksHealth,
-        "account key rollover": RollsOverAccountKey,
-    }  # fmt: skip
-    return [name for name, ability in known.items() if issubclass(connector, ability)]
 
 
 def check(services: Services) -> list[Reached]:

@@ -11,9 +11,9 @@ from certrelay.connectors.base import Connector, Context
 from certrelay.errors import NotFound, NotReady
 from certrelay.keyvault.client import Vault
 from certrelay.keyvault.client import connect as connect_to_vault
+from certrelay.settings import Authority, Settings, VaultSettings
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
-from lifecycle.settings import Authority, Settings, VaultSettings
 
 
 @dataclass(frozen=True, slots=True)
