@@ -6,12 +6,13 @@ import binascii
 import azure.functions as func
 
 from certrelay.errors import Fault, Invalid, NotFound
+from certrelay.operations import find, intervene
 from certrelay.storage.operation import Operation
 from handlers import answers, models, render, roles, services
 from handlers.edge import Answer, flag, idempotency_key, parsed, query
 from handlers.roles import Role
 from handlers.routes import Query, route
-from lifecycle import changes, creations, imports, requests
+from lifecycle import changes, creations, imports
 
 RETRY_AFTER_SECONDS = "2"
 PATH = "vaults/{vault}/certificates/{name}"
@@ -76,7 +77,7 @@ def get_certificate_operation(req: func.HttpRequest) -> Answer:
     """The operation of a certificate: where it stands, or how it ended."""
     vault, name = where(req)
     identifier = query(req, "request_id")
-    found = requests.find(services(), identifier) if identifier else requests.latest(services(), vault, name)
+    found = find.by_id(services(), identifier) if identifier else find.latest(services(), vault, name)
     if (found.vault, found.name.lower()) != (vault, name.lower()):
         raise NotFound(f"{name} has no operation {identifier!r}", "NoSuchOperation")
     return operation_answer(found)
@@ -86,7 +87,7 @@ def get_certificate_operation(req: func.HttpRequest) -> Answer:
 def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
     """Ask to cancel the operation. It takes effect unless the certificate is merged first."""
     parsed(req, models.CancelOperation)
-    return operation_answer(requests.cancel(services(), *where(req)))
+    return operation_answer(intervene.cancel(services(), *where(req)))
 
 
 @route(
@@ -124,13 +125,13 @@ def merge_certificate(req: func.HttpRequest) -> Answer:
     vault, name = where(req)
     is_json = req.headers.get("content-type", "application/json").split(";")[0].strip().endswith("json")
     answer = _answer(parsed(req, models.MergeCertificate)) if is_json else req.get_body()
-    return operation_answer(requests.provide_answer(services(), vault, name, answer))
+    return operation_answer(intervene.provide_answer(services(), vault, name, answer))
 
 
 @route(blueprint, "GET", "operations/{id}", Role.READER, answer=answers.Operation)
 def get_operation(req: func.HttpRequest) -> Answer:
     """An operation by its id, open or ended."""
-    return operation_answer(requests.find(services(), req.route_params["id"]))
+    return operation_answer(find.by_id(services(), req.route_params["id"]))
 
 
 def _answer(given: models.MergeCertificate) -> bytes:

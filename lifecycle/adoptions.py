@@ -9,8 +9,9 @@ from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import moment
 from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, managed_tags
+from certrelay.operations import find
 from certrelay.services import Services
-from lifecycle import renewal, requests
+from lifecycle import renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
     Raises NotFound, Invalid, NotPermitted, Conflict, NotReady."""
     services.vault_settings(vault)
     services.authority(asked.authority)
-    requests.refuse_while_open(services, vault, name)
+    find.refuse_while_open(services, vault, name)
     kept = services.vault(vault)
     bundle = kept.get(name)
     if bundle is None or not bundle.get("cer"):
@@ -60,7 +61,7 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
 def release(services: Services, vault: str, name: str) -> dict[str, Any]:
     """Look after it no longer: no renewal, no alarm. Raises NotFound, Conflict (an operation is open), NotReady."""
     services.vault_settings(vault)
-    requests.refuse_while_open(services, vault, name)
+    find.refuse_while_open(services, vault, name)
     bundle = services.vault(vault).get(name)
     if bundle is None:
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")

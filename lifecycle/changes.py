@@ -13,10 +13,10 @@ from certrelay.keyvault.tags import (
     validity_days_of,
     validity_tag,
 )
+from certrelay.operations import find, lease, reconcile
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle import leases, operations, requests
 from lifecycle.reading import bundle
 
 type Json = dict[str, Any]
@@ -76,7 +76,7 @@ def _validity(changes: Json, tags: Mapping[str, str]) -> dict[str, str]:
 def delete(services: Services, vault: str, name: str) -> Json:
     """Soft-delete it; Key Vault's DeletedCertificateBundle. Raises Conflict while an operation is open."""
     services.vault_settings(vault)
-    requests.refuse_while_open(services, vault, name)
+    find.refuse_while_open(services, vault, name)
     answer = services.vault(vault).call("DELETE", f"/certificates/{name}")
     services.storage.renewals.delete(vault, name)
     return answer
@@ -103,8 +103,8 @@ def delete_pending(services: Services, vault: str, name: str, force: bool) -> Op
         services.storage.save(operation.moved(State.CANCELED, services.now(), failure=failure).freed())
     except Stale:
         raise Conflict(f"the operation of {name} is being worked on; ask again", "NameBusy") from None
-    leases.nudge(services, operation)
-    return operations.advance(services, vault, name) or requests.latest(services, vault, name)
+    lease.wake_up(services, operation)
+    return reconcile.advance(services, vault, name) or find.latest(services, vault, name)
 
 
 def _delete_foreign(services: Services, vault: str, name: str, force: bool) -> None:

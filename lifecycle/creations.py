@@ -8,10 +8,10 @@ from certrelay import rules
 from certrelay.errors import Fault, Invalid
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import check_tags, managed_tags
+from certrelay.operations import submit
 from certrelay.rules import default_days
 from certrelay.services import Services
-from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Kind, Operation
-from lifecycle import requests
+from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Operation
 
 MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
@@ -48,10 +48,8 @@ def create(
     """Open the operation that makes the certificate. Raises Invalid (every fault), NotPermitted, Conflict, NotReady."""
     wanted = complete(services, vault, name, asked)
     rules.check(services, vault, wanted)
-    kind = Kind.CREATE
-    return requests.request(
-        services, vault, name, wanted, requested_by=requested_by, kind=kind, idempotency_key=idempotency_key
-    )
+    origin = submit.Origin(requested_by=requested_by, idempotency_key=idempotency_key)
+    return submit.open_operation(services, vault, name, wanted, origin)
 
 
 def complete(services: Services, vault: str, name: str, asked: Asked) -> CertificateRequest:

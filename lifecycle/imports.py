@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certrelay.errors import Conflict, Fault, Invalid
 from certrelay.keyvault.client import version_of
 from certrelay.keyvault.tags import check_tags, is_managed
+from certrelay.operations import lease
 from certrelay.pki import key_bundles
 from certrelay.pki.names import common_name, names_of
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Failure, Kind, Operation, State, operation_id
-from lifecycle import leases
 from lifecycle.creations import where_faults
 
 PEM = "application/x-pem-file"
@@ -125,7 +125,7 @@ def _claim(services: Services, vault: str, name: str, given: ToImport, requested
     operation = Operation(
         id=operation_id(vault, name), vault=vault, name=name, kind=Kind.IMPORT, state=State.REQUESTED, request=wanted,
         requested_by=requested_by, requested_at=now, deadline=now + timedelta(hours=1), next_attempt_at=now,
-        lease_id=uuid.uuid4().hex, lease_until=now + leases.LEASE,
+        lease_id=uuid.uuid4().hex, lease_until=now + lease.LEASE,
     )  # fmt: skip
     claimed = services.storage.insert(operation.moved(State.REQUESTED, now))
     if claimed is None:

@@ -8,10 +8,10 @@ from certrelay import rules
 from certrelay.errors import Conflict, NotFound
 from certrelay.keyvault.client import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
+from certrelay.operations import find, rate, submit
 from certrelay.rules import default_days
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Kind, Operation
-from lifecycle import requests
 
 DEFAULT_SHARE_LEFT = 1 / 3
 SHORTEST_LEFT = timedelta(days=3)
@@ -74,7 +74,7 @@ def renew(
     it can wait, only if the rates let it begin within hours, so that what expires sooner never queues behind it.
     Raises NotFound (no such certificate), Conflict (`NotManaged`, `NotDue`, `Booked`, or busy), NotPermitted,
     NotReady."""
-    begun = requests.known(services, vault, name, idempotency_key)
+    begun = find.by_key_or_open(services, vault, name, idempotency_key)
     if begun is not None and begun.kind is Kind.RENEW:
         asked = authority or begun.request.authority, reuse_key if reuse_key is not None else _reuses(begun)
         if asked != (begun.request.authority, _reuses(begun)):
@@ -96,11 +96,11 @@ def renew(
     if reuse_key is not None:
         wanted.policy["key_props"] = {**wanted.policy["key_props"], "reuse_key": reuse_key}
     rules.check(services, vault, wanted)
-    return requests.request(
-        services, vault, name, wanted,
-        requested_by=requested_by, kind=Kind.RENEW, reason=reason, replaces=version_of(bundle),
-        expires=item.expires, idempotency_key=idempotency_key,
+    origin = submit.Origin(
+        requested_by=requested_by, kind=Kind.RENEW, reason=reason, replaces=version_of(bundle), expires=item.expires,
+        idempotency_key=idempotency_key,
     )  # fmt: skip
+    return submit.open_operation(services, vault, name, wanted, origin)
 
 
 def _reuses(operation: Operation) -> bool:
@@ -109,7 +109,7 @@ def _reuses(operation: Operation) -> bool:
 
 def booked(services: Services, vault: str, authority: str, ahead: timedelta) -> bool:
     """Whether the rates let one more operation begin only later than so far ahead. Raises NotReady."""
-    return requests.free_at(services, vault, authority) > services.now() + ahead
+    return rate.next_start(services, vault, authority) > services.now() + ahead
 
 
 def _is_due(services: Services, vault: str, item: CertificateItem) -> bool:

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from certrelay.errors import CertRelayError, Conflict, Invalid, NotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.operations import intervene, reconcile
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import alarms, operations, renewal, replacing, requests, suggestions
+from lifecycle import alarms, renewal, replacing, suggestions
 from lifecycle.suggestions import Question
 
 # functionTimeout is five minutes; the last operation of a poll, and then the mass renewals, may take a minute each.
@@ -58,7 +59,7 @@ def advance_due(services: Services) -> int:
             log.warning("%d operations are due; the next run goes on", len(worklist))
             break
         try:
-            operations.advance(services, entry.vault, entry.name, entry.id)
+            reconcile.advance(services, entry.vault, entry.name, entry.id)
         except Exception:
             log.exception("operation %s could not be advanced", entry.id)
     replacing.advance_all(services)
@@ -138,7 +139,7 @@ class _Sweep:
             due, open_one = _due(item, note, now), self._open.get((alias, item.name.lower()))
             if open_one is not None:
                 if due is not None and open_one.next_attempt_at - now > (due.expires - now) / 2:
-                    requests.hurry(services, open_one)
+                    intervene.expedite(services, open_one)
             elif due is not None:
                 yield due
             elif (question := suggestions.question(services, item, note)) is not None:

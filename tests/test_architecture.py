@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from certrelay.connectors.registry import CONNECTORS
+from certrelay.operations.lease import LEASE
 from handlers import models
-from lifecycle.leases import LEASE
 
 DEPLOYED = ("function_app.py", "handlers", "lifecycle", "certrelay")
 ARROWS = {

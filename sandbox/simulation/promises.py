@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from certrelay.operations.lease import LEASE
 from certrelay.storage.operation import Kind, Operation, State
-from lifecycle.leases import LEASE
 from sandbox.simulation.plan import Wanted
 from sandbox.simulation.world import ALIAS, World
 

@@ -89,7 +89,7 @@ class LossyLedger(Ledger):
         super().remove(operation)
         self.due.pop(operation.name, None)
 
-    def nudge(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
+    def wake_up(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
         copies, chance = 1, self._plan.chance.random()
         if chance < self._plan.message_lost:
             self._faults["message lost"] += 1
@@ -154,8 +154,9 @@ class World:
         prefix = "s" + uuid.uuid4().hex[:10]
         ledger = LossyLedger(Account(known.storage, None), prefix, self._plan, self.now, self.faults)
         self.messages, self.due = ledger.messages, ledger.due
-        effects = "insert", "save", "record", "remove", "remember", "forget", "reserve", "occupy", "vacate", "nudge"
-        mortal(ledger, self.life, *effects)
+        mortal(ledger, self.life, "insert", "save", "record", "remove", "wake_up")
+        mortal(ledger.renewals, self.life, "save", "delete")
+        mortal(ledger.limits, self.life, "reserve", "acquire", "release")
         self.authorities = {name: self._authority(known, name) for name in AUTHORITIES}
 
         def connector(name: str) -> Connector:

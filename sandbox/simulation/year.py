@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from certrelay.errors import CertRelayError, Conflict, NotReady
+from certrelay.operations import reconcile
 from certrelay.storage.operation import Kind, State
-from lifecycle import hints, operations, sweep
+from lifecycle import hints, sweep
 from sandbox.azurite import Azurite
 from sandbox.simulation import owners
 from sandbox.simulation.plan import DAY, HOUR, KEY_VAULT_FAULTS, STRUCK, Plan
@@ -137,7 +138,7 @@ class _Year:
     def _advance(self, name: str, identifier: str) -> None:
         services = self._world.services
         try:
-            self._world.work(self._risk(), lambda: operations.advance(services, ALIAS, name, identifier))
+            self._world.work(self._risk(), lambda: reconcile.advance(services, ALIAS, name, identifier))
         except NotReady:
             return  # the queue delivers again; here the poll is the net
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from certrelay.operations import reconcile
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
-from lifecycle import creations, operations, renewal
+from lifecycle import creations, renewal
 from lifecycle.creations import Asked
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
@@ -30,7 +31,7 @@ def run_to_the_end(world: World, name: str, life: Life, start: Callable[[Service
         try:
             operation = start(doomed)
             while not operation.state.ended or doomed.storage.open(ALIAS, name) is not None:
-                operations.advance(doomed, ALIAS, name)
+                reconcile.advance(doomed, ALIAS, name)
                 world.clock.advance(6)
                 operation = start(doomed)
             return

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrelay.keyvault.client import PendingOperation
+from certrelay.operations import decide
+from certrelay.operations.decide import Act, Facts, next_step
 from certrelay.storage.operation import CertificateRequest, Failure, Kind, Operation, State, from_entity, to_entity
-from lifecycle import decide
-from lifecycle.decide import Act, Facts, next_step
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 REQUEST = CertificateRequest({"issuer": {"name": "Unknown"}}, authority="corp", validity_days=90, tags={"a": "b"})

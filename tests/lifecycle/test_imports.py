@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 from cryptography.x509.oid import NameOID
 
 from certrelay.errors import Conflict, Invalid
+from certrelay.operations import reconcile
 from certrelay.pki.names import names_of
 from certrelay.storage.operation import State
-from lifecycle import adoptions, creations, imports, operations, sweep
+from lifecycle import adoptions, creations, imports, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.imports import ToImport
@@ -132,7 +133,7 @@ def test_an_import_that_dies_leaves_a_name_that_frees_itself(world: World) -> No
                 imports.import_certificate(doomed, ALIAS, name, given, requested_by="test")
             except Killed:
                 world.outlive_lease()
-                operations.advance(world.services, ALIAS, name)
+                reconcile.advance(world.services, ALIAS, name)
             imported(world, name, given)
             assert len(world.versions(name)) == 1
             assert world.services.storage.open(ALIAS, name) is None

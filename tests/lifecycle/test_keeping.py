@@ -23,6 +23,7 @@ from certrelay.connectors.base import ConnectorError, Context, Pending, Rejected
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import item_of
+from certrelay.operations import reconcile
 from certrelay.settings import Rate, Target
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.renewal_record import RenewalRecord
@@ -33,7 +34,6 @@ from lifecycle import (
     creations,
     hints,
     notifications,
-    operations,
     renewal,
     replacements,
     replacing,
@@ -593,7 +593,7 @@ class TestNotifications:
         with monkeypatch.context() as patched:
             patched.setattr(world.services.storage.notifications, "send", out_of_order)
             create(listener, name)
-            operations.advance(listener.services, ALIAS, name)
+            reconcile.advance(listener.services, ALIAS, name)
             waiting = world.services.storage.open(ALIAS, name)
             assert waiting is not None
             assert waiting.state is State.COMPLETED
@@ -607,9 +607,9 @@ class TestNotifications:
         listener, name = listening(world, receiver[0]), world.name()
         monkeypatch.setattr(world.services.storage.notifications, "send", out_of_order)
         create(listener, name)
-        operations.advance(listener.services, ALIAS, name)
+        reconcile.advance(listener.services, ALIAS, name)
         world.clock.advance(3601)
-        operations.advance(listener.services, ALIAS, name)
+        reconcile.advance(listener.services, ALIAS, name)
         assert world.services.storage.open(ALIAS, name) is None
 
     def test_an_event_that_a_managed_certificate_expired_is_an_alarm_and_a_renewal_at_once(
@@ -792,7 +792,7 @@ def test_a_failed_renewal_is_closed_although_its_certificate_cannot_be_read(worl
         return found
 
     blind.get = get  # type: ignore[method-assign, assignment]
-    operations.advance(replace(world.services, vault=lambda alias: blind), ALIAS, name)
+    reconcile.advance(replace(world.services, vault=lambda alias: blind), ALIAS, name)
     assert world.services.storage.open(ALIAS, name) is None
 
 

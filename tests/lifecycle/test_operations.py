@@ -16,10 +16,11 @@ from certrelay import services
 from certrelay.connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault import client
+from certrelay.operations import intervene, lease, reconcile
 from certrelay.settings import Rules
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle import creations, leases, operations, requests, sweep
+from lifecycle import creations, sweep
 from lifecycle.creations import Asked
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer
@@ -82,7 +83,7 @@ def test_the_same_nudge_delivered_by_many_workers_at_once_makes_one_order_and_on
     def deliver(_: int) -> None:
         start.wait()
         for _ in range(3):
-            operations.advance(world.services, ALIAS, name, operation.id)
+            reconcile.advance(world.services, ALIAS, name, operation.id)
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(deliver, range(6)))
@@ -163,15 +164,15 @@ def test_a_worker_that_outlives_its_lease_loses(world: World) -> None:
     """Check 8."""
     name = world.name()
     create(world, name)
-    slow = leases.take(world.services, ALIAS, name)
+    slow = lease.take(world.services, ALIAS, name)
     assert slow is not None
-    assert operations.advance(world.services, ALIAS, name) is None, "the name is leased"
+    assert reconcile.advance(world.services, ALIAS, name) is None, "the name is leased"
     world.outlive_lease()
     ended = world.finish(name)
     assert ended.state is State.COMPLETED
     assert ended.crashes == 1
     with pytest.raises(Stale):
-        leases.save(world.services, slow.moved(State.PENDING, world.services.now(), request_id="x"))
+        lease.save(world.services, slow.moved(State.PENDING, world.services.now(), request_id="x"))
     assert world.services.storage.open(ALIAS, name) is None
 
 
@@ -185,9 +186,9 @@ def test_an_operation_that_kills_every_worker_ends_at_its_deadline(world: World)
     world.ca.issue = killed
     while world.services.now() < opened.deadline:
         with pytest.raises(Killed):
-            operations.advance(world.services, ALIAS, name)
+            reconcile.advance(world.services, ALIAS, name)
         world.outlive_lease()
-    ended = operations.advance(world.services, ALIAS, name)
+    ended = reconcile.advance(world.services, ALIAS, name)
     assert ended is not None
     assert ended.failure is not None
     assert (ended.state, ended.failure.code) == (State.FAILED, "TimedOut")
@@ -231,14 +232,14 @@ def test_a_pending_order_is_not_asked_about_before_its_time(world: World) -> Non
     name = world.name()
     world.ca.wait = 1
     create(world, name)
-    operations.advance(world.services, ALIAS, name)
+    reconcile.advance(world.services, ALIAS, name)
     waiting = world.services.storage.open(ALIAS, name)
     assert waiting is not None
     assert waiting.state is State.SUBMITTED
-    assert operations.advance(world.services, ALIAS, name) is None
+    assert reconcile.advance(world.services, ALIAS, name) is None
     assert sum(world.ca.orders.values()) == 1
     world.clock.advance(5.5)
-    finished = operations.advance(world.services, ALIAS, name)
+    finished = reconcile.advance(world.services, ALIAS, name)
     assert finished is not None
     assert finished.state is State.COMPLETED
 
@@ -383,8 +384,8 @@ def test_a_canceled_operation_ends_canceled_and_frees_the_name(world: World, ste
     create(world, name)
     if step == "submitted":
         world.advance(name)
-    assert requests.cancel(world.services, ALIAS, name).cancel_requested
-    assert requests.cancel(world.services, ALIAS, name).cancel_requested, "twice is no error"
+    assert intervene.cancel(world.services, ALIAS, name).cancel_requested
+    assert intervene.cancel(world.services, ALIAS, name).cancel_requested, "twice is no error"
     ended = world.finish(name)
     assert ended.state is State.CANCELED
     assert world.vault.pending(name) is None
@@ -398,7 +399,7 @@ def test_a_cancellation_while_a_worker_is_busy_is_kept(world: World) -> None:
     name = world.name()
 
     def canceled_meanwhile(request: SigningRequest) -> bytes:
-        requests.cancel(world.services, ALIAS, name)
+        intervene.cancel(world.services, ALIAS, name)
         return world.ca.signed(request)
 
     world.ca.issue = canceled_meanwhile
@@ -410,17 +411,17 @@ def test_a_cancellation_while_a_worker_is_busy_is_kept(world: World) -> None:
 
 def test_canceling_what_does_not_run_is_an_error(world: World) -> None:
     with pytest.raises(NotFound):
-        requests.cancel(world.services, ALIAS, world.name())
+        intervene.cancel(world.services, ALIAS, world.name())
 
 
 def test_a_forged_or_outdated_nudge_does_nothing(world: World) -> None:
     """Check 11."""
     name = world.name()
     opened = create(world, name)
-    assert operations.advance(world.services, ALIAS, name, "main.other.0") is None
-    assert operations.advance(world.services, ALIAS, world.name("-unknown"), opened.id) is None
+    assert reconcile.advance(world.services, ALIAS, name, "main.other.0") is None
+    assert reconcile.advance(world.services, ALIAS, world.name("-unknown"), opened.id) is None
     world.finish(name)
-    assert operations.advance(world.services, ALIAS, name, opened.id) is None
+    assert reconcile.advance(world.services, ALIAS, name, opened.id) is None
     assert len(world.ca.orders) == 1
 
 
@@ -428,9 +429,9 @@ def test_a_message_in_the_poison_queue_closes_only_an_operation_that_crashed(wor
     """Check 10."""
     name = world.name()
     opened = create(world, name)
-    assert not requests.abandon(world.services, ALIAS, name, opened.id), "it never crashed: the message is forged"
+    assert not intervene.fail(world.services, ALIAS, name, opened.id), "it never crashed: the message is forged"
     world.services.storage.save(replace(opened, crashes=5))
-    assert requests.abandon(world.services, ALIAS, name, opened.id)
+    assert intervene.fail(world.services, ALIAS, name, opened.id)
     ended = world.services.storage.ended(ALIAS, name)[0]
     assert ended.failure is not None
     assert ended.failure.code == "Abandoned"
@@ -442,7 +443,7 @@ def test_an_error_nobody_foresaw_is_raised_counted_and_the_row_is_free(world: Wo
     create(world, name)
     broken = replace(world.services, vault=lambda alias: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(AttributeError):
-        operations.advance(broken, ALIAS, name)
+        reconcile.advance(broken, ALIAS, name)
     row = world.services.storage.open(ALIAS, name)
     assert row is not None
     assert (row.crashes, row.lease_id) == (1, "")
@@ -456,11 +457,11 @@ def test_an_operator_may_bring_the_certificate(world: World) -> None:
     world.advance(name)
     request = world.ca.seen[0]
     with pytest.raises(Invalid):
-        requests.provide_answer(world.services, ALIAS, name, b"nonsense")
+        intervene.provide_answer(world.services, ALIAS, name, b"nonsense")
     stranger = ec.generate_private_key(ec.SECP256R1()).public_key()
     with pytest.raises(Unverified):
-        requests.provide_answer(world.services, ALIAS, name, world.ca.signed(request, public_key=stranger))
-    ended = requests.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
+        intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request, public_key=stranger))
+    ended = intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
     assert ended.state is State.COMPLETED
     assert len(world.versions(name)) == 1
 
@@ -521,10 +522,10 @@ def test_a_pending_operation_that_cannot_be_deleted_keeps_nobody_waiting_past_th
 
     stubborn.delete_pending = refuse  # type: ignore[method-assign]
     services = replace(world.services, vault=lambda alias: stubborn)
-    operations.advance(services, ALIAS, name)
+    reconcile.advance(services, ALIAS, name)
     assert (world.services.storage.open(ALIAS, name) is None) is closes
     world.clock.advance(25 * 3600)
-    operations.advance(services, ALIAS, name)
+    reconcile.advance(services, ALIAS, name)
     assert world.services.storage.open(ALIAS, name) is None
     assert world.services.storage.ended(ALIAS, name)[0].state is State.FAILED
 
@@ -568,7 +569,7 @@ def test_an_outcome_that_makes_no_sense_crashes_nothing_and_the_deadline_still_h
     assert waiting is not None
     assert (waiting.crashes, waiting.lease_id) == (0, "")
     assert waiting.next_attempt_at <= waiting.deadline
-    requests.cancel(world.services, ALIAS, name)
+    intervene.cancel(world.services, ALIAS, name)
     world.finish(name)
 
 

@@ -15,8 +15,9 @@ from certrelay.errors import Conflict, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import Vault
 from certrelay.keyvault.tags import threshold_of
+from certrelay.operations import find
 from certrelay.storage.operation import Operation, State
-from lifecycle import adoptions, changes, creations, hints, renewal, requests, sweep
+from lifecycle import adoptions, changes, creations, hints, renewal, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from tests.lifecycle.world import ALIAS, World
@@ -417,7 +418,7 @@ def test_the_poll_timer_advances_what_is_due_and_one_crash_stops_nobody(
     with monkeypatch.context() as patched:
         patched.setattr(world.vault, "create", create_or_crash)
         assert sweep.advance_due(world.services) == 3
-    states = [requests.latest(world.services, ALIAS, name).state for name in names]
+    states = [find.latest(world.services, ALIAS, name).state for name in names]
     assert states == [State.COMPLETED, State.REQUESTED, State.COMPLETED]
     assert world.finish(names[1]).state is State.COMPLETED
     assert sweep.advance_due(world.services) == 0
@@ -439,7 +440,7 @@ def test_a_poll_that_has_no_time_left_leaves_the_rest_to_the_next_one(world: Wor
     assert len(list(world.services.storage.worklist())) == 2
     for _ in range(2):
         sweep.advance_due(world.services)
-    assert [requests.latest(world.services, ALIAS, name).state for name in names] == [State.COMPLETED] * 3
+    assert [find.latest(world.services, ALIAS, name).state for name in names] == [State.COMPLETED] * 3
 
 
 def test_an_operation_that_crashes_at_every_look_of_the_timer_ends_at_its_deadline(world: World) -> None:
@@ -462,7 +463,7 @@ def test_an_operation_that_crashes_at_every_look_of_the_timer_ends_at_its_deadli
     for _ in range(2):
         sweep.advance_due(broken)
     assert world.services.storage.open(ALIAS, name) is None
-    ended = requests.latest(world.services, ALIAS, name)
+    ended = find.latest(world.services, ALIAS, name)
     assert ended.state is State.FAILED
     assert ended.failure is not None
     assert ended.failure.code == "TimedOut"

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
+from certrelay.operations import reconcile
 from certrelay.storage.operation import Operation, State
-from lifecycle import creations, operations
+from lifecycle import creations
 from lifecycle.creations import Asked
 from tests.lifecycle.test_crashes import run_to_the_end
 from tests.lifecycle.test_keeping import KEY, configured
@@ -51,7 +52,7 @@ def test_many_workers_at_once_place_no_more_orders_than_the_concurrency_allows(w
     for name in names:
         create(crowded, name)
     with ThreadPoolExecutor(12) as pool:
-        list(pool.map(lambda name: operations.advance(crowded.services, ALIAS, name), names))
+        list(pool.map(lambda name: reconcile.advance(crowded.services, ALIAS, name), names))
     assert states(world) == ["pending"] * 9 + ["submitted"] * 3
     assert len(world.ca.seen) == 3
     waiting = next(one for one in names if (found := world.services.storage.open(ALIAS, one)) and found.failure)
@@ -99,7 +100,7 @@ def test_an_authority_that_is_out_of_order_keeps_no_other_one_out_of_a_vault(
     crowded.advance(stuck, times=min(len(answers), 3))
     world.ca.answers = []
     create(crowded, fine)
-    ended = operations.advance(crowded.services, ALIAS, fine)
+    ended = reconcile.advance(crowded.services, ALIAS, fine)
     assert ended is not None
     assert ended.state is State.COMPLETED
     crowded.finish(stuck)
@@ -112,7 +113,7 @@ def test_who_waits_for_a_slot_of_an_authority_keeps_none_of_the_vault(world: Wor
     world.ca.wait = 2
     for name in names:
         create(crowded, name)
-        operations.advance(crowded.services, ALIAS, name)
+        reconcile.advance(crowded.services, ALIAS, name)
     assert states(world) == ["pending"] * 2 + ["submitted"]
     assert [str(row["operation"]) for row in slots(world) if "vault" in row["PartitionKey"]] == [
         found.id for name in names if (found := world.services.storage.open(ALIAS, name)) and found.reference
@@ -128,7 +129,7 @@ def test_a_vault_makes_no_more_keys_at_once_than_its_concurrency_allows(world: W
     for name in names:
         create(crowded, name)
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(lambda name: operations.advance(crowded.services, ALIAS, name), names))
+        list(pool.map(lambda name: reconcile.advance(crowded.services, ALIAS, name), names))
     assert states(world) == ["requested"] * 3 + ["submitted"] * 2
     assert finish_all(crowded, names) == [State.COMPLETED] * 5
     assert slots(world) == []

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from certrelay.errors import NotReady
+from certrelay.operations import find, reconcile
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.operation import State
 from certrelay.storage.tables import Account
-from lifecycle import operations, requests, sweep
+from lifecycle import sweep
 from tests.lifecycle.test_keeping import DAY, create, made
 from tests.lifecycle.world import ALIAS, World
 
@@ -40,7 +41,7 @@ def test_a_request_while_the_queue_is_down_is_taken_up_by_the_timer(
         patched.setattr(world.services.storage, "_signing", down._signing)
         create(world, world.name())
         assert sweep.advance_due(world.services) == 1
-    assert requests.latest(world.services, ALIAS, world.name()).state is State.COMPLETED
+    assert find.latest(world.services, ALIAS, world.name()).state is State.COMPLETED
 
 
 @pytest.mark.parametrize("effect", ["create", "merge"])
@@ -57,11 +58,11 @@ def test_tables_that_go_down_after_an_effect_cost_no_version_and_double_none(
             return done
 
         patched.setattr(world.vault, effect, act_and_lose_the_tables)
-        assert operations.advance(world.services, ALIAS, world.name()) is None, "that raises nothing"
+        assert reconcile.advance(world.services, ALIAS, world.name()) is None, "that raises nothing"
     assert world.services.storage.open(ALIAS, world.name()) is not None
     world.outlive_lease()
     assert sweep.advance_due(world.services) == 1
-    assert requests.latest(world.services, ALIAS, world.name()).state is State.COMPLETED
+    assert find.latest(world.services, ALIAS, world.name()).state is State.COMPLETED
     assert len(world.versions(world.name())) == len(world.ca.orders) == 1
 
 

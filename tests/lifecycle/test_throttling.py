@@ -3,8 +3,9 @@
 import pytest
 from azure.core.pipeline.transport import RequestsTransport
 
+from certrelay.operations import reconcile
 from certrelay.storage.operation import State
-from lifecycle import operations, sweep
+from lifecycle import sweep
 from tests.lifecycle.test_keeping import DAY, create, made
 from tests.lifecycle.test_sweep import with_vaults
 from tests.lifecycle.world import ALIAS, World
@@ -26,7 +27,7 @@ def test_a_vault_that_asks_for_patience_is_asked_again_then_and_no_function_slee
     create(world, name)
     world.server.faults.add(operation="CreateCertificate", status=status, retry_after=600, times=None)
     slept = sleeps(monkeypatch)
-    operations.advance(world.services, ALIAS, name)
+    reconcile.advance(world.services, ALIAS, name)
     assert sum(slept) < 30
     waiting = world.services.storage.open(ALIAS, name)
     assert waiting is not None
@@ -44,7 +45,7 @@ def test_a_vault_that_throttles_for_a_moment_is_waited_for(
     create(world, name)
     world.server.faults.add(operation="CreateCertificate", status=429, retry_after=2, times=2)
     slept = sleeps(monkeypatch)
-    ended = operations.advance(world.services, ALIAS, name)
+    ended = reconcile.advance(world.services, ALIAS, name)
     assert ended is not None
     assert ended.state is State.COMPLETED
     assert slept == [2, 2]

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
+from certrelay.operations import intervene
 from certrelay.storage.operation import State
-from lifecycle import requests
 from tests.lifecycle.test_operations import create
 from tests.lifecycle.world import ALIAS, World
 
@@ -53,7 +53,7 @@ def test_an_order_is_withdrawn_when_somebody_brings_another_certificate_for_it(w
     world.ca.answers = [PLACED]
     create(world, name)
     world.advance(name)
-    ended = requests.provide_answer(world.services, ALIAS, name, world.ca.signed(world.ca.seen[0]))
+    ended = intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(world.ca.seen[0]))
     assert ended.state is State.COMPLETED
     assert world.ca.canceled == ["order-1"]
 

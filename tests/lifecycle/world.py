@@ -28,11 +28,11 @@ from certrelay.connectors.base import (
 )
 from certrelay.keyvault import client
 from certrelay.keyvault.client import Vault
+from certrelay.operations import lease, reconcile
 from certrelay.services import Services
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.operation import Operation
 from certrelay.storage.tables import Account
-from lifecycle import leases, operations
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.vault import VaultServer
@@ -183,7 +183,7 @@ class World:
             wait = (operation.next_attempt_at - self.services.now()).total_seconds()
             if wait > 0:
                 self.clock.advance(wait + 0.001)
-            result = operations.advance(self.services, ALIAS, name)
+            result = reconcile.advance(self.services, ALIAS, name)
         return result
 
     def finish(self, name: str) -> Operation:
@@ -195,7 +195,7 @@ class World:
         raise AssertionError(f"{name} does not end: {self.services.storage.open(ALIAS, name)}")
 
     def outlive_lease(self) -> None:
-        self.clock.advance(leases.LEASE.total_seconds() + 1)
+        self.clock.advance(lease.LEASE.total_seconds() + 1)
 
     def versions(self, name: str) -> list[str]:
         return [str(item["id"]) for item in self.vault.versions(name)]

@@ -119,8 +119,8 @@ def public_key_of(certificate: bytes) -> bytes:
     return loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def withdraw(services: Services, operation: Operation) -> None:
-    """Tell the authority that nobody waits for the order any more; best effort."""
+def cancel_order(services: Services, operation: Operation) -> None:
+    """Cancel the operation's order at the authority, if it can; best effort."""
     if not operation.reference or operation.request.authority not in services.settings.authorities:
         return
     try:
@@ -129,7 +129,7 @@ def withdraw(services: Services, operation: Operation) -> None:
             connector.cancel(operation.reference)
     except Exception as error:
         reason = error if isinstance(error, ConnectorError) else type(error).__name__
-        log.warning("operation %s: its order could not be withdrawn (%s)", operation.id, reason)
+        log.warning("operation %s: its order could not be canceled (%s)", operation.id, reason)
 
 
 def _signing_request(services: Services, operation: Operation, pending: PendingOperation) -> SigningRequest:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certrelay.errors import NotReady
+from certrelay.operations.decide import overdue
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle.decide import overdue
 
 LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
 MAX_TRANSITIONS = 60
@@ -44,19 +44,19 @@ def _take_over(services: Services, abandoned: Operation, leased: Operation) -> O
     return services.storage.save(_ended_if_late(services, counted) if counted.crashes >= MAX_CRASHES else counted)
 
 
-def save(services: Services, operation: Operation, let_go: bool = False) -> Operation:
-    """Write the row as the holder of its lease; `let_go` gives the lease back. Raises Stale when the lease is lost.
+def save(services: Services, operation: Operation, release_lease: bool = False) -> Operation:
+    """Write the row as the holder of its lease; `release_lease` ends it. Raises Stale when it is lost.
 
     A cancellation that was asked for meanwhile changes the row too: it is kept, and does not cost the lease."""
     kept = operation.transitions[:1] + operation.transitions[1:][-MAX_TRANSITIONS:]
-    written = replace(operation.freed() if let_go else operation, transitions=kept)
+    written = replace(operation.freed() if release_lease else operation, transitions=kept)
     try:
         return services.storage.save(written)
     except Stale:
         current = services.storage.open(operation.vault, operation.name)
         if current is None or current.lease_id != operation.lease_id or not current.cancel_requested:
             raise
-        due = services.now() if let_go else written.next_attempt_at
+        due = services.now() if release_lease else written.next_attempt_at
         merged = replace(written, cancel_requested=True, etag=current.etag, next_attempt_at=due)
         return services.storage.save(merged)
 
@@ -64,7 +64,7 @@ def save(services: Services, operation: Operation, let_go: bool = False) -> Oper
 def release(services: Services, operation: Operation) -> None:
     """Give the lease back, if that can be done."""
     try:
-        save(services, operation, let_go=True)
+        save(services, operation, release_lease=True)
     except (Stale, NotReady):
         log.info("operation %s: the lease runs out by itself", operation.id)
 
@@ -84,9 +84,9 @@ def _ended_if_late(services: Services, operation: Operation) -> Operation:
     return operation.moved(State.FAILED, now, too_late.message, failure=too_late) if too_late else operation
 
 
-def nudge(services: Services, operation: Operation, delay: float = 0.0) -> None:
-    """Ask the queue to look at the operation; the timer is the net under a nudge that cannot be sent."""
+def wake_up(services: Services, operation: Operation, delay: float = 0.0) -> None:
+    """Send the queue function a wake-up for the operation. The poll timer covers for one that cannot be sent."""
     try:
         services.storage.wake_up(operation, delay)
     except NotReady:
-        log.warning("operation %s: the queue cannot be reached; the timer will look at it", operation.id)
+        log.warning("operation %s: the queue cannot be reached; the poll timer will advance it", operation.id)

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from certrelay.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from certrelay.keyvault.client import item_of
+from certrelay.operations import signing
 from certrelay.services import Services
 from certrelay.storage.operation import Kind, Operation, State
-from lifecycle import signing
 
 LONGEST_WAIT_TO_TELL = timedelta(hours=1)
 

@@ -1,7 +1,7 @@
 """The reconciler. Every effect on Key Vault, on an authority and on the ledger is ordered here.
 
 `advance` may be called twice, late, concurrently, or after a crash at any line; it ends in exactly one new version.
-Each step is gather (read), decide (lifecycle.decide, pure), act (one effect, then one write of the row).
+Each step is gather (read), decide (certrelay.operations.decide, pure), act (one effect, then one write of the row).
 """
 
 import base64
@@ -15,11 +15,12 @@ from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavai
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault.client import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
+from certrelay.operations import closing, concurrency, decide, lease, signing
+from certrelay.operations.decide import Act, Facts, Step
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Kind, Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle import closing, decide, leases, notifications, signing, slots
-from lifecycle.decide import Act, Facts, Step
+from lifecycle import notifications
 
 MAX_STEPS = 16
 
@@ -31,7 +32,7 @@ def advance(services: Services, vault: str, name: str, identifier: str | None = 
 
     None when there is nothing to do: no such operation, not due yet, or somebody else is at work on it. Raises only
     what nobody foresaw; the row then counts a crash and is free again."""
-    operation = leases.take(services, vault, name, identifier)
+    operation = lease.take(services, vault, name, identifier)
     if operation is None:
         return None
     try:
@@ -40,7 +41,7 @@ def advance(services: Services, vault: str, name: str, identifier: str | None = 
             if operation.state.ended and not operation.etag:
                 return operation
             if not operation.lease_id:
-                leases.nudge(services, operation, (operation.next_attempt_at - services.now()).total_seconds())
+                lease.wake_up(services, operation, (operation.next_attempt_at - services.now()).total_seconds())
                 return operation
         return _postponed(services, operation, Failure("NoProgress", "Key Vault's answers contradict each other"))
     except Stale:
@@ -50,7 +51,7 @@ def advance(services: Services, vault: str, name: str, identifier: str | None = 
         log.warning("operation %s: %s", operation.id, error)
         return None
     except Exception:
-        leases.crashed(services, operation)
+        lease.crashed(services, operation)
         raise
 
 
@@ -87,7 +88,7 @@ def _gather(services: Services, operation: Operation) -> Facts:
 
 def _create(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     wanted = operation.request
-    crowded = slots.take_of_vault(services, operation)
+    crowded = concurrency.acquire_of_vault(services, operation)
     if crowded:
         return _wait_for_slot(services, operation, crowded)
     try:
@@ -100,7 +101,7 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
         return operation
     except Invalid as error:
         return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
-    return leases.save(services, operation.moved(State.PENDING, services.now(), request_id=pending.request_id))
+    return lease.save(services, operation.moved(State.PENDING, services.now(), request_id=pending.request_id))
 
 
 def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -109,11 +110,11 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
         failure = Failure("NameBusy", "the name has a pending operation in Key Vault that is not CertRelay's")
         return _ended_as(services, operation, State.FAILED, failure)
     moved = operation.moved(State.PENDING, services.now(), "adopted", request_id=pending.request_id)
-    return leases.save(services, moved)
+    return lease.save(services, moved)
 
 
 def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    crowded = slots.take(services, operation)
+    crowded = concurrency.acquire(services, operation)
     if crowded:
         return _wait_for_slot(services, operation, crowded)
     return _ask(services, operation, facts, lambda connector, request: connector.submit(request))
@@ -138,7 +139,7 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
     match outcome:
         case Issued(answer):
             try:
-                return leases.save(services, signing.accept(services, operation, pending, answer))
+                return lease.save(services, signing.accept(services, operation, pending, answer))
             except Invalid as error:
                 return _ended_as(services, operation, State.FAILED, Failure("UnverifiedCertificate", str(error)))
         case Rejected(reason):
@@ -149,12 +150,12 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
                 return _ended_as(services, replace(operation, reference=reference), State.FAILED, failure)
             if awaits:
                 notifications.operation_waits(services, operation, awaits)
-                slots.give_back_of_vault(services, operation)
+                concurrency.release_of_vault(services, operation)
             if operation.state is not State.SUBMITTED:
                 operation = operation.moved(State.SUBMITTED, now)
             due = min(now + timedelta(seconds=max(retry_after, 0)), operation.deadline)
             waiting = replace(operation, reference=reference, attempts=0, failure=None, next_attempt_at=due)
-            return leases.save(services, waiting, let_go=True)
+            return lease.save(services, waiting, release_lease=True)
         case Pending():
             text = "the connector's reference is too long"
             return _ended_as(services, operation, State.FAILED, Failure("ConnectorError", text))
@@ -166,7 +167,7 @@ def _unavailable(services: Services, operation: Operation, outcome: Unavailable)
     if outcome.restart and operation.state is State.SUBMITTED:
         anew = operation.moved(State.PENDING, services.now(), outcome.reason, reference="")
         operation = replace(anew, attempts=max(operation.attempts, decide.orders_lost(operation)))
-    give_back = slots.give_back if operation.state is State.PENDING else slots.give_back_of_vault
+    give_back = concurrency.release if operation.state is State.PENDING else concurrency.release_of_vault
     give_back(services, operation)
     return _postponed(services, operation, Failure("AuthorityUnavailable", outcome.reason), outcome.retry_after)
 
@@ -185,7 +186,7 @@ def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -
         if isinstance(error, Invalid):
             return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
         raise
-    return leases.save(services, operation.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
+    return lease.save(services, operation.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
 
 
 def _await_key_vault(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -194,7 +195,7 @@ def _await_key_vault(services: Services, operation: Operation, facts: Facts, ste
     if failure:
         return _ended_as(services, operation, State.FAILED, failure)
     delay = decide.key_vault_delay(now - operation.requested_at)
-    return leases.save(services, replace(operation, next_attempt_at=now + timedelta(seconds=delay)), let_go=True)
+    return lease.save(services, replace(operation, next_attempt_at=now + timedelta(seconds=delay)), release_lease=True)
 
 
 def _cancel_in_key_vault(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -207,7 +208,7 @@ def _complete(services: Services, operation: Operation, facts: Facts, step: Step
     if not version:
         bundle = services.vault(operation.vault).get(operation.name)
         version = version_of(bundle) if bundle else ""
-    return leases.save(services, operation.moved(State.COMPLETED, services.now(), version=version))
+    return lease.save(services, operation.moved(State.COMPLETED, services.now(), version=version))
 
 
 def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -217,7 +218,7 @@ def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> 
 
 def _close(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     if operation.state is not State.COMPLETED and operation.request.authority is not None:
-        signing.withdraw(services, operation)
+        signing.cancel_order(services, operation)
         closing.free_in_key_vault(services, operation)
     services.storage.record(operation)
     if operation.kind is Kind.RENEW:
@@ -225,7 +226,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
     told = notifications.operation_ended(services, operation)
     if not told and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_WAIT_TO_TELL:
         return _postponed(services, operation, Failure("StorageNotReady", "nobody can be told of its end"))
-    slots.give_back(services, operation)
+    concurrency.release(services, operation)
     services.storage.remove(operation)
     closing.log_end(operation)
     return replace(operation, etag="")
@@ -247,7 +248,7 @@ _ACTS: dict[Act, Callable[[Services, Operation, Facts, Step], Operation]] = {
 
 def _ended_as(services: Services, operation: Operation, state: State, failure: Failure | None = None) -> Operation:
     detail = failure.message if failure else ""
-    return leases.save(services, operation.moved(state, services.now(), detail, failure=failure))
+    return lease.save(services, operation.moved(state, services.now(), detail, failure=failure))
 
 
 def _wait_for_slot(services: Services, operation: Operation, why: str) -> Operation:
@@ -273,4 +274,4 @@ def _postponed(
     if now < operation.deadline:
         due = min(due, operation.deadline)  # the last look, whatever was asked
     later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=due)
-    return leases.save(services, later, let_go=True)
+    return lease.save(services, later, release_lease=True)

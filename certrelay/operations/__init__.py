@@ -1,0 +1,1 @@
+"""One operation, from request to end: one attempt to get one new version of one certificate."""
