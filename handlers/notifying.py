@@ -6,8 +6,9 @@ import logging
 import azure.functions as func
 
 from certrelay import authorities
+from certrelay.notifications import deliver
 from handlers import services
-from lifecycle import alarms, notifications
+from lifecycle import alarms
 
 blueprint = func.Blueprint()
 log = logging.getLogger("certrelay.notifications")
@@ -18,7 +19,7 @@ def deliver_notification(msg: func.QueueMessage) -> None:
     message = json.loads(msg.get_body())
     if not isinstance(message, dict):
         raise ValueError("not a notification")
-    notifications.deliver(services(), message)
+    deliver.deliver(services(), message)
 
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_SWEEP_SCHEDULE%")

@@ -10,9 +10,10 @@ from certrelay.errors import CertRelayError
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of, is_managed
+from certrelay.notifications import outbox
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import notifications, renewal
+from lifecycle import renewal
 
 LOOK_AGAIN = timedelta(days=1)
 COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired", "renewals_failing")
@@ -58,7 +59,7 @@ def raise_for(services: Services, alias: str, item: CertificateItem, note: Renew
     why = _why(services, alias, item, written)
     log.error("%s/%s is %s (%s): %s", alias, item.name, reached, item.expires.isoformat(), why)
     data = {"expires": item.expires.isoformat(), "authority": authority_of(item.tags), "why": why}
-    if not notifications.tell(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now):
+    if not outbox.enqueue(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now):
         return note
     noted = replace(note, alerted=told)
     services.storage.renewals.save(noted, note)
@@ -85,7 +86,7 @@ def digest(services: Services) -> dict[str, Any]:
             counted[f"unreadable_vault_{alias}"] = 1
             log.error("vault %s is missing in the digest: %s", alias, error)
     counted["operations_open"] = sum(1 for _ in services.storage.worklist())
-    notifications.tell(services, "digest", "all vaults", counted, f"digest.{now.date().isoformat()}", now)
+    outbox.enqueue(services, "digest", "all vaults", counted, f"digest.{now.date().isoformat()}", now)
     return dict(counted)
 
 

@@ -15,12 +15,12 @@ from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavai
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault.client import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
+from certrelay.notifications import outbox
 from certrelay.operations import closing, concurrency, decide, lease, signing
 from certrelay.operations.decide import Act, Facts, Step
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Kind, Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle import notifications
 
 MAX_STEPS = 16
 
@@ -149,7 +149,7 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
             if failure:
                 return _ended_as(services, replace(operation, reference=reference), State.FAILED, failure)
             if awaits:
-                notifications.operation_waits(services, operation, awaits)
+                outbox.operation_waits(services, operation, awaits)
                 concurrency.release_of_vault(services, operation)
             if operation.state is not State.SUBMITTED:
                 operation = operation.moved(State.SUBMITTED, now)
@@ -223,7 +223,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
     services.storage.record(operation)
     if operation.kind is Kind.RENEW:
         closing.take_note(services, operation)
-    told = notifications.operation_ended(services, operation)
+    told = outbox.operation_ended(services, operation)
     if not told and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_WAIT_TO_TELL:
         return _postponed(services, operation, Failure("StorageNotReady", "nobody can be told of its end"))
     concurrency.release(services, operation)

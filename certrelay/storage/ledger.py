@@ -7,7 +7,7 @@
     replacements  replacements (lifecycle.replacements) and the certificates of each
 
 Every write of an open row carries its ETag. A message in the queue `signing` is a wake-up: it says where to look, and
-nothing else. The queue `notifications` holds what people are told (lifecycle.notifications).
+nothing else. The queue `notifications` holds what people are told (certrelay.notifications.outbox).
 """
 
 import json

@@ -23,22 +23,12 @@ from certrelay.connectors.base import ConnectorError, Context, Pending, Rejected
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import item_of
+from certrelay.notifications import deliver, formats, outbox
 from certrelay.operations import reconcile
 from certrelay.settings import Rate, Target
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import (
-    administration,
-    adoptions,
-    alarms,
-    creations,
-    hints,
-    notifications,
-    renewal,
-    replacements,
-    replacing,
-    sweep,
-)
+from lifecycle import administration, adoptions, alarms, creations, hints, renewal, replacements, replacing, sweep
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.replacements import Criteria
@@ -409,7 +399,7 @@ def delivered(world: World) -> int:
     queue = world.services.storage.notifications._client
     messages = list(queue.receive_messages())
     for message in messages:
-        notifications.deliver(world.services, json.loads(base64.b64decode(message.content)))
+        deliver.deliver(world.services, json.loads(base64.b64decode(message.content)))
         queue.delete_message(message)
     return len(messages)
 
@@ -442,7 +432,7 @@ class TestNotifications:
         assert len({event["id"] for event in events}) == 3
         first = events[0]["data"]
         assert (first["operation"], first["awaits"]) == (ended.id, "have it signed")
-        assert "have it signed" in notifications.sentence(events[0])
+        assert "have it signed" in formats.sentence(events[0])
 
     def test_a_look_that_is_repeated_after_a_crash_tells_people_under_the_same_id(
         self, world: World, receiver: Any
@@ -452,7 +442,7 @@ class TestNotifications:
         operation = made(listener, world.name())
         delivered(listener)
         for _ in range(2):
-            notifications.operation_waits(listener.services, operation, "have it signed")
+            outbox.operation_waits(listener.services, operation, "have it signed")
         delivered(listener)
         assert len({headers["webhook-id"] for headers, _ in got[1:]}) == 1
         assert len(got) == 3
@@ -490,16 +480,16 @@ class TestNotifications:
         monkeypatch.setattr(world.services.storage.notifications, "send", note)
         for status in (500, 429):
             answer(status)
-            notifications.deliver(listener.services, message)
-        notifications.deliver(listening(world, "http://127.0.0.1:9/").services, message)
+            deliver.deliver(listener.services, message)
+        deliver.deliver(listening(world, "http://127.0.0.1:9/").services, message)
         assert queued == [({**message, "tries": 1}, 60)] * 3
         for status in (400, 302):
             answer(status)
-            notifications.deliver(listener.services, message)
-        notifications.deliver(listener.services, {**message, "target": "gone"})
+            deliver.deliver(listener.services, message)
+        deliver.deliver(listener.services, {**message, "target": "gone"})
         assert len(queued) == 3
         with pytest.raises(ValueError):
-            notifications.deliver(listener.services, {"v": 2})
+            deliver.deliver(listener.services, {"v": 2})
 
     def test_a_receiver_may_be_down_for_a_day_and_not_for_ever(
         self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -515,7 +505,7 @@ class TestNotifications:
 
         monkeypatch.setattr(world.services.storage.notifications, "send", note)
         for message, _ in queued:
-            notifications.deliver(listener.services, message)
+            deliver.deliver(listener.services, message)
             assert len(queued) < 100
         delays = [delay for _, delay in queued]
         assert 24 * 3600 <= sum(delays) <= 26 * 3600
@@ -556,7 +546,7 @@ class TestNotifications:
         event = {"id": "1", "type": "certrelay.certificate.digest", "subject": "s", "data": {}}
         for address in (f"{url}services/canary-token", "http://127.0.0.1:9/services/canary-token"):
             listener = listening(world, address)
-            notifications.deliver(listener.services, {"v": 1, "target": "ops", "event": event})
+            deliver.deliver(listener.services, {"v": 1, "target": "ops", "event": event})
         assert len(got) == 1
         assert "canary" not in caplog.text
 

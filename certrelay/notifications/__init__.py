@@ -1,0 +1,1 @@
+"""Telling people: events queued in an outbox, delivered to webhooks, Teams and Slack."""

@@ -1,0 +1,74 @@
+"""Events as their targets take them: signed CloudEvents, and sentences for Teams and Slack."""
+
+import base64
+import hashlib
+import hmac
+import html
+import json
+from collections.abc import Callable
+from typing import Any
+
+from certrelay.settings import Target, signing_key
+
+type Event = dict[str, Any]
+
+
+def _webhook(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
+    """Structured CloudEvents, signed after https://www.standardwebhooks.com (HMAC-SHA256 of id, time and body). What
+    separates these three, a full stop, must not be in the id."""
+    body = json.dumps(event).encode()
+    identifier = str(event["id"]).replace(".", ":")
+    headers = {
+        "Content-Type": "application/cloudevents+json",
+        "webhook-id": identifier,
+        "webhook-timestamp": str(now),
+    }
+    if target.secret is not None:
+        signed = b".".join((identifier.encode(), str(now).encode(), body))
+        digest = hmac.digest(signing_key(target.secret), signed, hashlib.sha256)
+        headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+    return body, headers
+
+
+def _slack(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
+    """Escaped, so that the words of an authority make no link and call nobody:
+    https://api.slack.com/reference/surfaces/formatting#escaping."""
+    text = html.escape(sentence(event), quote=False)
+    return json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
+
+
+def _teams(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
+    """An adaptive card, as the Teams workflow "when a webhook request is received" takes it."""
+    text = {"type": "TextBlock", "text": sentence(event), "wrap": True}
+    card = {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4"}
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card | {"body": [text]}}
+    return json.dumps({"type": "message", "attachments": [attachment]}).encode(), {"Content-Type": "application/json"}
+
+
+FORMATS: dict[str, Callable[[Target, Event, int], tuple[bytes, dict[str, str]]]] = {
+    "webhook": _webhook,
+    "slack": _slack,
+    "teams": _teams,
+}
+
+
+def sentence(event: Event) -> str:
+    """The event for people."""
+    data, subject = event["data"], event["subject"]
+    match str(event["type"]).rsplit(".", 1)[-1]:
+        case "completed":
+            issuer = data.get("authority") or "Key Vault"
+            return f"{subject}: a new version is in Key Vault ({data.get('kind')}, {issuer})."
+        case "failed":
+            return (
+                f"{subject}: {data.get('kind')} failed: {(data.get('error') or {}).get('message', 'no reason given')}"
+            )
+        case "waiting":
+            return f"{subject} waits for people, until {data.get('deadline')}: {data.get('awaits')}."
+        case "expiring":
+            return f"{subject} expires on {data.get('expires')} and has not been renewed. {data.get('why', '')}".strip()
+        case "expired":
+            return f"{subject} EXPIRED on {data.get('expires')}. {data.get('why', '')}".strip()
+        case _:
+            counted = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in data.items())
+            return f"CertRelay today: {counted}."
