@@ -21,10 +21,10 @@ from azure.keyvault.certificates import CertificateClient
 from bench.vault import Program
 from certrelay import settings
 from certrelay.keyvault.client import API_VERSION, PAGE, Vault
+from certrelay.renewal import sweep
 from certrelay.services import Services
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
-from lifecycle import sweep
 from sandbox.azurite import Azurite
 
 ROUNDS = 3

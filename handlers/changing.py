@@ -3,12 +3,15 @@
 import azure.functions as func
 
 from certrelay.errors import Fault, Invalid
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew
+from certrelay.renewal.renew import Changes
 from handlers import answers, models, render, roles, services
 from handlers.certificates import PATH, operation_answer, where
 from handlers.edge import Answer, idempotency_key, parsed
 from handlers.roles import Role
 from handlers.routes import route
-from lifecycle import adoptions, changes, renewal, revocations
+from lifecycle import adoptions, changes, revocations
 from lifecycle.adoptions import Adoption
 
 blueprint = func.Blueprint()
@@ -55,10 +58,13 @@ def renew_certificate(req: func.HttpRequest) -> Answer:
     vault, name = where(req)
     if given.authority is not None and given.authority not in services().settings.authorities:
         raise Invalid([Fault("/authority", f"there is no authority {given.authority!r}")])
-    operation = renewal.renew(
-        services(), vault, name, requested_by=roles.caller(req), reason="asked for", only_if_due=False,
-        authority=given.authority, reuse_key=given.reuse_key, idempotency_key=idempotency_key(req),
-    )  # fmt: skip
+    operation = renew.renew(
+        services(),
+        vault,
+        name,
+        Origin(requested_by=roles.caller(req), reason="asked for", idempotency_key=idempotency_key(req)),
+        Changes(authority=given.authority, reuse_key=given.reuse_key),
+    )
     return operation_answer(operation, 202)
 
 

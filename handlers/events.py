@@ -5,8 +5,8 @@ from typing import Any
 
 import azure.functions as func
 
+from certrelay.renewal import events
 from handlers import services
-from lifecycle import hints
 
 blueprint = func.Blueprint()
 log = logging.getLogger("certrelay.events")
@@ -16,4 +16,4 @@ log = logging.getLogger("certrelay.events")
 def certificate_events(event: func.EventGridEvent) -> None:
     kind = getattr(event, "event_type", None) or getattr(event, "type", "")
     data: Any = event.get_json()
-    hints.take(services(), str(kind), data if isinstance(data, dict) else {})
+    events.handle(services(), str(kind), data if isinstance(data, dict) else {})

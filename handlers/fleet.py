@@ -2,12 +2,12 @@
 
 import azure.functions as func
 
+from certrelay.renewal import forecast, replacements
+from certrelay.renewal.replacements import Criteria, Replacement
 from handlers import answers, models, roles, services
 from handlers.edge import Answer, idempotency_key, number, parsed
 from handlers.roles import Role
 from handlers.routes import Query, route
-from lifecycle import forecast, replacements
-from lifecycle.replacements import Criteria, Replacement
 
 blueprint = func.Blueprint()
 

@@ -7,8 +7,8 @@ import azure.functions as func
 
 from certrelay import authorities
 from certrelay.notifications import deliver
+from certrelay.renewal import digest
 from handlers import services
-from lifecycle import alarms
 
 blueprint = func.Blueprint()
 log = logging.getLogger("certrelay.notifications")
@@ -31,4 +31,4 @@ def publish_revocation_lists(timer: func.TimerRequest) -> None:
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_DIGEST_SCHEDULE%")
 def daily_digest(timer: func.TimerRequest) -> None:
-    log.info("digest: %s", alarms.digest(services()))
+    log.info("digest: %s", digest.send_digest(services()))

@@ -7,12 +7,13 @@ import azure.functions as func
 
 from certrelay.keyvault.client import CertificateItem, version_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.renewal.due import due_of
 from handlers import answers, render, services
 from handlers.certificates import PATH, where
 from handlers.edge import Answer, number, query
 from handlers.roles import Role
 from handlers.routes import Query, route
-from lifecycle import administration, reading, renewal
+from lifecycle import administration, reading
 from lifecycle.reading import Filters
 
 LIST = "vaults/{vault}/certificates"
@@ -94,7 +95,7 @@ def get_certificate(req: func.HttpRequest) -> Answer:
 
 
 def _line(item: CertificateItem) -> dict[str, Any]:
-    due = renewal.due_of(item)
+    due = due_of(item)
     kept = {key: value for key, value in asdict(item).items() if key in ("name", "enabled", "thumbprint")}
     return kept | {
         "expires": item.expires.isoformat() if item.expires else None,

@@ -4,8 +4,8 @@ import logging
 
 import azure.functions as func
 
+from certrelay.renewal import sweep
 from handlers import services
-from lifecycle import sweep
 
 blueprint = func.Blueprint()
 log = logging.getLogger("certrelay.schedule")

@@ -10,8 +10,8 @@ from certrelay.keyvault import policy
 from certrelay.keyvault.client import moment
 from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, managed_tags
 from certrelay.operations import find
+from certrelay.renewal import renew
 from certrelay.services import Services
-from lifecycle import renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
     wanted_tags = caller_tags(tags) | managed_tags(asked.authority, days, asked.trigger)
     if len(wanted_tags) > MAX_TAGS:
         raise Invalid([Fault("", f"{name} has too many tags: Key Vault allows 15, and CertRelay needs some")])
-    request = renewal.renewed_request(services, asked.authority, bundle["policy"], wanted_tags, True)
+    request = renew.renewed_request(services, asked.authority, bundle["policy"], wanted_tags, True)
     policy.names(request.policy)
     rules.check(services, vault, request)
     adopted = kept.call("PATCH", f"/certificates/{name}", {"tags": wanted_tags})

@@ -11,8 +11,9 @@ from typing import Any
 from certrelay.errors import Fault, Invalid, NotFound
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of, moment
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
+from certrelay.renewal import alerts
+from certrelay.renewal.due import due_at, due_of
 from certrelay.services import Services
-from lifecycle import alarms, renewal
 
 MAX_PAGES = 40
 
@@ -78,7 +79,7 @@ def plan(services: Services, vault: str, name: str, found: Json) -> Plan:
     if not attributes.get("enabled", True):
         return Plan(None, "it is disabled")
     threshold = threshold_of(tags)
-    due = renewal.due_at(begins, expires, threshold)
+    due = due_at(begins, expires, threshold)
     reason = "threshold {}={}".format(*threshold) if threshold else "a third of its lifetime is left then"
     note = services.storage.renewals.record(vault, name).about(item_of(found).thumbprint)
     if note.renew_at and note.renew_at < due:
@@ -113,9 +114,9 @@ def _wanted(services: Services, vault: str, item: CertificateItem, filters: Filt
 
 
 def _states(item: CertificateItem, now: datetime) -> set[str]:
-    due = renewal.due_of(item)
+    due = due_of(item)
     states = {"enabled" if item.enabled else "disabled", "managed" if is_managed(item.tags) else "unmanaged"}
-    return states | {alarms.stage(item, now)} | ({"due"} if due is not None and due <= now else set())
+    return states | {alerts.stage(item, now)} | ({"due"} if due is not None and due <= now else set())
 
 
 def _continuation(path: str, skip: int) -> str:

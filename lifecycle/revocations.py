@@ -7,9 +7,11 @@ from certrelay.connectors.base import ConnectorError, RevocationReason, Revokes
 from certrelay.errors import Conflict, NotReady
 from certrelay.keyvault.client import version_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew
 from certrelay.services import Services
 from certrelay.storage.operation import Operation
-from lifecycle import reading, renewal
+from lifecycle import reading
 
 type Json = dict[str, Any]
 
@@ -41,10 +43,12 @@ def revoke(
         raise Conflict(f"authority {authority} cannot revoke", "CannotRevoke")
     operation = None
     if replace and (idempotency_key or version == version_of(newest)):
-        operation = renewal.renew(
-            services, vault, name, requested_by=requested_by, reason=f"revoked: {reason}", only_if_due=False,
-            idempotency_key=idempotency_key,
-        )  # fmt: skip
+        operation = renew.renew(
+            services,
+            vault,
+            name,
+            Origin(requested_by=requested_by, reason=f"revoked: {reason}", idempotency_key=idempotency_key),
+        )
     try:
         connector.revoke(base64.b64decode(found["cer"]), reason)
     except ConnectorError as error:

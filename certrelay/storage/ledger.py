@@ -4,7 +4,7 @@
     history       how each operation went. Keys: `vault|name`, the end of the operation's id
     renewals      what the sweep remembers (certrelay.storage.renewals)
     limits        rates and concurrency of vaults and authorities (certrelay.storage.limits)
-    replacements  replacements (lifecycle.replacements) and the certificates of each
+    replacements  replacements (certrelay.renewal.replacements) and the certificates of each
 
 Every write of an open row carries its ETag. A message in the queue `signing` is a wake-up: it says where to look, and
 nothing else. The queue `notifications` holds what people are told (certrelay.notifications.outbox).

@@ -11,8 +11,8 @@ from typing import Any
 
 from certrelay.errors import CertRelayError, Conflict, NotReady
 from certrelay.operations import reconcile
+from certrelay.renewal import events, sweep
 from certrelay.storage.operation import Kind, State
-from lifecycle import hints, sweep
 from sandbox.azurite import Azurite
 from sandbox.simulation import owners
 from sandbox.simulation.plan import DAY, HOUR, KEY_VAULT_FAULTS, STRUCK, Plan
@@ -206,7 +206,7 @@ class _Year:
     def _take(self, event: dict[str, Any]) -> None:
         services = self._world.services
         try:
-            self._world.work(self._risk(), lambda: hints.take(services, str(event["eventType"]), event["data"]))
+            self._world.work(self._risk(), lambda: events.handle(services, str(event["eventType"]), event["data"]))
         except NotReady:
             self._again.append(event)
         except CertRelayError as error:
@@ -216,7 +216,7 @@ class _Year:
         name = self._plan.chance.choice(sorted(self._fleet))
         self._world.faults["event forged"] += 1
         data = {"Id": f"{self._world.server.url}/certificates/{name}/{'0' * 32}", "ObjectName": name, "EXP": 1}
-        self._take({"eventType": self._plan.chance.choice((hints.NEAR_EXPIRY, hints.EXPIRED)), "data": data})
+        self._take({"eventType": self._plan.chance.choice((events.NEAR_EXPIRY, events.EXPIRED)), "data": data})
 
     def _count(self) -> None:
         world = self._world

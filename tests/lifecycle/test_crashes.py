@@ -7,9 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from certrelay.operations import reconcile
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew as renewal
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
-from lifecycle import creations, renewal
+from lifecycle import creations
 from lifecycle.creations import Asked
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
@@ -105,7 +107,7 @@ def renew(services: Services, name: str) -> Operation:
     done = [operation for operation in ended if operation.kind == "renew"]
     if done:
         return done[0]
-    return renewal.renew(services, ALIAS, name, requested_by="test", reason="test", only_if_due=False)
+    return renewal.renew(services, ALIAS, name, Origin(requested_by="test", reason="test"))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

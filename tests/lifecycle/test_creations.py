@@ -9,12 +9,12 @@ import pytest
 from certrelay import settings
 from certrelay.connectors.base import Feature
 from certrelay.errors import Invalid, NotPermitted
+from certrelay.renewal.renew import renewed_request
 from certrelay.rules import check, name_allowed
 from certrelay.services import Services, connect
 from certrelay.settings import Rules, VaultSettings
 from lifecycle import creations
 from lifecycle.creations import Asked
-from lifecycle.renewal import renewed_request
 from tests.lifecycle.world import TestCa
 
 SETTINGS = {

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from certrelay.renewal import forecast
 from certrelay.settings import Rate
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import forecast
 from tests.lifecycle.test_keeping import DAY, configured, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, World

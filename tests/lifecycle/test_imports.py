@@ -21,8 +21,9 @@ from cryptography.x509.oid import NameOID
 from certrelay.errors import Conflict, Invalid
 from certrelay.operations import reconcile
 from certrelay.pki.names import names_of
+from certrelay.renewal import sweep
 from certrelay.storage.operation import State
-from lifecycle import adoptions, creations, imports, sweep
+from lifecycle import adoptions, creations, imports
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from lifecycle.imports import ToImport

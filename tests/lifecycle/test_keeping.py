@@ -25,14 +25,18 @@ from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import item_of
 from certrelay.notifications import deliver, formats, outbox
 from certrelay.operations import reconcile
+from certrelay.operations.submit import Origin
+from certrelay.renewal import alerts, digest, renew, replacement_run, replacements, sweep
+from certrelay.renewal import events as hints
+from certrelay.renewal.due import due_of
+from certrelay.renewal.renewal_info import with_window
+from certrelay.renewal.replacements import Criteria
 from certrelay.settings import Rate, Target
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import administration, adoptions, alarms, creations, hints, renewal, replacements, replacing, sweep
+from lifecycle import administration, adoptions, creations
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
-from lifecycle.replacements import Criteria
-from lifecycle.suggestions import with_window
 from tests.lifecycle.world import ALIAS, TestCa, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -73,7 +77,7 @@ class TestAdoption:
         assert len(world.versions(name)) == 1
         again = adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
         assert again["tags"] == adopted["tags"]
-        renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+        renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
         assert world.finish(name).state is State.COMPLETED
         bundle = world.vault.get(name)
         assert bundle is not None
@@ -98,7 +102,7 @@ class TestAdoption:
         bundle = world.vault.get(name)
         assert bundle is not None
         by_key_vault = bundle["policy"]["issuer"]["name"] == "Self"
-        assert by_key_vault or renewal.due_of(item_of(bundle)) is not None
+        assert by_key_vault or due_of(item_of(bundle)) is not None
 
     def test_what_another_authority_looks_after_is_taken_only_by_force(self, world: World) -> None:
         name = world.name()
@@ -118,14 +122,14 @@ class TestAdoption:
         made(world, name)
         assert adoptions.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
         with pytest.raises(Conflict):
-            renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+            renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
 
     def test_a_certificate_is_neither_adopted_nor_released_while_an_operation_is_open(self, world: World) -> None:
         """The version that it brings would have the tags of before."""
         name = world.name()
         made(world, name)
         world.ca.wait = 1
-        renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+        renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
         with pytest.raises(Conflict) as busy:
             adoptions.release(world.services, ALIAS, name)
         assert busy.value.code == "NameBusy"
@@ -162,10 +166,10 @@ class TestAdoption:
 class TestReplacement:
     def run(self, world: World, criteria: Criteria) -> dict[str, int]:
         job = replacements.start(world.services, criteria, "test")
-        replacing.advance_all(world.services)
+        replacement_run.advance_all(world.services)
         for entry in list(world.services.storage.worklist()):
             world.finish(entry.name)
-        replacing.advance_all(world.services)
+        replacement_run.advance_all(world.services)
         return replacements.progress(world.services, job.id)
 
     def test_all_that_match_are_renewed_once_and_the_progress_can_be_read(self, lonely_world: World) -> None:
@@ -178,7 +182,7 @@ class TestReplacement:
         progress = self.run(world, Criteria(authority="test-ca"))
         assert progress == {"matched": 3, "completed": 3}
         assert [len(world.versions(name)) for name in (*names, other)] == [2, 2, 2, 1]
-        replacing.advance_all(world.services)
+        replacement_run.advance_all(world.services)
         assert [len(world.versions(name)) for name in names] == [2, 2, 2], "going on changes nothing"
 
     def test_serials_issuer_and_key_type_are_read_in_the_certificate(self, lonely_world: World) -> None:
@@ -214,7 +218,7 @@ class TestReplacement:
         spaced = " ".join(digits[at : at + 2] for at in range(0, 40, 2))
         for serial in (spaced, spaced.replace(" ", ":"), f"0x{digits}"):
             job = replacements.start(world.services, Criteria(issuer=issuer, serial_numbers=(serial,)), "test")
-            assert replacing.matches(world.services, ALIAS, name, job.criteria)
+            assert replacement_run.matches(world.services, ALIAS, name, job.criteria)
         assert self.run(world, Criteria(issuer=issuer)) == {"matched": 1, "completed": 1}
 
     def test_a_refused_renewal_is_counted(self, lonely_world: World) -> None:
@@ -612,12 +616,12 @@ class TestNotifications:
         delivered(world)
         got.clear()
         event = {"Id": f"{world.server.url}/certificates/{name}/{'0' * 32}", "ObjectName": name}
-        hints.take(world.services, hints.EXPIRED, event)
+        hints.handle(world.services, hints.EXPIRED, event)
         delivered(world)
         assert (got, world.services.storage.open(ALIAS, name)) == ([], None), "a forged one does nothing"
         world.clock.advance(91 * DAY)
         for _ in range(2):
-            hints.take(world.services, hints.EXPIRED, event)
+            hints.handle(world.services, hints.EXPIRED, event)
         delivered(world)
         assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"]
         assert world.finish(name).state is State.COMPLETED
@@ -668,7 +672,7 @@ class TestNotifications:
         for _ in range(3):
             sweep.sweep(world.services)
         assert (delivered(world), len(looks)) == (0, 1), "its policy is looked at once a day"
-        assert alarms.digest(world.services)["expiring"] == 0
+        assert digest.send_digest(world.services)["expiring"] == 0
 
     @pytest.mark.parametrize(("left", "told"), [(16, ""), (14, "expiring"), (-1, "expired")])
     def test_what_key_vault_is_late_to_renew_is_an_alarm_although_it_was_none_before(
@@ -682,7 +686,7 @@ class TestNotifications:
         ends = now + timedelta(days=left)
         late = replace(item_of(bundle), expires=ends, not_before=ends - timedelta(days=365))
         for asked in (None, now - timedelta(minutes=1)):
-            noted = alarms.raise_for(world.services, ALIAS, late, RenewalRecord(ALIAS, name, ask_at=asked))
+            noted = alerts.send(world.services, ALIAS, late, RenewalRecord(ALIAS, name, ask_at=asked))
             assert noted.alerted.partition(":")[0] == told
         assert bool(noted.ask_at and noted.ask_at > now) == (told == "")
 
@@ -693,16 +697,16 @@ class TestNotifications:
         world.ca.answers = [Rejected("closed")]
         sweep.sweep(world.services)
         world.finish(name)
-        assert alarms.digest(world.services)["renewals_failing"] == 1
+        assert digest.send_digest(world.services)["renewals_failing"] == 1
         world.vault.call("DELETE", f"/certificates/{name}")  # not by us
-        assert alarms.digest(world.services)["renewals_failing"] == 0
+        assert digest.send_digest(world.services)["renewals_failing"] == 0
 
     def test_the_digest_counts_everything(self, lonely_world: World, receiver: Any) -> None:
         url, got, _ = receiver
         world = listening(lonely_world, url)
         made(world, world.name("-1"))
         made(world, world.name("-2"), authority=None)
-        counted = alarms.digest(world.services)
+        counted = digest.send_digest(world.services)
         assert counted == {
             "certificates": 2, "managed": 1, "due_within_a_week": 0, "expiring": 0, "expired": 0,
             "operations_open": 0, "renewals_failing": 0,
@@ -759,7 +763,7 @@ def test_a_vault_that_is_closed_to_us_stops_neither_the_sweep_nor_the_digest(lon
     settings = replace(world.services.settings, vaults=vaults)
     known = {"closed": closed, ALIAS: world.vault}
     services = replace(world.services, settings=settings, vault=known.__getitem__)
-    counted = alarms.digest(services)
+    counted = digest.send_digest(services)
     assert (counted["managed"], counted["unreadable_vault_closed"]) == (1, 1)
     swept = sweep.sweep(services)
     assert swept.started == [f"{ALIAS}/{name}"]
@@ -770,7 +774,7 @@ def test_a_failed_renewal_is_closed_although_its_certificate_cannot_be_read(worl
     name = world.name()
     made(world, name)
     world.ca.answers = [Rejected("closed")]
-    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     blind = key_vault.connect(world.server.url, ManagedIdentityCredential())
     read = blind.get
 

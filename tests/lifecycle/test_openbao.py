@@ -8,8 +8,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew
 from certrelay.storage.operation import Operation, State
-from lifecycle import creations, renewal
+from lifecycle import creations
 from lifecycle.creations import Asked
 from sandbox.azurite import Azurite
 from sandbox.openbao import OpenBao
@@ -61,7 +63,7 @@ def test_openbao_renews_on_a_clock_that_it_does_not_share(bao_world: World) -> N
     name = bao_world.name()
     first = made(bao_world, name, "www.contoso.example")
     bao_world.clock.advance(61 * 86_400)
-    renewal.renew(bao_world.services, ALIAS, name, requested_by="test", reason="due", only_if_due=True)
+    renew.renew_if_due(bao_world.services, ALIAS, name, Origin(requested_by="test", reason="due"))
     second = bao_world.finish(name)
     assert (second.state, second.replaces) == (State.COMPLETED, first.version), second.failure
     assert len(bao_world.versions(name)) == 2

@@ -17,10 +17,11 @@ from certrelay.connectors.base import Issued, Pending, Rejected, SigningRequest,
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault import client
 from certrelay.operations import intervene, lease, reconcile
+from certrelay.renewal import sweep
 from certrelay.settings import Rules
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle import creations, sweep
+from lifecycle import creations
 from lifecycle.creations import Asked
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer

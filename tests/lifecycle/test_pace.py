@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew, replacements, sweep
+from certrelay.renewal.replacements import Criteria
 from certrelay.settings import Rate
 from certrelay.storage.operation import Operation, State
-from lifecycle import renewal, replacements, sweep
-from lifecycle.replacements import Criteria
 from tests.lifecycle.test_keeping import DAY, configured, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, World
@@ -98,7 +99,7 @@ def test_a_renewal_that_somebody_asks_for_gets_its_moment_whatever_is_booked(lon
     made(world, name)
     paced = configured(world, rate=ONE_IN_SIX_HOURS)
     book_three_days(paced)
-    asked = renewal.renew(paced.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    asked = renew.renew(paced.services, ALIAS, name, Origin(requested_by="t"))
     assert hours_in_the_queue(asked) == 72
 
 
@@ -135,7 +136,7 @@ def test_an_operation_whose_turn_comes_too_late_for_its_certificate_begins_at_on
     assert bundle is not None
     paced = configured(world, rate=Rate(requests=1, seconds=12 * 3600))
     for name in [*many, short]:
-        renewal.renew(paced.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+        renew.renew(paced.services, ALIAS, name, Origin(requested_by="t"))
     begins = {one.name: one.next_attempt_at.timestamp() for one in world.services.storage.worklist()}
     assert begins[short] > bundle["attributes"]["exp"], "the rate alone would let it expire"
     sweep.sweep(paced.services)

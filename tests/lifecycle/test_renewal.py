@@ -16,8 +16,13 @@ from certrelay.keyvault import policy
 from certrelay.keyvault.client import Vault
 from certrelay.keyvault.tags import threshold_of
 from certrelay.operations import find
+from certrelay.operations.submit import Origin
+from certrelay.renewal import events, sweep
+from certrelay.renewal import renew as renewal
+from certrelay.renewal.due import due_at
+from certrelay.renewal.renew import Changes
 from certrelay.storage.operation import Operation, State
-from lifecycle import adoptions, changes, creations, hints, renewal, sweep
+from lifecycle import adoptions, changes, creations
 from lifecycle.adoptions import Adoption
 from lifecycle.creations import Asked
 from tests.lifecycle.world import ALIAS, World
@@ -35,7 +40,7 @@ TRIGGERS = st.one_of(
 @given(hours=st.integers(1, 24 * 730), trigger=TRIGGERS)
 def test_whatever_the_lifetime_and_the_threshold_there_is_time_for_several_tries(hours: int, trigger: str) -> None:
     lifetime = timedelta(hours=hours)
-    due = renewal.due_at(BEGINS, BEGINS + lifetime, threshold_of({"certrelay-renewal": trigger}))
+    due = due_at(BEGINS, BEGINS + lifetime, threshold_of({"certrelay-renewal": trigger}))
     left = BEGINS + lifetime - due
     assert left >= min(lifetime / 6, timedelta(days=3)) - timedelta(seconds=1)
     assert due - BEGINS >= lifetime / 3 - timedelta(seconds=1), "no renewal follows upon the last one"
@@ -56,9 +61,7 @@ def test_whatever_the_lifetime_and_the_threshold_there_is_time_for_several_tries
 )
 def test_the_threshold_is_a_third_of_the_lifetime_or_what_was_asked(days: int, trigger: str, left: float) -> None:
     expires = BEGINS + timedelta(days=days)
-    assert expires - renewal.due_at(BEGINS, expires, threshold_of({"certrelay-renewal": trigger})) == timedelta(
-        days=left
-    )
+    assert expires - due_at(BEGINS, expires, threshold_of({"certrelay-renewal": trigger})) == timedelta(days=left)
 
 
 def made(world: World, name: str, **changes: object) -> Operation:
@@ -83,7 +86,7 @@ def leaf(world: World, name: str) -> x509.Certificate:
 
 def near_expiry(world: World, name: str) -> None:
     identifier = f"{world.server.url}/certificates/{name}/00000000000000000000000000000000"
-    hints.take(world.services, hints.NEAR_EXPIRY, {"Id": identifier, "ObjectName": name})
+    events.handle(world.services, events.NEAR_EXPIRY, {"Id": identifier, "ObjectName": name})
 
 
 def test_a_renewal_keeps_policy_tags_names_and_authority_and_makes_a_new_key(world: World) -> None:
@@ -119,7 +122,7 @@ def test_a_renewal_lives_as_long_as_the_policy_says_once_that_is_changed(world: 
     if adopted:
         adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=60))
     changes.update_policy(world.services, ALIAS, name, {"x509_props": {"validity_months": 3}})
-    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     assert world.finish(name).state is State.COMPLETED
     assert lifetime(world, name) == 91
 
@@ -134,7 +137,7 @@ def test_a_policy_that_is_read_and_sent_back_changes_no_lifetime(world: World, d
     assert bundle is not None
     asked = {part: bundle["policy"][part] for part in ("key_props", "x509_props", "lifetime_actions")}
     changes.update_policy(world.services, ALIAS, name, asked)
-    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     assert world.finish(name).state is State.COMPLETED
     assert lifetime(world, name) == days
 
@@ -147,10 +150,10 @@ def test_a_renewal_in_another_way_than_the_open_one_is_refused_not_forgotten(wor
     settings = replace(world.services.settings, authorities={**known, "another-ca": known["test-ca"]})
     services = replace(world.services, settings=settings)
     with pytest.raises(Conflict) as refused:
-        renewal.renew(services, ALIAS, name, requested_by="t", reason="", only_if_due=False, **other)
+        renewal.renew(services, ALIAS, name, Origin(requested_by="t"), Changes(**other))
     assert refused.value.code == "NameBusy"
     same = {"authority": "test-ca", "reuse_key": False}
-    again = renewal.renew(services, ALIAS, name, requested_by="t", reason="", only_if_due=False, **same)  # type: ignore[arg-type]
+    again = renewal.renew(services, ALIAS, name, Origin(requested_by="t"), Changes(**same))  # type: ignore[arg-type]
     open_one = services.storage.open(ALIAS, name)
     assert open_one is not None
     assert again.id == open_one.id
@@ -163,7 +166,7 @@ def test_a_renewal_that_is_asked_for_again_with_its_key_is_found_whatever_was_ch
 
     def renew(**other: Any) -> Operation:
         return renewal.renew(
-            world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False, idempotency_key=name, **other
+            world.services, ALIAS, name, Origin(requested_by="t", idempotency_key=name), Changes(**other)
         )
 
     first = renew()
@@ -181,7 +184,7 @@ def test_names_that_are_written_into_the_policy_are_normalised_like_those_of_a_c
     made(world, name)
     wanted = {"subject": "CN=www.contoso.example", "sans": {"dns_names": ["Bücher.Example.", "www.contoso.example"]}}
     changes.update_policy(world.services, ALIAS, name, {"x509_props": wanted})
-    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     assert world.finish(name).state is State.COMPLETED
     assert world.ca.seen[-1].names.dns_names == ("xn--bcher-kva.example", "www.contoso.example")
 
@@ -190,7 +193,7 @@ def waiting_renewal(world: World, name: str) -> None:
     """A renewal that is at the authority, which takes its time."""
     made(world, name)
     world.ca.wait = 1
-    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     world.advance(name)
     assert world.ca.seen[-1].replaces is not None
 
@@ -238,12 +241,12 @@ def test_the_same_event_twice_makes_one_renewal(world: World) -> None:
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
-        (hints.NEAR_EXPIRY, {}),
-        (hints.NEAR_EXPIRY, {"Id": 7}),
-        (hints.NEAR_EXPIRY, {"Id": "https://other.vault.azure.net/certificates/{name}/1"}),
-        (hints.NEAR_EXPIRY, {"Id": "{url}/certificates/no-such-certificate/1"}),
-        (hints.NEAR_EXPIRY, {"Id": "{url}/secrets/{name}/1"}),
-        (hints.NEAR_EXPIRY, {"Id": "{url}/certificates/{name}/../../x"}),
+        (events.NEAR_EXPIRY, {}),
+        (events.NEAR_EXPIRY, {"Id": 7}),
+        (events.NEAR_EXPIRY, {"Id": "https://other.vault.azure.net/certificates/{name}/1"}),
+        (events.NEAR_EXPIRY, {"Id": "{url}/certificates/no-such-certificate/1"}),
+        (events.NEAR_EXPIRY, {"Id": "{url}/secrets/{name}/1"}),
+        (events.NEAR_EXPIRY, {"Id": "{url}/certificates/{name}/../../x"}),
         ("Microsoft.KeyVault.CertificateNewVersionCreated", {"Id": "{url}/certificates/{name}/1"}),
         ("Microsoft.KeyVault.SomethingOfTheFuture", {"Id": "{url}/certificates/{name}/1"}),
         ("", {"Id": "{url}/certificates/{name}/1"}),
@@ -259,7 +262,7 @@ def test_an_event_that_is_foreign_forged_or_of_the_future_does_nothing(
         key: value.format(url=world.server.url, name=name) if isinstance(value, str) else value
         for key, value in data.items()
     }
-    hints.take(world.services, kind, filled)
+    events.handle(world.services, kind, filled)
     assert world.services.storage.open(ALIAS, name) is None
 
 
@@ -284,11 +287,11 @@ def test_an_event_that_the_app_may_not_look_into_does_nothing(world: World, monk
         raise NotPermitted("the app may not read certificates", "Forbidden")
 
     monkeypatch.setattr(world.vault, "get", refuse)
-    for kind in (hints.NEAR_EXPIRY, hints.EXPIRED):
-        hints.take(world.services, kind, {"Id": f"{world.server.url}/certificates/{world.name()}"})
+    for kind in (events.NEAR_EXPIRY, events.EXPIRED):
+        events.handle(world.services, kind, {"Id": f"{world.server.url}/certificates/{world.name()}"})
 
 
-@pytest.mark.parametrize("kind", [hints.NEAR_EXPIRY, hints.EXPIRED])
+@pytest.mark.parametrize("kind", [events.NEAR_EXPIRY, events.EXPIRED])
 def test_an_event_of_a_vault_that_is_not_ready_is_delivered_again(
     world: World, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -297,7 +300,7 @@ def test_an_event_of_a_vault_that_is_not_ready_is_delivered_again(
 
     monkeypatch.setattr(world.vault, "get", throttle)
     with pytest.raises(NotReady):
-        hints.take(world.services, kind, {"Id": f"{world.server.url}/certificates/{world.name()}"})
+        events.handle(world.services, kind, {"Id": f"{world.server.url}/certificates/{world.name()}"})
 
 
 def test_an_event_of_a_certificate_that_is_not_ours_does_nothing(world: World) -> None:
@@ -368,7 +371,7 @@ def test_one_bad_certificate_does_not_stop_the_sweep(lonely_world: World) -> Non
 def test_a_renewal_that_somebody_overtook_ends_without_a_new_version(world: World) -> None:
     name = world.name()
     made(world, name)
-    started = renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    started = renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     stale = replace(started, replaces="0" * 32)
     world.services.storage.save(stale)
     ended = world.finish(name)
@@ -380,23 +383,21 @@ def test_a_failed_renewal_leaves_the_old_version_in_use(world: World) -> None:
     made(world, name)
     old = leaf(world, name)
     world.ca.answers = [Rejected("no longer yours")]
-    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     assert world.finish(name).state is State.FAILED
     assert leaf(world, name) == old
 
 
 def test_what_is_not_there_or_not_ours_cannot_be_renewed(world: World) -> None:
     with pytest.raises(NotFound):
-        renewal.renew(world.services, ALIAS, world.name(), requested_by="t", reason="", only_if_due=False)
+        renewal.renew(world.services, ALIAS, world.name(), Origin(requested_by="t"))
     name = world.name("-own")
     asked = Asked(subject="CN=own.contoso.example", policy=KEY)
     creations.create(world.services, ALIAS, name, asked, requested_by="t")
     world.finish(name)
     for authority in (None, "test-ca"):
         with pytest.raises(Conflict) as refused:
-            renewal.renew(
-                world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False, authority=authority
-            )
+            renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"), Changes(authority=authority))
         assert refused.value.code == "NotManaged"
 
 
@@ -490,9 +491,7 @@ def test_a_renewal_keeps_the_key_where_that_is_wanted(world: World, how: str) ->
     by_policy = {"policy": {"key_props": {**KEY["key_props"], "reuse_key": True}}}
     made(world, name, **(by_policy if how == "by its policy" else {}))
     old, reuse_key = leaf(world, name), True if how == "as asked" else None
-    renewal.renew(
-        world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False, reuse_key=reuse_key
-    )  # fmt: skip
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"), Changes(reuse_key=reuse_key))
     assert world.finish(name).state is State.COMPLETED
     new = leaf(world, name)
     assert new.public_key() == old.public_key()
@@ -509,7 +508,7 @@ def test_a_renewal_with_the_same_key_whose_pending_operation_is_gone_is_not_take
     def not_ready(*_: Any) -> None:
         raise NotReady("Key Vault answered 503")
 
-    renewal.renew(world.services, ALIAS, name, requested_by="t", reason="", only_if_due=False)
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     with monkeypatch.context() as patched:
         patched.setattr(world.vault, "merge", not_ready)
         world.advance(name)

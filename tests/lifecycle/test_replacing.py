@@ -7,10 +7,11 @@ import pytest
 
 from certrelay.errors import Invalid
 from certrelay.keyvault.client import CERTIFICATES, Vault, item_of
+from certrelay.renewal import replacement_run, replacements
+from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
-from lifecycle import creations, replacements, replacing
+from lifecycle import creations
 from lifecycle.creations import Asked
-from lifecycle.replacements import Criteria, Replacement
 from tests.lifecycle.test_keeping import KEY, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, Killed, World
@@ -24,10 +25,10 @@ def start(services: Services) -> Replacement:
 
 def run(world: World, services: Services, job: Replacement) -> dict[str, int]:
     """One poll, then all open operations to their ends, then another poll."""
-    replacing.advance_all(services)
+    replacement_run.advance_all(services)
     for entry in list(world.services.storage.worklist()):
         world.finish(entry.name)
-    replacing.advance_all(services)
+    replacement_run.advance_all(services)
     return replacements.progress(services, job.id)
 
 
@@ -46,7 +47,7 @@ def test_a_certificate_for_which_the_vault_is_not_ready_keeps_no_other_waiting(l
     down.append(False)
     assert run(world, services, job) == {"matched": 4, "completed": 4}
     assert [len(world.versions(name)) for name in names] == [2] * 4
-    replacing.advance_all(services)
+    replacement_run.advance_all(services)
     assert replacements.find(services, job.id).state == "settled"
 
 
@@ -59,7 +60,7 @@ def test_a_vault_that_is_down_keeps_no_other_vault_waiting_and_is_given_up_after
     assert replacements.find(services, job.id).state == "running", "the other vault may come back"
     world.clock.advance(86_401)
     for _ in range(3):
-        replacing.advance_all(services)
+        replacement_run.advance_all(services)
     assert replacements.progress(services, job.id) == {"matched": 2, "completed": 1, "refused": 1}
     assert replacements.find(services, job.id).state == "settled"
 
@@ -77,7 +78,7 @@ def busy(world: World) -> str:
 def test_a_certificate_that_is_busy_waits_until_it_can_be_renewed(lonely_world: World) -> None:
     world, name = lonely_world, busy(lonely_world)
     job = start(world.services)
-    replacing.advance_all(world.services)
+    replacement_run.advance_all(world.services)
     assert replacements.progress(world.services, job.id) == {"matched": 1, "waiting": 1}
     world.finish(name)
     assert run(world, world.services, job) == {"matched": 1, "completed": 1}
@@ -86,7 +87,7 @@ def test_a_certificate_that_is_busy_waits_until_it_can_be_renewed(lonely_world: 
 def test_a_certificate_that_waits_is_renewed_no_more_once_the_replacement_is_canceled(lonely_world: World) -> None:
     world, name = lonely_world, busy(lonely_world)
     job = start(world.services)
-    replacing.advance_all(world.services)
+    replacement_run.advance_all(world.services)
     assert replacements.find(world.services, job.id).state == "started", "all that match are known"
     assert replacements.cancel(world.services, job.id).state == "canceled"
     world.finish(name)
@@ -104,7 +105,7 @@ def test_a_certificate_that_stays_out_of_reach_is_refused_after_a_day(lonely_wor
     assert run(world, services, job) == {"matched": 1, "waiting": 1}
     world.clock.advance(86_401)
     for _ in range(2):
-        replacing.advance_all(services)
+        replacement_run.advance_all(services)
     assert replacements.progress(services, job.id) == {"matched": 1, "refused": 1}
     assert replacements.find(services, job.id).state == "settled"
 
@@ -127,7 +128,7 @@ def test_a_worker_that_dies_while_it_notes_a_renewal_starts_no_second_one(
 
     monkeypatch.setattr(table, "upsert", deadly)
     with pytest.raises(Killed):
-        replacing.advance_all(world.services)
+        replacement_run.advance_all(world.services)
     world.finish(name)
     assert run(world, world.services, job) == {"matched": 1, "completed": 1}
     assert len(world.versions(name)) == 2
@@ -145,14 +146,14 @@ def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World
 
     services = with_vaults(world, 100, main=vault_that_fails(world, slow))
     job = start(services)
-    replacing.advance_all(services)
+    replacement_run.advance_all(services)
     assert replacements.progress(services, job.id) == {"matched": 25, "inProgress": 25}, "a page, then time was up"
-    replacing.advance_all(services)
+    replacement_run.advance_all(services)
     assert replacements.progress(services, job.id)["matched"] == 30
     for name in names:
         world.finish(name)
     for _ in range(2):
-        replacing.advance_all(services)
+        replacement_run.advance_all(services)
     assert replacements.progress(services, job.id) == {"matched": 30, "completed": 30}
     assert [len(list(world.services.vault(ALIAS).versions(name))) for name in names] == [2] * 30
 
@@ -219,7 +220,7 @@ def test_a_replacement_that_is_canceled_while_a_vault_fails_starts_nothing_more(
     services = with_vaults(world, 100, broken=vault_that_fails(world, canceled_meanwhile), main=world.vault)
     jobs.append(start(services))
     for _ in range(2):
-        replacing.advance_all(services)
+        replacement_run.advance_all(services)
     assert replacements.progress(services, jobs[0].id) == {"matched": 0}
     assert replacements.find(services, jobs[0].id).state in ("canceled", "settled")
     assert len(world.versions(name)) == 1

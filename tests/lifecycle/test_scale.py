@@ -16,10 +16,11 @@ from bench.vault import Program
 from certrelay import settings
 from certrelay.connectors.base import Unavailable
 from certrelay.keyvault.client import Vault
+from certrelay.renewal import digest, sweep
 from certrelay.services import Services
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
-from lifecycle import alarms, creations, sweep
+from lifecycle import creations
 from lifecycle.creations import Asked
 from sandbox.azurite import Azurite
 from tests.lifecycle.world import ALIAS, World
@@ -165,7 +166,7 @@ def test_names_that_cannot_be_renewed_do_not_starve_the_others_even_when_they_fi
         large.seed(45, "good", age_days=300)
         large.seed(30, "bad", age_days=330, **{"certrelay-authority": "gone"})
         swept = [sweep.sweep(large.services) for _ in range(5)]
-        assert alarms.digest(large.services)["renewals_failing"] == 30
+        assert digest.send_digest(large.services)["renewals_failing"] == 30
     assert sum(len(one.started) for one in swept) == 45
     refused = [text.split(":")[0] for one in swept for text in one.refused]
     assert len(refused) == len(set(refused)) == 30, "each is tried, then rests"

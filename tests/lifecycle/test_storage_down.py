@@ -8,10 +8,10 @@ import pytest
 
 from certrelay.errors import NotReady
 from certrelay.operations import find, reconcile
+from certrelay.renewal import sweep
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.operation import State
 from certrelay.storage.tables import Account
-from lifecycle import sweep
 from tests.lifecycle.test_keeping import DAY, create, made
 from tests.lifecycle.world import ALIAS, World
 

@@ -15,11 +15,13 @@ from certrelay.connectors.base import RenewalWindow
 from certrelay.errors import Invalid, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import CERTIFICATES, Vault
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew, sweep
 from certrelay.services import Services
 from certrelay.settings import VaultSettings
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import reading, renewal, sweep
+from lifecycle import reading
 from tests.lifecycle.test_keeping import DAY, SuggestingCa, made
 from tests.lifecycle.world import ALIAS, World
 
@@ -287,7 +289,7 @@ def test_the_rest_of_a_version_whose_renewal_failed_does_not_hold_up_a_newer_one
     rest = replace(known, failures=9, backed_off_until=world.services.now() + timedelta(days=30), renew_at=item.expires)
     world.services.storage.renewals.save(rest, known)
     assert sweep.sweep(world.services).started == []
-    renewal.renew(world.services, ALIAS, name, requested_by="somebody else", reason="", only_if_due=False)
+    renew.renew(world.services, ALIAS, name, Origin(requested_by="somebody else"))
     merged = world.finish(name)
     world.services.storage.renewals.save(
         rest, RenewalRecord(ALIAS, name)

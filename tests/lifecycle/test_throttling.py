@@ -4,8 +4,8 @@ import pytest
 from azure.core.pipeline.transport import RequestsTransport
 
 from certrelay.operations import reconcile
+from certrelay.renewal import sweep
 from certrelay.storage.operation import State
-from lifecycle import sweep
 from tests.lifecycle.test_keeping import DAY, create, made
 from tests.lifecycle.test_sweep import with_vaults
 from tests.lifecycle.world import ALIAS, World

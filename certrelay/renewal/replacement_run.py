@@ -1,4 +1,4 @@
-"""The work of a mass renewal (lifecycle.replacements).
+"""The work of a replacement (certrelay.renewal.replacements).
 
 The poll timer goes through the vaults page by page and remembers where it stopped, so that a cut costs nothing. Each
 certificate that was started is a row: whatever is repeated, none is renewed twice for one replacement.
@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from certrelay.errors import CertRelayError, Invalid, NotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.operations.submit import Origin
 from certrelay.pki.distinguished_names import comparable
+from certrelay.renewal import renew
+from certrelay.renewal.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
 from certrelay.rules import name_allowed
 from certrelay.services import Services
 from certrelay.storage.operation import split_operation_id
 from certrelay.storage.tables import ETAG, Row, Stale
-from lifecycle import renewal
-from lifecycle.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
 
 BUDGET = timedelta(seconds=60)
 LONGEST_WAIT = timedelta(days=1)
@@ -74,7 +75,7 @@ def _go_through(services: Services, job: Replacement, alias: str, until: datetim
         trouble = 0
         for item in map(item_of, page):
             if _listed(job.criteria, item) and _known(services, job, alias, item.name) is None:
-                if renewal.booked(services, alias, authority_of(item.tags) or "", AHEAD):
+                if renew.booked(services, alias, authority_of(item.tags) or "", AHEAD):
                     return _moved(services, job, alias, path, job.looked_at) if alias in job.failing_since else job
                 trouble = 0 if _take(services, job, alias, item.name) else trouble + 1
             if trouble >= PATIENCE:
@@ -153,10 +154,14 @@ def _take(services: Services, job: Replacement, alias: str, name: str, waits_sin
         if not matches(services, alias, name, job.criteria):
             table.delete(job.id, row["RowKey"])
             return True
-        operation = renewal.renew(
-            services, alias, name, requested_by=job.requested_by, reason=f"replacement {job.id}", only_if_due=False,
-            idempotency_key=f"replacement {job.id}",
-        )  # fmt: skip
+        operation = renew.renew(
+            services,
+            alias,
+            name,
+            Origin(
+                requested_by=job.requested_by, reason=f"replacement {job.id}", idempotency_key=f"replacement {job.id}"
+            ),
+        )
         table.upsert(row | {"state": "inProgress", "operation": operation.id})
         return True
     except NotReady as error:

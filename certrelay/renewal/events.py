@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from certrelay.errors import CertRelayError, Conflict, NotFound, NotReady
+from certrelay.operations.submit import Origin
+from certrelay.renewal import alerts, renew
 from certrelay.services import Services
-from lifecycle import alarms, renewal
 
 NEAR_EXPIRY = "Microsoft.KeyVault.CertificateNearExpiry"
 EXPIRED = "Microsoft.KeyVault.CertificateExpired"
 
-log = logging.getLogger("certrelay.hints")
+log = logging.getLogger("certrelay.events")
 
 
-def take(services: Services, kind: str, data: Mapping[str, Any]) -> None:
+def handle(services: Services, kind: str, data: Mapping[str, Any]) -> None:
     """Renew the certificate that an event speaks of, if it is managed and due, and tell people when it has expired.
 
     An event about a new version starts nothing.
@@ -26,8 +27,8 @@ def take(services: Services, kind: str, data: Mapping[str, Any]) -> None:
     vault, name = found
     try:
         if kind == EXPIRED:
-            alarms.look_at(services, vault, name)
-        operation = renewal.renew(services, vault, name, requested_by="event", reason=kind, only_if_due=True)
+            alerts.check(services, vault, name)
+        operation = renew.renew_if_due(services, vault, name, Origin(requested_by="event", reason=kind))
     except (Conflict, NotFound) as error:
         log.info("%s of %s/%s: nothing to do: %s", kind, vault, name, error)
     except NotReady:

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import authority_of
+from certrelay.renewal.due import due_of
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import renewal
 
 MAX_ENTRIES = 20_000
 SHORTEST_PERIOD = timedelta(hours=1)
@@ -78,7 +78,7 @@ def _capacity(services: Services, authority: str) -> int | None:
 def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[str]) -> Iterator[Expected]:
     try:
         for page in services.vault(alias).certificates():
-            managed = [item for item in page if renewal.due_of(item) is not None]
+            managed = [item for item in page if due_of(item) is not None]
             notes = services.storage.renewals.records(alias, [item.name for item in managed])
             for item in managed:
                 note = notes.get(item.name.lower()) or RenewalRecord(alias, item.name)
@@ -91,7 +91,7 @@ def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[
 def _one_after_the_other(
     services: Services, item: CertificateItem, note: RenewalRecord, until: datetime
 ) -> Iterator[Expected]:
-    begins, by_dates, expires = item.not_before or item.created, renewal.due_of(item), item.expires
+    begins, by_dates, expires = item.not_before or item.created, due_of(item), item.expires
     authority = authority_of(item.tags)
     if authority is None or begins is None or by_dates is None or expires is None:
         return

@@ -1,24 +1,21 @@
-"""What people must hear of although nothing failed: certificates near their end unrenewed, and the daily digest."""
+"""Alerts: certificates that near their end, or reached it, without a renewal."""
 
 import logging
-from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from certrelay.errors import CertRelayError
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of, is_managed
 from certrelay.notifications import outbox
+from certrelay.renewal.due import half_time
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import renewal
 
 LOOK_AGAIN = timedelta(days=1)
-COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired", "renewals_failing")
 
-log = logging.getLogger("certrelay.alarms")
+log = logging.getLogger("certrelay.alerts")
 
 
 def stage(item: CertificateItem, now: datetime) -> str:
@@ -29,24 +26,24 @@ def stage(item: CertificateItem, now: datetime) -> str:
     if item.expires <= now:
         return "expired"
     begins = item.not_before or item.created or item.expires
-    late_at = renewal.half_time(item) or item.expires - (item.expires - begins) / 10
+    late_at = half_time(item) or item.expires - (item.expires - begins) / 10
     return "expiring" if now > late_at else ""
 
 
-def untold(item: CertificateItem, note: RenewalRecord, now: datetime) -> str:
+def unsent(item: CertificateItem, note: RenewalRecord, now: datetime) -> str:
     """The stage and the version (`stage:thumbprint`) that nobody was told of, or nothing."""
-    reached = "" if _has_time(item, note, now) else stage(item, now)
+    reached = "" if has_time(item, note, now) else stage(item, now)
     alarm = f"{reached}:{item.thumbprint}"
     return alarm if reached and note.alerted != alarm else ""
 
 
-def raise_for(services: Services, alias: str, item: CertificateItem, note: RenewalRecord) -> RenewalRecord:
+def send(services: Services, alias: str, item: CertificateItem, note: RenewalRecord) -> RenewalRecord:
     """Tell once per version and stage; the note that remembers it, unless it could not be queued.
 
     Key Vault's own issuers renew by the policy, which may say later than nine tenths of the lifetime: nobody is told
     before half of the time is over that it leaves them. The policy is looked at once a day until then."""
     now = services.now()
-    told = untold(item, note, now)
+    told = unsent(item, note, now)
     if not told or item.expires is None:
         return note
     reached = stage(item, now)
@@ -66,47 +63,16 @@ def raise_for(services: Services, alias: str, item: CertificateItem, note: Renew
     return noted
 
 
-def look_at(services: Services, alias: str, name: str) -> None:
+def check(services: Services, alias: str, name: str) -> None:
     """Raise the alarm of one certificate, if it has one that nobody was told of. Raises NotReady."""
     bundle = services.vault(alias).get(name)
     if bundle is None:
         return
     item = item_of(bundle)
-    raise_for(services, alias, item, services.storage.renewals.record(alias, name).about(item.thumbprint))
+    send(services, alias, item, services.storage.renewals.record(alias, name).about(item.thumbprint))
 
 
-def digest(services: Services) -> dict[str, Any]:
-    """Count everything, tell it, and return it."""
-    now = services.now()
-    counted = Counter(dict.fromkeys(COUNTED, 0))
-    for alias in services.settings.vaults:
-        try:
-            _count(services, alias, counted)
-        except CertRelayError as error:
-            counted[f"unreadable_vault_{alias}"] = 1
-            log.error("vault %s is missing in the digest: %s", alias, error)
-    counted["operations_open"] = sum(1 for _ in services.storage.worklist())
-    outbox.enqueue(services, "digest", "all vaults", counted, f"digest.{now.date().isoformat()}", now)
-    return dict(counted)
-
-
-def _count(services: Services, alias: str, counted: Counter[str]) -> None:
-    now = services.now()
-    for page in services.vault(alias).certificates():
-        counted["certificates"] += len(page)
-        watched = [item for item in page if renewal.due_of(item) or stage(item, now)]
-        notes = services.storage.renewals.records(alias, [item.name for item in watched])
-        for item in watched:
-            note = (notes.get(item.name.lower()) or RenewalRecord(alias, item.name)).about(item.thumbprint)
-            due = renewal.due_of(item)
-            counted["managed"] += due is not None
-            counted["due_within_a_week"] += due is not None and due <= now + timedelta(days=7)
-            counted["renewals_failing"] += due is not None and note.failures > 0
-            if (reached := stage(item, now)) and not _has_time(item, note, now):
-                counted[reached] += 1
-
-
-def _has_time(item: CertificateItem, note: RenewalRecord, now: datetime) -> bool:
+def has_time(item: CertificateItem, note: RenewalRecord, now: datetime) -> bool:
     """Whether Key Vault's own issuer need not have renewed it yet, as far as is noted."""
     waits = not is_managed(item.tags) and note.ask_at is not None and now < note.ask_at
     return waits and stage(item, now) == "expiring"

@@ -14,12 +14,14 @@ from certrelay.errors import CertRelayError, Conflict, Invalid, NotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.operations import intervene, reconcile
+from certrelay.operations.submit import Origin
+from certrelay.renewal import alerts, renew, renewal_info, replacement_run
+from certrelay.renewal.due import can_wait, due_of
+from certrelay.renewal.renewal_info import Question
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import alarms, renewal, replacing, suggestions
-from lifecycle.suggestions import Question
 
-# functionTimeout is five minutes; the last operation of a poll, and then the mass renewals, may take a minute each.
+# functionTimeout is five minutes; the last operation of a poll, and then the replacements, may take a minute each.
 POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (2, 3, 4, 4.5))
 PATIENCE = 3  # refusals in a row until a vault that cannot be used now is left to the next sweep
 
@@ -49,7 +51,7 @@ class _Due:
 
 
 def advance_due(services: Services) -> int:
-    """Advance every open operation that is due, then the mass renewals; how many operations were due.
+    """Advance every open operation that is due, then the replacements; how many operations were due.
 
     One that crashes does not stop the others. Whatever a run has no time for is the next one's, longest due first."""
     begun = services.now()
@@ -62,7 +64,7 @@ def advance_due(services: Services) -> int:
             reconcile.advance(services, entry.vault, entry.name, entry.id)
         except Exception:
             log.exception("operation %s could not be advanced", entry.id)
-    replacing.advance_all(services)
+    replacement_run.advance_all(services)
     return len(worklist)
 
 
@@ -128,7 +130,7 @@ class _Sweep:
 
     def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
         services, now = self._services, self._services.now()
-        watched = [item for item in page if renewal.due_of(item) or alarms.stage(item, now)]
+        watched = [item for item in page if due_of(item) or alerts.stage(item, now)]
         notes = services.storage.renewals.records(alias, [item.name for item in watched])
         for item in watched:
             known = notes.get(item.name.lower()) or RenewalRecord(alias, item.name)
@@ -142,7 +144,7 @@ class _Sweep:
                     intervene.expedite(services, open_one)
             elif due is not None:
                 yield due
-            elif (question := suggestions.question(services, item, note)) is not None:
+            elif (question := renewal_info.question(services, item, note)) is not None:
                 self._questions.append(question)
         if len(self._questions) > 10 * self._batch:
             self._questions = heapq.nsmallest(self._batch, self._questions)
@@ -151,8 +153,8 @@ class _Sweep:
         if not self._can_tell:  # a queue that is down costs seconds each time: the lists must go on
             return note
         try:
-            noted = alarms.raise_for(self._services, alias, item, note)
-            self._can_tell = not alarms.untold(item, noted, self._services.now())
+            noted = alerts.send(self._services, alias, item, note)
+            self._can_tell = not alerts.unsent(item, noted, self._services.now())
             return noted
         except Exception:  # what cannot be told of one certificate stops the renewal of none
             log.exception("%s in vault %s needs attention, and nobody could be told", item.name, alias)
@@ -160,7 +162,7 @@ class _Sweep:
 
     def _ask(self) -> None:
         asked = heapq.nsmallest(self._batch, self._questions)
-        for item, note in suggestions.ask(self._services, asked, self._begun + ASKING_BUDGET):
+        for item, note in renewal_info.ask(self._services, asked, self._begun + ASKING_BUDGET):
             self._swept.asked += 1
             if (due := _due(item, note, self._services.now())) is not None:
                 self._renew(due)
@@ -172,10 +174,7 @@ class _Sweep:
             return
         self._left -= 1
         try:
-            renewal.renew(
-                self._services, one.vault, one.name,
-                requested_by="sweep", reason=one.reason, only_if_due=True,
-            )  # fmt: skip
+            renew.renew_if_due(self._services, one.vault, one.name, Origin(requested_by="sweep", reason=one.reason))
             self._swept.started.append(f"{one.vault}/{one.name}")
             self._trouble[one.vault] = 0
         except CertRelayError as error:
@@ -211,8 +210,8 @@ class _Sweep:
 
 def _due(item: CertificateItem, note: RenewalRecord, now: datetime) -> _Due | None:
     """The certificate as due now: by its dates or by its authority's suggestion, and not at rest."""
-    by_dates, authority = renewal.due_of(item), authority_of(item.tags)
+    by_dates, authority = due_of(item), authority_of(item.tags)
     if authority is None or by_dates is None or item.expires is None or note.due(by_dates) > now:
         return None
     reason = "due" if by_dates <= now else "suggested by the authority"
-    return _Due(item.expires, note.vault, item.name, reason, authority, renewal.can_wait(item, now), note)
+    return _Due(item.expires, note.vault, item.name, reason, authority, can_wait(item, now), note)

@@ -1,0 +1,48 @@
+"""The daily digest: everything counted once."""
+
+import logging
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from certrelay.errors import CertRelayError
+from certrelay.notifications import outbox
+from certrelay.renewal.alerts import has_time, stage
+from certrelay.renewal.due import due_of
+from certrelay.services import Services
+from certrelay.storage.renewal_record import RenewalRecord
+
+log = logging.getLogger("certrelay.digest")
+
+COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired", "renewals_failing")
+
+
+def send_digest(services: Services) -> dict[str, Any]:
+    """Count all certificates, notify people of the numbers, and return them by name."""
+    now = services.now()
+    counted = Counter(dict.fromkeys(COUNTED, 0))
+    for alias in services.settings.vaults:
+        try:
+            _count(services, alias, counted)
+        except CertRelayError as error:
+            counted[f"unreadable_vault_{alias}"] = 1
+            log.error("vault %s is missing in the digest: %s", alias, error)
+    counted["operations_open"] = sum(1 for _ in services.storage.worklist())
+    outbox.enqueue(services, "digest", "all vaults", counted, f"digest.{now.date().isoformat()}", now)
+    return dict(counted)
+
+
+def _count(services: Services, alias: str, counted: Counter[str]) -> None:
+    now = services.now()
+    for page in services.vault(alias).certificates():
+        counted["certificates"] += len(page)
+        watched = [item for item in page if due_of(item) or stage(item, now)]
+        notes = services.storage.renewals.records(alias, [item.name for item in watched])
+        for item in watched:
+            note = (notes.get(item.name.lower()) or RenewalRecord(alias, item.name)).about(item.thumbprint)
+            due = due_of(item)
+            counted["managed"] += due is not None
+            counted["due_within_a_week"] += due is not None and due <= now + timedelta(days=7)
+            counted["renewals_failing"] += due is not None and note.failures > 0
+            if (reached := stage(item, now)) and not has_time(item, note, now):
+                counted[reached] += 1

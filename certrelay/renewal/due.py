@@ -1,0 +1,49 @@
+"""When a certificate is due: pure functions of its dates and tags."""
+
+from datetime import datetime, timedelta
+
+from certrelay.keyvault.client import CertificateItem
+from certrelay.keyvault.tags import is_managed, threshold_of
+
+DEFAULT_SHARE_LEFT = 1 / 3
+
+
+SHORTEST_LEFT = timedelta(days=3)
+
+
+def due_at(not_before: datetime, expires: datetime, threshold: tuple[str, int] | None = None) -> datetime:
+    """When a certificate is to be renewed: at its threshold (`certrelay.keyvault.tags.threshold_of`), or by
+    default when a third of its lifetime is left.
+
+    There are always 3 days (or a sixth of a shorter lifetime) for several tries, and a third of the lifetime passes
+    first, so that no renewal follows upon the last one."""
+    lifetime = expires - not_before
+    match threshold:
+        case ("lifetime_percentage", number):
+            left = lifetime * (1 - min(number, 100) / 100)
+        case ("days_before_expiry", number):
+            left = timedelta(days=number)
+        case _:
+            left = lifetime * DEFAULT_SHARE_LEFT
+    return expires - min(max(left, min(lifetime / 6, SHORTEST_LEFT)), lifetime * 2 / 3)
+
+
+def due_of(item: CertificateItem) -> datetime | None:
+    """When a certificate of the list is due; None when CertRelay does not look after it."""
+    if not is_managed(item.tags) or not item.enabled or item.expires is None:
+        return None
+    begins = item.not_before or item.created or item.expires
+    return due_at(begins, item.expires, threshold_of(item.tags))
+
+
+def half_time(item: CertificateItem) -> datetime | None:
+    """When half of the time for the renewal of a certificate of the list is over; None when CertRelay does not look
+    after it."""
+    due = due_of(item)
+    return due + (item.expires - due) / 2 if due is not None and item.expires is not None else None
+
+
+def can_wait(item: CertificateItem, now: datetime) -> bool:
+    """Whether less than half of the time for the renewal of a certificate of the list has passed."""
+    half = half_time(item)
+    return half is not None and now < half
