@@ -1,4 +1,4 @@
-"""Everything that lifecycle/ raises on purpose.
+"""Everything that CertRelay raises on purpose.
 
     CertRelayError
     ├── Invalid            the caller's input; lists every fault            400

@@ -1,4 +1,4 @@
-"""The world as `lifecycle` sees it: settings, ledger, vaults, authorities, time, chance. Built once, lazily."""
+"""The outside world, connected: settings, storage, vaults, authorities, clock and chance. Built once, lazily."""
 
 import functools
 import random

@@ -1,4 +1,4 @@
-"""The edges: each handler parses, makes one call into lifecycle/, and renders. No decisions.
+"""The edges: each handler parses, makes one call into certrelay/, and renders. No decisions.
 
 `start` reads the settings when the app is indexed, so that a wrong one stops it; `services` connects at first use.
 """

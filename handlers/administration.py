@@ -4,11 +4,11 @@ from typing import Any
 
 import azure.functions as func
 
+from certrelay.certificates import issuers
 from handlers import answers, models, services
 from handlers.edge import Answer, parsed
 from handlers.roles import Role
 from handlers.routes import route
-from lifecycle import administration
 
 ISSUERS = "vaults/{vault}/certificates/issuers"
 CONTACTS = "vaults/{vault}/certificates/contacts"
@@ -18,17 +18,17 @@ blueprint = func.Blueprint()
 
 def _issuer(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answer:
     vault, name = req.route_params["vault"], req.route_params["issuer"]
-    return Answer(administration.issuer(services(), vault, name, req.method, body))
+    return Answer(issuers.issuer(services(), vault, name, req.method, body))
 
 
 def _contacts(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answer:
-    return Answer(administration.contacts(services(), req.route_params["vault"], req.method, body))
+    return Answer(issuers.contacts(services(), req.route_params["vault"], req.method, body))
 
 
 @route(blueprint, "GET", ISSUERS, Role.READER, answer=answers.Listed)
 def list_issuers(req: func.HttpRequest) -> Answer:
     """The issuer resources of a vault."""
-    return Answer({"value": administration.issuers(services(), req.route_params["vault"])})
+    return Answer({"value": issuers.issuers(services(), req.route_params["vault"])})
 
 
 @route(blueprint, "GET", f"{ISSUERS}/{{issuer}}", Role.READER, answer=answers.Anything)

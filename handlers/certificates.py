@@ -5,6 +5,7 @@ import binascii
 
 import azure.functions as func
 
+from certrelay.certificates import create, edit, import_file
 from certrelay.errors import Fault, Invalid, NotFound
 from certrelay.operations import find, intervene
 from certrelay.storage.operation import Operation
@@ -12,7 +13,6 @@ from handlers import answers, models, render, roles, services
 from handlers.edge import Answer, flag, idempotency_key, parsed, query
 from handlers.roles import Role
 from handlers.routes import Query, route
-from lifecycle import changes, creations, imports
 
 RETRY_AFTER_SECONDS = "2"
 PATH = "vaults/{vault}/certificates/{name}"
@@ -31,8 +31,8 @@ def where(req: func.HttpRequest) -> tuple[str, str]:
     """Vault and certificate name of the path. Raises NotFound for a vault that is not configured."""
     vault, name = req.route_params["vault"], req.route_params["name"]
     services().vault_settings(vault)
-    if creations.where_faults(services(), vault, name):
-        raise Invalid(creations.where_faults(services(), vault, name))
+    if create.where_faults(services(), vault, name):
+        raise Invalid(create.where_faults(services(), vault, name))
     return vault, name
 
 
@@ -51,20 +51,18 @@ def operation_answer(operation: Operation, status: int = 200) -> Answer:
 )  # fmt: skip
 def create_certificate(req: func.HttpRequest) -> Answer:
     """Create a certificate, or a new version of one, by an authority or by one of Key Vault's issuers."""
-    asked = parsed(req, models.CreateCertificate).to_asked()
+    asked = parsed(req, models.CreateCertificate).to_spec()
     vault, name = req.route_params["vault"], req.route_params["name"]
     key, who = idempotency_key(req), roles.caller(req)
-    return operation_answer(
-        creations.create(services(), vault, name, asked, requested_by=who, idempotency_key=key), 202
-    )
+    return operation_answer(create.create(services(), vault, name, asked, requested_by=who, idempotency_key=key), 202)
 
 
 @route(blueprint, "POST", f"{PATH}/import", Role.REQUESTER, body=models.ImportCertificate, answer=answers.Imported)
 def import_certificate(req: func.HttpRequest) -> Answer:
     """Import a certificate with its key, from a PFX, PEM or DER file."""
-    given = parsed(req, models.ImportCertificate).to_import()
+    given = parsed(req, models.ImportCertificate).to_command()
     vault, name = req.route_params["vault"], req.route_params["name"]
-    imported = imports.import_certificate(services(), vault, name, given, requested_by=roles.caller(req))
+    imported = import_file.import_certificate(services(), vault, name, given, requested_by=roles.caller(req))
     answer = render.certificate_json(vault, name, imported.bundle)
     return Answer(answer | {"changes": list(imported.changes), "imported": imported.is_new})
 
@@ -96,7 +94,7 @@ def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
 )  # fmt: skip
 def delete_certificate_operation(req: func.HttpRequest) -> Answer:
     """Delete a stuck operation and free the name, in Key Vault too."""
-    ended = changes.delete_pending(services(), *where(req), force=flag(req, "force"))
+    ended = edit.delete_pending(services(), *where(req), force=flag(req, "force"))
     return operation_answer(ended) if ended else Answer(None, 204)
 
 

@@ -2,6 +2,8 @@
 
 import azure.functions as func
 
+from certrelay.certificates import adopt, edit, revoke
+from certrelay.certificates.adopt import Adoption
 from certrelay.errors import Fault, Invalid
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
@@ -11,8 +13,6 @@ from handlers.certificates import PATH, operation_answer, where
 from handlers.edge import Answer, idempotency_key, parsed
 from handlers.roles import Role
 from handlers.routes import route
-from lifecycle import adoptions, changes, revocations
-from lifecycle.adoptions import Adoption
 
 blueprint = func.Blueprint()
 
@@ -20,7 +20,7 @@ blueprint = func.Blueprint()
 @route(blueprint, "PATCH", f"{PATH}/policy", Role.OPERATOR, body=models.Policy, answer=answers.Anything)
 def update_certificate_policy(req: func.HttpRequest) -> Answer:
     """Merge changes into the policy, as Key Vault does; they hold from the next version on."""
-    return Answer(changes.update_policy(services(), *where(req), parsed(req, models.Policy).to_json()))
+    return Answer(edit.update_policy(services(), *where(req), parsed(req, models.Policy).to_json()))
 
 
 @route(blueprint, "PATCH", PATH, Role.OPERATOR, body=models.UpdateCertificate, answer=answers.Certificate)
@@ -28,15 +28,13 @@ def update_certificate(req: func.HttpRequest) -> Answer:
     """Replace the tags (CertRelay's own stay), or switch the newest version on or off."""
     given = parsed(req, models.UpdateCertificate)
     vault, name = where(req)
-    return Answer(
-        render.certificate_json(vault, name, changes.update(services(), vault, name, given.tags, given.enabled))
-    )
+    return Answer(render.certificate_json(vault, name, edit.update(services(), vault, name, given.tags, given.enabled)))
 
 
 @route(blueprint, "DELETE", PATH, Role.OPERATOR, answer=answers.Anything)
 def delete_certificate(req: func.HttpRequest) -> Answer:
     """Soft-delete it, with all versions; it can be recovered."""
-    deleted = changes.delete(services(), *where(req))
+    deleted = edit.delete(services(), *where(req))
     kept = ("deletedDate", "scheduledPurgeDate", "tags")
     return Answer({key: deleted[key] for key in kept if key in deleted})
 
@@ -45,7 +43,7 @@ def delete_certificate(req: func.HttpRequest) -> Answer:
 def recover_certificate(req: func.HttpRequest) -> Answer:
     """Bring a soft-deleted certificate back."""
     vault, name = where(req)
-    return Answer(render.certificate_json(vault, name, changes.recover(services(), vault, name)))
+    return Answer(render.certificate_json(vault, name, edit.recover(services(), vault, name)))
 
 
 @route(
@@ -77,7 +75,7 @@ def revoke_certificate(req: func.HttpRequest) -> Answer:
     if given.version is None and (given.replace or key is not None):
         # When the request is repeated the newest version may be the replacement.
         raise Invalid([Fault("/version", "say which version, so that a repeat does not revoke its replacement")])
-    bundle, operation = revocations.revoke(
+    bundle, operation = revoke.revoke(
         services(), vault, name,
         version=given.version or "", reason=given.reason, replace=given.replace, requested_by=roles.caller(req),
         idempotency_key=key,
@@ -95,11 +93,11 @@ def adopt_certificate(req: func.HttpRequest) -> Answer:
         raise Invalid([Fault("/authority", f"there is no authority {given.authority!r}")])
     trigger = given.trigger.model_dump(exclude_none=True) if given.trigger else None
     asked = Adoption(given.authority, given.validity_days, trigger, given.force)
-    return Answer(render.certificate_json(vault, name, adoptions.adopt(services(), vault, name, asked)))
+    return Answer(render.certificate_json(vault, name, adopt.adopt(services(), vault, name, asked)))
 
 
 @route(blueprint, "POST", f"{PATH}/release", Role.OPERATOR, answer=answers.Certificate)
 def release_certificate(req: func.HttpRequest) -> Answer:
     """Renew it no longer; nothing else changes."""
     vault, name = where(req)
-    return Answer(render.certificate_json(vault, name, adoptions.release(services(), vault, name)))
+    return Answer(render.certificate_json(vault, name, adopt.release(services(), vault, name)))

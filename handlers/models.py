@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from certrelay.certificates.create import CertificateSpec
+from certrelay.certificates.import_file import ImportCommand
 from certrelay.connectors.base import RevocationReason
-from lifecycle.creations import Asked
-from lifecycle.imports import ToImport
 
 type Text = Annotated[str, Field(max_length=2048)]
 type Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=2048)]], Field(max_length=100)]
@@ -100,8 +100,8 @@ class CreateCertificate(Body):
     tags: Tags = {}
     enabled: bool = True
 
-    def to_asked(self) -> Asked:
-        return Asked(
+    def to_spec(self) -> CertificateSpec:
+        return CertificateSpec(
             authority=self.authority,
             policy=self.policy.to_json(),
             subject=self.subject,
@@ -138,11 +138,11 @@ class ImportCertificate(Body):
             raise ValueError("needs either value, or certificate and key (and chain)")
         return self
 
-    def to_import(self) -> ToImport:
+    def to_command(self) -> ImportCommand:
         policy = self.policy.to_json()
         texts = [text for text in (self.key, self.certificate, self.chain) if text]
         value = "\n".join(texts) if self.value is None else self.value
-        return ToImport(value, self.pwd, policy, self.tags, self.enabled, self.strict, self.force)
+        return ImportCommand(value, self.pwd, policy, self.tags, self.enabled, self.strict, self.force)
 
 
 class CancelOperation(Body):

@@ -5,6 +5,8 @@ from typing import Any
 
 import azure.functions as func
 
+from certrelay.certificates import issuers, read
+from certrelay.certificates.read import Filters
 from certrelay.keyvault.client import CertificateItem, version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.renewal.due import due_of
@@ -13,8 +15,6 @@ from handlers.certificates import PATH, where
 from handlers.edge import Answer, number, query
 from handlers.roles import Role
 from handlers.routes import Query, route
-from lifecycle import administration, reading
-from lifecycle.reading import Filters
 
 LIST = "vaults/{vault}/certificates"
 FILTERS = (
@@ -40,23 +40,21 @@ def list_certificates(req: func.HttpRequest) -> Answer:
         query(req, "state", STATES),
     )
     limit, vault = number(req, "max", 1, 100) or 25, req.route_params["vault"]
-    found, continuation = reading.certificates(
-        services(), vault, filters, limit, query(req, "continuation", ".{1,9000}")
-    )
+    found, continuation = read.certificates(services(), vault, filters, limit, query(req, "continuation", ".{1,9000}"))
     return Answer({"value": [_line(item) for item in found], "continuation": continuation})
 
 
 @route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=answers.Listed)
 def list_deleted_certificates(req: func.HttpRequest) -> Answer:
     """The soft-deleted certificates of a vault, which can be recovered."""
-    return Answer({"value": administration.deleted(services(), req.route_params["vault"])})
+    return Answer({"value": issuers.deleted(services(), req.route_params["vault"])})
 
 
 @route(blueprint, "GET", f"{PATH}/policy", Role.READER, answer=answers.Anything)
 def get_certificate_policy(req: func.HttpRequest) -> Answer:
     """The policy, which the next version follows."""
     vault, name = where(req)
-    reading.bundle(services(), vault, name)
+    read.bundle(services(), vault, name)
     return Answer(services().vault(vault).call("GET", f"/certificates/{name}/policy"), cached=True)
 
 
@@ -64,7 +62,7 @@ def get_certificate_policy(req: func.HttpRequest) -> Answer:
 def list_certificate_versions(req: func.HttpRequest) -> Answer:
     """All versions."""
     vault, name = where(req)
-    reading.bundle(services(), vault, name)
+    read.bundle(services(), vault, name)
     return Answer({"value": [_version(item) for item in services().vault(vault).versions(name)]})
 
 
@@ -78,7 +76,7 @@ def get_certificate_history(req: func.HttpRequest) -> Answer:
 def get_certificate_version(req: func.HttpRequest) -> Answer:
     """One version of a certificate."""
     vault, name = where(req)
-    found = reading.bundle(services(), vault, name, req.route_params["version"])
+    found = read.bundle(services(), vault, name, req.route_params["version"])
     return Answer(render.certificate_json(vault, name, found), cached=True)
 
 
@@ -86,9 +84,9 @@ def get_certificate_version(req: func.HttpRequest) -> Answer:
 def get_certificate(req: func.HttpRequest) -> Answer:
     """The newest version, with its chain and the plan of its renewal."""
     vault, name = where(req)
-    found = reading.bundle(services(), vault, name)
-    plan = reading.plan(services(), vault, name, found)
-    chain = reading.chain(services(), vault, name, version_of(found))
+    found = read.bundle(services(), vault, name)
+    plan = read.plan(services(), vault, name, found)
+    chain = read.chain(services(), vault, name, version_of(found))
     due = plan.due.isoformat() if plan.due else None
     extra: dict[str, Any] = {"renewal": {"due": due, "reason": plan.reason}, "chain": render.certificates_pem(chain)}
     return Answer(render.certificate_json(vault, name, found) | extra, cached=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from certrelay.certificates import create
+from certrelay.certificates.create import CertificateSpec
 from certrelay.storage.operation import Kind, Operation, State
-from lifecycle import creations
-from lifecycle.creations import Asked
 from sandbox.azurite import Azurite
 from sandbox.simulation import __main__ as program
 from sandbox.simulation import owners, plan, promises
@@ -123,8 +123,10 @@ def _brought(directory: Path, azurite: Azurite) -> Iterator[tuple[World, dict[st
 
 
 def _completed(world: World, wanted: Wanted) -> Operation:
-    asked = Asked(wanted.authority, {"key_props": {"kty": "EC"}}, dns_names=("a.contoso.example",), validity_days=6)
-    made = creations.create(world.services, ALIAS, wanted.name, asked, requested_by="test")
+    asked = CertificateSpec(
+        wanted.authority, {"key_props": {"kty": "EC"}}, dns_names=("a.contoso.example",), validity_days=6
+    )
+    made = create.create(world.services, ALIAS, wanted.name, asked, requested_by="test")
     world.services.storage.remove(made)
     return replace(made, state=State.COMPLETED, version="0" * 32)
 

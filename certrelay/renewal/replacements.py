@@ -1,6 +1,6 @@
 """Replace everything: renew all certificates that match, at the pace of the rates, with progress to read.
 
-For the day a CA announces that it revokes everything. A replacement is a row, and so is each certificate that it matched.
+For the day a CA revokes everything. A replacement is a row, and so is each certificate that it matched;
 certrelay.renewal.replacement_run does the work.
 """
 

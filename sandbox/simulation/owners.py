@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 from cryptography.x509.oid import NameOID
 
+from certrelay.certificates import adopt, create
+from certrelay.certificates.adopt import Adoption
+from certrelay.certificates.create import CertificateSpec
 from certrelay.keyvault.tags import is_managed
-from lifecycle import adoptions, creations
-from lifecycle.adoptions import Adoption
-from lifecycle.creations import Asked
 from sandbox.simulation.plan import Wanted
 from sandbox.simulation.world import ALIAS, World
 
@@ -32,13 +32,13 @@ def ask(world: World, wanted: Wanted) -> None:
     """Raises what the app raises."""
     if not wanted.adopted:
         names = (f"{wanted.name}.contoso.example",)
-        asked = Asked(wanted.authority, _policy(wanted), dns_names=names, validity_days=wanted.days)
-        creations.create(world.services, ALIAS, wanted.name, asked, requested_by="owner")
+        asked = CertificateSpec(wanted.authority, _policy(wanted), dns_names=names, validity_days=wanted.days)
+        create.create(world.services, ALIAS, wanted.name, asked, requested_by="owner")
         return
     if world.server.vault.find(wanted.name) is None:
         body = {"value": _brought(world, wanted), "pwd": PASSWORD}
         world.services.vault(ALIAS).import_certificate(wanted.name, body)
-    adoptions.adopt(world.services, ALIAS, wanted.name, Adoption(wanted.authority, trigger=_trigger(wanted) or None))
+    adopt.adopt(world.services, ALIAS, wanted.name, Adoption(wanted.authority, trigger=_trigger(wanted) or None))
 
 
 def _policy(wanted: Wanted) -> dict[str, Any]:

@@ -6,20 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
+from certrelay.certificates import create as creations
+from certrelay.certificates.create import CertificateSpec
 from certrelay.operations import reconcile
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew as renewal
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
-from lifecycle import creations
-from lifecycle.creations import Asked
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 
 
-def asked(name: str) -> Asked:
-    return Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"})
+def asked(name: str) -> CertificateSpec:
+    return CertificateSpec(
+        authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"}
+    )
 
 
 def create(services: Services, name: str) -> Operation:
@@ -115,7 +117,7 @@ def test_a_certificate_of_key_vaults_own_issuer_survives_any_death(world: World,
     """`Self` completes by itself: a repeat must find the version instead of making a second one."""
 
     def start(services: Services, name: str) -> Operation:
-        plain = Asked(dns_names=(f"{name}.contoso.example",), policy=KEY)
+        plain = CertificateSpec(dns_names=(f"{name}.contoso.example",), policy=KEY)
         return creations.create(services, ALIAS, name, plain, requested_by="test", idempotency_key=name)
 
     baseline = Life()

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from certrelay import settings
+from certrelay.certificates import create
+from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Feature
 from certrelay.errors import Invalid, NotPermitted
 from certrelay.renewal.renew import renewed_request
 from certrelay.rules import check, name_allowed
 from certrelay.services import Services, connect
 from certrelay.settings import Rules, VaultSettings
-from lifecycle import creations
-from lifecycle.creations import Asked
 from tests.lifecycle.world import TestCa
 
 SETTINGS = {
@@ -34,14 +34,16 @@ def services() -> Services:
     return connect(settings.load(SETTINGS))
 
 
-def pointers(services: Services, asked: Asked, vault: str = "main", name: str = "www") -> set[str]:
+def pointers(services: Services, asked: CertificateSpec, vault: str = "main", name: str = "www") -> set[str]:
     with pytest.raises(Invalid) as refused:
-        creations.complete(services, vault, name, asked)
+        create.complete(services, vault, name, asked)
     return {fault.pointer for fault in refused.value.faults}
 
 
 def test_an_authority_and_a_name_are_a_complete_request(services: Services) -> None:
-    wanted = creations.complete(services, "main", "www", Asked(authority="b1", dns_names=("WWW.Contoso.Example.",)))
+    wanted = create.complete(
+        services, "main", "www", CertificateSpec(authority="b1", dns_names=("WWW.Contoso.Example.",))
+    )
     assert wanted.policy["x509_props"]["sans"] == {"dns_names": ["www.contoso.example"]}
     assert wanted.policy["issuer"] == {"name": "Unknown"}
     assert wanted.policy["key_props"] == {"kty": "RSA", "key_size": 2048, "exportable": True, "reuse_key": False}
@@ -51,26 +53,26 @@ def test_an_authority_and_a_name_are_a_complete_request(services: Services) -> N
 
 def test_who_asks_for_no_validity_gets_what_the_rules_allow(services: Services) -> None:
     short = narrowed(services, max_validity_days=47)
-    wanted = creations.complete(short, "main", "www", Asked(authority="a1", dns_names=("www.contoso.example",)))
+    wanted = create.complete(short, "main", "www", CertificateSpec(authority="a1", dns_names=("www.contoso.example",)))
     assert (wanted.validity_days, wanted.tags["certrelay-validity-days"]) == (47, "47")
     check(short, "main", wanted)
     assert renewed_request(short, "a1", wanted.policy, {}, True).validity_days == 47
 
 
 def test_without_an_authority_key_vault_signs_itself(services: Services) -> None:
-    wanted = creations.complete(services, "main", "www", Asked(dns_names=("www.contoso.example",)))
+    wanted = create.complete(services, "main", "www", CertificateSpec(dns_names=("www.contoso.example",)))
     assert wanted.issuer == "Self"
     assert wanted.tags == {}
 
 
 def test_a_threshold_travels_in_a_tag(services: Services) -> None:
     actions = [{"trigger": {"days_before_expiry": 20}, "action": {"action_type": "EmailContacts"}}]
-    asked = Asked(authority="b1", dns_names=("www.contoso.example",), policy={"lifetime_actions": actions})
-    assert creations.complete(services, "main", "www", asked).tags["certrelay-renewal"] == "days_before_expiry=20"
+    asked = CertificateSpec(authority="b1", dns_names=("www.contoso.example",), policy={"lifetime_actions": actions})
+    assert create.complete(services, "main", "www", asked).tags["certrelay-renewal"] == "days_before_expiry=20"
 
 
 def test_every_fault_is_named_at_once(services: Services) -> None:
-    asked = Asked(
+    asked = CertificateSpec(
         authority="nobody",
         dns_names=("ok.example", "not a name"),
         ip_addresses=("300.1.1.1",),
@@ -92,29 +94,38 @@ def test_every_fault_is_named_at_once(services: Services) -> None:
 @pytest.mark.parametrize(
     ("asked", "pointer"),
     [
-        (Asked(authority="b1"), "/policy/x509_props"),
-        (Asked(policy={"issuer": {"name": "Unknown"}}, dns_names=("a.example",)), "/authority"),
-        (Asked(authority="b1", policy={"issuer": {"name": "Self"}}, dns_names=("a.example",)), "/policy/issuer/name"),
-        (Asked(authority="b1", subject="CN=a.example", policy={"x509_props": {"subject": "CN=b.example"}}), "/subject"),
-        (Asked(authority="b1", dns_names=("a.example",), tags={"k": "v" * 257}), "/tags/k"),
-        (Asked(authority="b1", dns_names=("a.example",), tags={str(n): "v" for n in range(13)}), "/tags"),
-        (Asked(authority="b1", dns_names=tuple(f"n{n}.example" for n in range(101))), "/policy/x509_props/sans"),
-        (Asked(authority="b1", dns_names=("a.b*.example",)), "/dns_names/0"),
-        (Asked(authority="b1", dns_names=("10.0.0.1",)), "/dns_names/0"),
+        (CertificateSpec(authority="b1"), "/policy/x509_props"),
+        (CertificateSpec(policy={"issuer": {"name": "Unknown"}}, dns_names=("a.example",)), "/authority"),
+        (
+            CertificateSpec(authority="b1", policy={"issuer": {"name": "Self"}}, dns_names=("a.example",)),
+            "/policy/issuer/name",
+        ),
+        (
+            CertificateSpec(authority="b1", subject="CN=a.example", policy={"x509_props": {"subject": "CN=b.example"}}),
+            "/subject",
+        ),
+        (CertificateSpec(authority="b1", dns_names=("a.example",), tags={"k": "v" * 257}), "/tags/k"),
+        (CertificateSpec(authority="b1", dns_names=("a.example",), tags={str(n): "v" for n in range(13)}), "/tags"),
+        (
+            CertificateSpec(authority="b1", dns_names=tuple(f"n{n}.example" for n in range(101))),
+            "/policy/x509_props/sans",
+        ),
+        (CertificateSpec(authority="b1", dns_names=("a.b*.example",)), "/dns_names/0"),
+        (CertificateSpec(authority="b1", dns_names=("10.0.0.1",)), "/dns_names/0"),
     ],
 )
-def test_a_fault_is_named_where_it_was_written(services: Services, asked: Asked, pointer: str) -> None:
+def test_a_fault_is_named_where_it_was_written(services: Services, asked: CertificateSpec, pointer: str) -> None:
     assert pointer in pointers(services, asked)
 
 
-def refusal(services: Services, asked: Asked, vault: str = "main") -> str:
+def refusal(services: Services, asked: CertificateSpec, vault: str = "main") -> str:
     with pytest.raises(NotPermitted) as refused:
-        check(services, vault, creations.complete(services, vault, "www", asked))
+        check(services, vault, create.complete(services, vault, "www", asked))
     return str(refused.value)
 
 
 def test_the_rules_of_an_authority_and_of_a_vault_are_kept(services: Services) -> None:
-    asked = Asked(authority="a1", dns_names=("www.bank.example",), validity_days=91)
+    asked = CertificateSpec(authority="a1", dns_names=("www.bank.example",), validity_days=91)
     message = refusal(services, asked)
     for part in ("the name www.bank.example", "at least 3072 bits", "at most 90 days"):
         assert part in message
@@ -144,29 +155,29 @@ def narrowed(services: Services, **rules: Any) -> Services:
 def test_a_key_that_the_rules_do_not_allow_is_refused(
     services: Services, rules: dict[str, Any], key: dict[str, Any], fault: str
 ) -> None:
-    asked = Asked(authority="a1", dns_names=("www.contoso.example",), policy={"key_props": key})
+    asked = CertificateSpec(authority="a1", dns_names=("www.contoso.example",), policy={"key_props": key})
     assert fault in refusal(narrowed(services, **rules), asked)
 
 
 @pytest.mark.parametrize(
     ("feature", "asked"),
     [
-        (Feature.WILDCARD, Asked(dns_names=("*.contoso.example",))),
-        (Feature.IP_ADDRESS, Asked(ip_addresses=("192.0.2.1",))),
-        (Feature.EMAIL, Asked(email_addresses=("ada@contoso.example",))),
-        (Feature.URI, Asked(uris=("spiffe://contoso/web",))),
-        (Feature.USER_PRINCIPAL_NAME, Asked(user_principal_names=("ada@contoso.example",))),
-        (Feature.COMMON_NAME_ONLY, Asked(subject="CN=www.contoso.example")),
-        (Feature.RSA, Asked(dns_names=("www.contoso.example",))),
-        (Feature.EC, Asked(dns_names=("www.contoso.example",), policy={"key_props": {"kty": "EC"}})),
+        (Feature.WILDCARD, CertificateSpec(dns_names=("*.contoso.example",))),
+        (Feature.IP_ADDRESS, CertificateSpec(ip_addresses=("192.0.2.1",))),
+        (Feature.EMAIL, CertificateSpec(email_addresses=("ada@contoso.example",))),
+        (Feature.URI, CertificateSpec(uris=("spiffe://contoso/web",))),
+        (Feature.USER_PRINCIPAL_NAME, CertificateSpec(user_principal_names=("ada@contoso.example",))),
+        (Feature.COMMON_NAME_ONLY, CertificateSpec(subject="CN=www.contoso.example")),
+        (Feature.RSA, CertificateSpec(dns_names=("www.contoso.example",))),
+        (Feature.EC, CertificateSpec(dns_names=("www.contoso.example",), policy={"key_props": {"kty": "EC"}})),
         (
             Feature.CERTIFICATE_AUTHORITY,
-            Asked(subject="CN=CA", policy={"x509_props": {"basic_constraints": {"ca": True}}}),
+            CertificateSpec(subject="CN=CA", policy={"x509_props": {"basic_constraints": {"ca": True}}}),
         ),
     ],
 )
 def test_what_a_connector_does_not_declare_is_refused_before_anything_is_sent(
-    services: Services, feature: Feature, asked: Asked
+    services: Services, feature: Feature, asked: CertificateSpec
 ) -> None:
     main = VaultSettings(url="https://v.example", rules=Rules(certificate_authority=True))
     able = narrowed(services, certificate_authority=True)
@@ -175,23 +186,23 @@ def test_what_a_connector_does_not_declare_is_refused_before_anything_is_sent(
     a1 = replace(able.settings.authorities["a1"], connector_class=lacking)
     unable = replace(able, settings=replace(able.settings, authorities={"a1": a1}))
     asked = replace(asked, authority="a1")
-    check(able, "main", creations.complete(able, "main", "www", asked))
+    check(able, "main", create.complete(able, "main", "www", asked))
     assert refusal(unable, asked) == f"authority a1 cannot do {feature.value.replace('_', ' ')}"
 
 
 @pytest.mark.parametrize(
     ("pattern", "asked"),
     [
-        ("*.contoso.example", Asked(uris=("https://bank.example/x.contoso.example",))),
-        ("*@contoso.example", Asked(uris=("https://bank.example/@contoso.example",))),
-        ("10.0.*", Asked(dns_names=("10.0.bank.example",))),
-        ("www.*", Asked(policy={"x509_props": {"subject": "CN=www.bank.example"}})),
-        ("*.contoso.example", Asked(subject="CN=www.contoso.example, E=ceo@bank.example")),
-        ("*.contoso.example", Asked(dns_names=("www.bank.example", "a.contoso.example"))),
-        ("*.contoso.example", Asked(email_addresses=("a.contoso.example@bank.example",))),
+        ("*.contoso.example", CertificateSpec(uris=("https://bank.example/x.contoso.example",))),
+        ("*@contoso.example", CertificateSpec(uris=("https://bank.example/@contoso.example",))),
+        ("10.0.*", CertificateSpec(dns_names=("10.0.bank.example",))),
+        ("www.*", CertificateSpec(policy={"x509_props": {"subject": "CN=www.bank.example"}})),
+        ("*.contoso.example", CertificateSpec(subject="CN=www.contoso.example, E=ceo@bank.example")),
+        ("*.contoso.example", CertificateSpec(dns_names=("www.bank.example", "a.contoso.example"))),
+        ("*.contoso.example", CertificateSpec(email_addresses=("a.contoso.example@bank.example",))),
     ],
 )
-def test_a_name_of_one_kind_does_not_pass_for_another(services: Services, pattern: str, asked: Asked) -> None:
+def test_a_name_of_one_kind_does_not_pass_for_another(services: Services, pattern: str, asked: CertificateSpec) -> None:
     assert "does not allow the name" in refusal(narrowed(services, names=[pattern]), replace(asked, authority="a1"))
 
 

@@ -18,15 +18,15 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import NameOID
 
+from certrelay.certificates import adopt, create, import_file
+from certrelay.certificates.adopt import Adoption
+from certrelay.certificates.create import CertificateSpec
+from certrelay.certificates.import_file import ImportCommand
 from certrelay.errors import Conflict, Invalid
 from certrelay.operations import reconcile
 from certrelay.pki.names import names_of
 from certrelay.renewal import sweep
 from certrelay.storage.operation import State
-from lifecycle import adoptions, creations, imports
-from lifecycle.adoptions import Adoption
-from lifecycle.creations import Asked
-from lifecycle.imports import ToImport
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
 PASSWORD = "canary-a41c"
@@ -59,13 +59,13 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def imported(world: World, name: str, given: ToImport) -> imports.Imported:
-    return imports.import_certificate(world.services, ALIAS, name, given, requested_by="test")
+def imported(world: World, name: str, given: ImportCommand) -> import_file.Imported:
+    return import_file.import_certificate(world.services, ALIAS, name, given, requested_by="test")
 
 
 def test_a_pfx_is_imported_and_the_same_file_again_makes_no_new_version(world: World) -> None:
     name = world.name()
-    given = ToImport(encoded(pfx()), PASSWORD, tags={"team": "web"})
+    given = ImportCommand(encoded(pfx()), PASSWORD, tags={"team": "web"})
     first = imported(world, name, given)
     assert first.is_new
     assert not imported(world, name, given).is_new
@@ -80,7 +80,7 @@ def test_a_pem_text_is_imported(world: World) -> None:
     text = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     text += self_signed(key, 3650).public_bytes(Encoding.PEM)
     content = {"secret_props": {"contentType": "application/x-pem-file"}}
-    found = imported(world, world.name(), ToImport(text.decode(), policy=content))
+    found = imported(world, world.name(), ImportCommand(text.decode(), policy=content))
     assert found.is_new
     assert found.changes, "a SEC1 key is not what Key Vault takes"
 
@@ -105,7 +105,9 @@ def test_a_bad_file_is_refused_in_a_sentence_before_any_call_to_key_vault(
 ) -> None:
     untouched = replace(world.services, vault=lambda alias: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(Invalid) as refused:
-        imports.import_certificate(untouched, ALIAS, world.name(), ToImport(value, password), requested_by="test")
+        import_file.import_certificate(
+            untouched, ALIAS, world.name(), ImportCommand(value, password), requested_by="test"
+        )
     assert refused.value.faults[0].pointer in ("/value", "/pwd")
     assert PASSWORD not in str(refused.value)
 
@@ -113,25 +115,25 @@ def test_a_bad_file_is_refused_in_a_sentence_before_any_call_to_key_vault(
 def test_a_name_with_an_operation_in_progress_is_busy(world: World) -> None:
     name = world.name()
     world.ca.wait = 5
-    asked = Asked(authority="test-ca", dns_names=("a.contoso.example",), policy={"key_props": {"kty": "EC"}})
-    creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), policy={"key_props": {"kty": "EC"}})
+    create.create(world.services, ALIAS, name, asked, requested_by="test")
     with pytest.raises(Conflict):
-        imported(world, name, ToImport(encoded(pfx()), PASSWORD))
+        imported(world, name, ImportCommand(encoded(pfx()), PASSWORD))
     world.finish(name)
     with pytest.raises(Conflict) as refused:
-        imported(world, name, ToImport(encoded(pfx()), PASSWORD))
+        imported(world, name, ImportCommand(encoded(pfx()), PASSWORD))
     assert refused.value.code == "Managed"
-    assert imported(world, name, ToImport(encoded(pfx()), PASSWORD, force=True)).is_new
+    assert imported(world, name, ImportCommand(encoded(pfx()), PASSWORD, force=True)).is_new
 
 
 def test_an_import_that_dies_leaves_a_name_that_frees_itself(world: World) -> None:
-    given = ToImport(encoded(pfx()), PASSWORD)
+    given = ImportCommand(encoded(pfx()), PASSWORD)
     for number in range(6):
         for moment in ("before", "after"):
             name = world.name(f"-{number}-{moment}")
             doomed = world.mortal(Life({(number, moment)}))
             try:
-                imports.import_certificate(doomed, ALIAS, name, given, requested_by="test")
+                import_file.import_certificate(doomed, ALIAS, name, given, requested_by="test")
             except Killed:
                 world.outlive_lease()
                 reconcile.advance(world.services, ALIAS, name)
@@ -144,7 +146,7 @@ def test_the_key_and_its_password_are_in_no_row_and_no_representation(world: Wor
     """Check 45."""
     name = world.name()
     data = pfx()
-    given = ToImport(encoded(data), PASSWORD)
+    given = ImportCommand(encoded(data), PASSWORD)
     imported(world, name, given)
     written = repr(world.services.storage.ended(ALIAS, name)) + repr(given)
     for canary in (PASSWORD, encoded(data)[:40], "PRIVATE KEY"):
@@ -161,14 +163,14 @@ def test_the_key_and_its_password_are_in_no_row_and_no_representation(world: Wor
 )
 def test_a_policy_that_contradicts_the_file_is_refused(world: World, policy: dict[str, object], pointer: str) -> None:
     with pytest.raises(Invalid) as refused:
-        imported(world, world.name(), ToImport(encoded(pfx()), PASSWORD, policy=policy))
+        imported(world, world.name(), ImportCommand(encoded(pfx()), PASSWORD, policy=policy))
     assert [fault.pointer for fault in refused.value.faults] == [pointer]
 
 
 def test_a_policy_that_fits_and_url_safe_base64_are_taken(world: World) -> None:
     policy = {"key_props": {"kty": "EC", "crv": "P-256"}, "x509_props": {"subject": "CN=imported.contoso.example"}}
     value = base64.urlsafe_b64encode(pfx()).decode()
-    assert imported(world, world.name(), ToImport(value, PASSWORD, policy=policy)).is_new
+    assert imported(world, world.name(), ImportCommand(value, PASSWORD, policy=policy)).is_new
 
 
 def test_an_imported_certificate_is_watched_and_once_adopted_renewed_with_all_its_names(lonely_world: World) -> None:
@@ -184,13 +186,13 @@ def test_an_imported_certificate_is_watched_and_once_adopted_renewed_with_all_it
     builder = builder.add_extension(alternatives, critical=False)
     protection = BestAvailableEncryption(PASSWORD.encode())
     file = serialize_key_and_certificates(b"n", key, builder.sign(key, hashes.SHA256()), None, protection)
-    imported(world, name, ToImport(encoded(file), PASSWORD, tags={"team": "web"}))
+    imported(world, name, ImportCommand(encoded(file), PASSWORD, tags={"team": "web"}))
     before = world.vault.get(name)
     assert before is not None
     world.clock.advance(82 * 86_400)
     assert sweep.sweep(world.services).started == []
     assert world.services.storage.renewals.record(ALIAS, name).alerted.startswith("expiring:")
-    adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+    adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
     assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
     assert world.finish(name).state is State.COMPLETED
     after = world.vault.get(name)

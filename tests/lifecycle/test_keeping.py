@@ -19,6 +19,10 @@ from cryptography.x509.oid import NameOID
 
 from certrelay import authorities, health
 from certrelay.authorities import publish_crls, roll_over
+from certrelay.certificates import adopt, issuers
+from certrelay.certificates import create as creations
+from certrelay.certificates.adopt import Adoption
+from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import client as key_vault
@@ -34,9 +38,6 @@ from certrelay.renewal.replacements import Criteria
 from certrelay.settings import Rate, Target
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import administration, adoptions, creations
-from lifecycle.adoptions import Adoption
-from lifecycle.creations import Asked
 from tests.lifecycle.world import ALIAS, TestCa, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -44,7 +45,9 @@ DAY = 86_400
 
 
 def create(world: World, name: str, **changes: object) -> Operation:
-    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"})
+    asked = CertificateSpec(
+        authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"}
+    )
     return creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
 
 
@@ -70,12 +73,12 @@ class TestAdoption:
     def test_a_self_signed_certificate_is_adopted_and_then_renewed_by_the_authority(self, world: World) -> None:
         name = world.name()
         made(world, name, authority=None, policy={**KEY, "x509_props": {"subject": f"CN={name}.contoso.example"}})
-        adopted = adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+        adopted = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
         assert adopted["tags"]["certrelay-authority"] == "test-ca"
         assert adopted["tags"]["team"] == "web"
         assert adopted["policy"]["issuer"]["name"] == "Unknown", "Key Vault renews it no longer"
         assert len(world.versions(name)) == 1
-        again = adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+        again = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
         assert again["tags"] == adopted["tags"]
         renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
         assert world.finish(name).state is State.COMPLETED
@@ -98,7 +101,7 @@ class TestAdoption:
 
         with monkeypatch.context() as patched, pytest.raises(NotReady):
             patched.setattr(world.vault, "call", cut_off)
-            adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
         bundle = world.vault.get(name)
         assert bundle is not None
         by_key_vault = bundle["policy"]["issuer"]["name"] == "Self"
@@ -112,15 +115,15 @@ class TestAdoption:
         foreign = {**bundle["tags"], "certrelay-authority": "other"}
         world.vault.call("PATCH", f"/certificates/{name}", {"tags": foreign})
         with pytest.raises(Conflict):
-            adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca"))
-        taken = adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))
+            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+        taken = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))
         assert taken["tags"]["certrelay-authority"] == "test-ca"
         assert taken["tags"]["certrelay-validity-days"] == "90"
 
     def test_a_released_certificate_is_renewed_no_longer(self, world: World) -> None:
         name = world.name()
         made(world, name)
-        assert adoptions.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
+        assert adopt.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
         with pytest.raises(Conflict):
             renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
 
@@ -131,13 +134,13 @@ class TestAdoption:
         world.ca.wait = 1
         renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
         with pytest.raises(Conflict) as busy:
-            adoptions.release(world.services, ALIAS, name)
+            adopt.release(world.services, ALIAS, name)
         assert busy.value.code == "NameBusy"
         with pytest.raises(Conflict) as busy:
-            adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
         assert busy.value.code == "NameBusy"
         assert world.finish(name).state is State.COMPLETED
-        assert adoptions.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
+        assert adopt.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
 
     @pytest.mark.parametrize(
         ("trigger", "pointer"),
@@ -155,12 +158,12 @@ class TestAdoption:
         name = world.name()
         made(world, name)
         with pytest.raises(Invalid) as refused:
-            adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", trigger=trigger))
+            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", trigger=trigger))
         assert [fault.pointer for fault in refused.value.faults] == [pointer]
 
     def test_what_is_not_there_cannot_be_adopted(self, world: World) -> None:
         with pytest.raises(NotFound):
-            adoptions.adopt(world.services, ALIAS, world.name(), Adoption("test-ca"))
+            adopt.adopt(world.services, ALIAS, world.name(), Adoption("test-ca"))
 
 
 class TestReplacement:
@@ -255,7 +258,7 @@ class TestPace:
         begins = []
         for number in range(5):
             name = world.name(f"-{number}")
-            asked = Asked(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
+            asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
             opened = creations.create(paced.services, ALIAS, name, asked, requested_by="test")
             begins.append(round((opened.next_attempt_at - opened.requested_at).total_seconds() / 60))
             assert opened.deadline - opened.next_attempt_at == timedelta(hours=24)
@@ -632,7 +635,7 @@ class TestNotifications:
         name = world.name()
         account = {"account_id": "1234", "pwd": "canary"}
         partner = {"provider": "DigiCert", "credentials": account, "org_details": {"id": "5678"}}
-        administration.issuer(world.services, ALIAS, "partner", "PUT", partner)
+        issuers.issuer(world.services, ALIAS, "partner", "PUT", partner)
         made(world, name, authority=None, policy={**KEY, "issuer": {"name": "partner"}})
         delivered(world)
         got.clear()

@@ -8,11 +8,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
+from certrelay.certificates import create
+from certrelay.certificates.create import CertificateSpec
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.storage.operation import Operation, State
-from lifecycle import creations
-from lifecycle.creations import Asked
 from sandbox.azurite import Azurite
 from sandbox.openbao import OpenBao
 from tests.lifecycle.world import ALIAS, World, make_world
@@ -28,8 +28,8 @@ def bao_world(lonely_world: World, azurite: Azurite, openbao: OpenBao) -> World:
 
 
 def made(world: World, name: str, *dns_names: str) -> Operation:
-    asked = Asked(authority="openbao", dns_names=dns_names, tags={"team": "web"})
-    creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    asked = CertificateSpec(authority="openbao", dns_names=dns_names, tags={"team": "web"})
+    create.create(world.services, ALIAS, name, asked, requested_by="test")
     return world.finish(name)
 
 

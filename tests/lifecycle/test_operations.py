@@ -13,6 +13,8 @@ from azure.identity import ManagedIdentityCredential
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certrelay import services
+from certrelay.certificates import create as creations
+from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Issued, Pending, Rejected, SigningRequest, Unavailable
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
 from certrelay.keyvault import client
@@ -21,8 +23,6 @@ from certrelay.renewal import sweep
 from certrelay.settings import Rules
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle import creations
-from lifecycle.creations import Asked
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer
 from tests.lifecycle.world import ALIAS, Killed, World, make_world
@@ -30,8 +30,8 @@ from tests.lifecycle.world import ALIAS, Killed, World, make_world
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 
 
-def asked(name: str, **changes: object) -> Asked:
-    return replace(Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY), **changes)  # type: ignore[arg-type]
+def asked(name: str, **changes: object) -> CertificateSpec:
+    return replace(CertificateSpec(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY), **changes)  # type: ignore[arg-type]
 
 
 def create(world: World, name: str, **changes: object) -> Operation:
@@ -538,7 +538,7 @@ def test_words_of_a_connector_that_are_too_long_for_a_row_or_a_log_line_are_cut(
     """Check 45. A connector of one's own may hand on a whole page; the row could never be written again."""
     name = world.name()
     world.ca.answers = [kind("no\n\x1b[2J\ud800 " + "x" * 200_000)] * 100
-    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",))
+    asked = CertificateSpec(authority="test-ca", dns_names=(f"{name}.contoso.example",))
     creations.create(world.services, ALIAS, name, asked, requested_by="test")
     ended = world.finish(name)
     assert ended.state is State.FAILED
@@ -599,7 +599,7 @@ def test_an_operation_whose_vault_left_the_settings_ends_at_its_deadline(world: 
 def test_a_request_that_is_too_large_for_a_row_is_refused_and_not_put_off(world: World) -> None:
     """Check 37. The names alone may be longer than what a column holds."""
     long = tuple(f"https://contoso.example/{number}/{'x' * 2000}" for number in range(60))
-    asked = Asked(authority="test-ca", dns_names=("a.contoso.example",), uris=long)
+    asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), uris=long)
     with pytest.raises(Invalid, match="larger than can be kept"):
         creations.create(world.services, ALIAS, world.name(), asked, requested_by="test")
     assert world.vault.pending(world.name()) is None

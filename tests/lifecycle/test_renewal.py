@@ -10,6 +10,10 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrelay.certificates import adopt, edit
+from certrelay.certificates import create as creations
+from certrelay.certificates.adopt import Adoption
+from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Outcome, Pending, Rejected, SigningRequest, Unavailable
 from certrelay.errors import Conflict, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import policy
@@ -22,9 +26,6 @@ from certrelay.renewal import renew as renewal
 from certrelay.renewal.due import due_at
 from certrelay.renewal.renew import Changes
 from certrelay.storage.operation import Operation, State
-from lifecycle import adoptions, changes, creations
-from lifecycle.adoptions import Adoption
-from lifecycle.creations import Asked
 from tests.lifecycle.world import ALIAS, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -65,7 +66,9 @@ def test_the_threshold_is_a_third_of_the_lifetime_or_what_was_asked(days: int, t
 
 
 def made(world: World, name: str, **changes: object) -> Operation:
-    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"})
+    asked = CertificateSpec(
+        authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"}
+    )
     creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
     ended = world.finish(name)
     assert ended.state is State.COMPLETED
@@ -120,8 +123,8 @@ def test_a_renewal_lives_as_long_as_the_policy_says_once_that_is_changed(world: 
     name = world.name()
     made(world, name, validity_days=365)
     if adopted:
-        adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=60))
-    changes.update_policy(world.services, ALIAS, name, {"x509_props": {"validity_months": 3}})
+        adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=60))
+    edit.update_policy(world.services, ALIAS, name, {"x509_props": {"validity_months": 3}})
     renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     assert world.finish(name).state is State.COMPLETED
     assert lifetime(world, name) == 91
@@ -132,11 +135,11 @@ def test_a_policy_that_is_read_and_sent_back_changes_no_lifetime(world: World, d
     name = world.name()
     made(world, name, validity_days=365 if adopted else days)
     if adopted:
-        adoptions.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=days))
+        adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=days))
     bundle = world.vault.get(name)
     assert bundle is not None
     asked = {part: bundle["policy"][part] for part in ("key_props", "x509_props", "lifetime_actions")}
-    changes.update_policy(world.services, ALIAS, name, asked)
+    edit.update_policy(world.services, ALIAS, name, asked)
     renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     assert world.finish(name).state is State.COMPLETED
     assert lifetime(world, name) == days
@@ -171,7 +174,7 @@ def test_a_renewal_that_is_asked_for_again_with_its_key_is_found_whatever_was_ch
 
     first = renew()
     assert world.finish(name).state is State.COMPLETED
-    changes.update_policy(world.services, ALIAS, name, {"x509_props": {"validity_months": 3}})
+    edit.update_policy(world.services, ALIAS, name, {"x509_props": {"validity_months": 3}})
     again = renew()
     assert (again.id, again.state) == (first.id, State.COMPLETED)
     assert len(world.versions(name)) == 2
@@ -183,7 +186,7 @@ def test_names_that_are_written_into_the_policy_are_normalised_like_those_of_a_c
     name = world.name()
     made(world, name)
     wanted = {"subject": "CN=www.contoso.example", "sans": {"dns_names": ["Bücher.Example.", "www.contoso.example"]}}
-    changes.update_policy(world.services, ALIAS, name, {"x509_props": wanted})
+    edit.update_policy(world.services, ALIAS, name, {"x509_props": wanted})
     renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
     assert world.finish(name).state is State.COMPLETED
     assert world.ca.seen[-1].names.dns_names == ("xn--bcher-kva.example", "www.contoso.example")
@@ -201,9 +204,9 @@ def waiting_renewal(world: World, name: str) -> None:
 def test_tags_and_threshold_that_are_changed_while_a_renewal_waits_are_kept(world: World) -> None:
     name = world.name()
     waiting_renewal(world, name)
-    changes.update(world.services, ALIAS, name, {"team": "shop", "cost": "42"}, None)
+    edit.update(world.services, ALIAS, name, {"team": "shop", "cost": "42"}, None)
     action = {"trigger": {"days_before_expiry": 20}, "action": {"action_type": "EmailContacts"}}
-    changes.update_policy(world.services, ALIAS, name, {"lifetime_actions": [action]})
+    edit.update_policy(world.services, ALIAS, name, {"lifetime_actions": [action]})
     before = world.vault.get(name)
     assert world.finish(name).state is State.COMPLETED
     after = world.vault.get(name)
@@ -276,7 +279,7 @@ def test_a_forged_near_expiry_of_a_fresh_certificate_does_nothing(world: World) 
 def test_an_event_of_a_disabled_certificate_does_nothing(world: World) -> None:
     name = world.name()
     made(world, name)
-    changes.update(world.services, ALIAS, name, None, enabled=False)
+    edit.update(world.services, ALIAS, name, None, enabled=False)
     grow_old(world, name, 20)
     near_expiry(world, name)
     assert world.services.storage.open(ALIAS, name) is None, "the sweep leaves it alone too"
@@ -305,7 +308,9 @@ def test_an_event_of_a_vault_that_is_not_ready_is_delivered_again(
 
 def test_an_event_of_a_certificate_that_is_not_ours_does_nothing(world: World) -> None:
     name = world.name()
-    world.vault.create(name, creations.complete(world.services, ALIAS, name, Asked(subject="CN=x")).policy, {}, True)
+    world.vault.create(
+        name, creations.complete(world.services, ALIAS, name, CertificateSpec(subject="CN=x")).policy, {}, True
+    )
     world.clock.advance(60)
     near_expiry(world, name)
     assert world.services.storage.open(ALIAS, name) is None
@@ -392,7 +397,7 @@ def test_what_is_not_there_or_not_ours_cannot_be_renewed(world: World) -> None:
     with pytest.raises(NotFound):
         renewal.renew(world.services, ALIAS, world.name(), Origin(requested_by="t"))
     name = world.name("-own")
-    asked = Asked(subject="CN=own.contoso.example", policy=KEY)
+    asked = CertificateSpec(subject="CN=own.contoso.example", policy=KEY)
     creations.create(world.services, ALIAS, name, asked, requested_by="t")
     world.finish(name)
     for authority in (None, "test-ca"):
@@ -407,7 +412,7 @@ def test_the_poll_timer_advances_what_is_due_and_one_crash_stops_nobody(
     """Check 13."""
     names = [world.name(f"-{number}") for number in range(3)]
     for name in names:
-        asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
+        asked = CertificateSpec(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
         creations.create(world.services, ALIAS, name, asked, requested_by="test")
     create = world.vault.create
 
@@ -428,7 +433,7 @@ def test_the_poll_timer_advances_what_is_due_and_one_crash_stops_nobody(
 def test_a_poll_that_has_no_time_left_leaves_the_rest_to_the_next_one(world: World) -> None:
     names = [world.name(f"-{number}") for number in range(3)]
     for name in names:
-        asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
+        asked = CertificateSpec(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
         creations.create(world.services, ALIAS, name, asked, requested_by="test")
     signed = world.ca.signed
 
@@ -447,7 +452,7 @@ def test_a_poll_that_has_no_time_left_leaves_the_rest_to_the_next_one(world: Wor
 def test_an_operation_that_crashes_at_every_look_of_the_timer_ends_at_its_deadline(world: World) -> None:
     """Its message in the queue is lost, so that no poison queue ends it."""
     name = world.name()
-    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
+    asked = CertificateSpec(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
     opened = creations.create(world.services, ALIAS, name, asked, requested_by="test")
     vault = Vault(world.vault._client)
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from certrelay.certificates import create
+from certrelay.certificates.create import CertificateSpec
 from certrelay.errors import Invalid
 from certrelay.keyvault.client import CERTIFICATES, Vault, item_of
 from certrelay.renewal import replacement_run, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
-from lifecycle import creations
-from lifecycle.creations import Asked
 from tests.lifecycle.test_keeping import KEY, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, Killed, World
@@ -69,9 +69,9 @@ def busy(world: World) -> str:
     """The name of a certificate for which somebody else's operation waits for the authority."""
     name = world.name()
     made(world, name)
-    other = Asked(authority="test-ca", dns_names=("other.contoso.example",), policy=KEY)
+    other = CertificateSpec(authority="test-ca", dns_names=("other.contoso.example",), policy=KEY)
     world.ca.wait = 1
-    creations.create(world.services, ALIAS, name, other, requested_by="somebody else")
+    create.create(world.services, ALIAS, name, other, requested_by="somebody else")
     return name
 
 

@@ -14,14 +14,14 @@ from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
 from certrelay import settings
+from certrelay.certificates import create
+from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Unavailable
 from certrelay.keyvault.client import Vault
 from certrelay.renewal import digest, sweep
 from certrelay.services import Services
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
-from lifecycle import creations
-from lifecycle.creations import Asked
 from sandbox.azurite import Azurite
 from tests.lifecycle.world import ALIAS, World
 
@@ -204,8 +204,8 @@ def test_tags_that_nobody_can_read_stop_no_sweep(program: Program, azurite: Azur
 
 def test_an_operation_is_looked_at_again_when_its_deadline_comes_not_an_hour_later(world: World) -> None:
     name = world.name()
-    asked = Asked("test-ca", {"key_props": {"kty": "EC"}}, dns_names=(f"{name}.contoso.example",))
-    creations.create(world.services, ALIAS, name, asked, requested_by="test")
+    asked = CertificateSpec("test-ca", {"key_props": {"kty": "EC"}}, dns_names=(f"{name}.contoso.example",))
+    create.create(world.services, ALIAS, name, asked, requested_by="test")
     world.ca.answers = [Unavailable("down")] * 100
     opened = world.services.storage.open(ALIAS, name)
     assert opened is not None

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
+from certrelay.certificates import create as creations
+from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from certrelay.operations import reconcile
 from certrelay.storage.operation import Operation, State
-from lifecycle import creations
-from lifecycle.creations import Asked
 from tests.lifecycle.test_crashes import run_to_the_end
 from tests.lifecycle.test_keeping import KEY, configured
 from tests.lifecycle.world import ALIAS, Life, World
 
 
 def create(world: World, name: str) -> Operation:
-    asked = Asked(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
+    asked = CertificateSpec(authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY)
     return creations.create(world.services, ALIAS, name, asked, requested_by="test", idempotency_key=name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from azure.identity import ManagedIdentityCredential
 
+from certrelay.certificates import read as reading
 from certrelay.connectors.base import RenewalWindow
 from certrelay.errors import Invalid, NotReady
 from certrelay.keyvault import client as key_vault
@@ -21,7 +22,6 @@ from certrelay.services import Services
 from certrelay.settings import VaultSettings
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
-from lifecycle import reading
 from tests.lifecycle.test_keeping import DAY, SuggestingCa, made
 from tests.lifecycle.world import ALIAS, World
 

@@ -32,7 +32,7 @@ class Account:
     def _known(self) -> str:
         url = self._url  # another thread may forget it meanwhile
         if url is None:
-            # Asked first where a binding is needed: some servers let each be used only once.
+            # CertificateSpec first where a binding is needed: some servers let each be used only once.
             url = self._url = (self._binding and self.find()) or self._make()
         return url
 

@@ -17,7 +17,7 @@ MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CertificateSpec:
     """A caller's wish. `policy` is Key Vault's JSON; the names beside it are short for its x509_props."""
 
     authority: str | None = None
@@ -43,7 +43,13 @@ _SHORT = {
 
 
 def create(
-    services: Services, vault: str, name: str, asked: Asked, *, requested_by: str, idempotency_key: str | None = None
+    services: Services,
+    vault: str,
+    name: str,
+    asked: CertificateSpec,
+    *,
+    requested_by: str,
+    idempotency_key: str | None = None,
 ) -> Operation:
     """Open the operation that makes the certificate. Raises Invalid (every fault), NotPermitted, Conflict, NotReady."""
     wanted = complete(services, vault, name, asked)
@@ -52,7 +58,7 @@ def create(
     return submit.open_operation(services, vault, name, wanted, origin)
 
 
-def complete(services: Services, vault: str, name: str, asked: Asked) -> CertificateRequest:
+def complete(services: Services, vault: str, name: str, asked: CertificateSpec) -> CertificateRequest:
     """The whole request, defaults filled in. No call to Key Vault. Raises Invalid naming every fault."""
     faults = where_faults(services, vault, name)
     authority = services.settings.authorities.get(asked.authority or "")
@@ -85,7 +91,7 @@ def where_faults(services: Services, vault: str, name: str) -> list[Fault]:
     return faults
 
 
-def _with_short_names(asked: Asked, faults: list[Fault]) -> dict[str, Any]:
+def _with_short_names(asked: CertificateSpec, faults: list[Fault]) -> dict[str, Any]:
     written = {**asked.policy, "x509_props": dict(asked.policy.get("x509_props") or {})}
     x509 = written["x509_props"]
     sans = dict(x509.get("sans") or {})
@@ -104,7 +110,7 @@ def _with_short_names(asked: Asked, faults: list[Fault]) -> dict[str, Any]:
     return written | {"x509_props": x509 | {"subject": subject, "sans": sans}}
 
 
-def _as_written(asked: Asked, fault: Fault) -> Fault:
+def _as_written(asked: CertificateSpec, fault: Fault) -> Fault:
     """The fault at the place where the caller wrote the value: the short form where that was used."""
     for key, short in _SHORT.items():
         if getattr(asked, short):
@@ -114,7 +120,7 @@ def _as_written(asked: Asked, fault: Fault) -> Fault:
     return fault
 
 
-def _tags(asked: Asked, days: int | None, completed: dict[str, Any], faults: list[Fault]) -> dict[str, str]:
+def _tags(asked: CertificateSpec, days: int | None, completed: dict[str, Any], faults: list[Fault]) -> dict[str, str]:
     check_tags(asked.tags, faults)
     if asked.authority is None or days is None:
         return dict(asked.tags)

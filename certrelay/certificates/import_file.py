@@ -12,6 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrelay.certificates.create import where_faults
 from certrelay.errors import Conflict, Fault, Invalid
 from certrelay.keyvault.client import version_of
 from certrelay.keyvault.tags import check_tags, is_managed
@@ -20,7 +21,6 @@ from certrelay.pki import key_bundles
 from certrelay.pki.names import common_name, names_of
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Failure, Kind, Operation, State, operation_id
-from lifecycle.creations import where_faults
 
 PEM = "application/x-pem-file"
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -28,7 +28,7 @@ _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ToImport:
+class ImportCommand:
     """What a caller sends: `value` is base64 (PFX, DER, PEM) or PEM text. Has no repr, since it holds a key."""
 
     value: str
@@ -50,7 +50,9 @@ class Imported:
     is_new: bool
 
 
-def import_certificate(services: Services, vault: str, name: str, given: ToImport, *, requested_by: str) -> Imported:
+def import_certificate(
+    services: Services, vault: str, name: str, given: ImportCommand, *, requested_by: str
+) -> Imported:
     """Import it, unless it is there already. Raises Invalid (every fault), Conflict, NotPermitted, NotReady."""
     faults = where_faults(services, vault, name)
     check_tags(given.tags or {}, faults)
@@ -75,7 +77,7 @@ def import_certificate(services: Services, vault: str, name: str, given: ToImpor
     return Imported(made, bundle.changes, is_new=True)
 
 
-def _bundle(services: Services, given: ToImport, faults: list[Fault]) -> key_bundles.Bundle | None:
+def _bundle(services: Services, given: ImportCommand, faults: list[Fault]) -> key_bundles.Bundle | None:
     try:
         bundle = key_bundles.read_bundle(_bytes(given.value), given.password, strict=given.strict)
         key_bundles.verify_bundle(bundle, services.now())
@@ -110,7 +112,7 @@ def _bytes(value: str) -> bytes:
         raise Invalid("is neither base64 nor PEM text") from None
 
 
-def _body(bundle: key_bundles.Bundle, given: ToImport) -> dict[str, Any]:
+def _body(bundle: key_bundles.Bundle, given: ImportCommand) -> dict[str, Any]:
     attributes = {"enabled": given.enabled}
     body: dict[str, Any] = {"attributes": attributes, "policy": given.policy, "tags": dict(given.tags or {})}
     if (given.policy.get("secret_props") or {}).get("contentType") == PEM:
@@ -119,7 +121,7 @@ def _body(bundle: key_bundles.Bundle, given: ToImport) -> dict[str, Any]:
     return body | {"value": base64.b64encode(bundle.pfx(password)).decode(), "pwd": password}
 
 
-def _claim(services: Services, vault: str, name: str, given: ToImport, requested_by: str) -> Operation:
+def _claim(services: Services, vault: str, name: str, given: ImportCommand, requested_by: str) -> Operation:
     now = services.now()
     wanted = CertificateRequest(policy={"issuer": {"name": "Unknown"}}, tags=dict(given.tags or {}))
     operation = Operation(

@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+from certrelay.certificates import read
 from certrelay.connectors.base import ConnectorError, RevocationReason, Revokes
 from certrelay.errors import Conflict, NotReady
 from certrelay.keyvault.client import version_of
@@ -11,7 +12,6 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.services import Services
 from certrelay.storage.operation import Operation
-from lifecycle import reading
 
 type Json = dict[str, Any]
 
@@ -32,8 +32,8 @@ def revoke(
     With `replace` a renewal is opened first, so that the name is not without a certificate; without it the version is
     disabled. Doing it twice with the version named is no error and renews once.
     Raises NotFound, Conflict (the authority cannot), NotReady."""
-    newest = reading.bundle(services, vault, name)
-    found = reading.bundle(services, vault, name, version) if version else newest
+    newest = read.bundle(services, vault, name)
+    found = read.bundle(services, vault, name, version) if version else newest
     authority = authority_of(newest.get("tags") or {})
     if authority is None:
         raise Conflict(f"{name} is not managed by CertRelay: its authority is unknown", "NotManaged")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from certrelay.certificates.read import bundle
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import (
@@ -17,7 +18,6 @@ from certrelay.operations import find, lease, reconcile
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Operation, State
 from certrelay.storage.tables import Stale
-from lifecycle.reading import bundle
 
 type Json = dict[str, Any]
 

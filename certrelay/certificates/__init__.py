@@ -1,0 +1,1 @@
+"""What callers ask of certificates: create, import, adopt, edit, read and revoke them."""

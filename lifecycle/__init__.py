@@ -1,1 +1,0 @@
-"""What CertRelay does with a certificate, from the request to the revocation. `operations` orders every effect."""
