@@ -3,22 +3,11 @@
 import azure.functions as func
 
 import handlers
-from handlers import (
-    administration,
-    certificates,
-    changing,
-    events,
-    fleet,
-    notifying,
-    reading,
-    schedule,
-    service,
-    signing,
-)
+from handlers import actions, certificates, events, fleet, issuers, notifications, queries, queue, schedule, service
 
 handlers.start()
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 # Routes are tried in this order: `certificates/issuers` before `certificates/{name}`.
-for module in (service, administration, certificates, changing, reading, fleet, signing, schedule, events, notifying):
+for module in (service, issuers, certificates, actions, queries, fleet, queue, schedule, events, notifications):
     app.register_functions(module.blueprint)

@@ -9,8 +9,8 @@ from certrelay.certificates import create, edit, import_file
 from certrelay.errors import Fault, Invalid, NotFound
 from certrelay.operations import find, intervene
 from certrelay.storage.operation import Operation
-from handlers import answers, models, render, roles, services
-from handlers.edge import Answer, flag, idempotency_key, parsed, query
+from handlers import render, request_models, response_models, roles, services
+from handlers.http import Answer, flag, idempotency_key, parsed, query
 from handlers.roles import Role
 from handlers.routes import Query, route
 
@@ -47,20 +47,27 @@ def operation_answer(operation: Operation, status: int = 200) -> Answer:
 
 @route(
     blueprint, "POST", f"{PATH}/create", Role.REQUESTER,
-    body=models.CreateCertificate, answer=answers.Operation, status=202,
+    body=request_models.CreateCertificate, answer=response_models.Operation, status=202,
 )  # fmt: skip
 def create_certificate(req: func.HttpRequest) -> Answer:
     """Create a certificate, or a new version of one, by an authority or by one of Key Vault's issuers."""
-    asked = parsed(req, models.CreateCertificate).to_spec()
+    asked = parsed(req, request_models.CreateCertificate).to_spec()
     vault, name = req.route_params["vault"], req.route_params["name"]
     key, who = idempotency_key(req), roles.caller(req)
     return operation_answer(create.create(services(), vault, name, asked, requested_by=who, idempotency_key=key), 202)
 
 
-@route(blueprint, "POST", f"{PATH}/import", Role.REQUESTER, body=models.ImportCertificate, answer=answers.Imported)
+@route(
+    blueprint,
+    "POST",
+    f"{PATH}/import",
+    Role.REQUESTER,
+    body=request_models.ImportCertificate,
+    answer=response_models.Imported,
+)
 def import_certificate(req: func.HttpRequest) -> Answer:
     """Import a certificate with its key, from a PFX, PEM or DER file."""
-    given = parsed(req, models.ImportCertificate).to_command()
+    given = parsed(req, request_models.ImportCertificate).to_command()
     vault, name = req.route_params["vault"], req.route_params["name"]
     imported = import_file.import_certificate(services(), vault, name, given, requested_by=roles.caller(req))
     answer = render.certificate_json(vault, name, imported.bundle)
@@ -68,7 +75,7 @@ def import_certificate(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "GET", f"{PATH}/pending", Role.READER, answer=answers.Operation,
+    blueprint, "GET", f"{PATH}/pending", Role.READER, answer=response_models.Operation,
     query=(Query("request_id", "The id of an operation; the newest one without it."),),
 )  # fmt: skip
 def get_certificate_operation(req: func.HttpRequest) -> Answer:
@@ -81,15 +88,22 @@ def get_certificate_operation(req: func.HttpRequest) -> Answer:
     return operation_answer(found)
 
 
-@route(blueprint, "PATCH", f"{PATH}/pending", Role.REQUESTER, body=models.CancelOperation, answer=answers.Operation)
+@route(
+    blueprint,
+    "PATCH",
+    f"{PATH}/pending",
+    Role.REQUESTER,
+    body=request_models.CancelOperation,
+    answer=response_models.Operation,
+)
 def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
     """Ask to cancel the operation. It takes effect unless the certificate is merged first."""
-    parsed(req, models.CancelOperation)
+    parsed(req, request_models.CancelOperation)
     return operation_answer(intervene.cancel(services(), *where(req)))
 
 
 @route(
-    blueprint, "DELETE", f"{PATH}/pending", Role.OPERATOR, answer=answers.Operation,
+    blueprint, "DELETE", f"{PATH}/pending", Role.OPERATOR, answer=response_models.Operation,
     query=(Query("force", "true: also a pending operation that is not CertRelay's.", "boolean"),),
 )  # fmt: skip
 def delete_certificate_operation(req: func.HttpRequest) -> Answer:
@@ -116,23 +130,23 @@ def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
 
 @route(
     blueprint, "POST", f"{PATH}/pending/merge", Role.OPERATOR,
-    body=models.MergeCertificate, raw_body=CERTIFICATE_TYPES, answer=answers.Operation, status=200,
+    body=request_models.MergeCertificate, raw_body=CERTIFICATE_TYPES, answer=response_models.Operation, status=200,
 )  # fmt: skip
 def merge_certificate(req: func.HttpRequest) -> Answer:
     """Bring the authority's answer: PEM, DER or PKCS#7, in any order. It is verified like any other."""
     vault, name = where(req)
     is_json = req.headers.get("content-type", "application/json").split(";")[0].strip().endswith("json")
-    answer = _answer(parsed(req, models.MergeCertificate)) if is_json else req.get_body()
+    answer = _answer(parsed(req, request_models.MergeCertificate)) if is_json else req.get_body()
     return operation_answer(intervene.provide_answer(services(), vault, name, answer))
 
 
-@route(blueprint, "GET", "operations/{id}", Role.READER, answer=answers.Operation)
+@route(blueprint, "GET", "operations/{id}", Role.READER, answer=response_models.Operation)
 def get_operation(req: func.HttpRequest) -> Answer:
     """An operation by its id, open or ended."""
     return operation_answer(find.by_id(services(), req.route_params["id"]))
 
 
-def _answer(given: models.MergeCertificate) -> bytes:
+def _answer(given: request_models.MergeCertificate) -> bytes:
     if (given.x5c is None) == (given.certificate is None):
         raise Invalid([Fault("", "either x5c or certificate is needed")])
     if given.certificate is not None:

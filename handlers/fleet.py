@@ -4,8 +4,8 @@ import azure.functions as func
 
 from certrelay.renewal import forecast, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
-from handlers import answers, models, roles, services
-from handlers.edge import Answer, idempotency_key, number, parsed
+from handlers import request_models, response_models, roles, services
+from handlers.http import Answer, idempotency_key, number, parsed
 from handlers.roles import Role
 from handlers.routes import Query, route
 
@@ -13,7 +13,7 @@ blueprint = func.Blueprint()
 
 
 @route(
-    blueprint, "GET", "forecast", Role.READER, answer=answers.Forecast,
+    blueprint, "GET", "forecast", Role.READER, answer=response_models.Forecast,
     query=(Query("days", "How far ahead, 1 to 730 (30).", "integer"),),
 )  # fmt: skip
 def get_forecast(req: func.HttpRequest) -> Answer:
@@ -28,11 +28,11 @@ def get_forecast(req: func.HttpRequest) -> Answer:
 
 @route(
     blueprint, "POST", "replacements", Role.ADMINISTRATOR,
-    body=models.StartReplacement, answer=answers.Replacement, status=202,
+    body=request_models.StartReplacement, answer=response_models.Replacement, status=202,
 )  # fmt: skip
 def start_replacement(req: func.HttpRequest) -> Answer:
     """Renew all certificates that match, at the pace of the rates: the day an authority announces a mass revocation."""
-    given = parsed(req, models.StartReplacement)
+    given = parsed(req, request_models.StartReplacement)
     criteria = Criteria(
         tuple(given.vaults), given.authority, tuple(given.names), given.issuer, tuple(given.serial_numbers),
         given.key_type, given.issued_before,
@@ -42,13 +42,13 @@ def start_replacement(req: func.HttpRequest) -> Answer:
     return Answer(_json(job), 202, headers)
 
 
-@route(blueprint, "GET", "replacements/{id}", Role.READER, answer=answers.Replacement)
+@route(blueprint, "GET", "replacements/{id}", Role.READER, answer=response_models.Replacement)
 def get_replacement(req: func.HttpRequest) -> Answer:
     """How far a replacement is."""
     return Answer(_json(replacements.find(services(), req.route_params["id"])))
 
 
-@route(blueprint, "DELETE", "replacements/{id}", Role.ADMINISTRATOR, answer=answers.Replacement)
+@route(blueprint, "DELETE", "replacements/{id}", Role.ADMINISTRATOR, answer=response_models.Replacement)
 def cancel_replacement(req: func.HttpRequest) -> Answer:
     """Start no further renewals; those that were started go on."""
     return Answer(_json(replacements.cancel(services(), req.route_params["id"])))

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from handlers import answers
+from handlers import response_models
 from handlers.routes import ROUTES, Query, Route
 
 VERSION = "0.1.0"
@@ -30,7 +30,7 @@ def document() -> Json:
     paths: Json = {}
     for one in ROUTES:
         paths.setdefault("/" + re.sub(r":[^}]*", "", one.path), {})[one.method.lower()] = _operation(one)
-    bodies: list[type[BaseModel]] = [answers.Problem]
+    bodies: list[type[BaseModel]] = [response_models.Problem]
     bodies += [model for one in ROUTES for model in (one.body, one.answer) if model is not None]
     unique = list(dict.fromkeys(bodies))
     inputs = [(model, "validation") for model in unique]

@@ -8,7 +8,7 @@ import azure.functions as func
 from pydantic import BaseModel
 
 from handlers import roles
-from handlers.edge import Answer, endpoint
+from handlers.http import Answer, endpoint
 from handlers.roles import Role
 
 type Handler = Callable[[func.HttpRequest], Answer]

@@ -6,15 +6,15 @@ import azure.functions as func
 
 from certrelay import authorities, health, rules
 from certrelay.settings import Authority
-from handlers import answers, openapi, services
-from handlers.edge import Answer
+from handlers import openapi, response_models, services
+from handlers.http import Answer
 from handlers.roles import Role
 from handlers.routes import route
 
 blueprint = func.Blueprint()
 
 
-@route(blueprint, "GET", "vaults", Role.READER, answer=answers.Vaults, errors=(401, 403))
+@route(blueprint, "GET", "vaults", Role.READER, answer=response_models.Vaults, errors=(401, 403))
 def list_vaults(req: func.HttpRequest) -> Answer:
     """The vaults of the settings."""
     every = sorted(services().settings.authorities)
@@ -25,26 +25,32 @@ def list_vaults(req: func.HttpRequest) -> Answer:
     return Answer({"value": found})
 
 
-@route(blueprint, "GET", "authorities", Role.READER, answer=answers.Authorities, errors=(401, 403))
+@route(blueprint, "GET", "authorities", Role.READER, answer=response_models.Authorities, errors=(401, 403))
 def list_authorities(req: func.HttpRequest) -> Answer:
     """The authorities of the settings, and what each can do."""
     return Answer({"value": [_authority(one) for one in services().settings.authorities.values()]})
 
 
-@route(blueprint, "POST", "authorities/{authority}/account-key/rollover", Role.ADMINISTRATOR, answer=answers.AccountKey)
+@route(
+    blueprint,
+    "POST",
+    "authorities/{authority}/account-key/rollover",
+    Role.ADMINISTRATOR,
+    answer=response_models.AccountKey,
+)
 def roll_over_account_key(req: func.HttpRequest) -> Answer:
     """Replace the key of our account at an ACME authority (RFC 8555, section 7.3.5)."""
     authority = req.route_params["authority"]
     return Answer({"authority": authority, "key_id": authorities.roll_over(services(), authority)})
 
 
-@route(blueprint, "GET", "health", None, answer=answers.Health, errors=())
+@route(blueprint, "GET", "health", None, answer=response_models.Health, errors=())
 def get_health(req: func.HttpRequest) -> Answer:
     """Whether the app runs."""
     return Answer({"status": "ok"})
 
 
-@route(blueprint, "GET", "health/ready", Role.READER, answer=answers.Readiness, errors=(401, 403, 503))
+@route(blueprint, "GET", "health/ready", Role.READER, answer=response_models.Readiness, errors=(401, 403, 503))
 def get_readiness(req: func.HttpRequest) -> Answer:
     """Whether vaults, storage and authorities can be reached, and how long each took."""
     parts = health.check(services())
@@ -53,7 +59,7 @@ def get_readiness(req: func.HttpRequest) -> Answer:
     return Answer({"status": "ok" if good else "unavailable", "parts": listed}, 200 if good else 503)
 
 
-@route(blueprint, "GET", "openapi.json", Role.READER, answer=answers.Anything, errors=(401, 403))
+@route(blueprint, "GET", "openapi.json", Role.READER, answer=response_models.Anything, errors=(401, 403))
 def get_openapi(req: func.HttpRequest) -> Answer:
     """This contract, as OpenAPI 3.1."""
     return Answer(openapi.document(), cached=True)

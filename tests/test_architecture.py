@@ -12,7 +12,7 @@ import pytest
 
 from certrelay.connectors.registry import CONNECTORS
 from certrelay.operations.lease import LEASE
-from handlers import models
+from handlers import request_models
 
 DEPLOYED = ("function_app.py", "handlers", "certrelay")
 AT_HOME = {
@@ -64,7 +64,11 @@ def test_a_module_has_at_most_300_lines_and_a_function_at_most_50(path: Path) ->
 def test_no_request_body_has_room_for_an_address_that_the_app_would_ask() -> None:
     """Check 38: authorities, vaults and receivers are called by name; only the settings say where they are."""
     in_certificates = {"uris", "ipAddresses", "ip_addresses", "email_addresses"}
-    bodies = [found for found in vars(models).values() if isinstance(found, type) and issubclass(found, models.Body)]
+    bodies = [
+        found
+        for found in vars(request_models).values()
+        if isinstance(found, type) and issubclass(found, request_models.Body)
+    ]
     assert len(bodies) > 20
     for body in bodies:
         assert body.model_config.get("extra") == "forbid", body

@@ -18,7 +18,7 @@ from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettin
 from certrelay.connectors.private_ca.records import Records
 from certrelay.pki.subject import SubjectNames
 from certrelay.storage.blobs import BlobStore, Changed
-from handlers import notifying
+from handlers import notifications
 from sandbox.azurite import Azurite
 from sandbox.host.ncrontab import Schedule
 from tests.connectors.conformance import certificates, self_signed, signing_request
@@ -149,7 +149,7 @@ def test_a_second_revocation_keeps_the_time_and_only_a_graver_reason_counts(
 
 def test_the_timer_publishes_before_the_shortest_list_ends() -> None:
     values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
-    trigger = notifying.publish_revocation_lists._function.get_trigger()
+    trigger = notifications.publish_revocation_lists._function.get_trigger()
     schedule = Schedule(values[trigger.schedule.strip("%")])
     first = schedule.next(datetime(2026, 11, 23, tzinfo=UTC))
     assert first

@@ -14,11 +14,11 @@ from openapi_spec_validator import validate
 from schemathesis import checks
 
 from certrelay.errors import NotPermitted
-from handlers import administration, certificates, changing, fleet, openapi, reading, roles, service
+from handlers import actions, certificates, fleet, issuers, openapi, queries, roles, service
 from handlers.routes import ROUTES, Route
 from tests.test_acceptance import App
 
-MODULES = (service, administration, certificates, changing, reading, fleet)  # their import registers the routes
+MODULES = (service, issuers, certificates, actions, queries, fleet)  # their import registers the routes
 ANYBODY = {"health"}
 READ_ONLY = ("GET",)
 ADMINISTRATION = {"set_issuer", "update_issuer", "delete_issuer", "set_contacts", "delete_contacts"}

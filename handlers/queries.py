@@ -10,9 +10,9 @@ from certrelay.certificates.read import Filters
 from certrelay.keyvault.client import CertificateItem, version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.renewal.due import due_of
-from handlers import answers, render, services
+from handlers import render, response_models, services
 from handlers.certificates import PATH, where
-from handlers.edge import Answer, number, query
+from handlers.http import Answer, number, query
 from handlers.roles import Role
 from handlers.routes import Query, route
 
@@ -30,7 +30,7 @@ STATES = "managed|unmanaged|enabled|disabled|due|expiring|expired"
 blueprint = func.Blueprint()
 
 
-@route(blueprint, "GET", LIST, Role.READER, query=FILTERS, answer=answers.CertificateList)
+@route(blueprint, "GET", LIST, Role.READER, query=FILTERS, answer=response_models.CertificateList)
 def list_certificates(req: func.HttpRequest) -> Answer:
     """The certificates of a vault, a part at a time; a part may be short, and is the last without a continuation."""
     filters = Filters(
@@ -44,13 +44,13 @@ def list_certificates(req: func.HttpRequest) -> Answer:
     return Answer({"value": [_line(item) for item in found], "continuation": continuation})
 
 
-@route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=answers.Listed)
+@route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=response_models.Listed)
 def list_deleted_certificates(req: func.HttpRequest) -> Answer:
     """The soft-deleted certificates of a vault, which can be recovered."""
     return Answer({"value": issuers.deleted(services(), req.route_params["vault"])})
 
 
-@route(blueprint, "GET", f"{PATH}/policy", Role.READER, answer=answers.Anything)
+@route(blueprint, "GET", f"{PATH}/policy", Role.READER, answer=response_models.Anything)
 def get_certificate_policy(req: func.HttpRequest) -> Answer:
     """The policy, which the next version follows."""
     vault, name = where(req)
@@ -58,7 +58,7 @@ def get_certificate_policy(req: func.HttpRequest) -> Answer:
     return Answer(services().vault(vault).call("GET", f"/certificates/{name}/policy"), cached=True)
 
 
-@route(blueprint, "GET", f"{PATH}/versions", Role.READER, answer=answers.Versions)
+@route(blueprint, "GET", f"{PATH}/versions", Role.READER, answer=response_models.Versions)
 def list_certificate_versions(req: func.HttpRequest) -> Answer:
     """All versions."""
     vault, name = where(req)
@@ -66,13 +66,13 @@ def list_certificate_versions(req: func.HttpRequest) -> Answer:
     return Answer({"value": [_version(item) for item in services().vault(vault).versions(name)]})
 
 
-@route(blueprint, "GET", f"{PATH}/history", Role.READER, answer=answers.History)
+@route(blueprint, "GET", f"{PATH}/history", Role.READER, answer=response_models.History)
 def get_certificate_history(req: func.HttpRequest) -> Answer:
     """All operations of a certificate that have ended, newest first: who asked, what happened, and why."""
     return Answer({"value": [render.operation_json(one) for one in services().storage.ended(*where(req))]})
 
 
-@route(blueprint, "GET", f"{PATH}/{{version:length(32)}}", Role.READER, answer=answers.Certificate)
+@route(blueprint, "GET", f"{PATH}/{{version:length(32)}}", Role.READER, answer=response_models.Certificate)
 def get_certificate_version(req: func.HttpRequest) -> Answer:
     """One version of a certificate."""
     vault, name = where(req)
@@ -80,7 +80,7 @@ def get_certificate_version(req: func.HttpRequest) -> Answer:
     return Answer(render.certificate_json(vault, name, found), cached=True)
 
 
-@route(blueprint, "GET", PATH, Role.READER, answer=answers.CertificateDetail)
+@route(blueprint, "GET", PATH, Role.READER, answer=response_models.CertificateDetail)
 def get_certificate(req: func.HttpRequest) -> Answer:
     """The newest version, with its chain and the plan of its renewal."""
     vault, name = where(req)

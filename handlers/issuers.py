@@ -5,8 +5,8 @@ from typing import Any
 import azure.functions as func
 
 from certrelay.certificates import issuers
-from handlers import answers, models, services
-from handlers.edge import Answer, parsed
+from handlers import request_models, response_models, services
+from handlers.http import Answer, parsed
 from handlers.roles import Role
 from handlers.routes import route
 
@@ -25,49 +25,63 @@ def _contacts(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answ
     return Answer(issuers.contacts(services(), req.route_params["vault"], req.method, body))
 
 
-@route(blueprint, "GET", ISSUERS, Role.READER, answer=answers.Listed)
+@route(blueprint, "GET", ISSUERS, Role.READER, answer=response_models.Listed)
 def list_issuers(req: func.HttpRequest) -> Answer:
     """The issuer resources of a vault."""
     return Answer({"value": issuers.issuers(services(), req.route_params["vault"])})
 
 
-@route(blueprint, "GET", f"{ISSUERS}/{{issuer}}", Role.READER, answer=answers.Anything)
+@route(blueprint, "GET", f"{ISSUERS}/{{issuer}}", Role.READER, answer=response_models.Anything)
 def get_issuer(req: func.HttpRequest) -> Answer:
     """One issuer resource, without its password."""
     return _issuer(req)
 
 
-@route(blueprint, "PUT", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, body=models.SetIssuer, answer=answers.Anything)
+@route(
+    blueprint,
+    "PUT",
+    f"{ISSUERS}/{{issuer}}",
+    Role.ADMINISTRATOR,
+    body=request_models.SetIssuer,
+    answer=response_models.Anything,
+)
 def set_issuer(req: func.HttpRequest) -> Answer:
     """Make or replace an issuer resource (DigiCert, GlobalSign)."""
-    return _issuer(req, parsed(req, models.SetIssuer).model_dump(exclude_none=True))
+    return _issuer(req, parsed(req, request_models.SetIssuer).model_dump(exclude_none=True))
 
 
-@route(blueprint, "PATCH", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, body=models.SetIssuer, answer=answers.Anything)
+@route(
+    blueprint,
+    "PATCH",
+    f"{ISSUERS}/{{issuer}}",
+    Role.ADMINISTRATOR,
+    body=request_models.SetIssuer,
+    answer=response_models.Anything,
+)
 def update_issuer(req: func.HttpRequest) -> Answer:
     """Change parts of an issuer resource."""
-    return _issuer(req, parsed(req, models.SetIssuer).model_dump(exclude_none=True))
+    return _issuer(req, parsed(req, request_models.SetIssuer).model_dump(exclude_none=True))
 
 
-@route(blueprint, "DELETE", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, answer=answers.Anything)
+@route(blueprint, "DELETE", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, answer=response_models.Anything)
 def delete_issuer(req: func.HttpRequest) -> Answer:
     """Delete an issuer resource."""
     return _issuer(req)
 
 
-@route(blueprint, "GET", CONTACTS, Role.READER, answer=answers.Contacts)
+@route(blueprint, "GET", CONTACTS, Role.READER, answer=response_models.Contacts)
 def get_contacts(req: func.HttpRequest) -> Answer:
     """Who gets Key Vault's own mails."""
     return _contacts(req)
 
 
-@route(blueprint, "PUT", CONTACTS, Role.ADMINISTRATOR, body=models.SetContacts, answer=answers.Contacts)
+@route(blueprint, "PUT", CONTACTS, Role.ADMINISTRATOR, body=request_models.SetContacts, answer=response_models.Contacts)
 def set_contacts(req: func.HttpRequest) -> Answer:
     """Replace the contacts."""
-    return _contacts(req, parsed(req, models.SetContacts).model_dump(exclude_none=True))
+    return _contacts(req, parsed(req, request_models.SetContacts).model_dump(exclude_none=True))
 
 
-@route(blueprint, "DELETE", CONTACTS, Role.ADMINISTRATOR, answer=answers.Contacts)
+@route(blueprint, "DELETE", CONTACTS, Role.ADMINISTRATOR, answer=response_models.Contacts)
 def delete_contacts(req: func.HttpRequest) -> Answer:
     """Delete the contacts; the answer is who they were."""
     return _contacts(req)

@@ -8,30 +8,32 @@ from certrelay.errors import Fault, Invalid
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.renew import Changes
-from handlers import answers, models, render, roles, services
+from handlers import render, request_models, response_models, roles, services
 from handlers.certificates import PATH, operation_answer, where
-from handlers.edge import Answer, idempotency_key, parsed
+from handlers.http import Answer, idempotency_key, parsed
 from handlers.roles import Role
 from handlers.routes import route
 
 blueprint = func.Blueprint()
 
 
-@route(blueprint, "PATCH", f"{PATH}/policy", Role.OPERATOR, body=models.Policy, answer=answers.Anything)
+@route(blueprint, "PATCH", f"{PATH}/policy", Role.OPERATOR, body=request_models.Policy, answer=response_models.Anything)
 def update_certificate_policy(req: func.HttpRequest) -> Answer:
     """Merge changes into the policy, as Key Vault does; they hold from the next version on."""
-    return Answer(edit.update_policy(services(), *where(req), parsed(req, models.Policy).to_json()))
+    return Answer(edit.update_policy(services(), *where(req), parsed(req, request_models.Policy).to_json()))
 
 
-@route(blueprint, "PATCH", PATH, Role.OPERATOR, body=models.UpdateCertificate, answer=answers.Certificate)
+@route(
+    blueprint, "PATCH", PATH, Role.OPERATOR, body=request_models.UpdateCertificate, answer=response_models.Certificate
+)
 def update_certificate(req: func.HttpRequest) -> Answer:
     """Replace the tags (CertRelay's own stay), or switch the newest version on or off."""
-    given = parsed(req, models.UpdateCertificate)
+    given = parsed(req, request_models.UpdateCertificate)
     vault, name = where(req)
     return Answer(render.certificate_json(vault, name, edit.update(services(), vault, name, given.tags, given.enabled)))
 
 
-@route(blueprint, "DELETE", PATH, Role.OPERATOR, answer=answers.Anything)
+@route(blueprint, "DELETE", PATH, Role.OPERATOR, answer=response_models.Anything)
 def delete_certificate(req: func.HttpRequest) -> Answer:
     """Soft-delete it, with all versions; it can be recovered."""
     deleted = edit.delete(services(), *where(req))
@@ -39,7 +41,13 @@ def delete_certificate(req: func.HttpRequest) -> Answer:
     return Answer({key: deleted[key] for key in kept if key in deleted})
 
 
-@route(blueprint, "POST", "vaults/{vault}/deletedcertificates/{name}/recover", Role.OPERATOR, answer=answers.Anything)
+@route(
+    blueprint,
+    "POST",
+    "vaults/{vault}/deletedcertificates/{name}/recover",
+    Role.OPERATOR,
+    answer=response_models.Anything,
+)
 def recover_certificate(req: func.HttpRequest) -> Answer:
     """Bring a soft-deleted certificate back."""
     vault, name = where(req)
@@ -48,11 +56,11 @@ def recover_certificate(req: func.HttpRequest) -> Answer:
 
 @route(
     blueprint, "POST", f"{PATH}/renew", Role.OPERATOR,
-    body=models.RenewCertificate, answer=answers.Operation, status=202,
+    body=request_models.RenewCertificate, answer=response_models.Operation, status=202,
 )  # fmt: skip
 def renew_certificate(req: func.HttpRequest) -> Answer:
     """Renew it now, due or not: same policy, names and tags; by another authority if one is named."""
-    given = parsed(req, models.RenewCertificate)
+    given = parsed(req, request_models.RenewCertificate)
     vault, name = where(req)
     if given.authority is not None and given.authority not in services().settings.authorities:
         raise Invalid([Fault("/authority", f"there is no authority {given.authority!r}")])
@@ -66,10 +74,17 @@ def renew_certificate(req: func.HttpRequest) -> Answer:
     return operation_answer(operation, 202)
 
 
-@route(blueprint, "POST", f"{PATH}/revoke", Role.OPERATOR, body=models.RevokeCertificate, answer=answers.Revoked)
+@route(
+    blueprint,
+    "POST",
+    f"{PATH}/revoke",
+    Role.OPERATOR,
+    body=request_models.RevokeCertificate,
+    answer=response_models.Revoked,
+)
 def revoke_certificate(req: func.HttpRequest) -> Answer:
     """Have a version revoked by its authority, with a reason of RFC 5280; renew it as well with replace."""
-    given = parsed(req, models.RevokeCertificate)
+    given = parsed(req, request_models.RevokeCertificate)
     vault, name = where(req)
     key = idempotency_key(req)
     if given.version is None and (given.replace or key is not None):
@@ -84,10 +99,17 @@ def revoke_certificate(req: func.HttpRequest) -> Answer:
     return Answer({"certificate": render.certificate_json(vault, name, bundle), "operation": shown})
 
 
-@route(blueprint, "POST", f"{PATH}/adopt", Role.OPERATOR, body=models.AdoptCertificate, answer=answers.Certificate)
+@route(
+    blueprint,
+    "POST",
+    f"{PATH}/adopt",
+    Role.OPERATOR,
+    body=request_models.AdoptCertificate,
+    answer=response_models.Certificate,
+)
 def adopt_certificate(req: func.HttpRequest) -> Answer:
     """Have a certificate that was made elsewhere renewed by an authority from now on."""
-    given = parsed(req, models.AdoptCertificate)
+    given = parsed(req, request_models.AdoptCertificate)
     vault, name = where(req)
     if given.authority not in services().settings.authorities:
         raise Invalid([Fault("/authority", f"there is no authority {given.authority!r}")])
@@ -96,7 +118,7 @@ def adopt_certificate(req: func.HttpRequest) -> Answer:
     return Answer(render.certificate_json(vault, name, adopt.adopt(services(), vault, name, asked)))
 
 
-@route(blueprint, "POST", f"{PATH}/release", Role.OPERATOR, answer=answers.Certificate)
+@route(blueprint, "POST", f"{PATH}/release", Role.OPERATOR, answer=response_models.Certificate)
 def release_certificate(req: func.HttpRequest) -> Answer:
     """Renew it no longer; nothing else changes."""
     vault, name = where(req)
