@@ -188,7 +188,7 @@ class _Year:
 
     def _deliver_events(self) -> None:
         """Key Vault's events: lost, doubled, and delivered again when they could not be taken."""
-        raised = self._world.server.raised
+        raised = self._world.server.feed.raised
         waiting: list[dict[str, Any]] = self._again
         self._again = []
         while raised:

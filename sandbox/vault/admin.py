@@ -5,7 +5,7 @@ import dataclasses
 import datetime
 import json
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,12 +13,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.eventgrid import Subscription
+from sandbox.identity import Identities
 from sandbox.vault import lifecycle, seed
+from sandbox.vault.auth import Gate
 from sandbox.vault.errors import KeyVaultError
-from sandbox.vault.faults import Fault
-
-if TYPE_CHECKING:
-    from sandbox.vault.server import VaultServer
+from sandbox.vault.faults import Fault, Faults, Requests
+from sandbox.vault.feed import EventFeed
+from sandbox.vault.vault import Vault
 
 Json = dict[str, Any]
 _LATEST = 221_845_392_000  # the year 9000
@@ -67,17 +68,21 @@ def parse_moment(value: object) -> float:
 class Admin:
     """One method for each resource; every one answers with JSON."""
 
-    def __init__(self, server: "VaultServer") -> None:
-        self._server = server
-        self._vault = server.vault
+    def __init__(self, vault: Vault, gate: Gate, faults: Faults, requests: Requests, feed: EventFeed) -> None:
+        self._identities = gate.identities
+        self._vault = vault
+        self._resource = gate.resource
+        self._faults = faults
+        self._requests = requests
+        self._feed = feed
 
     async def health(self, _: Request) -> Json:
         """`GET /health`."""
-        return {"status": "ok", "vault_url": self._server.url}
+        return {"status": "ok", "vault_url": self._vault.settings.url}
 
     async def clock(self, request: Request) -> Json:
         """`POST {"advance": seconds}` or `{"now": UNIX seconds or ISO 8601}`; what falls due has then happened."""
-        clock = self._server.clock
+        clock = self._vault.clock
         if request.method == "POST":
             body = await _body(request)
             moment = parse_moment(body["now"]) if "now" in body else clock.now() + float(body["advance"])
@@ -91,7 +96,7 @@ class Admin:
 
     async def requests(self, request: Request) -> Json | None:
         """The counts by operation and the last requests; DELETE starts anew."""
-        requests = self._server.requests
+        requests = self._requests
         if request.method == "DELETE":
             requests.clear()
             return None
@@ -100,21 +105,21 @@ class Admin:
     async def faults(self, request: Request) -> Json | None:
         """POST adds one (see `Fault`), DELETE ends all."""
         if request.method == "DELETE":
-            self._server.faults.clear()
+            self._faults.clear()
             return None
         if request.method == "POST":
-            self._server.faults.add(Fault(**await _body(request)))
-        return self._server.faults.listed()
+            self._faults.add(Fault(**await _body(request)))
+        return self._faults.listed()
 
     async def throttle(self, request: Request) -> Json:
         """`POST {"limits": {group: number}?, "retry_after": seconds?}`."""
         body = await _body(request)
-        self._server.faults.throttle(body.get("limits"), body.get("retry_after"))
-        return self._server.faults.listed()
+        self._faults.throttle(body.get("limits"), body.get("retry_after"))
+        return self._faults.listed()
 
     async def identities(self, request: Request) -> Json:
         """`PUT {"permissions": {"certificates": ["get", …], …} or null}` for a client id."""
-        known = self._server.identities.permissions
+        known = self._identities.permissions
         if request.method == "PUT":
             permissions = (await _body(request))["permissions"]
             if permissions is not None:
@@ -126,18 +131,16 @@ class Admin:
         """`POST {"client_id"?, "audience"?, "lifetime"?}` gives a token, also an expired or a foreign one."""
         body = await _body(request)
         arguments = {key: body[key] for key in ("client_id", "lifetime") if key in body}
-        audience = body.get("audience", self._server.resource)
-        return {"access_token": self._server.identities.token(audience, **arguments)}
+        audience = body.get("audience", self._resource)
+        return {"access_token": self._identities.token(audience, **arguments)}
 
     async def events(self, request: Request) -> Json:
         """PUT subscribes (see `Subscription`), DELETE ends it, GET shows how delivery stands and what was raised."""
-        server = self._server
         if request.method == "PUT":
-            body = await _body(request)
-            server.subscribe(Subscription(**body))
+            self._feed.subscribe(Subscription(**await _body(request)))
         elif request.method == "DELETE":
-            server.subscribe(None)
-        return server.publisher.status() | {"raised": list(server.raised)[-1000:]}
+            self._feed.subscribe(None)
+        return self._feed.publisher.status() | {"raised": list(self._feed.raised)[-1000:]}
 
     async def issuer(self, request: Request) -> Json:
         """`PUT {"delay": seconds?, "error": {"code", "message"}?}` for an issuer's name, a provider or `*`."""
@@ -184,9 +187,8 @@ class Admin:
         return await asyncio.to_thread(seed.seed, self._vault, wanted)
 
 
-def control_app(server: "VaultServer") -> Starlette:
+def control_app(identities: Identities, admin: Admin) -> Starlette:
     """The control server: `/msi/token`, `/health` and `/admin/…`."""
-    admin = Admin(server)
     resources: list[tuple[str, Callable[[Request], Awaitable[Any]], list[str]]] = [
         ("/health", admin.health, ["GET"]),
         ("/admin/clock", admin.clock, ["GET", "POST"]),
@@ -203,4 +205,4 @@ def control_app(server: "VaultServer") -> Starlette:
         ("/admin/seed", admin.seed, ["POST"]),
     ]
     routes = [Route(path, _endpoint(work), methods=methods) for path, work, methods in resources]
-    return Starlette(routes=[Route("/msi/token", server.identities.endpoint), *routes])
+    return Starlette(routes=[Route("/msi/token", identities.endpoint), *routes])

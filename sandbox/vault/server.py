@@ -7,7 +7,6 @@ import logging
 import socket
 import threading
 import time
-from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,15 +16,15 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sandbox.clock import Clock
-from sandbox.eventgrid import Publisher, Subscription
 from sandbox.identity import Identities
-from sandbox.vault import events, lifecycle
-from sandbox.vault.admin import control_app
+from sandbox.vault import lifecycle
+from sandbox.vault.admin import Admin, control_app
 from sandbox.vault.app import VaultApp
 from sandbox.vault.auth import Gate
 from sandbox.vault.faults import Faults, Requests
+from sandbox.vault.feed import EventFeed
 from sandbox.vault.store import MemoryStore, SqliteStore
-from sandbox.vault.vault import Event, Settings, Vault
+from sandbox.vault.vault import Settings, Vault
 
 _log = logging.getLogger(__name__)
 _POLL = 0.2  # seconds between two looks at a clock that another process may move
@@ -72,7 +71,6 @@ class VaultServer:
         self.settings = settings or Settings()
         self.faults = Faults()
         self.requests = Requests()
-        self.raised: deque[Event] = deque(maxlen=10_000)
         self.identities = Identities.kept_in(directory / "identity.json")
         self.ca_bundle = directory / "ca.pem"
         self._data = data
@@ -93,12 +91,10 @@ class VaultServer:
         self.settings.url = self.url
         store = SqliteStore(self._data) if self._data else MemoryStore()
         self.vault = Vault(self.clock, store, self.settings)
-        self.publisher = Publisher(events.topic(self.settings.name), self.vault.forget_event)
-        self.vault.publish = self._publish
+        self.feed = EventFeed(self.vault)
         self._serve(sockets)
         self.vault.keys.start()
-        self.publisher.start()
-        self._resume_events()
+        self.feed.start(self._webhook)
         self._clockwork = threading.Thread(target=self._watch_clock, name="vault-clock", daemon=True)
         self._clockwork.start()
         self._write_description()
@@ -112,35 +108,8 @@ class VaultServer:
         for server in self._servers:
             server.should_exit = True
         self._thread.join()
-        self.publisher.stop()
+        self.feed.stop()
         self.vault.close()
-
-    # -- events ---------------------------------------------------------------------------------------------------
-
-    def subscribe(self, subscription: Subscription | None) -> None:
-        """Have events posted there from now on; only versions made from now on raise any."""
-        kept = self.vault.document("subscription")
-        if subscription is None:
-            self.vault.put_document("subscription", "", None)
-        elif kept is None:
-            self.vault.put_document("subscription", "", {"created": self.vault.now()})
-        self.publisher.subscribe(subscription)
-
-    def _publish(self, event: Event) -> None:
-        self.raised.append(event)
-        kept = self.vault.document("subscription")
-        certificate = self.vault.find(event["subject"])
-        version = certificate.version(event["data"]["Version"]) if certificate else None
-        if kept is None or version is None or version.created < kept["created"]:
-            self.vault.forget_event(event["id"])
-            return
-        self.publisher.submit(event)
-
-    def _resume_events(self) -> None:
-        if self._webhook:
-            self.subscribe(Subscription(self._webhook))
-        for event in self.vault.undelivered:
-            self._publish(event)
 
     # -- threads --------------------------------------------------------------------------------------------------
 
@@ -156,7 +125,8 @@ class VaultServer:
         return _POLL if due is None else min(max(due - self.clock.now(), 0.01), _POLL)
 
     def _serve(self, sockets: list[socket.socket]) -> None:
-        app = VaultApp(self.vault, Gate(self.identities, self.resource, self.settings), self.faults, self.requests)
+        gate = Gate(self.identities, self.resource, self.settings)
+        app = VaultApp(self.vault, gate, self.faults, self.requests)
         common: dict[str, Any] = {
             "http": _Protocol,
             "ws": "none",
@@ -170,7 +140,8 @@ class VaultServer:
         }
         tls = uvicorn.Config(app, **common, ssl_certfile=str(self._certificate()))
         tls.load()
-        control = uvicorn.Config(control_app(self), **common)
+        admin = Admin(self.vault, gate, self.faults, self.requests, self.feed)
+        control = uvicorn.Config(control_app(self.identities, admin), **common)
         self._servers = [uvicorn.Server(tls), uvicorn.Server(control)]
         self._thread = threading.Thread(target=self._run_servers, args=(sockets,), name="vault-http", daemon=True)
         self._thread.start()

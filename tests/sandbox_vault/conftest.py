@@ -31,7 +31,7 @@ def _no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
     if "server" in request.fixturenames:
         running: VaultServer = request.getfixturevalue("server")
         running.faults.clear()
-        running.subscribe(None)
+        running.feed.subscribe(None)
 
 
 @pytest.fixture

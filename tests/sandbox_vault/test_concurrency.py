@@ -37,7 +37,7 @@ def test_of_many_merges_one_succeeds_and_raises_one_event(
     body = {"x5c": [base64.b64encode(leaf.public_bytes(Encoding.DER)).decode()]}
     statuses = at_once(server, 8, "POST", f"/certificates/{name}/pending/merge", body)
     assert statuses == {201: 1, 403: 7}
-    assert [event["subject"] for event in server.raised].count(name) == 1
+    assert [event["subject"] for event in server.feed.raised].count(name) == 1
     assert len(list(client.list_properties_of_certificate_versions(name))) == 1
 
 

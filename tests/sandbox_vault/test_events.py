@@ -42,7 +42,7 @@ def move(server: VaultServer, seconds: float) -> None:
 def test_a_new_version_is_told_with_the_payload_of_the_service(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
 ) -> None:
-    server.subscribe(subscription(webhook))
+    server.feed.subscribe(subscription(webhook))
     created = self_signed(client, name)
     eventually(lambda: bool(webhook.types(name)))
     (headers, (event,)) = webhook.received[-1]
@@ -72,7 +72,7 @@ def test_the_handshake_comes_first_and_is_repeated_until_it_is_answered(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
 ) -> None:
     webhook.validate = False
-    server.subscribe(subscription(webhook))
+    server.feed.subscribe(subscription(webhook))
     self_signed(client, name)
     eventually(lambda: len(webhook.handshakes) >= 2)
     assert webhook.received == []
@@ -84,7 +84,7 @@ def test_the_handshake_comes_first_and_is_repeated_until_it_is_answered(
 def test_cloud_events_have_their_own_handshake_and_envelope(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
 ) -> None:
-    server.subscribe(subscription(webhook, schema="CloudEventSchemaV1_0"))
+    server.feed.subscribe(subscription(webhook, schema="CloudEventSchemaV1_0"))
     created = self_signed(client, name)
     eventually(lambda: bool(webhook.types(name)))
     method, asked, _ = webhook.handshakes[0]
@@ -100,7 +100,7 @@ def test_cloud_events_have_their_own_handshake_and_envelope(
 def test_a_refused_delivery_is_repeated(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str, status: int
 ) -> None:
-    server.subscribe(subscription(webhook))
+    server.feed.subscribe(subscription(webhook))
     webhook.statuses = [status, status]
     self_signed(client, name)
     eventually(lambda: len(webhook.types(name)) == 3)
@@ -111,10 +111,10 @@ def test_a_refused_delivery_is_repeated(
 def test_a_bad_request_is_not_repeated(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
 ) -> None:
-    server.subscribe(subscription(webhook))
+    server.feed.subscribe(subscription(webhook))
     webhook.statuses = [400]
     self_signed(client, name)
-    eventually(lambda: any(event["subject"] == name for event in server.publisher.dead))
+    eventually(lambda: any(event["subject"] == name for event in server.feed.publisher.dead))
     self_signed(client, f"{name}-next")
     eventually(lambda: bool(webhook.types(f"{name}-next")))
     assert len(webhook.types(name)) == 1
@@ -123,7 +123,7 @@ def test_a_bad_request_is_not_repeated(
 def test_duplicates_come_on_request(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
 ) -> None:
-    server.subscribe(subscription(webhook, duplicates=2))
+    server.feed.subscribe(subscription(webhook, duplicates=2))
     self_signed(client, name)
     eventually(lambda: len(webhook.types(name)) == 3)
     assert len({body[0]["id"] for _, body in webhook.received}) == 1
@@ -131,7 +131,7 @@ def test_duplicates_come_on_request(
 
 def test_events_come_in_batches_on_request(server: VaultServer, client: CertificateClient, webhook: Webhook) -> None:
     webhook.validate = False
-    server.subscribe(subscription(webhook, batch=10))
+    server.feed.subscribe(subscription(webhook, batch=10))
     for number in range(3):
         self_signed(client, f"batch-{number}")
     webhook.validate = True
@@ -142,16 +142,16 @@ def test_events_come_in_batches_on_request(server: VaultServer, client: Certific
 def test_an_unreachable_webhook_does_not_hinder_the_vault(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
 ) -> None:
-    server.subscribe(Subscription("http://127.0.0.1:1/nobody", retry_delays=[0.05]))
+    server.feed.subscribe(Subscription("http://127.0.0.1:1/nobody", retry_delays=[0.05]))
     self_signed(client, name)
-    server.subscribe(subscription(webhook))
+    server.feed.subscribe(subscription(webhook))
     eventually(lambda: webhook.types(name) == ["NewVersionCreated"])
 
 
 def test_an_import_and_a_merge_are_new_versions(
     server: VaultServer, client: CertificateClient, webhook: Webhook, authority: Authority, name: str
 ) -> None:
-    server.subscribe(subscription(webhook))
+    server.feed.subscribe(subscription(webhook))
     operation = pending(client, name)
     assert webhook.types(name) == []
     client.merge_certificate(name, [der(authority.sign(operation.csr or b""))])
@@ -187,14 +187,14 @@ def test_near_expiry_comes_thirty_days_ahead_and_once_and_expired_at_the_end(
     move(own, 15 * DAY)
     eventually(lambda: webhook.types(name) == ["NearExpiry", "Expired"])
     move(own, 400 * DAY)
-    assert own.publisher.status()["waiting"] == 0
+    assert own.feed.publisher.status()["waiting"] == 0
     assert webhook.types(name) == ["NearExpiry", "Expired"]
 
 
 def test_near_expiry_comes_at_once_when_already_inside(own: VaultServer, webhook: Webhook) -> None:
     seed(own.vault, Seed(count=1, prefix="short", validity_months=1, age=5 * DAY))
     # Made before the subscription: such a version raises no event.
-    eventually(lambda: "NearExpiry" in str(list(own.raised)))
+    eventually(lambda: "NearExpiry" in str(list(own.feed.raised)))
     name = imported(own, 1, prefix="young")
     move(own, 2 * DAY)
     eventually(lambda: webhook.types(name) == ["NearExpiry"])
@@ -261,12 +261,12 @@ def test_an_ended_subscription_drops_what_is_not_delivered(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
 ) -> None:
     webhook.validate = False
-    server.subscribe(subscription(webhook))
+    server.feed.subscribe(subscription(webhook))
     self_signed(client, name)
-    eventually(lambda: server.publisher.status()["waiting"] == 1)
-    server.subscribe(None)
+    eventually(lambda: server.feed.publisher.status()["waiting"] == 1)
+    server.feed.subscribe(None)
     webhook.validate = True
-    server.subscribe(subscription(webhook))
+    server.feed.subscribe(subscription(webhook))
     self_signed(client, f"{name}-next")
     eventually(lambda: bool(webhook.types(f"{name}-next")))
     assert webhook.types(name) == []
