@@ -21,10 +21,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
+from rich import box
+from rich.table import Table
 
 from sandbox.observer import App, Seen, Unexpected, VaultObserver, expect, verify_chain
 from sandbox.processes import ProcessError, exit_on_signals
-from sandbox.progress import Progress, Step, table
+from sandbox.progress import Progress, Step
 from sandbox.up import ALIAS, AUTHORITY, DEFAULT_DIRECTORY, PORTS, Sandbox
 
 NAME, DNS_NAMES = "www-contoso", ["www.contoso.example", "shop.contoso.example"]
@@ -50,7 +52,9 @@ class Story:
 
     def __init__(self, progress: Progress, settings: Mapping[str, str], app: App, vault: VaultObserver) -> None:
         self._progress, self._settings, self._app, self._vault = progress, settings, app, vault
-        self.rows = [["step", "outcome", "seconds", "Key Vault calls"]]
+        self.table = Table("step", "outcome", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for title in ("seconds", "Key Vault calls"):
+            self.table.add_column(title, justify="right")
 
     def run(self) -> None:
         first_operation = self.issue()
@@ -141,7 +145,7 @@ class Story:
         before = self._vault.calls()
         with self._progress.step(title) as step:
             yield step
-        self.rows.append([title, outcome, f"{step.seconds:.1f}", str(self._vault.calls() - before)])
+        self.table.add_row(title, outcome, f"{step.seconds:.1f}", str(self._vault.calls() - before))
 
 
 def _ending(operation: Mapping[str, Any]) -> str:
@@ -214,8 +218,7 @@ def tell(progress: Progress, ports: Mapping[str, int]) -> None:
             sandbox.check()  # where a part has died, that is the reason
             raise
     progress.line()
-    for line in table(story.rows):
-        progress.line(line)
+    progress.line(story.table)
     progress.line(f"\nAll of it happened, in {(datetime.now(UTC) - start).total_seconds():.1f} s.")
 
 

@@ -1,28 +1,25 @@
-"""What is going on, step by step: alive on a terminal, plain lines anywhere else."""
+"""The steps of a command, drawn by rich: a spinner on a terminal, plain lines anywhere else."""
 
 import contextlib
-import os
-import shutil
+import io
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
-FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-FRAME_SECONDS = 0.1
-CLEAR_LINE = "\r\x1b[2K"
-GREEN, RED, DIM, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+WIDE = 200  # columns where there is no terminal: a log folds no line
 
 
 class Step:
-    """One step under way. `seconds` is its time so far, and stands still when it has ended."""
+    """One step. `seconds` is how long it has run, or ran if it has ended."""
 
-    def __init__(self, title: str, progress: "Progress") -> None:
-        self.title = title
-        self.doing = ""
+    def __init__(self, show: Callable[[str], None]) -> None:
         self.details: list[str] = []
-        self._progress = progress
+        self._show = show
+        self._doing = ""
         self._start = time.monotonic()
         self._end: float | None = None
 
@@ -31,104 +28,57 @@ class Step:
         return (time.monotonic() if self._end is None else self._end) - self._start
 
     def now(self, doing: str) -> None:
-        """Say what the step does at this moment; saying the same again changes nothing."""
-        if doing != self.doing:
-            self.doing = doing
-            self._progress.doing(self)
+        """Show what the step does at this moment. Repeating it changes nothing."""
+        if doing != self._doing:
+            self._doing = doing
+            self._show(doing)
 
     def detail(self, text: str) -> None:
-        """A line to be shown below the step when it has ended."""
+        """Add a line, printed below the step when it ends."""
         self.details.append(text)
 
     def end(self) -> None:
+        """Stop the step's clock."""
         self._end = time.monotonic()
 
 
 class Progress:
-    """Writes steps to a stream (default: standard output). Not for several threads."""
+    """Prints steps to a stream (default: standard output), one at a time."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
-        self._is_live = self._stream.isatty() and os.environ.get("TERM") != "dumb" and self._can_write(FRAMES + "✓✗")
-
-    def _can_write(self, text: str) -> bool:
-        try:
-            text.encode(self._stream.encoding or "ascii")
-        except (UnicodeEncodeError, LookupError):
-            return False
-        return True
+        stream = stream or sys.stdout
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the stream cannot encode becomes `?`
+        is_terminal = stream.isatty()  # FORCE_COLOR must not put control characters into a log
+        width = None if is_terminal else WIDE
+        self.console = Console(file=stream, force_terminal=is_terminal, width=width, soft_wrap=True, highlight=False)
+        self.is_live = is_terminal and not self.console.is_dumb_terminal and self.console.encoding.startswith("utf")
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """A step that fails when its block raises."""
-        step = Step(title, self)
-        with self._spinner(step):
+        """Run the block as one step, which fails when the block raises."""
+        with contextlib.ExitStack() as spinner:
+            if self.is_live:
+                status = spinner.enter_context(self.console.status(Text(title)))
+                step = Step(lambda doing: status.update(Text(f"{title} - {doing}")))
+            else:
+                self.line(f"> {title}")
+                step = Step(lambda doing: self.line(f"  {doing}"))
             try:
                 yield step
             except BaseException:
-                step.end()
+                spinner.close()
+                self._ended(step, title, Text("✗", "red"), "FAILED")
                 raise
-            step.end()
-        self._finish(step, "✓", "ok", GREEN)
+        self._ended(step, title, Text("✓", "green"), "ok")
 
-    def doing(self, step: Step) -> None:
-        if not self._is_live:
-            self.line(f"  {step.doing}")
+    def line(self, text: RenderableType = "") -> None:
+        """Print a line, or several: a text (markup in it means nothing) or what rich renders, for example a table."""
+        self.console.print(text, markup=False, emoji=False)
 
-    def line(self, text: str = "") -> None:
-        """A line of text. What the stream cannot encode becomes `?`."""
-        encoding = self._stream.encoding or "utf-8"
-        self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-        self._stream.flush()
-
-    @contextlib.contextmanager
-    def _spinner(self, step: Step) -> Iterator[None]:
-        if not self._is_live:
-            self.line(f"> {step.title}")
-        ended = threading.Event()
-        thread = threading.Thread(target=self._spin, args=(step, ended), daemon=True)
-        if self._is_live:
-            thread.start()
-        try:
-            yield
-        except BaseException:
-            self._stop(thread, ended)
-            self._finish(step, "✗", "FAILED", RED)
-            raise
-        self._stop(thread, ended)
-
-    def _stop(self, thread: threading.Thread, ended: threading.Event) -> None:
-        ended.set()
-        if self._is_live:
-            thread.join()
-
-    def _spin(self, step: Step, ended: threading.Event) -> None:
-        number = 0
-        while not ended.is_set():
-            doing = f" - {step.doing}" if step.doing else ""
-            text = f"{FRAMES[number % len(FRAMES)]} {step.title}{doing} {step.seconds:.1f} s"
-            self._stream.write(CLEAR_LINE + text[: shutil.get_terminal_size().columns - 1])
-            self._stream.flush()
-            number += 1
-            ended.wait(FRAME_SECONDS)
-
-    def _finish(self, step: Step, sign: str, word: str, colour: str) -> None:
-        if self._is_live:
-            paint, dim, plain = ("", "", "") if os.environ.get("NO_COLOR") else (colour, DIM, PLAIN)
-            self.line(f"{CLEAR_LINE}{paint}{sign}{plain} {step.title} {dim}{step.seconds:.1f} s{plain}")
-        else:
-            self.line(f"  {word}, {step.seconds:.1f} s")
+    def _ended(self, step: Step, title: str, sign: Text, word: str) -> None:
+        step.end()
+        seconds = f"{step.seconds:.1f} s"
+        self.line(Text.assemble(sign, f" {title} ", (seconds, "dim")) if self.is_live else f"  {word}, {seconds}")
         for detail in step.details:
             self.line(f"    {detail}")
-
-
-def table(rows: list[list[str]]) -> list[str]:
-    """The lines of a table; the first row is its head. Columns of numbers stand to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    is_number = [all(row[column].replace(".", "", 1).isdigit() for row in rows[1:]) for column in range(len(rows[0]))]
-
-    def line(row: list[str]) -> str:
-        cells = zip(row, widths, is_number, strict=True)
-        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip()
-
-    return [line(rows[0]), "  ".join("-" * width for width in widths), *map(line, rows[1:])]
