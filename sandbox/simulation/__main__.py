@@ -5,11 +5,10 @@ import logging
 import random
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
+from sandbox.progress import Progress
 from sandbox.simulation import plan
 from sandbox.simulation.year import Report, simulate
 
@@ -28,12 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=given.log.upper(), format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("uvicorn.error").disabled = True  # it minds connections that are dropped on purpose
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
-    print(f"{given.certificates} certificates, {given.days} days, seed {seed}", flush=True)
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as directory:
-        drawn = plan.drawn(seed, BEGINS, given.days, given.certificates)
-        report = simulate(drawn, Path(directory), progress=partial(print, flush=True))
-    print(rendered(report), f"\ntook {time.monotonic() - began:.0f} s")
+    progress, title = Progress(), f"{given.certificates} certificates, {given.days} days, seed {seed}"
+    drawn = plan.drawn(seed, BEGINS, given.days, given.certificates)
+    try:
+        with tempfile.TemporaryDirectory() as directory, progress.step(title) as step:
+            report = simulate(drawn, Path(directory), progress=step.now)
+    except KeyboardInterrupt:
+        return 130
+    progress.line(rendered(report))
     return 1 if report.violations else 0
 
 

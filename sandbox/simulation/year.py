@@ -48,8 +48,9 @@ def simulate(
         year = _Year(world, plan)
         while world.now() < plan.begins + plan.days * DAY and len(year.report.violations) < MAX_VIOLATIONS:
             year.hour()
-            if (world.now() - plan.begins) % (30 * DAY) < HOUR:
-                progress(f"{world.now():%Y-%m-%d}: {len(year.report.violations)} broken promises")
+            passed = world.now() - plan.begins
+            if passed % (30 * DAY) < HOUR:
+                progress(f"day {passed // DAY} of {plan.days}: {len(year.report.violations)} broken promises")
         year.settle()
         return year.finished()
 
