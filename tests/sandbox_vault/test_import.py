@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from sandbox.vault.pfx import write_pfx
 from sandbox.vault.pfx_order import certificate_order
-from tests.sandbox_vault.support import Authority, Rest, certify, openssl, properties, self_signed
+from tests.sandbox_vault.support import Authority, Rest, certify, openssl, properties, self_signed, validity
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -76,38 +77,38 @@ def test_a_raw_pem_text_is_imported_as_dotnet_sends_it(rest: Rest, leaf: x509.Ce
     assert rest("POST", f"/certificates/{name}/import", json=message).status_code == 200
 
 
+def exported(directory: Path, data: bytes, password: str, *options: str) -> bytes:
+    """The PFX that openssl makes of this PEM."""
+    whole, made = directory / "all.pem", directory / "a.pfx"
+    whole.write_bytes(data)
+    openssl("pkcs12", "-export", "-passout", f"pass:{password}", *options, "-in", str(whole), "-out", str(made))
+    return made.read_bytes()
+
+
+@pytest.fixture(params=[["-legacy", "-descert"], [], ["-keypbe", "NONE", "-certpbe", "NONE"]], ids=str)
+def unordered(request: pytest.FixtureRequest, leaf: x509.Certificate, authority: Authority, tmp_path: Path) -> Any:
+    """Makes a PFX with the root in its middle, for a password."""
+    whole = pem(leaf, authority.root, authority.intermediate)
+    return lambda password: exported(tmp_path, whole, password, *request.param)
+
+
 @pytest.mark.parametrize("password", ["", "secret"])
-@pytest.mark.parametrize("cipher", [["-legacy", "-descert"], [], ["-keypbe", "NONE", "-certpbe", "NONE"]], ids=str)
 def test_an_imported_pfx_keeps_its_order(
-    rest: Rest,
-    secrets: SecretClient,
-    leaf: x509.Certificate,
-    authority: Authority,
-    tmp_path: Path,
-    name: str,
-    password: str,
-    cipher: list[str],
+    rest: Rest, secrets: SecretClient, unordered: Callable[[str], bytes], name: str, password: str
 ) -> None:
-    certificates = [leaf, authority.root, authority.intermediate]
-    whole = tmp_path / "all.pem"
-    whole.write_bytes(pem(*certificates))
-    made, exported = tmp_path / "a.pfx", ["-export", "-passout", f"pass:{password}", *cipher]
-    openssl("pkcs12", *exported, "-in", str(whole), "-out", str(made))
-    message = body(made.read_bytes(), pwd=password)
-    answer = rest("POST", f"/certificates/{name}/import", json=message)
+    made = unordered(password)
+    answer = rest("POST", f"/certificates/{name}/import", json=body(made, pwd=password))
     assert answer.status_code == 200, answer.text
     stored = certificate_order(base64.b64decode(secrets.get_secret(name).value or ""), "")
-    assert stored == certificate_order(made.read_bytes(), password)
+    assert stored == certificate_order(made, password)
     assert len(stored) == 3
 
 
 def test_a_pfx_with_an_old_cipher_is_imported_leaf_first(
     rest: Rest, secrets: SecretClient, leaf: x509.Certificate, authority: Authority, tmp_path: Path, name: str
 ) -> None:
-    whole, made = tmp_path / "all.pem", tmp_path / "a.pfx"
-    whole.write_bytes(pem(leaf, authority.intermediate))
-    openssl("pkcs12", "-export", "-legacy", "-passout", "pass:secret", "-in", str(whole), "-out", str(made))
-    answer = rest("POST", f"/certificates/{name}/import", json=body(made.read_bytes(), pwd="secret"))
+    made = exported(tmp_path, pem(leaf, authority.intermediate), "secret", "-legacy")
+    answer = rest("POST", f"/certificates/{name}/import", json=body(made, pwd="secret"))
     assert answer.status_code == 200, answer.text
     stored = certificate_order(base64.b64decode(secrets.get_secret(name).value or ""), "")
     assert stored == [item.public_bytes(Encoding.DER) for item in (leaf, authority.intermediate)]
@@ -148,7 +149,7 @@ def test_the_policy_is_derived_from_the_certificate(rest: Rest, authority: Autho
         key.public_key(),
         "intermediate",
         authority.key,
-        lifetime=datetime.timedelta(days=1825),
+        validity(datetime.timedelta(days=1825)),
         extensions=(names, x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH])),
     )
     message = body(pfx(certificate, key=key))
@@ -193,9 +194,8 @@ UNEXPECTED = "The specified PEM X.509 certificate content is in an unexpected fo
 
 def test_files_that_cannot_be_imported_are_refused(rest: Rest, leaf: Any, authority: Authority, name: str) -> None:
     strange = ed25519.Ed25519PrivateKey.generate()
-    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
-    one_day = datetime.timedelta(days=1)
-    expired = certify("old", KEY.public_key(), "intermediate", authority.key, lifetime=one_day, start=yesterday)
+    day = datetime.timedelta(days=1)
+    expired = certify("old", KEY.public_key(), "intermediate", authority.key, validity(day, ago=2 * day))
     small = rsa.generate_private_key(65537, 1024)
     weak = certify("weak", small.public_key(), "intermediate", authority.key)
     faults: list[tuple[str, dict[str, Any]]] = [

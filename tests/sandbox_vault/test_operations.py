@@ -14,18 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs7, pkcs12
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Authority, Rest, certify, properties, self_signed
-
-
-def pending(client: CertificateClient, name: str, **policy: Any) -> CertificateOperation:
-    chosen = CertificatePolicy(issuer_name="Unknown", subject="CN=a.example", **policy)
-    operation = client.begin_create_certificate(name, chosen, _polling_interval=0.02).result()
-    assert isinstance(operation, CertificateOperation)
-    return operation
-
-
-def der(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.DER)
+from tests.sandbox_vault.support import Authority, Rest, certify, der, pending, properties, self_signed
 
 
 def text(certificate: x509.Certificate) -> str:

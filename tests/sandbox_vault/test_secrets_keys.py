@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient
 from azure.keyvault.keys import KeyClient
-from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
+from azure.keyvault.keys.crypto import SignatureAlgorithm
 from azure.keyvault.secrets import SecretClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -113,13 +112,12 @@ def test_the_vault_signs_and_the_client_verifies(
     server: VaultServer,
     client: CertificateClient,
     keys: KeyClient,
-    credential: ManagedIdentityCredential,
     name: str,
     policy: dict[str, str],
     algorithms: list[str],
 ) -> None:
     self_signed(client, name, key_usage=["digitalSignature"], **policy)
-    with CryptographyClient(keys.get_key(name), credential, connection_verify=str(server.ca_bundle)) as crypto:
+    with keys.get_cryptography_client(name) as crypto:
         for algorithm in algorithms:
             digest = hashlib.new("sha" + algorithm.removesuffix("K")[2:], b"text").digest()
             signed = crypto.sign(SignatureAlgorithm(algorithm), digest)
