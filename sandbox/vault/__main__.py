@@ -28,9 +28,8 @@ def main() -> None:
         arguments.directory,
         Clock(arguments.clock),
         arguments.data,
-        arguments.port,
-        arguments.control_port,
-        arguments.webhook,
+        ports=(arguments.port, arguments.control_port),
+        webhook=arguments.webhook,
     )
     try:
         with server:

@@ -21,17 +21,8 @@ def create(call: Call) -> Answer:
     key = lifecycle.make_key(vault, policy, existing)  # slow, hence before the lock
     with vault.lock:
         existing = _writable(call)
-        certificate = lifecycle.start(
-            vault,
-            call.name,
-            existing,
-            policy,
-            key,
-            tags=tags or {},
-            enabled=enabled is not False,
-            preserve_cert_order=preserve,
-        )
-        vault.save(certificate)
+        wanted = lifecycle.NextVersion(policy, key, tags or {}, enabled is not False, preserve)
+        certificate = vault.save(lifecycle.start(vault, call.name, existing, wanted))
     assert certificate.pending
     url = render.certificate_url(call, certificate, "pending")
     location = f"{url}?api-version={call.api_version}&request_id={certificate.pending.request_id}"

@@ -5,7 +5,7 @@ import logging
 import math
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cryptography import x509
@@ -62,54 +62,62 @@ def _is_of_kind(key: Any, key_props: Mapping[str, Any]) -> bool:
     return bool(elliptic == key_props["kty"].startswith("EC") and key.key_size == key_props["key_size"])
 
 
-def start(
-    vault: Vault,
-    name: str,
-    existing: Certificate | None,
-    policy: dict[str, Any],
-    key: bytes,
-    *,
-    tags: Mapping[str, str],
-    enabled: bool,
-    preserve_cert_order: bool | None,
-    renewal: bool = False,
-) -> Certificate:
-    """A pending version with its request (CSR). Not yet saved."""
-    now = vault.now()
+@dataclass(frozen=True)
+class NextVersion:
+    """What the next version of a certificate is made of. `policy` is complete, `key` is PKCS#8 DER.
+
+    `enabled` holds once the version is completed; `renewal` if a lifetime action started it.
+    """
+
+    policy: dict[str, Any]
+    key: bytes
+    tags: Mapping[str, str]
+    enabled: bool = True
+    preserve_cert_order: bool | None = None
+    renewal: bool = False
+
+
+def start(vault: Vault, name: str, existing: Certificate | None, wanted: NextVersion) -> Certificate:
+    """The certificate with a pending version and its request (CSR), not saved yet. Raises 400."""
     try:
-        csr = build_request(policy, load_key(key))
+        csr = build_request(wanted.policy, load_key(wanted.key))
     except (ValueError, TypeError):
         raise invalid_policy("policy.x509_props") from None
-    issuer = policy["issuer"]["name"]
-    months = policy["x509_props"]["validity_months"]
-    version = Version(
-        id=uuid.uuid4().hex,
-        created=now,
-        updated=now,
-        not_before=now - 600,
-        expires=int(add_months(partners.moment(now), months).timestamp()),
-        key=key,
-        enabled=False,
-        enabled_when_completed=enabled,
-        tags=dict(tags),
-        content_type=policy["secret_props"]["contentType"],
-        exportable=policy["key_props"]["exportable"],
-        hsm=policy["key_props"]["kty"].endswith("-HSM"),
-        key_usage=tuple(policy["x509_props"]["key_usage"]),
-        preserve_cert_order=preserve_cert_order,
-    )
+    issuer = wanted.policy["issuer"]["name"]
+    version = _pending_version(wanted, vault.now())
     pending = Operation(
         version=version.id,
         request_id=uuid.uuid4().hex,
         issuer=issuer,
         csr=csr,
         status_details=_UNKNOWN_DETAILS if issuer == "Unknown" else _ISSUER_DETAILS,
-        preserve_cert_order=preserve_cert_order,
+        preserve_cert_order=wanted.preserve_cert_order,
         due=None if issuer == "Unknown" else vault.clock.now() + issuer_delay(vault, issuer),
-        renewal=renewal,
+        renewal=wanted.renewal,
     )
     versions = (*(existing.versions if existing else ()), version)
-    return Certificate(existing.name if existing else name, policy, versions, pending)
+    return Certificate(existing.name if existing else name, wanted.policy, versions, pending)
+
+
+def _pending_version(wanted: NextVersion, now: int) -> Version:
+    policy = wanted.policy
+    months = policy["x509_props"]["validity_months"]
+    return Version(
+        id=uuid.uuid4().hex,
+        created=now,
+        updated=now,
+        not_before=now - 600,
+        expires=int(add_months(partners.moment(now), months).timestamp()),
+        key=wanted.key,
+        enabled=False,
+        enabled_when_completed=wanted.enabled,
+        tags=dict(wanted.tags),
+        content_type=policy["secret_props"]["contentType"],
+        exportable=policy["key_props"]["exportable"],
+        hsm=policy["key_props"]["kty"].endswith("-HSM"),
+        key_usage=tuple(policy["x509_props"]["key_usage"]),
+        preserve_cert_order=wanted.preserve_cert_order,
+    )
 
 
 def issuer_delay(vault: Vault, issuer: str) -> float:
@@ -258,17 +266,9 @@ def _act(vault: Vault, certificate: Certificate, action: str) -> None:
     # A policy or issuer that no longer works leaves the old version as it is.
     with contextlib.suppress(KeyVaultError):
         canonical_issuer(vault, policy)
-        done = start(
-            vault,
-            done.name,
-            done,
-            policy,
-            make_key(vault, policy, done),
-            tags=current.tags,
-            enabled=True,
-            preserve_cert_order=current.preserve_cert_order,
-            renewal=True,
-        )
+        key = make_key(vault, policy, done)
+        renewed = NextVersion(policy, key, current.tags, True, current.preserve_cert_order, renewal=True)
+        done = start(vault, done.name, done, renewed)
     vault.save(done)
     mail_contacts(vault, done, "renewal started")
 

@@ -48,9 +48,9 @@ class _Protocol(H11Protocol):
 class VaultServer:
     """The sandbox vault, from entering the context to leaving it.
 
-    directory: where its root, identity and `vault.json` lie; made when absent. data: an SQLite file that keeps the
-    state over restarts; None keeps it in memory. webhook: where events go from the start. resource: the audience that
-    the challenge names; the default passes the SDKs' own check. Ports 0 are free ones.
+    directory: holds its root, identity and `vault.json`; created if missing. data: an SQLite file that keeps the state
+    over restarts; None keeps the state in memory. ports: of the vault and of its control server; 0 is a free one.
+    webhook: the URL to which events go from the start.
     """
 
     def __init__(
@@ -58,12 +58,10 @@ class VaultServer:
         directory: Path,
         clock: Clock | None = None,
         data: Path | None = None,
-        port: int = 0,
-        control_port: int = 0,
-        webhook: str | None = None,
         *,
+        ports: tuple[int, int] = (0, 0),
+        webhook: str | None = None,
         settings: Settings | None = None,
-        resource: str | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -75,8 +73,7 @@ class VaultServer:
         self.ca_bundle = directory / "ca.pem"
         self._data = data
         self._webhook = webhook
-        self._resource = resource
-        self._ports = (port, control_port)
+        self._ports = ports
         self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -84,7 +81,7 @@ class VaultServer:
         self.port, self.control_port = (item.getsockname()[1] for item in sockets)
         self.url = f"https://127.0.0.1:{self.port}"
         # For a vault at 127.0.0.1 the SDKs accept a resource whose host is what follows a dot in it.
-        self.resource = self._resource or f"https://0.0.1:{self.port}"
+        self.resource = f"https://0.0.1:{self.port}"
         self.admin_url = f"http://127.0.0.1:{self.control_port}/admin"
         self.identity_endpoint = f"http://127.0.0.1:{self.control_port}/msi/token"
         self.identity_header = self.identities.header
