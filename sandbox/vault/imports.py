@@ -83,7 +83,7 @@ def _read_file(value: str, password: str | None, content_type: str) -> tuple[Pri
         data = value.encode() if "-----BEGIN" in value else _decoded(value)
         if data is None:
             raise unexpected_pem()
-        return read_pem(data)
+        return read_pem(data, password)
     if content_type != PFX:
         raise invalid_policy("policy.secret_props.contentType")
     data = _decoded(value)

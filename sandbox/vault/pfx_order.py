@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from asn1crypto import algos, cms, core, pkcs12
+from asn1crypto import algos, cms, core, keys, pkcs12
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes, padding
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
@@ -42,6 +42,12 @@ def too_many_iterations(data: bytes) -> bool:
     for content in pkcs12.AuthenticatedSafe.load(pfx["auth_safe"]["content"].native):
         counts += [algorithm.kdf_iterations for algorithm in _algorithms(content)]
     return any(count and count > _MAX_ITERATIONS for count in counts)
+
+
+def key_takes_too_long(encrypted: bytes) -> bool:
+    """Whether an encrypted PKCS#8 key (DER) asks for millions of hashes before it can be read."""
+    algorithm = keys.EncryptedPrivateKeyInfo.load(encrypted)["encryption_algorithm"]
+    return bool(algorithm.kdf != "scrypt" and algorithm.kdf_iterations > _MAX_ITERATIONS)
 
 
 def _algorithms(content: Any) -> Iterator[Any]:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 from sandbox.vault.crypto import PrivateKey, dump_public_key
 from sandbox.vault.errors import KeyVaultError, bad_parameter
-from sandbox.vault.pfx_order import certificate_order, too_many_iterations
+from sandbox.vault.pfx_order import certificate_order, key_takes_too_long, too_many_iterations
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
@@ -109,8 +110,8 @@ def _in_order(data: bytes, password: str, certificates: list[x509.Certificate]) 
         return certificates
 
 
-def read_pem(data: bytes) -> tuple[PrivateKey, list[x509.Certificate]]:
-    """The unencrypted PKCS#8 key and the certificates of one PEM file, in its order. Raises 400."""
+def read_pem(data: bytes, password: str | None = None) -> tuple[PrivateKey, list[x509.Certificate]]:
+    """The PKCS#8 key, encrypted or not, and the certificates of one PEM file, in its order. Raises 400."""
     keys: list[PrivateKey] = []
     certificates: list[x509.Certificate] = []
     for label, body in _PEM_BLOCK.findall(data):
@@ -118,8 +119,8 @@ def read_pem(data: bytes) -> tuple[PrivateKey, list[x509.Certificate]]:
             block = decode_base64(body.decode("ascii"))
             if label == b"CERTIFICATE":
                 certificates.append(load_certificate(block))
-            elif label == b"PRIVATE KEY":
-                key = serialization.load_der_private_key(block, None)
+            elif label in (b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY"):
+                key = _pkcs8_key(block, password if label.startswith(b"ENCRYPTED") else None)
                 if isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
                     keys.append(key)
             else:
@@ -131,6 +132,13 @@ def read_pem(data: bytes) -> tuple[PrivateKey, list[x509.Certificate]]:
     if len(keys) != 1 or not certificates:
         raise unexpected_pem()
     return keys[0], certificates
+
+
+def _pkcs8_key(block: bytes, password: str | None) -> PrivateKeyTypes:
+    """The key of a PKCS#8 block (DER). Raises ValueError and TypeError."""
+    if password and key_takes_too_long(block):
+        raise ValueError("too many iterations")
+    return serialization.load_der_private_key(block, password.encode() if password else None)
 
 
 # -- reading a merge ----------------------------------------------------------------------------------------------

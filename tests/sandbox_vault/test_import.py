@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from asn1crypto import pkcs12 as pkcs12_structure
+from asn1crypto.keys import EncryptedPrivateKeyInfo
 from azure.keyvault.certificates import CertificateClient, CertificateContentType, CertificatePolicy
 from azure.keyvault.secrets import SecretClient
 from cryptography import x509
@@ -83,6 +84,36 @@ def exported(directory: Path, data: bytes, password: str, *options: str) -> byte
     whole.write_bytes(data)
     openssl("pkcs12", "-export", "-passout", f"pass:{password}", *options, "-in", str(whole), "-out", str(made))
     return made.read_bytes()
+
+
+def test_an_encrypted_pem_is_imported_with_its_password(
+    rest: Rest, secrets: SecretClient, leaf: Any, name: str
+) -> None:
+    message = body(pem(leaf, password="secret"), PEM, pwd="secret")
+    answer = rest("POST", f"/certificates/{name}/import", json=message)
+    assert answer.status_code == 200, answer.text
+    value = (secrets.get_secret(name).value or "").encode()
+    stored = serialization.load_pem_private_key(value, None)
+    assert isinstance(stored, ec.EllipticCurvePrivateKey)
+    assert stored.private_numbers() == KEY.private_numbers()
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+def test_an_encrypted_pem_without_its_password_is_refused(rest: Rest, leaf: Any, name: str, password: str) -> None:
+    message = body(pem(leaf, password="secret"), PEM, pwd=password)
+    answer = rest("POST", f"/certificates/{name}/import", json=message)
+    assert answer.status_code == 400
+    assert UNEXPECTED in answer.json()["error"]["message"]
+
+
+def test_an_encrypted_pem_with_too_many_iterations_is_refused(rest: Rest, leaf: Any, name: str) -> None:
+    block = KEY.private_bytes(Encoding.DER, serialization.PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    parsed = EncryptedPrivateKeyInfo.load(block)
+    parsed["encryption_algorithm"]["parameters"]["key_derivation_func"]["parameters"]["iteration_count"] = 2_000_000_000
+    encoded = base64.encodebytes(parsed.dump(force=True)).decode()
+    data = f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{encoded}-----END ENCRYPTED PRIVATE KEY-----\n".encode()
+    message = body(leaf.public_bytes(Encoding.PEM) + data, PEM, pwd="secret")
+    assert rest("POST", f"/certificates/{name}/import", json=message).status_code == 400
 
 
 @pytest.fixture(params=[["-legacy", "-descert"], [], ["-keypbe", "NONE", "-certpbe", "NONE"]], ids=str)
@@ -210,7 +241,6 @@ def test_files_that_cannot_be_imported_are_refused(rest: Rest, leaf: Any, author
         (UNEXPECTED, body(pfx(leaf), PEM)),
         (UNEXPECTED, body(leaf.public_bytes(Encoding.PEM), PEM)),
         (UNEXPECTED, body(pem(leaf, form="TraditionalOpenSSL"), PEM)),
-        (UNEXPECTED, body(pem(leaf, password="secret"), PEM)),
         (UNEXPECTED, body(pem(leaf) + pem(), PEM)),
         (UNEXPECTED, body(pem(authority.root), PEM)),
         (UNEXPECTED, body(pem(leaf, key=strange), PEM)),
