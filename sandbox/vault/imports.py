@@ -1,5 +1,6 @@
 """Importing a PFX or a PEM file: what is read from it, and the policy that is derived."""
 
+import datetime
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from cryptography import x509
 
 from sandbox.vault import events, lifecycle
 from sandbox.vault.call import Call
-from sandbox.vault.crypto import CURVE_NAMES, PrivateKey, dump_key, dump_public_key
+from sandbox.vault.crypto import CURVE_NAMES, PrivateKey, add_months, dump_key, dump_public_key
 from sandbox.vault.errors import bad_parameter, invalid_policy, invalid_property
 from sandbox.vault.model import Certificate, Version
 from sandbox.vault.names import format_name
@@ -153,7 +154,6 @@ def _key_props(key: PrivateKey, sent: Policy) -> Policy:
 
 
 def _x509_props(leaf: x509.Certificate, parsed: Any) -> Policy:
-    lifetime = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds()
     usage, extended = parsed.key_usage_value, parsed.extended_key_usage_value
     props: Policy = {"subject": format_name(leaf.subject)}
     if parsed.subject_alt_name_value is not None:
@@ -161,9 +161,17 @@ def _x509_props(leaf: x509.Certificate, parsed: Any) -> Policy:
     return props | {
         "ekus": [item.dotted for item in extended] if extended else [],
         "key_usage": sorted((_USAGES[name] for name in usage.native), key=str.lower) if usage else [],
-        "validity_months": min(max(round(lifetime / 86400 / 30.4375), 1), 1200),
+        "validity_months": _months(leaf.not_valid_before_utc, leaf.not_valid_after_utc),
         "basic_constraints": {"ca": bool(parsed.ca)},
     }
+
+
+def _months(begin: datetime.datetime, end: datetime.datetime) -> int:
+    """The calendar months of a lifetime, rounded up, 1 to 1200."""
+    months = (end.year - begin.year) * 12 + end.month - begin.month
+    if add_months(begin, months) < end:
+        months += 1
+    return min(max(months, 1), 1200)
 
 
 def _alternative_names(names: Any) -> dict[str, list[str]]:

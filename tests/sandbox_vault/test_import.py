@@ -207,6 +207,27 @@ def test_the_policy_is_derived_from_the_certificate(rest: Rest, authority: Autho
     ]
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "months"),
+    [  # the first three as recorded
+        ("2015-04-29T15:31:12", "2039-12-31T23:59:59", 297),
+        ("2019-10-15T00:00:00", "2029-10-12T00:00:00", 120),
+        ("2024-02-29T10:00:00", "2029-02-28T10:10:00", 61),
+        ("2024-02-29T10:00:00", "2029-02-28T10:00:00", 60),
+        ("2020-01-01T00:00:00", "2119-12-31T00:00:00", 1200),
+        ("2020-01-01T00:00:00", "2220-01-01T00:00:00", 1200),
+        ("2026-01-01T00:00:00", "2099-01-31T00:00:00", 877),
+    ],
+)
+def test_the_validity_of_an_import_is_in_months_rounded_up(
+    rest: Rest, authority: Authority, name: str, begin: str, end: str, months: int
+) -> None:
+    first, last = (datetime.datetime.fromisoformat(moment).replace(tzinfo=datetime.UTC) for moment in (begin, end))
+    certificate = certify("a.example", KEY.public_key(), "intermediate", authority.key, (first, last))
+    policy = rest("POST", f"/certificates/{name}/import", json=body(pfx(certificate))).json()["policy"]
+    assert policy["x509_props"]["validity_months"] == months
+
+
 def test_with_issuer_self_an_import_renews_itself(rest: Rest, leaf: x509.Certificate, name: str) -> None:
     message = body(pfx(leaf)) | {"policy": {"issuer": {"name": "Self"}}}
     policy = rest("POST", f"/certificates/{name}/import", json=message).json()["policy"]
