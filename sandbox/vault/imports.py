@@ -175,17 +175,18 @@ def _months(begin: datetime.datetime, end: datetime.datetime) -> int:
 
 
 def _alternative_names(names: Any) -> dict[str, list[str]]:
-    """All five arrays, also the empty ones."""
+    """All five arrays, also the empty ones. International names keep the form of the certificate (A-labels)."""
     found: dict[str, list[str]] = {"emails": [], "dns_names": [], "upns": [], "uris": [], "ipAddresses": []}
     kinds = {
         "rfc822_name": "emails",
         "dns_name": "dns_names",
         "uniform_resource_identifier": "uris",
-        "ip_address": "ipAddresses",
     }
     for name in names:
-        if name.name in kinds:
-            found[kinds[name.name]].append(str(name.native))
+        if name.name == "ip_address":
+            found["ipAddresses"].append(str(name.native))
+        elif name.name in kinds:  # `native` would turn A-labels into Unicode
+            found[kinds[name.name]].append(name.chosen.contents.decode("ascii"))
         elif name.name == "other_name" and name.chosen["type_id"].dotted == "1.3.6.1.4.1.311.20.2.3":
             found["upns"].append(str(name.chosen["value"].native))
     return found

@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,27 @@ def test_the_validity_of_an_import_is_in_months_rounded_up(
     certificate = certify("a.example", KEY.public_key(), "intermediate", authority.key, (first, last))
     policy = rest("POST", f"/certificates/{name}/import", json=body(pfx(certificate))).json()["policy"]
     assert policy["x509_props"]["validity_months"] == months
+
+
+def test_international_names_stay_as_the_certificate_has_them(rest: Rest, authority: Authority, name: str) -> None:
+    names: list[x509.GeneralName] = [
+        x509.DNSName("xn--mnchen-3ya.example"),
+        x509.RFC822Name("post@xn--mnchen-3ya.example"),
+        x509.UniformResourceIdentifier("https://xn--mnchen-3ya.example/%C3%BC"),
+        x509.IPAddress(ipaddress.ip_address("192.0.2.1")),
+    ]
+    extensions = (x509.SubjectAlternativeName(names),)
+    certificate = certify("a", KEY.public_key(), "intermediate", authority.key, extensions=extensions)
+    policy = rest("POST", f"/certificates/{name}/import", json=body(pfx(certificate))).json()["policy"]
+    assert policy["x509_props"]["sans"] == {
+        "emails": ["post@xn--mnchen-3ya.example"],
+        "dns_names": ["xn--mnchen-3ya.example"],
+        "upns": [],
+        "uris": ["https://xn--mnchen-3ya.example/%C3%BC"],
+        "ipAddresses": ["192.0.2.1"],
+    }
+    renewed = rest("POST", f"/certificates/{name}/create", json={})
+    assert renewed.status_code == 202, renewed.text
 
 
 def test_with_issuer_self_an_import_renews_itself(rest: Rest, leaf: x509.Certificate, name: str) -> None:
