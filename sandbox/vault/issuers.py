@@ -35,7 +35,7 @@ def _array(value: object, path: str) -> list[Any]:
 
 
 def _members(raw: object, names: tuple[str, ...], path: str) -> Json:
-    """The text members of these names that are there."""
+    """The text members of these names that were sent."""
     found = _object(raw, path)
     return {name: _text(found[name], f"{path}.{name}") for name in names if found.get(name) is not None}
 
@@ -55,28 +55,40 @@ def _issuer(call: Call) -> Json:
     return issuer
 
 
-def _organization(raw: object) -> Json:
-    details = _object(raw, "org_details")
+def _organization(details: Json) -> Json:
     organization = _members(details, ("id",), "org_details")
-    contacts = _array(details.get("admin_details"), "org_details.admin_details")
-    members = [_members(contact, _ADMIN_MEMBERS, "org_details.admin_details") for contact in contacts]
-    # The service always adds `zip`, though nothing sets it.
-    return {**organization, "zip": 0, **({"admin_details": members} if contacts else {})}
+    if details.get("admin_details") is not None:
+        contacts = _array(details["admin_details"], "org_details.admin_details")
+        members = [_members(contact, _ADMIN_MEMBERS, "org_details.admin_details") for contact in contacts]
+        organization["admin_details"] = members
+    # The service adds `zip` to every organization, though nothing sets it.
+    return {"zip": 0, **organization}
+
+
+def _sent(call: Call) -> Json:
+    """`credentials` and `org_details`, each if the request has it, also when it is empty. Raises 400."""
+    sent: Json = {}
+    if call.body.get("credentials") is not None:
+        sent["credentials"] = _members(call.body["credentials"], ("account_id", "pwd"), "credentials")
+    if call.body.get("org_details") is not None:
+        sent["org_details"] = _organization(_object(call.body["org_details"], "org_details"))
+    return sent
 
 
 def _shown(call: Call, issuer: Json) -> Json:
     """IssuerBundle; the password never comes back."""
     result: Json = {"id": f"{call.base}/certificates/issuers/{issuer['name']}", "provider": issuer["provider"]}
-    credentials = {key: value for key, value in issuer["credentials"].items() if key != "pwd"}
-    if credentials:
-        result["credentials"] = credentials
-    return result | {"org_details": issuer["org_details"], "attributes": issuer["attributes"]}
+    if "credentials" in issuer:
+        result["credentials"] = {key: value for key, value in issuer["credentials"].items() if key != "pwd"}
+    if "org_details" in issuer:
+        result["org_details"] = issuer["org_details"]
+    return result | {"attributes": issuer["attributes"]}
 
 
 def _check(issuer: Json) -> Json:
     if not issuer["provider"]:
         raise invalid_property("provider")
-    if issuer["provider"].lower() == "digicert" and not issuer["org_details"].get("id"):
+    if issuer["provider"].lower() == "digicert" and not issuer.get("org_details", {}).get("id"):
         raise bad_parameter("Id in organization details is not set")
     return issuer
 
@@ -91,9 +103,8 @@ def set_issuer(call: Call) -> Answer:
         {
             "name": call.params["issuer"],
             "provider": call.text("provider") or "",
-            "credentials": _members(call.body.get("credentials"), ("account_id", "pwd"), "credentials"),
-            "org_details": _organization(call.body.get("org_details")),
             "attributes": {"enabled": enabled is not False, "created": now, "updated": now},
+            **_sent(call),
         }
     )
     call.vault.put_document("issuer", _key(call), issuer)
@@ -103,9 +114,7 @@ def set_issuer(call: Call) -> Answer:
 def update_issuer(call: Call) -> Answer:
     """UpdateCertificateIssuer; changes only what is sent."""
     enabled, provider = call.enabled(), call.text("provider")
-    credentials = _members(call.body.get("credentials"), ("account_id", "pwd"), "credentials")
-    sent = call.body.get("org_details")
-    organization = None if sent is None else _organization(sent)
+    sent = _sent(call)
     with call.vault.lock:
         issuer = _issuer(call)
         attributes = issuer["attributes"]
@@ -113,8 +122,7 @@ def update_issuer(call: Call) -> Answer:
             {
                 **issuer,
                 "provider": provider or issuer["provider"],
-                "credentials": issuer["credentials"] | credentials,
-                "org_details": issuer["org_details"] | (organization or {}),
+                **{member: issuer.get(member, {}) | changes for member, changes in sent.items()},
                 "attributes": {
                     **attributes,
                     "enabled": attributes["enabled"] if enabled is None else enabled,

@@ -63,6 +63,25 @@ def test_an_issuer_lives_through_the_sdk(client: CertificateClient, name: str) -
         client.get_issuer(name)
 
 
+def test_an_issuer_has_only_what_was_sent(rest: Rest, name: str) -> None:
+    path = f"/certificates/issuers/{name}"
+    assert set(rest("PUT", path, json={"provider": "Test"}).json()) == {"id", "provider", "attributes"}
+    assert set(rest("PATCH", path, json={"provider": "Other"}).json()) == {"id", "provider", "attributes"}
+    changed = rest("PATCH", path, json={"org_details": {"id": "o"}, "credentials": {"account_id": "a"}}).json()
+    assert (changed["org_details"], changed["credentials"]) == ({"id": "o", "zip": 0}, {"account_id": "a"})
+    assert set(rest("PUT", path, json={"provider": "Test"}).json()) == {"id", "provider", "attributes"}
+
+
+def test_empty_members_of_an_issuer_come_back(rest: Rest, name: str) -> None:
+    path = f"/certificates/issuers/{name}"
+    sent = {"provider": "Test", "credentials": {}, "org_details": {"admin_details": []}}
+    for issuer in (rest("PUT", path, json=sent).json(), rest("GET", path).json()):
+        assert issuer["credentials"] == {}
+        assert issuer["org_details"] == {"zip": 0, "admin_details": []}
+    changed = rest("PATCH", path, json={"credentials": {"pwd": "p"}}).json()
+    assert changed["credentials"] == {}
+
+
 def test_issuers_that_key_vault_refuses_are_refused(rest: Rest, name: str) -> None:
     without_id: dict[str, Any] = {**DIGICERT, "org_details": {}}
     for issuer, message in [
