@@ -25,7 +25,7 @@ def has(world: World, wanted: Wanted) -> bool:
     certificate = world.server.vault.find(wanted.name)
     if certificate is None or not certificate.completed:
         return False
-    return not wanted.adopted or is_managed(certificate.current.tags)
+    return not wanted.adopted or is_managed(certificate.current.tags or {})
 
 
 def ask(world: World, wanted: Wanted) -> None:

@@ -21,7 +21,7 @@ def create(call: Call) -> Answer:
     key = lifecycle.make_key(vault, policy, existing)  # slow, hence before the lock
     with vault.lock:
         existing = _writable(call)
-        wanted = lifecycle.NextVersion(policy, key, tags or {}, enabled is not False, preserve)
+        wanted = lifecycle.NextVersion(policy, key, tags, enabled is not False, preserve)
         certificate = vault.save(lifecycle.start(vault, call.name, existing, wanted))
     assert certificate.pending
     url = render.certificate_url(call, certificate, "pending")
@@ -83,7 +83,7 @@ def list_all(call: Call) -> Answer:
             return [(key, found) for key in keys if (found := call.vault.find(key))]
 
     return render.page(
-        call, "/certificates", fetch, lambda found: render.item(call, found, found.current, versioned=False)
+        call, "/certificates", fetch, lambda found: render.live_item(call, found, found.current, versioned=False)
     )
 
 
@@ -101,7 +101,7 @@ def list_versions(call: Call) -> Answer:
         return [pair for pair in versions if pair[0] > after][:count]
 
     path = f"/certificates/{certificate.name}/versions"
-    return render.page(call, path, fetch, lambda version: render.item(call, certificate, version, versioned=True))
+    return render.page(call, path, fetch, lambda version: render.live_item(call, certificate, version, versioned=True))
 
 
 def update(call: Call) -> Answer:

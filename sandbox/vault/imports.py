@@ -50,7 +50,7 @@ class Import:
     chain: Sequence[x509.Certificate]
     file_order: Sequence[x509.Certificate]
     policy: Policy
-    tags: dict[str, str]
+    tags: dict[str, str] | None
     enabled: bool
     preserve_cert_order: bool | None
 
@@ -76,7 +76,7 @@ def read_import(call: Call) -> Import:
     chain = [leaf, *(item for item in certificates if item != leaf)] if preserve else order_chain(leaf, certificates)
     policy = derived_policy(leaf, key, sent, call.vault.now())
     lifecycle.canonical_issuer(call.vault, policy)
-    return Import(key, chain, certificates, policy, tags or {}, enabled is not False, preserve)
+    return Import(key, chain, certificates, policy, tags, enabled is not False, preserve)
 
 
 def _read_file(value: str, password: str | None, content_type: str) -> tuple[PrivateKey, list[x509.Certificate]]:

@@ -11,7 +11,7 @@ from sandbox.vault.crypto import CURVE_NAMES, PrivateKey, load_key
 from sandbox.vault.errors import KeyVaultError, bad_parameter, forbidden, invalid_property
 from sandbox.vault.model import Certificate, Version
 from sandbox.vault.pkcs import decode_base64
-from sandbox.vault.render import attributes, base64url, recovery
+from sandbox.vault.render import attributes, base64url, recovery, tags
 from sandbox.vault.secrets import facet, page_of_current, page_of_versions
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
@@ -53,8 +53,8 @@ def get(call: Call) -> Answer:
     return Answer(
         {
             "key": key,
-            "attributes": attributes(version) | recovery(call.vault.settings) | {"hsmPlatform": "0"},
-            **({"tags": dict(version.tags)} if version.tags else {}),
+            "attributes": attributes(version) | recovery(call) | {"hsmPlatform": "0"},
+            **tags(version),
             "managed": True,
         }
     )
@@ -76,8 +76,7 @@ def _integer(value: int) -> str:
 
 def _item(call: Call, certificate: Certificate, version: Version, *, versioned: bool) -> dict[str, Any]:
     path = f"{call.base}/keys/{certificate.name}" + (f"/{version.id}" if versioned else "")
-    tags = {"tags": dict(version.tags)} if version.tags else {}
-    return {"kid": path, "attributes": attributes(version) | recovery(call.vault.settings), **tags, "managed": True}
+    return {"kid": path, "attributes": attributes(version) | recovery(call), **tags(version), "managed": True}
 
 
 def list_all(call: Call) -> Answer:

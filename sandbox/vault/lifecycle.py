@@ -71,7 +71,7 @@ class NextVersion:
 
     policy: dict[str, Any]
     key: bytes
-    tags: Mapping[str, str]
+    tags: Mapping[str, str] | None
     enabled: bool = True
     preserve_cert_order: bool | None = None
     renewal: bool = False
@@ -111,7 +111,7 @@ def _pending_version(wanted: NextVersion, now: int) -> Version:
         key=wanted.key,
         enabled=False,
         enabled_when_completed=wanted.enabled,
-        tags=dict(wanted.tags),
+        tags=wanted.tags,
         content_type=policy["secret_props"]["contentType"],
         exportable=policy["key_props"]["exportable"],
         hsm=policy["key_props"]["kty"].endswith("-HSM"),

@@ -6,7 +6,7 @@ All moments are integer UNIX seconds of the sandbox clock, certificates are DER,
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 _EC_PUBLIC_KEY = bytes.fromhex("06072a8648ce3d0201")  # the object identifier 1.2.840.10045.2.1
@@ -28,7 +28,7 @@ class Version:
     chain: tuple[bytes, ...] = ()
     imported: bool = False
     file_order: tuple[bytes, ...] = ()  # of an import: every certificate, as the file lists them
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] | None = None
     content_type: str = "application/x-pkcs12"
     exportable: bool = True
     hsm: bool = False

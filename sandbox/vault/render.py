@@ -9,7 +9,6 @@ from sandbox.vault.call import Answer, Call
 from sandbox.vault.errors import bad_parameter
 from sandbox.vault.model import Certificate, Operation, Version
 from sandbox.vault.pkcs import thumbprint
-from sandbox.vault.vault import Settings
 
 Json = dict[str, Any]
 
@@ -23,11 +22,18 @@ def certificate_url(call: Call, certificate: Certificate, *rest: str) -> str:
     return "/".join([f"{call.base}/certificates/{certificate.name}", *rest])
 
 
-def recovery(settings: Settings) -> Json:
-    """`recoveryLevel` and `recoverableDays`."""
+def recovery(call: Call) -> Json:
+    """`recoveryLevel` and, since API version 7.1, `recoverableDays`."""
+    settings = call.vault.settings
     level = "Recoverable" if settings.retention_days == 90 else "CustomizedRecoverable"
     suffix = "" if settings.purge_protection else "+Purgeable"
-    return {"recoveryLevel": level + suffix, "recoverableDays": settings.retention_days}
+    days = {"recoverableDays": settings.retention_days} if call.speaks("7.1") else {}
+    return {"recoveryLevel": level + suffix, **days}
+
+
+def tags(version: Version) -> Json:
+    """`tags` if the version ever got any, also when they are empty now."""
+    return {} if version.tags is None else {"tags": dict(version.tags)}
 
 
 def attributes(version: Version) -> Json:
@@ -51,9 +57,7 @@ def version_bundle(call: Call, certificate: Certificate, version: Version) -> Js
             "x5t": base64url(thumbprint(version.certificate)),
             "cer": base64.b64encode(version.certificate).decode(),
         }
-    bundle["attributes"] = attributes(version) | recovery(call.vault.settings)
-    if version.tags:
-        bundle["tags"] = dict(version.tags)
+    bundle |= {"attributes": attributes(version) | recovery(call), **tags(version)}
     if version.preserve_cert_order is not None:
         bundle["preserveCertOrder"] = version.preserve_cert_order
     return bundle
@@ -88,20 +92,22 @@ def deleted_members(call: Call, certificate: Certificate) -> Json:
 
 
 def item(call: Call, certificate: Certificate, version: Version, *, versioned: bool) -> Json:
-    """CertificateItem; its id names the version only in the list of versions."""
+    """CertificateItem without its subject; its id names the version only in the list of versions."""
     result: Json = {"id": certificate_url(call, certificate, *([version.id] if versioned else []))}
     if version.certificate:
         result["x5t"] = base64url(thumbprint(version.certificate))
-    result["attributes"] = attributes(version)
-    if version.tags:
-        result["tags"] = dict(version.tags)
-    return result | {"subject": ""}
+    return result | {"attributes": attributes(version)} | tags(version)
+
+
+def live_item(call: Call, certificate: Certificate, version: Version, *, versioned: bool) -> Json:
+    """CertificateItem of a certificate that is not deleted. The service leaves `subject` empty."""
+    return item(call, certificate, version, versioned=versioned) | {"subject": ""}
 
 
 def deleted_item(call: Call, certificate: Certificate) -> Json:
     """DeletedCertificateItem."""
     result = deleted_members(call, certificate) | item(call, certificate, certificate.current, versioned=False)
-    result["attributes"] |= recovery(call.vault.settings)
+    result["attributes"] |= recovery(call)
     return result
 
 

@@ -10,7 +10,7 @@ from sandbox.vault.model import Certificate, Version
 from sandbox.vault.pfx import write_pfx
 from sandbox.vault.pkcs import write_pem
 from sandbox.vault.policy import PEM
-from sandbox.vault.render import attributes, page, recovery
+from sandbox.vault.render import attributes, page, recovery, tags
 
 
 def facet(call: Call, kind: str) -> tuple[Certificate, Version]:
@@ -36,8 +36,8 @@ def get(call: Call) -> Answer:
             "contentType": version.content_type,
             "id": f"{call.base}/secrets/{certificate.name}/{version.id}",
             "managed": True,
-            "attributes": attributes(version) | recovery(call.vault.settings),
-            **({"tags": dict(version.tags)} if version.tags else {}),
+            "attributes": attributes(version) | recovery(call),
+            **tags(version),
             "kid": f"{call.base}/keys/{certificate.name}/{version.id}",
         }
     )
@@ -45,9 +45,8 @@ def get(call: Call) -> Answer:
 
 def _item(call: Call, certificate: Certificate, version: Version, *, versioned: bool) -> dict[str, Any]:
     path = f"{call.base}/secrets/{certificate.name}" + (f"/{version.id}" if versioned else "")
-    tags = {"tags": dict(version.tags)} if version.tags else {}
-    shown = attributes(version) | recovery(call.vault.settings)
-    return {"contentType": version.content_type, "id": path, "managed": True, "attributes": shown, **tags}
+    shown = attributes(version) | recovery(call)
+    return {"contentType": version.content_type, "id": path, "managed": True, "attributes": shown, **tags(version)}
 
 
 def list_all(call: Call) -> Answer:

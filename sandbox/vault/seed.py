@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -27,7 +27,7 @@ class Seed:
     prefix: str = "seed"
     validity_months: int = 12
     age: float = 0.0
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] | None = None
     issuer: str = "Unknown"
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ def create(call: Call) -> Answer:
         "enabled": call.enabled() is not False,
         "created": call.vault.now(),
         "updated": call.vault.now(),
-        "tags": call.tags() or {},
+        "tags": call.tags(),
     }
     with call.vault.lock:
         known = _document(call) or {"name": call.name, "versions": []}
@@ -128,16 +128,16 @@ def _operations(call: Call) -> list[str]:
 
 def _attributes(call: Call, version: Json) -> Json:
     shown = {key: version[key] for key in ("enabled", "created", "updated")}
-    return shown | recovery(call.vault.settings) | {"exportable": False, "hsmPlatform": "0"}
+    return shown | recovery(call) | {"exportable": False, "hsmPlatform": "0"}
 
 
 def _item(call: Call, name: str, version: Json) -> Json:
-    tags = {"tags": version["tags"]} if version["tags"] else {}
+    tags = {} if version["tags"] is None else {"tags": version["tags"]}
     return {"kid": f"{call.base}/keys/{name}/{version['id']}", "attributes": _attributes(call, version), **tags}
 
 
 def _bundle(call: Call, name: str, version: Json) -> Json:
     public = keys.public(load_key(base64.b64decode(version["key"])))
     shown = {**public, "kid": f"{call.base}/keys/{name}/{version['id']}", "kty": version["kty"]}
-    tags = {"tags": version["tags"]} if version["tags"] else {}
+    tags = {} if version["tags"] is None else {"tags": version["tags"]}
     return {"key": {**shown, "key_ops": version["key_ops"]}, "attributes": _attributes(call, version), **tags}

@@ -189,6 +189,38 @@ def test_a_deleted_item_names_its_recovery(client: CertificateClient, rest: Rest
     assert item["attributes"]["recoverableDays"] == 90
 
 
+def test_an_item_has_an_empty_subject_unless_it_is_deleted(client: CertificateClient, rest: Rest, name: str) -> None:
+    self_signed(client, name)
+    assert rest("GET", f"/certificates/{name}/versions").json()["value"][0]["subject"] == ""
+    delete(client, name)
+    (item,) = [item for item in rest("GET", "/deletedcertificates").json()["value"] if item["id"].endswith(name)]
+    assert "subject" not in item
+
+
+@pytest.mark.parametrize(("version", "is_shown"), [("2016-10-01", False), ("7.0", False), ("7.1", True), ("7.6", True)])
+def test_the_recoverable_days_are_shown_since_7_1(
+    client: CertificateClient, rest: Rest, name: str, version: str, is_shown: bool
+) -> None:
+    self_signed(client, name)
+    paths = [f"/{kind}/{name}" for kind in ("certificates", "keys", "secrets")]
+    shown = [rest("GET", path, version=version).json()["attributes"] for path in paths]
+    listed = [rest("GET", path, version=version).json()["value"][0]["attributes"] for path in ("/keys", "/secrets")]
+    deleted = rest("DELETE", f"/certificates/{name}", version=version).json()["attributes"]
+    items = rest("GET", "/deletedcertificates", version=version).json()["value"]
+    for attributes in (*shown, *listed, deleted, *(item["attributes"] for item in items)):
+        assert attributes["recoveryLevel"] == "Recoverable+Purgeable"
+        assert ("recoverableDays" in attributes) == is_shown
+
+
+def test_empty_tags_come_back_and_absent_ones_do_not(client: CertificateClient, rest: Rest, name: str) -> None:
+    self_signed(client, name)
+    assert "tags" not in rest("GET", f"/certificates/{name}").json()
+    assert rest("PATCH", f"/certificates/{name}", json={"tags": {}}).json()["tags"] == {}
+    assert rest("PATCH", f"/certificates/{name}", json={"attributes": {}}).json()["tags"] == {}
+    assert rest("GET", f"/secrets/{name}").json()["tags"] == {}
+    assert rest("GET", f"/keys/{name}").json()["tags"] == {}
+
+
 def test_the_name_of_a_deleted_certificate_is_taken(client: CertificateClient, rest: Rest, name: str) -> None:
     self_signed(client, name)
     delete(client, name)
