@@ -97,7 +97,8 @@ class VaultApp:
         self._faults.check_limits(route.operation)
         body = await _body(request) if method in ("POST", "PUT", "PATCH") else {}
         host = request.headers.get("host", "127.0.0.1")
-        call = Call(self._vault, f"https://{host}", params | {"method": method}, query, body, version)
+        accept = request.headers.get("accept", "")
+        call = Call(self._vault, f"https://{host}", params | {"method": method}, query, body, version, accept)
         answer = await asyncio.to_thread(self._run, route, call)
         await self._inject(route.operation, "after")
         return answer
@@ -117,8 +118,7 @@ class VaultApp:
                 raise fault.error()
 
     def _rendered(self, request: Request, answer: Answer) -> Response:
-        content = b"" if answer.body is None else json.dumps(answer.body, separators=(",", ":")).encode()
-        response = Response(content, answer.status, _HEADERS)
+        response = Response(_encoded(answer.body), answer.status, _HEADERS)
         response.headers["x-ms-keyvault-region"] = self._vault.settings.region
         response.headers["x-ms-request-id"] = str(uuid.uuid4())
         if request.headers.get("x-ms-return-client-request-id", "").lower() == "true":
@@ -128,6 +128,12 @@ class VaultApp:
         for name, value in answer.headers.items():
             response.headers[name] = value
         return response
+
+
+def _encoded(body: Mapping[str, Any] | str | None) -> bytes:
+    if body is None:
+        return b""
+    return (body if isinstance(body, str) else json.dumps(body, separators=(",", ":"))).encode()
 
 
 def _method(request: Request) -> str:

@@ -40,7 +40,7 @@ MAX_TAG_LENGTH = 256
 
 @dataclass(frozen=True)
 class Call:
-    """One authorised request: path parameters, query, JSON body, and the address the client used (`https://host`)."""
+    """One authorised request. `base` is the address that the client used, `accept` the header of that name."""
 
     vault: Vault
     base: str
@@ -48,6 +48,7 @@ class Call:
     query: Mapping[str, str]
     body: Mapping[str, Any]
     api_version: str = "2026-04-01"
+    accept: str = ""
 
     @property
     def name(self) -> str:
@@ -138,9 +139,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """Status, JSON body (None: empty) and further headers."""
+    """Status, body (an object is sent as JSON, a text as it is, None is empty) and further headers."""
 
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | str | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,5 +1,6 @@
 """The pending certificate: get, cancel, delete, merge."""
 
+import base64
 from dataclasses import replace
 
 from sandbox.vault import lifecycle, render
@@ -26,8 +27,11 @@ def _pending(call: Call) -> tuple[Certificate, Operation]:
 
 
 def get(call: Call) -> Answer:
-    """GetCertificateOperation."""
+    """GetCertificateOperation; the CSR alone (base64) for a client that accepts `application/pkcs10`."""
     certificate, pending = _pending(call)
+    if "application/pkcs10" in call.accept.lower():
+        csr = base64.b64encode(pending.csr).decode()
+        return Answer(csr, headers={"Content-Type": "application/pkcs10; charset=utf-8"})
     headers = {"Retry-After": "10"} if pending.status == "inProgress" else {}
     return Answer(render.operation(call, certificate, pending), headers=headers)
 

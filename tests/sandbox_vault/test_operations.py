@@ -64,6 +64,19 @@ def test_retry_after_is_there_while_in_progress_only(client: CertificateClient, 
     assert "Retry-After" not in rest("GET", f"/certificates/{name}-self/pending").headers
 
 
+def test_the_request_alone_is_answered_to_who_accepts_nothing_else(
+    client: CertificateClient, rest: Rest, name: str
+) -> None:
+    operation = pending(client, name)
+    answer = rest("GET", f"/certificates/{name}/pending", headers={"Accept": "application/pkcs10"})
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/pkcs10; charset=utf-8"
+    assert "Retry-After" not in answer.headers
+    assert base64.b64decode(answer.text, validate=True) == operation.csr
+    missing = rest("GET", f"/certificates/{name}-2/pending", headers={"Accept": "application/pkcs10"})
+    assert missing.json()["error"]["code"] == "PendingCertificateNotFound"
+
+
 def test_a_cancellation_answers_in_progress_and_ends_as_cancelled(
     client: CertificateClient, rest: Rest, server: VaultServer, name: str
 ) -> None:
