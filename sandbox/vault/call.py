@@ -85,7 +85,7 @@ class Call:
         found = self.vault.find(self.name)
         if found and found.deletion:
             if self.vault.clock.now() < found.deletion.visible:
-                raise being_deleted(found.name)
+                raise being_deleted(found.name, " and cannot be re-created; retry later")
             raise deleted_but_recoverable(found.name)
         return found
 

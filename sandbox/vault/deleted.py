@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sandbox.vault import render
 from sandbox.vault.call import Answer, Call
-from sandbox.vault.errors import conflict, deleted_certificate_not_found, forbidden
+from sandbox.vault.errors import being_deleted, deleted_certificate_not_found, forbidden
 from sandbox.vault.model import Certificate, Deletion
 
 
@@ -85,4 +85,4 @@ def purge(call: Call) -> Answer:
 
 def _refuse_while_deleting(call: Call, certificate: Certificate) -> None:
     if not _visible(call, certificate):
-        raise conflict("Certificate is currently being deleted.", "ObjectIsBeingDeleted")
+        raise being_deleted(certificate.name)

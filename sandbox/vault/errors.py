@@ -94,8 +94,10 @@ def deleted_but_recoverable(name: str) -> KeyVaultError:
     )
 
 
-def being_deleted(name: str) -> KeyVaultError:
-    return conflict(
-        f"Certificate {name} is currently being deleted and cannot be re-created; retry later.",
-        "ObjectIsBeingDeleted",
-    )
+def being_deleted(name: str, detail: str = "") -> KeyVaultError:
+    return conflict(f"Certificate {name} is currently being deleted{detail}.", "ObjectIsBeingDeleted")
+
+
+def unknown_issuer(name: str) -> KeyVaultError:
+    """A policy names an issuer that the vault does not have."""
+    return bad_parameter(f"Issuer {name} not found")

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from sandbox.vault import events, partners
 from sandbox.vault.crypto import add_months, build_request, dump_key, dump_public_key, load_key, self_sign
-from sandbox.vault.errors import KeyVaultError, bad_parameter, invalid_policy
+from sandbox.vault.errors import KeyVaultError, bad_parameter, invalid_policy, unknown_issuer
 from sandbox.vault.mail import mail_contacts
 from sandbox.vault.model import Certificate, Operation, Version
 from sandbox.vault.schedule import action_moment, lifetime_action, near_expiry, next_due
@@ -35,7 +35,7 @@ def canonical_issuer(vault: Vault, policy: dict[str, Any]) -> None:
             return
     resource = vault.document("issuer", issuer["name"].lower())
     if resource is None:
-        raise invalid_policy("policy.issuer.name")
+        raise unknown_issuer(issuer["name"])
     issuer["name"] = resource["name"]
     if resource["provider"].lower() == "digicert" and policy["x509_props"].get("sans", {}).get("emails"):
         raise bad_parameter(

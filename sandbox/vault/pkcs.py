@@ -151,8 +151,12 @@ def read_x5c(items: Sequence[str]) -> list[x509.Certificate]:
     """
     certificates = [certificate for item in items for certificate in _sniff(item)]
     if not certificates:
-        raise bad_parameter("Property x5c has invalid value X5C must has at least one valid item\r\n")
+        raise _no_valid_item()
     return certificates
+
+
+def _no_valid_item() -> KeyVaultError:
+    return bad_parameter("Property x5c has invalid value X5C must has at least one valid item\r\n")
 
 
 def _sniff(item: str) -> list[x509.Certificate]:
@@ -164,9 +168,7 @@ def _sniff(item: str) -> list[x509.Certificate]:
                 return found
     except ValueError:
         pass
-    raise bad_parameter(
-        "Property x5c has invalid value Unable to parse X5c certificate chain and locate leaf certificate\r\n"
-    )
+    raise bad_parameter("Unable to parse X5c certificate chain and locate leaf certificate")
 
 
 def _as_certificate(data: bytes) -> list[x509.Certificate]:
@@ -178,8 +180,8 @@ def _as_certificate(data: bytes) -> list[x509.Certificate]:
 
 def _as_pem(data: bytes) -> list[x509.Certificate]:
     blocks = _PEM_BLOCK.findall(data)
-    if any(label != b"CERTIFICATE" for label, _ in blocks):  # `BEGIN PKCS7` is refused by the service too
-        raise ValueError("no certificate")
+    if any(label != b"CERTIFICATE" for label, _ in blocks):
+        raise _no_valid_item()  # as the service answers to `BEGIN PKCS7`
     return [load_certificate(decode_base64(body.decode("ascii"))) for _, body in blocks]
 
 

@@ -250,14 +250,16 @@ def test_a_deletion_may_take_its_time(client: CertificateClient, rest: Rest, ser
         rest("DELETE", f"/certificates/{name}")
         assert rest("GET", f"/deletedcertificates/{name}").status_code == 404
         assert name not in rest("GET", "/deletedcertificates").text
-        for method, path in [
-            ("POST", f"/certificates/{name}/create"),
-            ("DELETE", f"/deletedcertificates/{name}"),
-            ("POST", f"/deletedcertificates/{name}/recover"),
+        message = f"Certificate {name} is currently being deleted"
+        for method, path, end in [
+            ("POST", f"/certificates/{name}/create", " and cannot be re-created; retry later."),
+            ("DELETE", f"/deletedcertificates/{name}", "."),
+            ("POST", f"/deletedcertificates/{name}/recover", "."),
         ]:
             answer = rest(method, path, json={"policy": {"x509_props": {"subject": "CN=a"}}})
             assert answer.status_code == 409
             assert answer.json()["error"]["innererror"] == {"code": "ObjectIsBeingDeleted"}
+            assert answer.json()["error"]["message"] == message + end
         server.clock.advance(301)
         assert rest("GET", f"/deletedcertificates/{name}").status_code == 200
     finally:

@@ -216,7 +216,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**_props(), "key_props": {"kty": "oct"}}, "Property policy has invalid value"),
     ({**_props(), "key_props": {"kty": "RSA-HSM", "exportable": True}}, "Property policy has invalid value"),
     ({**_props(), "secret_props": {"contentType": "text/plain"}}, "Property policy has invalid value"),
-    ({**_props(), "issuer": {"name": "nobody"}}, "Property policy has invalid value"),
+    ({**_props(), "issuer": {"name": "Nobody"}}, "Issuer Nobody not found"),
     (
         {**_props(), "lifetime_actions": [_action(lifetime_percentage=80), _action(days_before_expiry=3)]},
         "At most one action is allowed",

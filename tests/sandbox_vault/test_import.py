@@ -294,7 +294,7 @@ def test_files_that_cannot_be_imported_are_refused(rest: Rest, leaf: Any, author
         ("char length is too long", body(pfx(leaf), pwd="x" * 201)),
         ("The size of the X.509 certificate is too long", body(b"x" * 100_000)),
         ("Property policy has invalid value", body(pfx(leaf), "text/plain")),
-        ("Property policy has invalid value", body(pfx(leaf)) | {"policy": {"issuer": {"name": "nobody"}}}),
+        ("Issuer nobody not found", body(pfx(leaf)) | {"policy": {"issuer": {"name": "nobody"}}}),
         ("Property value has invalid value", {}),
         ("Property value has invalid value", {"value": 5}),
     ]

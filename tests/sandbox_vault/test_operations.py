@@ -224,19 +224,24 @@ def test_a_merge_with_a_foreign_key_is_refused(client: CertificateClient, author
 def test_a_merge_without_a_usable_item_is_refused(rest: Rest, client: CertificateClient, name: str) -> None:
     pending(client, name)
     messages: dict[str, list[dict[str, Any]]] = {
-        "X5C must has at least one valid item": [{}, {"x5c": []}, {"x5c": None}],
+        "Property x5c has invalid value X5C must has at least one valid item\r\n": [
+            {},
+            {"x5c": []},
+            {"x5c": None},
+            {"x5c": ["-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----"]},
+        ],
         "Unable to parse X5c certificate chain and locate leaf certificate": [
             {"x5c": ["bm90IGEgY2VydGlmaWNhdGU="]},
             {"x5c": ["***"]},
-            {"x5c": ["-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----"]},
+            {"x5c": ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]},
         ],
-        "Property x5c has invalid value": [{"x5c": "text"}, {"x5c": [1]}],
+        "Property x5c has invalid value\r\n": [{"x5c": "text"}, {"x5c": [1]}],
     }
     for message, bodies in messages.items():
         for body in bodies:
             answer = rest("POST", f"/certificates/{name}/pending/merge", json=body)
             assert answer.status_code == 400
-            assert message in answer.json()["error"]["message"]
+            assert answer.json()["error"] == {"code": "BadParameter", "message": message}
 
 
 def test_a_merge_without_a_pending_operation_is_not_found_whatever_it_sends(rest: Rest, name: str) -> None:
