@@ -3,7 +3,7 @@
 
     python3 dev.py demo     the main job before your eyes: issue, import, renew, refuse
     python3 dev.py up       the sandbox and the app, until Ctrl-C  [--only vault] [--directory D] [--app-port P] …
-    python3 dev.py test     the tests                              [pytest arguments]
+    python3 dev.py test     the tests, on several workers          [--fast] [--soak] [PATH …] [pytest arguments]
     python3 dev.py simulate a year of renewals while things fail   [--days 365] [--certificates 200] [--seed N]
     python3 dev.py check    lint, format and types
     python3 dev.py help     this text
@@ -41,7 +41,7 @@ Install it in any of these ways, then run dev.py again:
 COMMANDS = {
     "demo": [["-m", "sandbox.demo"]],
     "up": [["-m", "sandbox.up"]],
-    "test": [["-m", "pytest"]],
+    "test": [["-m", "pytest", "-n", "auto"]],
     "simulate": [["-m", "sandbox.simulation"]],
     "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]],
 }
@@ -63,6 +63,8 @@ def main(arguments: list[str]) -> int:
         print(f"dev.py: not understood: {' '.join(arguments)}\n{__doc__}", file=sys.stderr)
         return 2
     say(ABOUT[command])
+    # Without kept bytecode every worker and every server that the tests start compiles everything anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with one_at_a_time():
         prepare()
     runs = [[str(VENV_PYTHON), *run, *rest] for run in COMMANDS[command]]

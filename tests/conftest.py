@@ -1,12 +1,14 @@
-"""Servers that are slow to start: one of each for the whole session. Tests keep apart by names of their own."""
+"""Options, workers, and the servers that are slow to start: one of each for a session. Tests use names of their own."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from sandbox.azurite import Azurite
 from sandbox.openbao import OpenBao
+from tests import distribution
 
 # The same examples in every run, however slow the machine is; with `--soak` new ones.
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -16,10 +18,32 @@ settings.register_profile("soak", deadline=None)
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "500 certificates over ACME instead of 25, and all pairs of deaths instead of a fifth; takes some minutes"
     parser.addoption("--soak", action="store_true", help=text)
+    parser.addoption("--fast", action="store_true", help="leave out the tests that are marked slow")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("soak" if config.getoption("--soak") else "suite")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: -distribution.seconds(distribution.group_of(item.nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return distribution.workers(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> distribution.LongestFirst:
+    # In this order the groups were collected; without the option xdist takes those with the most tests first.
+    config.option.loadscopereorder = False
+    return distribution.LongestFirst(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,8 @@ from typing import Any
 
 import azure.functions as func
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from openapi_spec_validator import validate
-from schemathesis import checks
 
 from certrelay.errors import NotPermitted
 from handlers import actions, certificates, fleet, issuers, openapi, queries, roles, service
@@ -158,6 +156,9 @@ def _narrowed() -> dict[str, Any]:
 
 def test_no_request_ends_in_a_5xx_or_outside_the_contract(app: App) -> None:
     """schemathesis makes the requests, a few of each; the contract is what is checked."""
+    import schemathesis  # here, since it takes seconds
+    from schemathesis import checks
+
     app.create("fuzzed", dns_names=["fuzzed.contoso.example"])
     app.ended("fuzzed")
     schema = schemathesis.openapi.from_dict(_narrowed())

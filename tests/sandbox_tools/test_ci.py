@@ -44,7 +44,7 @@ def test_it_checks_then_tests_and_names_what_was_skipped(checkout: Path) -> None
     done = run(checkout, "-k", "some tests")
     assert done.returncode == 0, done.stderr
     called = [line for line in done.stdout.splitlines() if ".py" in line.split()[0] and not line.startswith("dev.py")]
-    assert called == ["ruff.py check", "ruff.py format --check", "mypy.py", "pytest.py -r s -k some tests"]
+    assert called == ["ruff.py check", "ruff.py format --check", "mypy.py", "pytest.py -n auto -r s -k some tests"]
     assert done.stdout.splitlines()[-1].startswith("pytest.py"), "the last line is not pytest's"
 
 

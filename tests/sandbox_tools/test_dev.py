@@ -87,7 +87,7 @@ def test_the_first_run_makes_the_environment_and_the_next_ones_use_it(checkout: 
     assert first.returncode == 0, first.stderr
     assert "making `.venv`" in first.stdout
     assert "installing the pinned requirements" in first.stdout
-    shown = f"pytest {checkout / '.venv'} {checkout} ['tests/a_test.py', '-k', 'some name']"
+    shown = f"pytest {checkout / '.venv'} {checkout} ['-n', 'auto', 'tests/a_test.py', '-k', 'some name']"
     assert first.stdout.splitlines()[-1] == shown
     second = run(checkout, "test")
     assert "making" not in second.stdout
