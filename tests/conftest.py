@@ -1,5 +1,6 @@
 """Options, workers, and the servers that are slow to start: one of each for a session. Tests use names of their own."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ settings.register_profile("soak", deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    text = "500 certificates over ACME instead of 25, and all pairs of deaths instead of a fifth; takes some minutes"
+    text = "500 certificates over ACME instead of 12, and all pairs of deaths instead of a fifth; takes some minutes"
     parser.addoption("--soak", action="store_true", help=text)
     parser.addoption("--fast", action="store_true", help="leave out the tests that are marked slow")
 
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in slow]
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: -distribution.seconds(distribution.group_of(item.nodeid)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: a collection of garbage need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -107,35 +107,35 @@ def test_a_sweep_in_which_nothing_is_due_costs_one_request_for_25_certificates_a
 ) -> None:
     large = LargeVault(program, azurite, "scaleidle")
     with large.client:
-        large.seed(4_000, "first", age_days=10)
+        large.seed(500, "first", age_days=10)
         sweep.sweep(large.services)  # clients and tables are made
         few = peak_of_a_sweep(large)
-        large.seed(6_000, "more", age_days=10)
+        large.seed(1_500, "more", age_days=10)
         large.requests()
         swept = sweep.sweep(large.services)
-        assert (swept.looked_at, swept.started, swept.refused) == (10_000, [], [])
-        assert large.requests() == {"GetCertificates": 400}
+        assert (swept.looked_at, swept.started, swept.refused) == (2_000, [], [])
+        assert large.requests() == {"GetCertificates": 80}
         # What other threads of the process allocate meanwhile counts too, so a peak that is high once says nothing.
         many = [few * 2]
         while len(many) <= 3 and min(many) >= few * 1.25:
             many.append(peak_of_a_sweep(large))
-    assert min(many) < few * 1.25, f"{few} bytes for 4,000 and {many[1:]} for 10,000"
+    assert min(many) < few * 1.25, f"{few} bytes for 500 and {many[1:]} for 2,000"
 
 
-def test_of_5_000_that_are_due_a_sweep_takes_its_batch_and_the_next_one_goes_on(
+def test_of_1_000_that_are_due_a_sweep_takes_its_batch_and_the_next_one_goes_on(
     program: Program, azurite: Azurite
 ) -> None:
-    large = LargeVault(program, azurite, "scaledue", batch=60)
+    large = LargeVault(program, azurite, "scaledue", batch=20)
     with large.client:
-        large.seed(4_880, "late", age_days=300)
-        large.seed(60, "sooner", age_days=310)
-        large.seed(60, "a-soonest", age_days=320)
+        large.seed(960, "late", age_days=300)
+        large.seed(20, "sooner", age_days=310)
+        large.seed(20, "a-soonest", age_days=320)
         started = [sweep.sweep(large.services).started for _ in range(3)]
     beginnings = [{name.rsplit("-", 1)[0] for name in one} for one in started]
     assert beginnings == [{f"{ALIAS}/a-soonest"}, {f"{ALIAS}/sooner"}, {f"{ALIAS}/late"}]
-    assert [len(one) for one in started] == [60, 60, 60]
-    assert len({name for one in started for name in one}) == 180
-    assert sum(1 for _ in large.services.storage.worklist()) == 180
+    assert [len(one) for one in started] == [20, 20, 20]
+    assert len({name for one in started for name in one}) == 60
+    assert sum(1 for _ in large.services.storage.worklist()) == 60
 
 
 def test_a_poll_costs_requests_for_open_operations_and_none_for_certificates(
@@ -143,7 +143,7 @@ def test_a_poll_costs_requests_for_open_operations_and_none_for_certificates(
 ) -> None:
     large = LargeVault(program, azurite, "scalepoll")
     with large.client:
-        large.seed(2_000, "idle", age_days=10)
+        large.seed(200, "idle", age_days=10)
         large.requests()
         assert sweep.advance_due(large.services) == 0
         assert large.requests() == {}
