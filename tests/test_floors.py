@@ -1,0 +1,131 @@
+"""The house: imports go down the floors, never up, and never in a circle (docs/decisions/0005-rooms-and-floors.md)."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+# From the top down. What stands on one floor does not import each other.
+FLOORS = (
+    ("function_app",),
+    ("handlers",),
+    ("certrelay.certificates",),
+    ("certrelay.renewal",),
+    ("certrelay.operations",),
+    ("certrelay.rules", "certrelay.health", "certrelay.authorities", "certrelay.notifications"),
+    ("certrelay.services",),
+    ("certrelay.settings",),
+    ("certrelay.connectors",),
+    ("certrelay.keyvault",),
+    ("certrelay.pki", "certrelay.storage"),
+    ("certrelay.errors", "certrelay.setting_references"),
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the product and of the sandbox, by its dotted name."""
+    roots = ("function_app.py", "handlers", "certrelay", "sandbox")
+    paths = [path for root in map(Path, roots) for path in ([root] if root.is_file() else sorted(root.rglob("*.py")))]
+    return {name_of(path): path for path in paths}
+
+
+@cache
+def imports_of(name: str) -> frozenset[str]:
+    """The modules of ours that a module imports, anywhere in its code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(modules()[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    packages = {name for name in found if modules().get(name, Path()).name == "__init__.py"}
+    return frozenset((found & modules().keys()) - packages - {name})
+
+
+def room_of(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[:2]) if parts[0] == "certrelay" else parts[0]
+
+
+def arrows() -> Iterator[tuple[str, str]]:
+    yield from ((name, imported) for name in modules() for imported in sorted(imports_of(name)))
+
+
+def test_every_module_of_the_product_stands_on_a_floor() -> None:
+    rooms = {room_of(name) for name in modules()} - {"sandbox", "certrelay"}
+    assert rooms == FLOOR.keys(), "a room is new or gone: give it its place in FLOORS"
+
+
+def test_imports_go_down_the_floors() -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for name, imported in arrows()
+        if room_of(name) != room_of(imported) and {room_of(name), room_of(imported)} <= FLOOR.keys()
+        and FLOOR[room_of(imported)] <= FLOOR[room_of(name)]
+    ]  # fmt: skip
+    assert wrong == []
+
+
+def test_nothing_that_is_deployed_knows_the_sandbox() -> None:
+    assert [
+        f"{name} imports {to}" for name, to in arrows() if room_of(name) in FLOOR and room_of(to) == "sandbox"
+    ] == []
+
+
+def test_x509_can_be_read_alone() -> None:
+    rooms = {room_of(imported) for name, imported in arrows() if room_of(name) == "certrelay.pki"}
+    assert rooms == {"certrelay.pki", "certrelay.errors"}
+
+
+def test_only_the_registry_knows_a_connector() -> None:
+    """Shared modules of the room are no connectors; what imports a connector would tie the product to it."""
+    shared = {"base", "registry", "http", "single_flight"}
+    wrong = [
+        f"{name} imports {imported}"
+        for name, imported in arrows()
+        if room_of(imported) == "certrelay.connectors" and room_of(name) != "certrelay.connectors"
+        and room_of(name) in FLOOR and imported.split(".")[2] not in shared
+    ]  # fmt: skip
+    assert wrong == []
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    assert circles({name: imports_of(name) for name in modules()}) == []
+
+
+def circles(graph: dict[str, frozenset[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or not."""
+    reach = {name: reachable(graph, name) for name in graph}
+    found = {frozenset(other for other in graph if other in reach[name] and name in reach[other]) for name in graph}
+    return sorted(sorted(group) for group in found if group)
+
+
+def reachable(graph: dict[str, frozenset[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += graph.get(name, ())
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        ({"a": {"b"}, "b": set()}, []),
+        ({"a": {"b"}, "b": {"a"}}, [["a", "b"]]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, [["a", "b", "c"]]),
+    ],
+)
+def test_a_circle_is_found_and_named(graph: dict[str, set[str]], expected: list[list[str]]) -> None:
+    assert circles({name: frozenset(to) for name, to in graph.items()}) == expected
