@@ -1,15 +1,22 @@
 """Everything that CertRelay raises on purpose.
 
     CertRelayError
-    ├── Invalid            the caller's input; lists every fault            400
-    │   └── Unverified     a CSR, certificate or chain that is not what was asked
-    ├── NotPermitted       a rule of the settings or of Key Vault forbids it 403
-    ├── NotFound           no such vault, authority, certificate, operation  404
-    ├── Conflict           the name is busy, deleted or changed meanwhile    409
-    ├── NotReady           Key Vault, storage or an authority cannot now     503
-    └── SettingsError      the settings; lists every fault                   at start
+    ├── Invalid              the caller's input; lists every fault                     400
+    │   └── Unverified       a CSR, certificate or chain that is not what was asked
+    ├── NotPermitted         a rule of the settings or of Key Vault forbids it         403
+    ├── NotFound             no such vault, authority, certificate or operation        404
+    ├── Conflict             the certificate is not in a state that allows it          409
+    │   ├── NameBusy         it has another operation
+    │   ├── NotDue           it need not be renewed yet
+    │   ├── Booked           it can wait, and the rates let nothing start for hours
+    │   ├── SoftDeleted      Key Vault holds a soft-deleted certificate of that name
+    │   └── BeingDeleted     Key Vault is still deleting it
+    ├── NotReady             Key Vault, storage or an authority cannot answer now      503
+    │   └── StorageNotReady  the storage account cannot
+    └── SettingsError        the settings; lists every fault                           at start
 
-The texts are fit for the caller: no secret, no stack, no text of an SDK.
+What decides what happens next is a class; `code` is for callers. The texts are fit for callers: no secret, no stack
+trace, no text of an SDK.
 """
 
 from collections.abc import Sequence
@@ -58,6 +65,26 @@ class Conflict(CertRelayError):
     code = "Conflict"
 
 
+class NameBusy(Conflict):
+    code = "NameBusy"
+
+
+class NotDue(Conflict):
+    code = "NotDue"
+
+
+class Booked(Conflict):
+    code = "Booked"
+
+
+class SoftDeleted(Conflict):
+    code = "ObjectIsDeletedButRecoverable"
+
+
+class BeingDeleted(Conflict):
+    code = "ObjectIsBeingDeleted"
+
+
 class NotReady(CertRelayError):
     """`retry_after` in seconds."""
 
@@ -66,6 +93,10 @@ class NotReady(CertRelayError):
     def __init__(self, message: str, retry_after: float = 10.0, code: str | None = None) -> None:
         super().__init__(message, code)
         self.retry_after = retry_after
+
+
+class StorageNotReady(NotReady):
+    code = "StorageNotReady"
 
 
 class SettingsError(CertRelayError):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from certrelay.certificates.read import bundle
-from certrelay.errors import Conflict, Fault, Invalid, NotFound
+from certrelay.errors import Conflict, Fault, Invalid, NameBusy, NotFound
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import (
     authority_of,
@@ -102,7 +102,7 @@ def delete_pending(services: Services, vault: str, name: str, force: bool) -> Op
     try:
         services.storage.save(operation.moved(State.CANCELED, services.now(), failure=failure).freed())
     except Stale:
-        raise Conflict(f"the operation of {name} is being worked on; ask again", "NameBusy") from None
+        raise NameBusy(f"the operation of {name} is being worked on; ask again") from None
     lease.wake_up(services, operation)
     return reconcile.advance(services, vault, name) or find.latest(services, vault, name)
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.certificates.create import where_faults
-from certrelay.errors import Conflict, Fault, Invalid
+from certrelay.errors import Conflict, Fault, Invalid, NameBusy
 from certrelay.keyvault.client import version_of
 from certrelay.keyvault.tags import check_tags, is_managed
 from certrelay.operations import lease
@@ -131,7 +131,7 @@ def _claim(services: Services, vault: str, name: str, given: ImportCommand, requ
     )  # fmt: skip
     claimed = services.storage.insert(operation.moved(State.REQUESTED, now))
     if claimed is None:
-        raise Conflict(f"{name} has an operation in progress", "NameBusy")
+        raise NameBusy(f"{name} has an operation in progress")
     return claimed
 
 

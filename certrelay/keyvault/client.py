@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from certrelay.errors import CertRelayError, Conflict, Invalid, NotFound, NotPermitted, NotReady
+from certrelay.errors import (
+    BeingDeleted,
+    CertRelayError,
+    Conflict,
+    Invalid,
+    NotFound,
+    NotPermitted,
+    NotReady,
+    SoftDeleted,
+)
 
 if TYPE_CHECKING:
     from azure.keyvault.certificates import CertificateClient
@@ -222,7 +231,8 @@ def _refusal(response: Any) -> CertRelayError:
         return Invalid(f"Key Vault refuses it: {text}", inner or code)
     kinds: dict[int, type[CertRelayError]] = {403: NotPermitted, 404: NotFound, 409: Conflict}
     if status in kinds:
-        return kinds[status](text, inner or code)
+        kind = next((known for known in (SoftDeleted, BeingDeleted) if known.code == inner), kinds[status])
+        return kind(text, inner or code)
     if status == 401:
         return NotReady("Key Vault does not accept the app's identity", 60, "KeyVaultUnauthorized")
     wait = response.headers.get("Retry-After", "")

@@ -1,6 +1,6 @@
 """Open operations and ended ones, found by id, by certificate, or by idempotency key."""
 
-from certrelay.errors import Conflict, NotFound
+from certrelay.errors import NameBusy, NotFound
 from certrelay.services import Services
 from certrelay.storage.operation import (
     Operation,
@@ -22,7 +22,7 @@ def refuse_while_open(services: Services, vault: str, name: str) -> None:
     """Raise Conflict when the certificate has an operation that has not ended: what it will bring was asked before."""
     operation = services.storage.open(vault, name)
     if operation is not None and not operation.state.ended:
-        raise Conflict(f"{name} has an operation in progress; cancel it first: {operation.id}", "NameBusy")
+        raise NameBusy(f"{name} has an operation in progress; cancel it first: {operation.id}")
 
 
 def by_id(services: Services, identifier: str) -> Operation:

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from certrelay.errors import Conflict, NotFound, NotReady
+from certrelay.errors import Conflict, NameBusy, NotFound, NotReady
 from certrelay.operations import decide, lease, reconcile, signing
 from certrelay.operations.decide import Act, Facts
 from certrelay.services import Services
@@ -60,7 +60,7 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
     if operation is None:
         if services.storage.open(vault, name) is None:
             raise NotFound(f"{name} has no operation in progress", "NoPendingOperation")
-        raise Conflict(f"the operation of {name} is being worked on; ask again", "NameBusy")
+        raise NameBusy(f"the operation of {name} is being worked on; ask again")
     try:
         pending = services.vault(vault).pending(name)
         step = decide.next_step(operation, Facts(pending))

@@ -12,7 +12,17 @@ from datetime import timedelta
 
 from certrelay.connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
 from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
-from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady, Unverified
+from certrelay.errors import (
+    BeingDeleted,
+    Conflict,
+    Invalid,
+    NotFound,
+    NotPermitted,
+    NotReady,
+    SoftDeleted,
+    StorageNotReady,
+    Unverified,
+)
 from certrelay.keyvault.client import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
 from certrelay.notifications import outbox
@@ -60,9 +70,9 @@ def _step(services: Services, operation: Operation) -> Operation:
         facts = _gather(services, operation)
         step = decide.next_step(operation, facts)
         return _ACTS[step.act](services, operation, facts, step)
+    except StorageNotReady:
+        raise
     except NotReady as error:
-        if error.code == "StorageNotReady":
-            raise
         return _postponed(services, operation, Failure(error.code, str(error)), error.retry_after)
     except (NotPermitted, Conflict, NotFound) as error:
         return _postponed(services, operation, Failure(error.code, str(error)))
@@ -93,14 +103,12 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
         return _wait_for_slot(services, operation, crowded)
     try:
         pending = services.vault(operation.vault).create(operation.name, wanted.policy, wanted.tags, wanted.enabled)
-    except Conflict as error:
-        if error.code == "ObjectIsDeletedButRecoverable":
-            return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
-        if error.code == "ObjectIsBeingDeleted":
-            return _postponed(services, operation, Failure(error.code, str(error)))
-        return operation
-    except Invalid as error:
+    except BeingDeleted as error:
+        return _postponed(services, operation, Failure(error.code, str(error)))
+    except (SoftDeleted, Invalid) as error:
         return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
+    except Conflict:
+        return operation
     return lease.save(services, operation.moved(State.PENDING, services.now(), request_id=pending.request_id))
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from certrelay.errors import Conflict
+from certrelay.errors import NameBusy
 from certrelay.operations import lease, signing
 from certrelay.operations.find import by_key_or_open
 from certrelay.operations.rate import reserve
@@ -41,13 +41,13 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
         return _same(existing, request)
     earlier = services.vault(vault).pending(name)
     if earlier is not None and earlier.in_progress and not signing.adoptable(earlier, request):
-        raise Conflict(f"{name} has a pending operation in Key Vault that is not CertRelay's", "NameBusy")
+        raise NameBusy(f"{name} has a pending operation in Key Vault that is not CertRelay's")
     operation = _requested(services, vault, name, request, origin)
     opened = services.storage.insert(replace(operation, earlier_request_id=earlier.request_id if earlier else ""))
     if opened is None:
         existing = services.storage.open(vault, name)
         if existing is None:
-            raise Conflict(f"{name} was busy until just now; try again", "NameBusy")
+            raise NameBusy(f"{name} was busy until just now; try again")
         return _same(existing, request)
     lease.wake_up(services, opened, (opened.next_attempt_at - opened.requested_at).total_seconds())
     return opened
@@ -68,7 +68,7 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
 def _same(existing: Operation, request: CertificateRequest) -> Operation:
     if existing.request.fingerprint() == request.fingerprint():
         return existing
-    raise Conflict(f"{existing.name} has another operation: {existing.id} ({existing.state})", "NameBusy")
+    raise NameBusy(f"{existing.name} has another operation: {existing.id} ({existing.state})")
 
 
 def _time_allowed(services: Services, request: CertificateRequest, left: timedelta | None) -> timedelta:

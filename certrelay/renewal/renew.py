@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from certrelay import rules
-from certrelay.errors import Conflict, NotFound
+from certrelay.errors import Booked, Conflict, NameBusy, NotDue, NotFound
 from certrelay.keyvault.client import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
 from certrelay.operations import rate
@@ -47,9 +47,9 @@ def renew_if_due(services: Services, vault: str, name: str, origin: Origin) -> O
     bundle = _managed_bundle(services, vault, name)
     item = item_of(bundle)
     if not _is_due(services, vault, item):
-        raise Conflict(f"{name} is not due, backs off after a failure, or is disabled", "NotDue")
+        raise NotDue(f"{name} is not due, backs off after a failure, or is disabled")
     if can_wait(item, services.now()) and booked(services, vault, authority_of(item.tags) or "", LONGEST_QUEUE):
-        raise Conflict(f"{name} is due and can wait: the rates let nothing start for hours", "Booked")
+        raise Booked(f"{name} is due and can wait: the rates let nothing start for hours")
     return _open(services, vault, name, origin, Changes(), bundle)
 
 
@@ -61,7 +61,7 @@ def _open_renewal(services: Services, vault: str, name: str, origin: Origin, cha
     reuses_key = bool(found.request.policy["key_props"].get("reuse_key"))
     same_key = changes.reuse_key in (None, reuses_key)
     if not same_key or changes.authority not in (None, found.request.authority):
-        raise Conflict(f"{name} has another renewal: {found.id} ({found.state})", "NameBusy")
+        raise NameBusy(f"{name} has another renewal: {found.id} ({found.state})")
     return found
 
 

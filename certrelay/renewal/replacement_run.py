@@ -13,7 +13,7 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from certrelay.errors import CertRelayError, Invalid, NotReady
+from certrelay.errors import CertRelayError, Invalid, NameBusy, NotReady, StorageNotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.operations.submit import Origin
@@ -53,9 +53,9 @@ def _go_on(services: Services, job: Replacement, until: datetime) -> None:
     for alias in vaults:
         try:
             job = _go_through(services, job, alias, until)
-        except CertRelayError as error:  # one vault that cannot be used shall not keep the others waiting
-            if error.code == "StorageNotReady":
-                raise
+        except StorageNotReady:
+            raise
+        except CertRelayError as error:  # one vault that cannot be used must not keep the others waiting
             log.warning("replacement %s: vault %s cannot be used now: %s", job.id, alias, error)
             job = _left_out(services, find(services, job.id), alias, error)
         if job.state != "running":  # it was canceled meanwhile
@@ -164,15 +164,15 @@ def _take(services: Services, job: Replacement, alias: str, name: str, waits_sin
         )
         table.upsert(row | {"state": "inProgress", "operation": operation.id})
         return True
+    except StorageNotReady:
+        raise
     except NotReady as error:
-        if error.code == "StorageNotReady":
-            raise
         table.upsert(row | waiting | {"detail": str(error)})
         return False
+    except NameBusy as error:
+        table.upsert(row | waiting | {"detail": str(error)})
+        return True
     except CertRelayError as error:
-        if error.code == "NameBusy":
-            table.upsert(row | waiting | {"detail": str(error)})
-            return True
         log.error("replacement %s: %s/%s cannot be renewed: %s", job.id, alias, name, error)
         table.upsert(row | {"state": "refused", "detail": str(error)})
         return True

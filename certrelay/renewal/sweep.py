@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from certrelay.errors import CertRelayError, Conflict, Invalid, NotReady
+from certrelay.errors import Booked, CertRelayError, Invalid, NotDue, NotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.operations import intervene, reconcile
@@ -177,10 +177,11 @@ class _Sweep:
             renew.renew_if_due(self._services, one.vault, one.name, Origin(requested_by="sweep", reason=one.reason))
             self._swept.started.append(f"{one.vault}/{one.name}")
             self._trouble[one.vault] = 0
+        except NotDue:
+            return
+        except Booked as error:
+            self._put_off(one, error)
         except CertRelayError as error:
-            if isinstance(error, Conflict) and error.code in ("NotDue", "Booked"):
-                self._put_off(one, error)
-                return
             self._refused(f"{one.vault}/{one.name}", str(error))
             log.error("%s in vault %s is due and cannot be renewed: %s", one.name, one.vault, error)
             self._let_rest(one)
@@ -190,8 +191,8 @@ class _Sweep:
             log.exception("%s in vault %s is due and could not be renewed", one.name, one.vault)
             self._let_rest(one)
 
-    def _put_off(self, one: _Due, why: Conflict) -> None:
-        if why.code == "Booked" and one.can_wait:
+    def _put_off(self, one: _Due, why: Booked) -> None:
+        if one.can_wait:
             log.info("%s; it is left to the next sweep, with all of %s that can wait", why, one.authority)
             self._booked.add((one.vault, one.authority))
             self._left += 1

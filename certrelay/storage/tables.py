@@ -1,6 +1,6 @@
 """Tables and queues of the storage account: the only module that knows their SDKs.
 
-Whatever cannot be reached or refuses raises NotReady (code StorageNotReady); a lost race raises Stale.
+Whatever cannot be reached or refuses raises StorageNotReady; a lost race raises Stale.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from certrelay.errors import Invalid, NotReady
+from certrelay.errors import Invalid, StorageNotReady
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -177,9 +177,9 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        raise NotReady(f"the storage account answered {error.status_code}", code="StorageNotReady") from error
+        raise StorageNotReady(f"the storage account answered {error.status_code}") from error
     except AzureError as error:
-        raise NotReady("the storage account cannot be reached", code="StorageNotReady") from error
+        raise StorageNotReady("the storage account cannot be reached") from error
 
 
 def _make(create: Callable[[], object]) -> None:
