@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from certrelay.connectors.base import Connector, Feature
 from certrelay.errors import NotPermitted
-from certrelay.keyvault import policy
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
@@ -84,7 +83,7 @@ def _addresses_in(subject: str) -> tuple[str, ...]:
 
 
 def _broken(who: str, rules: Rules, wanted: CertificateRequest) -> Iterator[str]:
-    asked = policy.expected(wanted.policy)
+    asked = wanted.expected
     addresses = _addresses_in(wanted.policy["x509_props"].get("subject") or "")
     names = replace(asked.names, email_addresses=asked.names.email_addresses + addresses)
     for name in _all(names):
@@ -107,7 +106,7 @@ def _broken(who: str, rules: Rules, wanted: CertificateRequest) -> Iterator[str]
 
 
 def _beyond(who: str, connector: type[Connector], wanted: CertificateRequest) -> Iterator[str]:
-    asked = policy.expected(wanted.policy)
+    asked = wanted.expected
     names = asked.names
     needed = {
         Feature.WILDCARD: any(name.startswith("*.") for name in names.dns_names),

@@ -18,8 +18,9 @@ FLOORS = (
     ("certrelay.services",),
     ("certrelay.settings",),
     ("certrelay.connectors",),
+    ("certrelay.storage",),
     ("certrelay.keyvault",),
-    ("certrelay.pki", "certrelay.storage"),
+    ("certrelay.pki",),
     ("certrelay.errors", "certrelay.setting_references"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -9,6 +9,7 @@ from certrelay.errors import Fault, Invalid
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import check_tags, managed_tags
 from certrelay.operations import submit
+from certrelay.pki.subject import SubjectNames
 from certrelay.rules import default_days
 from certrelay.services import Services
 from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Operation
@@ -70,14 +71,19 @@ def complete(services: Services, vault: str, name: str, asked: CertificateSpec) 
     if authority is not None and days is None:
         days = policy.days_of(written) or default_days(authority.settings)
     completed: dict[str, Any] = {}
+    names = SubjectNames()
     try:
-        completed = policy.complete(written, authority=asked.authority, validity_days=days)
+        completed, names = policy.complete(written, authority=asked.authority, validity_days=days)
     except Invalid as error:
         faults += [_as_written(asked, fault) for fault in error.faults]
     tags = _tags(asked, days, completed, faults)
     if faults:
         raise Invalid(faults)
-    return CertificateRequest(completed, asked.authority, days if asked.authority else None, tags, asked.enabled)
+    return CertificateRequest(
+        completed, asked.authority, days if asked.authority else None, tags, asked.enabled,
+        exact=tuple(key for key in ("key_usage", "ekus") if (asked.policy.get("x509_props") or {}).get(key)),
+        names=names,
+    )  # fmt: skip
 
 
 def where_faults(services: Services, vault: str, name: str) -> list[Fault]:

@@ -46,7 +46,7 @@ def update_policy(services: Services, vault: str, name: str, changes: Json) -> J
     for key in ("id", "attributes"):
         merged.pop(key, None)
     issuer = (merged.get("issuer") or {}).get("name", "")
-    checked = policy.complete(
+    checked, _ = policy.complete(
         merged, authority=authority or ("-" if issuer.lower() == "unknown" else None), validity_days=None
     )
     answer = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", _normalised(changes, checked))

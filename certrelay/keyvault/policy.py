@@ -5,7 +5,7 @@ https://learn.microsoft.com/rest/api/keyvault/certificates/create-certificate/cr
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from certrelay.errors import Fault, Invalid
@@ -32,14 +32,14 @@ MAX_NAMES = 100
 type Json = dict[str, Any]
 
 
-def complete(policy: Json, *, authority: str | None, validity_days: int | None) -> Json:
-    """`policy` with Key Vault's defaults filled in and its values checked; with an authority the issuer is Unknown.
+def complete(policy: Json, *, authority: str | None, validity_days: int | None) -> tuple[Json, SubjectNames]:
+    """`policy` with Key Vault's defaults filled in and its values checked, and its names, normalised.
 
-    Raises Invalid naming every fault by its JSON pointer below `/policy`."""
+    With an authority the issuer is Unknown. Raises Invalid naming every fault by its JSON pointer below `/policy`."""
     policy = copy.deepcopy(policy)
     faults: list[Fault] = []
     _complete_key(policy.setdefault("key_props", {}), faults)
-    _complete_x509(policy.setdefault("x509_props", {}), validity_days, faults)
+    asked = _complete_x509(policy.setdefault("x509_props", {}), validity_days, faults)
     content_type = policy.setdefault("secret_props", {}).setdefault("contentType", CONTENT_TYPES[0])
     if content_type not in CONTENT_TYPES:
         faults.append(Fault("/policy/secret_props/contentType", f"must be one of {', '.join(CONTENT_TYPES)}"))
@@ -49,7 +49,7 @@ def complete(policy: Json, *, authority: str | None, validity_days: int | None) 
     _check_actions(policy["lifetime_actions"], months, faults)
     if faults:
         raise Invalid(faults)
-    return policy
+    return policy, asked
 
 
 def names(policy: Json) -> SubjectNames:
@@ -66,17 +66,22 @@ def names(policy: Json) -> SubjectNames:
     )
 
 
-def expected(policy: Json) -> Expected:
-    """What a CSR and a certificate for this (complete) policy must look like."""
+def expected(policy: Json, asked: SubjectNames | None = None, exact: Collection[str] = ()) -> Expected:
+    """What a CSR and a certificate for this (complete) policy must look like.
+
+    `asked`: its names, where they are normalised already. `exact`: which of `key_usage` and `ekus` must be met exactly.
+    Raises Invalid when a name is none."""
     key = policy["key_props"]
     x509 = policy["x509_props"]
     kind = "RSA" if key["kty"].startswith("RSA") else "EC"
     return Expected(
-        names=names(policy),
+        names=asked or names(policy),
         key_type=kind,
         key_size=key["key_size"] if kind == "RSA" else None,
         curve=key.get("crv") if kind == "EC" else None,
         is_ca=bool((x509.get("basic_constraints") or {}).get("ca")),
+        key_usage=frozenset(x509["key_usage"]) if "key_usage" in exact else None,
+        extended_key_usage=tuple(x509["ekus"]) if "ekus" in exact else None,
     )
 
 
@@ -123,7 +128,7 @@ def _complete_key(key: Json, faults: list[Fault]) -> None:
         faults.append(Fault(f"{where}/exportable", "a key in an HSM is not exportable"))
 
 
-def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -> None:
+def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -> SubjectNames:
     where = "/policy/x509_props"
     if validity_days is not None:
         x509["validity_months"] = months_of(validity_days)
@@ -142,22 +147,22 @@ def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -
         for index, oid in enumerate(x509["ekus"])
         if not re.match(r"^[0-2](\.(0|[1-9][0-9]*)){1,20}$", oid)
     ]
-    _check_names(x509, faults)
+    return _normalise_names(x509, faults)
 
 
-def _check_names(x509: Json, faults: list[Fault]) -> None:
+def _normalise_names(x509: Json, faults: list[Fault]) -> SubjectNames:
     sans = x509.get("sans") or {}
     if not x509.get("subject") and not any(sans.values()):
         faults.append(Fault("/policy/x509_props", "a subject or a subject alternative name must be present"))
-        return
+        return SubjectNames()
     if sum(len(values) for values in sans.values() if values) > MAX_NAMES:
         faults.append(Fault("/policy/x509_props/sans", f"at most {MAX_NAMES} names are allowed"))
-        return
+        return SubjectNames()
     try:
         asked = names({"x509_props": x509})
     except Invalid as error:
         faults += error.faults
-        return
+        return SubjectNames()
     x509["sans"] = {
         key: list(values)
         for key, values in {
@@ -169,6 +174,7 @@ def _check_names(x509: Json, faults: list[Fault]) -> None:
         }.items()
         if values
     }
+    return asked
 
 
 def _check_issuer(issuer: Json, authority: str | None, faults: list[Fault]) -> None:

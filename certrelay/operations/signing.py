@@ -19,7 +19,6 @@ from certrelay.connectors.base import (
     Unavailable,
 )
 from certrelay.errors import Unverified
-from certrelay.keyvault import policy
 from certrelay.keyvault.client import PendingOperation
 from certrelay.pki import verify
 from certrelay.services import Services
@@ -36,7 +35,7 @@ log = logging.getLogger("certrelay.operations")
 
 def ask(services: Services, operation: Operation, pending: PendingOperation, question: Question) -> Outcome:
     """The authority's outcome for Key Vault's CSR. Raises Unverified when the CSR is not what was asked."""
-    verify.verify_csr(pending.csr, policy.expected(operation.request.policy))
+    verify.verify_csr(pending.csr, operation.request.expected)
     name = operation.request.authority or ""
     request = _signing_request(services, operation, pending)
     try:
@@ -78,7 +77,7 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
     """The operation as issued, by the rules of its authority and of its vault. Raises Unverified or Invalid."""
     now = services.now()
     authority = services.authority(operation.request.authority or "").settings
-    expected = policy.expected(operation.request.policy)
+    expected = operation.request.expected
     chains = [
         verify.verify_answer(answer, pending.csr, expected, _limits(rules), now)
         for rules in (authority.rules, services.vault_settings(operation.vault).rules)
@@ -95,7 +94,7 @@ def adoptable(pending: PendingOperation, wanted: CertificateRequest) -> bool:
     if pending.issuer.lower() != wanted.issuer.lower():
         return False
     try:
-        verify.verify_csr(pending.csr, policy.expected(wanted.policy))
+        verify.verify_csr(pending.csr, wanted.expected)
     except Unverified:
         return False
     return True
@@ -133,7 +132,7 @@ def cancel_order(services: Services, operation: Operation) -> None:
 
 
 def _signing_request(services: Services, operation: Operation, pending: PendingOperation) -> SigningRequest:
-    asked = policy.expected(operation.request.policy)
+    asked = operation.request.expected
     days = operation.request.validity_days or 365
     replaced = services.vault(operation.vault).get(operation.name, operation.replaces) if operation.replaces else None
     return SigningRequest(

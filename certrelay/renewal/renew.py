@@ -80,11 +80,17 @@ def _open(
     tags, item = bundle.get("tags") or {}, item_of(bundle)
     authority = changes.authority or authority_of(tags) or ""
     request = renewed_request(services, authority, bundle["policy"], tags, item.enabled)
+    request = replace(request, exact=_exact_before(services, vault, name, version_of(bundle)))
     if changes.reuse_key is not None:
         request.policy["key_props"] = {**request.policy["key_props"], "reuse_key": changes.reuse_key}
     rules.check(services, vault, request)
     renewal = replace(origin, kind=Kind.RENEW, replaces=version_of(bundle), expires=item.expires)
     return open_operation(services, vault, name, request, renewal)
+
+
+def _exact_before(services: Services, vault: str, name: str, version: str) -> tuple[str, ...]:
+    """What had to be met exactly by the version that is renewed; nothing when CertRelay did not make it."""
+    return next((one.request.exact for one in services.storage.ended(vault, name) if one.version == version), ())
 
 
 def booked(services: Services, vault: str, authority: str, ahead: timedelta) -> bool:

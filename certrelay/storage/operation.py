@@ -8,7 +8,12 @@ import re
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
+
+from certrelay.keyvault import policy
+from certrelay.pki.subject import SubjectNames
+from certrelay.pki.verify import Expected
 
 MAX_DETAIL = 200  # characters of a transition: a row keeps some sixty of them in 64 KiB
 CERTIFICATE_NAME = re.compile(r"^[0-9A-Za-z-]{1,127}$")
@@ -36,17 +41,26 @@ class Kind(enum.StrEnum):
     IMPORT = "import"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: `expected` is worked out once, and kept
 class CertificateRequest:
     """What is asked for. `policy` is Key Vault's policy in the JSON of its REST API; `issuer` is Key Vault's word.
 
-    With an authority the issuer is `Unknown` and `validity_days` says how long the certificate shall live."""
+    With an authority the issuer is `Unknown` and `validity_days` says how long the certificate is to be valid. `exact`
+    names the x509_props (`key_usage`, `ekus`) that the caller asked for: the certificate must have exactly these. The
+    policy's `names`, normalised, may be given by who has them."""
 
     policy: dict[str, Any]
     authority: str | None = None
     validity_days: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
     enabled: bool = True
+    exact: tuple[str, ...] = ()
+    names: SubjectNames | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def expected(self) -> Expected:
+        """What a CSR and a certificate for this request must look like."""
+        return policy.expected(self.policy, self.names, self.exact)
 
     @property
     def issuer(self) -> str:
@@ -63,7 +77,13 @@ class CertificateRequest:
             "validity_days": self.validity_days,
             "tags": self.tags,
             "enabled": self.enabled,
+            "exact": list(self.exact),
         }
+
+    @classmethod
+    def from_json(cls, written: dict[str, Any]) -> "CertificateRequest":
+        """The reverse of `to_json`."""
+        return cls(**{**written, "exact": tuple(written.get("exact", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +209,7 @@ def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
         state=State(entity["state"]),
         chain=tuple(base64.b64decode(certificate) for certificate in json.loads(entity["chain"])),
         reference=bytes(entity["reference"]).decode(),
-        request=CertificateRequest(**json.loads(entity["request"])),
+        request=CertificateRequest.from_json(json.loads(entity["request"])),
         transitions=tuple(transitions),
         failure=Failure(code, entity["failure_message"]) if code else None,
         etag=etag,

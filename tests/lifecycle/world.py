@@ -130,8 +130,9 @@ class TestCa:
             .not_valid_before(begins)
             .not_valid_after(changes.get("ends", request.not_after))
         )
+        replaced = {value.oid: value for value in changes.get("replaced", ())}
         for extension in csr.extensions:
-            builder = builder.add_extension(extension.value, extension.critical)
+            builder = builder.add_extension(replaced.get(extension.oid, extension.value), extension.critical)
         leaf = builder.sign(self.key, hashes.SHA256())
         return leaf.public_bytes(Encoding.PEM) + self.certificate.public_bytes(Encoding.PEM)
 
