@@ -98,6 +98,8 @@ def delete_pending(services: Services, vault: str, name: str, force: bool) -> Op
     if operation is None:
         _delete_foreign(services, vault, name, force)
         return None
+    if lease.is_held(operation, services.now()):
+        raise NameBusy(f"the operation of {name} is being worked on; try again in a moment")
     failure = Failure("Deleted", "the operation was deleted by hand")
     try:
         services.storage.save(operation.moved(State.CANCELED, services.now(), failure=failure).freed())

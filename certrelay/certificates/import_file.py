@@ -3,7 +3,6 @@
 import base64
 import binascii
 import secrets
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -13,17 +12,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.certificates.create import where_faults
-from certrelay.errors import Conflict, Fault, Invalid, NameBusy
-from certrelay.keyvault.client import version_of
+from certrelay.errors import Conflict, Fault, Invalid
 from certrelay.keyvault.tags import check_tags, is_managed
-from certrelay.operations import lease
+from certrelay.operations.import_now import import_now
 from certrelay.pki import key_bundles
 from certrelay.pki.names import common_name, names_of
 from certrelay.services import Services
-from certrelay.storage.operation import CertificateRequest, Failure, Kind, Operation, State, operation_id
+from certrelay.storage.operation import CertificateRequest, Kind, Operation, State, operation_id
 
 PEM = "application/x-pem-file"
 _URL_SAFE = str.maketrans("-_", "+/")
+LONGEST_IMPORT = timedelta(hours=1)
+MAX_CHAIN_BYTES = 40_000
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
@@ -67,13 +67,8 @@ def import_certificate(
         return Imported(current, bundle.changes, is_new=False)
     if current and is_managed(current.get("tags") or {}) and not given.force:
         raise Conflict(f"{name} is renewed by CertRelay; import over it with force", "Managed")
-    operation = _claim(services, vault, name, given, requested_by)
-    try:
-        made = services.vault(vault).import_certificate(name, _body(bundle, given))
-    except Exception as error:
-        _close(services, operation, State.FAILED, Failure(getattr(error, "code", "Error"), "Key Vault did not take it"))
-        raise
-    _close(services, operation, State.COMPLETED, version=version_of(made))
+    operation = replace(_operation(services, vault, name, requested_by), chain=_chain(bundle))
+    made = import_now(services, operation, _body(bundle, given))
     return Imported(made, bundle.changes, is_new=True)
 
 
@@ -121,19 +116,16 @@ def _body(bundle: key_bundles.Bundle, given: ImportCommand) -> dict[str, Any]:
     return body | {"value": base64.b64encode(bundle.pfx(password)).decode(), "pwd": password}
 
 
-def _claim(services: Services, vault: str, name: str, given: ImportCommand, requested_by: str) -> Operation:
+def _operation(services: Services, vault: str, name: str, requested_by: str) -> Operation:
     now = services.now()
-    wanted = CertificateRequest(policy={"issuer": {"name": "Unknown"}}, tags=dict(given.tags or {}))
-    operation = Operation(
-        id=operation_id(vault, name), vault=vault, name=name, kind=Kind.IMPORT, state=State.REQUESTED, request=wanted,
-        requested_by=requested_by, requested_at=now, deadline=now + timedelta(hours=1), next_attempt_at=now,
-        lease_id=uuid.uuid4().hex, lease_until=now + lease.LEASE,
+    return Operation(
+        id=operation_id(vault, name), vault=vault, name=name, kind=Kind.IMPORT, state=State.REQUESTED,
+        request=CertificateRequest(policy={"issuer": {"name": "Unknown"}}), requested_by=requested_by,
+        requested_at=now, deadline=now + LONGEST_IMPORT, next_attempt_at=now,
     )  # fmt: skip
-    claimed = services.storage.insert(operation.moved(State.REQUESTED, now))
-    if claimed is None:
-        raise NameBusy(f"{name} has an operation in progress")
-    return claimed
 
 
-def _close(services: Services, operation: Operation, state: State, failure: Failure | None = None, **more: Any) -> None:
-    services.storage.close(operation.moved(state, services.now(), failure=failure, **more))
+def _chain(bundle: key_bundles.Bundle) -> tuple[bytes, ...]:
+    """The file's chain (DER, leaf first), or the leaf alone where a row has no room for more."""
+    chain = tuple(certificate.public_bytes(Encoding.DER) for certificate in bundle.chain)
+    return chain if sum(map(len, chain)) <= MAX_CHAIN_BYTES else chain[:1]

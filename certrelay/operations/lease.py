@@ -3,7 +3,7 @@
 import logging
 import uuid
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from certrelay.errors import NotReady
 from certrelay.operations.decide import overdue
@@ -26,15 +26,19 @@ def take(
     if operation is None or (identifier is not None and operation.id != identifier):
         return None
     now = services.now()
-    held = operation.lease_until is not None and operation.lease_until > now
     early = not even_early and operation.next_attempt_at > now + timedelta(seconds=1)
-    if held or (early and not operation.cancel_requested):
+    if is_held(operation, now) or (early and not operation.cancel_requested):
         return None
     try:
         leased = replace(operation, lease_id=uuid.uuid4().hex, lease_until=now + LEASE)
         return services.storage.save(leased) if not operation.lease_id else _take_over(services, operation, leased)
     except Stale:
         return None
+
+
+def is_held(operation: Operation, now: datetime) -> bool:
+    """Whether a worker is at work on the operation, as far as its lease says."""
+    return operation.lease_until is not None and operation.lease_until > now
 
 
 def _take_over(services: Services, abandoned: Operation, leased: Operation) -> Operation:

@@ -43,8 +43,11 @@ def advance(services: Services, vault: str, name: str, identifier: str | None = 
     None when there is nothing to do: no such operation, not due yet, or somebody else is at work on it. Raises only
     what nobody foresaw; the row then counts a crash and is free again."""
     operation = lease.take(services, vault, name, identifier)
-    if operation is None:
-        return None
+    return go_on(services, operation) if operation is not None else None
+
+
+def go_on(services: Services, operation: Operation) -> Operation | None:
+    """Move an operation whose lease this worker holds as far as it goes now. Returns and raises what `advance` does."""
     try:
         for _ in range(MAX_STEPS):
             operation = _step(services, operation)
@@ -82,6 +85,9 @@ def _gather(services: Services, operation: Operation) -> Facts:
     if operation.state.ended:
         return Facts(None)
     vault = services.vault(operation.vault)
+    if operation.kind is Kind.IMPORT:
+        newest = vault.get(operation.name)
+        return Facts(None, version_of(newest) if newest and signing.is_newest(newest, operation) else "")
     pending = vault.pending(operation.name)
     if operation.state is State.REQUESTED and operation.kind is Kind.RENEW:
         newest = vault.get(operation.name)

@@ -3,9 +3,10 @@
 import base64
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from certrelay.connectors.base import (
     Cancels,
@@ -107,6 +108,11 @@ def is_for_key_of(certificate: bytes, operation: Operation) -> bool:
     if operation.request.policy["key_props"].get("reuse_key"):
         return certificate == leaf
     return public_key_of(certificate) == public_key_of(leaf)
+
+
+def is_newest(bundle: Mapping[str, Any], operation: Operation) -> bool:
+    """Whether a CertificateBundle is the very certificate of the operation's chain."""
+    return bool(operation.chain) and base64.b64decode(bundle.get("cer") or "") == operation.chain[0]
 
 
 def public_key_of(certificate: bytes) -> bytes:
