@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from certrelay.connectors.base import Connector, Feature
-from certrelay.errors import NotPermitted
+from certrelay.errors import Fault, Invalid, NotPermitted
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
@@ -133,6 +133,13 @@ def _all(names: SubjectNames) -> tuple[str, ...]:
     common_name = names.common_name
     own = (common_name,) if common_name and common_name not in _sans(names) else ()
     return own + _sans(names)
+
+
+def check_authority_exists(services: Services, authority: str | None) -> None:
+    """Raise Invalid when a caller names an authority that the settings do not have."""
+    if authority is not None and authority not in services.settings.authorities:
+        known = ", ".join(sorted(services.settings.authorities)) or "none"
+        raise Invalid([Fault("/authority", f"there is no authority {authority!r}; known are: {known}")])
 
 
 def default_days(authority: AuthoritySettings) -> int:

@@ -4,7 +4,7 @@ import azure.functions as func
 
 from certrelay.certificates import adopt, edit, revoke
 from certrelay.certificates.adopt import Adoption
-from certrelay.errors import Fault, Invalid
+from certrelay.certificates.revoke import Revocation
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.renew import Changes
@@ -62,8 +62,6 @@ def renew_certificate(req: func.HttpRequest) -> Answer:
     """Renew it now, due or not: same policy, names and tags; by another authority if one is named."""
     given = parsed(req, request_models.RenewCertificate)
     vault, name = where(req)
-    if given.authority is not None and given.authority not in services().settings.authorities:
-        raise Invalid([Fault("/authority", f"there is no authority {given.authority!r}")])
     operation = renew.renew(
         services(),
         vault,
@@ -86,15 +84,9 @@ def revoke_certificate(req: func.HttpRequest) -> Answer:
     """Have a version revoked by its authority, with a reason of RFC 5280; renew it as well with replace."""
     given = parsed(req, request_models.RevokeCertificate)
     vault, name = where(req)
-    key = idempotency_key(req)
-    if given.version is None and (given.replace or key is not None):
-        # When the request is repeated the newest version may be the replacement.
-        raise Invalid([Fault("/version", "say which version, so that a repeat does not revoke its replacement")])
-    bundle, operation = revoke.revoke(
-        services(), vault, name,
-        version=given.version or "", reason=given.reason, replace=given.replace, requested_by=roles.caller(req),
-        idempotency_key=key,
-    )  # fmt: skip
+    origin = Origin(requested_by=roles.caller(req), idempotency_key=idempotency_key(req))
+    revocation = Revocation(given.version or "", given.reason, given.replace)
+    bundle, operation = revoke.revoke(services(), vault, name, revocation, origin)
     shown = render.operation_json(operation) if operation else None
     return Answer({"certificate": render.certificate_json(vault, name, bundle), "operation": shown})
 
@@ -111,8 +103,6 @@ def adopt_certificate(req: func.HttpRequest) -> Answer:
     """Have a certificate that was made elsewhere renewed by an authority from now on."""
     given = parsed(req, request_models.AdoptCertificate)
     vault, name = where(req)
-    if given.authority not in services().settings.authorities:
-        raise Invalid([Fault("/authority", f"there is no authority {given.authority!r}")])
     trigger = given.trigger.model_dump(exclude_none=True) if given.trigger else None
     asked = Adoption(given.authority, given.validity_days, trigger, given.force)
     return Answer(render.certificate_json(vault, name, adopt.adopt(services(), vault, name, asked)))

@@ -5,8 +5,8 @@ import binascii
 
 import azure.functions as func
 
-from certrelay.certificates import create, edit, import_file
-from certrelay.errors import Fault, Invalid, NotFound
+from certrelay.certificates import create, edit, import_file, read
+from certrelay.errors import Fault, Invalid
 from certrelay.operations import find, intervene
 from certrelay.storage.operation import Operation
 from handlers import render, request_models, response_models, roles, services
@@ -81,11 +81,7 @@ def import_certificate(req: func.HttpRequest) -> Answer:
 def get_certificate_operation(req: func.HttpRequest) -> Answer:
     """The operation of a certificate: where it stands, or how it ended."""
     vault, name = where(req)
-    identifier = query(req, "request_id")
-    found = find.by_id(services(), identifier) if identifier else find.latest(services(), vault, name)
-    if (found.vault, found.name.lower()) != (vault, name.lower()):
-        raise NotFound(f"{name} has no operation {identifier!r}", "NoSuchOperation")
-    return operation_answer(found)
+    return operation_answer(find.of_certificate(services(), vault, name, query(req, "request_id")))
 
 
 @route(
@@ -118,14 +114,11 @@ def delete_certificate_operation(req: func.HttpRequest) -> Answer:
 )  # fmt: skip
 def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
     """The CSR (RFC 2986) of the pending operation, for an authority that is a person."""
-    vault, name = where(req)
-    pending = services().vault(vault).pending(name)
-    if pending is None or not pending.in_progress or not pending.csr:
-        raise NotFound(f"{name} has no CSR that waits to be signed", "NoPendingOperation")
+    csr = read.csr(services(), *where(req))
     wanted = query(req, "format", "pem|der")
     if wanted == "pem" or (wanted is None and "pem" in req.headers.get("accept", "")):
-        return Answer(render.csr_pem(pending.csr), content_type=PEM_TYPE)
-    return Answer(pending.csr, content_type=CSR_TYPE)
+        return Answer(render.csr_pem(csr), content_type=PEM_TYPE)
+    return Answer(csr, content_type=CSR_TYPE)
 
 
 @route(

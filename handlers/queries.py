@@ -53,23 +53,19 @@ def list_deleted_certificates(req: func.HttpRequest) -> Answer:
 @route(blueprint, "GET", f"{PATH}/policy", Role.READER, answer=response_models.Anything)
 def get_certificate_policy(req: func.HttpRequest) -> Answer:
     """The policy, which the next version follows."""
-    vault, name = where(req)
-    read.bundle(services(), vault, name)
-    return Answer(services().vault(vault).call("GET", f"/certificates/{name}/policy"), cached=True)
+    return Answer(read.policy(services(), *where(req)), cached=True)
 
 
 @route(blueprint, "GET", f"{PATH}/versions", Role.READER, answer=response_models.Versions)
 def list_certificate_versions(req: func.HttpRequest) -> Answer:
     """All versions."""
-    vault, name = where(req)
-    read.bundle(services(), vault, name)
-    return Answer({"value": [_version(item) for item in services().vault(vault).versions(name)]})
+    return Answer({"value": [_version(item) for item in read.versions(services(), *where(req))]})
 
 
 @route(blueprint, "GET", f"{PATH}/history", Role.READER, answer=response_models.History)
 def get_certificate_history(req: func.HttpRequest) -> Answer:
     """All operations of a certificate that have ended, newest first: who asked, what happened, and why."""
-    return Answer({"value": [render.operation_json(one) for one in services().storage.ended(*where(req))]})
+    return Answer({"value": [render.operation_json(one) for one in read.history(services(), *where(req))]})
 
 
 @route(blueprint, "GET", f"{PATH}/{{version:length(32)}}", Role.READER, answer=response_models.Certificate)
@@ -84,12 +80,13 @@ def get_certificate_version(req: func.HttpRequest) -> Answer:
 def get_certificate(req: func.HttpRequest) -> Answer:
     """The newest version, with its chain and the plan of its renewal."""
     vault, name = where(req)
-    found = read.bundle(services(), vault, name)
-    plan = read.plan(services(), vault, name, found)
-    chain = read.chain(services(), vault, name, version_of(found))
-    due = plan.due.isoformat() if plan.due else None
-    extra: dict[str, Any] = {"renewal": {"due": due, "reason": plan.reason}, "chain": render.certificates_pem(chain)}
-    return Answer(render.certificate_json(vault, name, found) | extra, cached=True)
+    found = read.detail(services(), vault, name)
+    due = found.plan.due.isoformat() if found.plan.due else None
+    extra: dict[str, Any] = {
+        "renewal": {"due": due, "reason": found.plan.reason},
+        "chain": render.certificates_pem(found.chain),
+    }
+    return Answer(render.certificate_json(vault, name, found.bundle) | extra, cached=True)
 
 
 def _line(item: CertificateItem) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[st
     Key Vault's own renewal is switched off last: cut off in between, both would renew it, rather than nobody.
     Raises NotFound, Invalid, NotPermitted, Conflict, NotReady."""
     services.vault_settings(vault)
-    services.authority(asked.authority)
+    rules.check_authority_exists(services, asked.authority)
     find.refuse_while_open(services, vault, name)
     kept = services.vault(vault)
     bundle = kept.get(name)

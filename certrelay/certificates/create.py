@@ -63,9 +63,10 @@ def complete(services: Services, vault: str, name: str, asked: CertificateSpec) 
     """The whole request, defaults filled in. No call to Key Vault. Raises Invalid naming every fault."""
     faults = where_faults(services, vault, name)
     authority = services.settings.authorities.get(asked.authority or "")
-    if asked.authority is not None and authority is None:
-        known = ", ".join(sorted(services.settings.authorities)) or "none"
-        faults.append(Fault("/authority", f"there is no authority {asked.authority!r}; known are: {known}"))
+    try:
+        rules.check_authority_exists(services, asked.authority)
+    except Invalid as error:
+        faults += error.faults
     days = asked.validity_days
     written = _with_short_names(asked, faults)
     if authority is not None and days is None:

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrelay.errors import Fault, Invalid, NotFound
-from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of, moment
+from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of, moment, version_of
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
 from certrelay.renewal import alerts
 from certrelay.renewal.due import due_at, due_of
 from certrelay.services import Services
+from certrelay.storage.operation import Operation
 
 MAX_PAGES = 40
 
@@ -36,6 +37,15 @@ class Plan:
 
     due: datetime | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A CertificateBundle; `chain` (DER, leaf first) is what CertRelay merged or imported, empty when it was not us."""
+
+    bundle: Json
+    plan: Plan
+    chain: tuple[bytes, ...]
 
 
 def certificates(
@@ -70,8 +80,38 @@ def bundle(services: Services, vault: str, name: str, version: str = "") -> Json
     return found
 
 
-def plan(services: Services, vault: str, name: str, found: Json) -> Plan:
-    """The renewal plan of the newest version."""
+def detail(services: Services, vault: str, name: str) -> Detail:
+    """The newest version with its plan and its chain. Raises NotFound."""
+    found = bundle(services, vault, name)
+    return Detail(found, _plan(services, vault, name, found), _chain(services, vault, name, version_of(found)))
+
+
+def policy(services: Services, vault: str, name: str) -> Json:
+    """The certificate's policy, as Key Vault has it. Raises NotFound."""
+    bundle(services, vault, name)
+    return services.vault(vault).call("GET", f"/certificates/{name}/policy")
+
+
+def versions(services: Services, vault: str, name: str) -> list[Json]:
+    """All versions, as items of Key Vault's list. Raises NotFound."""
+    bundle(services, vault, name)
+    return list(services.vault(vault).versions(name))
+
+
+def csr(services: Services, vault: str, name: str) -> bytes:
+    """The pending operation's CSR (PKCS#10, DER) while it waits to be signed. Raises NotFound."""
+    pending = services.vault(vault).pending(name)
+    if pending is None or not pending.in_progress or not pending.csr:
+        raise NotFound(f"{name} has no CSR that waits to be signed", "NoPendingOperation")
+    return pending.csr
+
+
+def history(services: Services, vault: str, name: str) -> list[Operation]:
+    """The certificate's operations that have ended, newest first."""
+    return services.storage.ended(vault, name)
+
+
+def _plan(services: Services, vault: str, name: str, found: Json) -> Plan:
     tags, attributes = found.get("tags") or {}, found.get("attributes") or {}
     begins, expires = moment(attributes.get("nbf")), moment(attributes.get("exp"))
     if not is_managed(tags) or begins is None or expires is None:
@@ -89,8 +129,7 @@ def plan(services: Services, vault: str, name: str, found: Json) -> Plan:
     return Plan(due, reason)
 
 
-def chain(services: Services, vault: str, name: str, version: str) -> tuple[bytes, ...]:
-    """The chain (DER, leaf first) that CertRelay merged for a version; empty when it was not us."""
+def _chain(services: Services, vault: str, name: str, version: str) -> tuple[bytes, ...]:
     for operation in services.storage.ended(vault, name):
         if operation.version == version:
             return operation.chain
@@ -109,8 +148,8 @@ def _wanted(services: Services, vault: str, item: CertificateItem, filters: Filt
         return False
     if filters.issuer is None:
         return True
-    policy = (services.vault(vault).get(item.name) or {}).get("policy") or {}
-    return str((policy.get("issuer") or {}).get("name", "")).lower() == filters.issuer.lower()
+    written = (services.vault(vault).get(item.name) or {}).get("policy") or {}
+    return str((written.get("issuer") or {}).get("name", "")).lower() == filters.issuer.lower()
 
 
 def _states(item: CertificateItem, now: datetime) -> set[str]:

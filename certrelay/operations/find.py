@@ -36,6 +36,16 @@ def by_id(services: Services, identifier: str) -> Operation:
     return found
 
 
+def of_certificate(services: Services, vault: str, name: str, identifier: str | None) -> Operation:
+    """The certificate's operation with this id, or its latest one. Raises NotFound."""
+    if identifier is None:
+        return latest(services, vault, name)
+    found = by_id(services, identifier)
+    if (found.vault, found.name.lower()) != (vault, name.lower()):
+        raise NotFound(f"{name} has no operation {identifier!r}", "NoSuchOperation")
+    return found
+
+
 def latest(services: Services, vault: str, name: str) -> Operation:
     """The open operation of a certificate, else the last one that ended. Raises NotFound."""
     found = services.storage.open(vault, name) or next(iter(services.storage.ended(vault, name)), None)

@@ -32,6 +32,7 @@ def renew(services: Services, vault: str, name: str, origin: Origin, changes: Ch
     """Open the operation that renews the newest version now, due or not: same policy, names, tags and authority.
 
     Raises NotFound (no such certificate), Conflict (`NotManaged`, or busy), NotPermitted, NotReady."""
+    rules.check_authority_exists(services, changes.authority)
     open_one = _open_renewal(services, vault, name, origin, changes)
     return open_one or _open(services, vault, name, origin, changes, _managed_bundle(services, vault, name))
 

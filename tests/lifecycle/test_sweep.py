@@ -295,7 +295,7 @@ def test_the_rest_of_a_version_whose_renewal_failed_does_not_hold_up_a_newer_one
         rest, RenewalRecord(ALIAS, name)
     )  # made outside CertRelay: nobody forgot the note
     assert merged.state is State.COMPLETED
-    due = reading.plan(world.services, ALIAS, name, world.vault.get(name) or {}).due
+    due = reading.detail(world.services, ALIAS, name).plan.due
     assert due is not None
     assert due < world.services.now() + timedelta(days=5)
     world.clock.advance(4.5 * DAY)
