@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import azure.functions as func
 from pydantic import BaseModel
@@ -41,6 +42,18 @@ class Route:
     errors: tuple[int, ...] = (400, 401, 403, 404, 409, 503)
 
 
+class Contract(TypedDict, total=False):
+    """The fields of Route that have defaults."""
+
+    body: type[BaseModel] | None
+    answer: type[BaseModel] | None
+    status: int
+    query: tuple[Query, ...]
+    raw_body: tuple[str, ...]
+    raw_answer: tuple[str, ...]
+    errors: tuple[int, ...]
+
+
 ROUTES: list[Route] = []
 
 
@@ -49,24 +62,13 @@ def route(
     method: str,
     path: str,
     role: Role | None,
-    *,
-    body: type[BaseModel] | None = None,
-    answer: type[BaseModel] | None = None,
-    status: int = 200,
-    query: tuple[Query, ...] = (),
-    raw_body: tuple[str, ...] = (),
-    raw_answer: tuple[str, ...] = (),
-    errors: tuple[int, ...] = (400, 401, 403, 404, 409, 503),
+    **contract: Unpack[Contract],
 ) -> Callable[[Handler], Handler]:
     """Register the handler as an HTTP function; with `role` None anybody may call it, even without a key."""
 
     def register(handler: Handler) -> Handler:
         summary = (handler.__doc__ or "").strip().split("\n")[0]
-        ROUTES.append(
-            Route(
-                method, path, role, handler.__name__, summary, body, answer, status, query, raw_body, raw_answer, errors
-            )
-        )
+        ROUTES.append(Route(method, path, role, handler.__name__, summary, **contract))
         level = func.AuthLevel.ANONYMOUS if role is None else func.AuthLevel.FUNCTION
 
         @functools.wraps(handler)

@@ -142,26 +142,16 @@ def _take(services: Services, job: Replacement, alias: str, name: str, waits_sin
     """Renew the certificate if it matches, and note it; False when the vault was not ready for it. That, or that the
     name is busy, is noted as well, so that one certificate does not keep the others waiting."""
     waiting = {"state": "waiting", "since": waits_since or services.now().isoformat()}
-    row: Row = {
-        "PartitionKey": job.id,
-        "RowKey": f"{alias}|{name.lower()}",
-        "name": name,
-        "operation": "",
-        "detail": "",
-    }
+    keys = {"PartitionKey": job.id, "RowKey": f"{alias}|{name.lower()}"}
+    row: Row = {**keys, "name": name, "operation": "", "detail": ""}
     table = services.storage.replacements
     try:
         if not matches(services, alias, name, job.criteria):
             table.delete(job.id, row["RowKey"])
             return True
-        operation = renew.renew(
-            services,
-            alias,
-            name,
-            Origin(
-                requested_by=job.requested_by, reason=f"replacement {job.id}", idempotency_key=f"replacement {job.id}"
-            ),
-        )
+        why = f"replacement {job.id}"
+        origin = Origin(requested_by=job.requested_by, reason=why, idempotency_key=why)
+        operation = renew.renew(services, alias, name, origin)
         table.upsert(row | {"state": "inProgress", "operation": operation.id})
         return True
     except StorageNotReady:
