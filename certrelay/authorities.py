@@ -1,7 +1,5 @@
 """What is asked of an authority besides orders: its abilities, its account key, its CRL."""
 
-import logging
-
 from certrelay.connectors.base import (
     Cancels,
     ChecksHealth,
@@ -13,9 +11,10 @@ from certrelay.connectors.base import (
     SuggestsRenewal,
 )
 from certrelay.errors import Conflict, NotReady
+from certrelay.log import about, logger
 from certrelay.services import Services
 
-log = logging.getLogger("certrelay.authorities")
+log = logger("authorities")
 
 
 def roll_over(services: Services, authority: str) -> str:
@@ -47,7 +46,8 @@ def publish_crls(services: Services) -> list[str]:
             published.append(name)
         except Exception as error:  # one authority must not stop the others
             reason = error if isinstance(error, ConnectorError) else type(error).__name__
-            log.error("authority %s could not publish its CRL (%s)", name, reason)
+            with about(authority=name):
+                log.error("the CRL was not published: %s", reason)
     return published
 
 

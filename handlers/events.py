@@ -1,15 +1,15 @@
 """Event Grid: Key Vault's events are hints to look at a certificate; its own dates decide."""
 
-import logging
 from typing import Any
 
 import azure.functions as func
 
+from certrelay.log import logger
 from certrelay.renewal import events
 from handlers import services
 
 blueprint = func.Blueprint()
-log = logging.getLogger("certrelay.events")
+log = logger("events")
 
 
 @blueprint.event_grid_trigger(arg_name="event")

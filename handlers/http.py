@@ -6,7 +6,6 @@ An error nobody foresaw is a bare 500: its text goes to the log, under the same 
 import functools
 import hashlib
 import json
-import logging
 import re
 import uuid
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import azure.functions as func
 from pydantic import BaseModel, ValidationError
 
 from certrelay.errors import CertRelayError, Conflict, Fault, Invalid, NotFound, NotPermitted, NotReady
+from certrelay.log import about, logger
 from handlers.roles import NotAuthenticated
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -30,7 +30,7 @@ _STATUS: dict[type[CertRelayError], tuple[int, str]] = {
     NotReady: (503, "Not available right now"),
 }
 
-log = logging.getLogger("certrelay.http")
+log = logger("http")
 
 type Handler = Callable[[func.HttpRequest], "Answer"]
 
@@ -54,20 +54,26 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], func.HttpResponse
     @functools.wraps(handler)
     def function(req: func.HttpRequest) -> func.HttpResponse:
         correlation = _correlation_id(req)
-        try:
-            answer = handler(req)
-        except CertRelayError as error:
-            log.info("%s %s: %s [%s]", req.method, handler.__name__, error.code, correlation)
-            return _problem(error, correlation)
-        except Exception:
-            log.exception("%s %s failed [%s]", req.method, handler.__name__, correlation)
-            body = {"type": "about:blank", "title": "Internal error", "status": 500, "correlation_id": correlation}
-            return _respond(Answer(body, 500), correlation)
-        return _respond(_conditional(req, answer) if answer.cached else answer, correlation)
+        with about(correlation=correlation):
+            return _respond(_answer(handler, req, correlation), correlation)
 
     del function.__wrapped__  # the worker would read the handler's own signature through it
     function.__annotations__ = {"req": func.HttpRequest, "return": func.HttpResponse}
     return function
+
+
+def _answer(handler: Handler, req: func.HttpRequest, correlation: str) -> Answer:
+    try:
+        answer = handler(req)
+    except CertRelayError as error:
+        log.info("%s %s: %s", req.method, handler.__name__, error.code)
+        return _problem(error, correlation)
+    except Exception:
+        log.exception("%s %s failed", req.method, handler.__name__)
+        return Answer(
+            {"type": "about:blank", "title": "Internal error", "status": 500, "correlation_id": correlation}, 500
+        )
+    return _conditional(req, answer) if answer.cached else answer
 
 
 def parsed[Model: BaseModel](req: func.HttpRequest, model: type[Model]) -> Model:
@@ -95,14 +101,14 @@ def _fault(found: Any) -> Fault:
     return Fault("".join(f"/{part}" for part in parts), text)
 
 
-def _problem(error: CertRelayError, correlation: str) -> func.HttpResponse:
+def _problem(error: CertRelayError, correlation: str) -> Answer:
     status, title = next(value for kind, value in _STATUS.items() if isinstance(error, kind))
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": str(error)}
     body["code"] = error.code
     if isinstance(error, Invalid):
         body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults]
     headers = {"Retry-After": str(max(1, round(error.retry_after)))} if isinstance(error, NotReady) else {}
-    return _respond(Answer(body | {"correlation_id": correlation}, status, headers), correlation)
+    return Answer(body | {"correlation_id": correlation}, status, headers)
 
 
 def _conditional(req: func.HttpRequest, answer: Answer) -> Answer:

@@ -1,17 +1,17 @@
 """Queue and timers: deliver what people are told; once a day count everything; publish CRLs."""
 
 import json
-import logging
 
 import azure.functions as func
 
 from certrelay import authorities
+from certrelay.log import logger
 from certrelay.notifications import deliver
 from certrelay.renewal import digest
 from handlers import services
 
 blueprint = func.Blueprint()
-log = logging.getLogger("certrelay.notifications")
+log = logger("notifications")
 
 
 @blueprint.queue_trigger(arg_name="msg", queue_name="notifications", connection="AzureWebJobsStorage")

@@ -1,16 +1,16 @@
 """Queue: a wake-up says which operation to advance. Poison queue: what crashed every time is closed as failed."""
 
 import json
-import logging
 
 import azure.functions as func
 
+from certrelay.log import logger
 from certrelay.operations import intervene, reconcile
 from certrelay.storage.operation import CERTIFICATE_NAME
 from handlers import services
 
 blueprint = func.Blueprint()
-log = logging.getLogger("certrelay.signing")
+log = logger("signing")
 
 
 def _wake_up(msg: func.QueueMessage) -> tuple[str, str, str]:

@@ -9,19 +9,19 @@ import base64
 import binascii
 import enum
 import json
-import logging
 from dataclasses import dataclass
 
 import azure.functions as func
 
 from certrelay.errors import NotPermitted
+from certrelay.log import logger
 from handlers import settings
 
 HEADER = "x-ms-client-principal"
 PREFIX = "CertRelay."
 ID_CLAIMS = ("http://schemas.microsoft.com/identity/claims/objectidentifier", "oid", "azp", "appid")
 
-log = logging.getLogger("certrelay.roles")
+log = logger("roles")
 
 
 class Role(enum.IntEnum):

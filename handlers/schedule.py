@@ -1,14 +1,13 @@
 """Timers: advance the open operations that are due; find the certificates that have to be renewed."""
 
-import logging
-
 import azure.functions as func
 
+from certrelay.log import logger
 from certrelay.renewal import sweep
 from handlers import services
 
 blueprint = func.Blueprint()
-log = logging.getLogger("certrelay.schedule")
+log = logger("schedule")
 
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_POLL_SCHEDULE%")

@@ -21,7 +21,7 @@ FLOORS = (
     ("certrelay.storage",),
     ("certrelay.keyvault",),
     ("certrelay.pki",),
-    ("certrelay.errors", "certrelay.setting_references"),
+    ("certrelay.errors", "certrelay.setting_references", "certrelay.log"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

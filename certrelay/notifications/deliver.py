@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from certrelay.log import about, logger
 from certrelay.notifications.formats import FORMATS
 from certrelay.services import Services
 
@@ -13,7 +14,7 @@ CONNECT_SECONDS, READ_SECONDS = 5, 15
 RETRIED = (408, 425, 429)
 FIRST_DELAY, LONGEST_DELAY, MAX_TRIES = 60, 3600, 29  # seconds; about a day in all
 
-log = logging.getLogger("certrelay.notifications")
+log = logger("notifications")
 
 # The address of a Teams or Slack webhook is its password, and urllib3 writes it at DEBUG.
 _delivering: ContextVar[bool] = ContextVar("delivering", default=False)
@@ -29,14 +30,15 @@ def deliver(services: Services, message: Mapping[str, Any]) -> None:
     if message.get("v") != 1 or not isinstance(event, dict):
         raise ValueError("not a notification of version 1")
     if target is None:
-        log.warning("a notification for a target that is no longer configured is dropped")
+        log.warning("a notification for a target that is not in the settings any more is dropped")
         return
     body, headers = FORMATS[target.kind](target, event, int(services.now().timestamp()))
     status = _post(target.url.get_secret_value(), body, headers)
     if status >= 500 or status in RETRIED or status == 0:
         _try_later(services, message)
     elif status >= 300:
-        log.error("target %s refuses notifications with status %d", message["target"], status)
+        with about(target=message["target"]):
+            log.error("the target refuses notifications with status %d", status)
 
 
 def _try_later(services: Services, message: Mapping[str, Any]) -> None:
@@ -45,7 +47,8 @@ def _try_later(services: Services, message: Mapping[str, Any]) -> None:
     tries = before + 1 if isinstance(before, int) else 1
     if tries > MAX_TRIES:
         subject = str(message["event"].get("subject"))
-        log.error("target %s was never told of %s: it takes nothing for a day", message["target"], subject)
+        with about(target=message["target"]):
+            log.error("the event of %s was not delivered within a day, and is dropped", subject)
         return
     delay = min(FIRST_DELAY * 2 ** (tries - 1), LONGEST_DELAY)
     services.storage.notifications.send(json.dumps({**message, "tries": tries}), delay)

@@ -4,19 +4,19 @@ A notification that fails never fails or repeats a renewal. An event's id is the
 """
 
 import json
-import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from certrelay.errors import NotReady
+from certrelay.log import logger
 from certrelay.notifications.formats import Event
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
 
 EVENTS = {State.COMPLETED: "completed", State.FAILED: "failed"}
 
-log = logging.getLogger("certrelay.notifications")
+log = logger("notifications")
 
 
 def operation_ended(services: Services, operation: Operation) -> bool:
@@ -43,7 +43,7 @@ def operation_waits(services: Services, operation: Operation, awaits: str) -> No
             "deadline": operation.deadline.isoformat()}  # fmt: skip
     looked_at = operation.next_attempt_at
     event_id = f"{operation.id}.waiting.{int(looked_at.timestamp())}"
-    log.warning("operation %s waits for people: %s", operation.id, awaits)
+    log.warning("the order waits for people: %s", awaits)
     enqueue(services, "waiting", f"{operation.vault}/{operation.name}", data, event_id, services.now())
 
 
@@ -66,6 +66,6 @@ def enqueue(services: Services, kind: str, subject: str, data: Mapping[str, Any]
             try:
                 services.storage.notifications.send(json.dumps({"v": 1, "target": name, "event": event}))
             except NotReady:
-                log.error("nobody is told that %s is %s: the queue cannot be reached", subject, kind)
+                log.error("the event %s of %s is not sent to %s: the queue cannot be reached", kind, subject, name)
                 queued = False
     return queued

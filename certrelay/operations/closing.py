@@ -5,13 +5,14 @@ from datetime import timedelta
 
 from certrelay.errors import CertRelayError, Conflict, NotPermitted, NotReady
 from certrelay.keyvault.client import item_of
+from certrelay.log import logger
 from certrelay.operations import signing
 from certrelay.services import Services
 from certrelay.storage.operation import Kind, Operation, State
 
 LONGEST_WAIT_TO_TELL = timedelta(hours=1)
 
-log = logging.getLogger("certrelay.operations")
+log = logger("operations")
 
 
 def free_in_key_vault(services: Services, operation: Operation) -> None:
@@ -23,7 +24,7 @@ def free_in_key_vault(services: Services, operation: Operation) -> None:
     except (NotPermitted, Conflict, NotReady) as error:
         if not isinstance(error, NotPermitted) and services.now() < operation.deadline:
             raise
-        log.error("operation %s: its pending operation stays in Key Vault: %s", operation.id, error)
+        log.error("the pending operation stays in Key Vault: %s", error)
 
 
 def _unheard_of(services: Services, operation: Operation) -> str:
@@ -38,7 +39,7 @@ def _unheard_of(services: Services, operation: Operation) -> str:
     except CertRelayError:
         raise
     except Exception:  # what may have crashed the operation itself must not keep it from ending
-        log.exception("operation %s: what it left in Key Vault cannot be told", operation.id)
+        log.exception("it is unknown whether a pending operation stays in Key Vault")
         return ""
 
 
@@ -54,7 +55,7 @@ def take_note(services: Services, operation: Operation) -> None:
     try:
         bundle = services.vault(operation.vault).get(operation.name) or {}
     except CertRelayError as error:  # the rest is then the shortest one; the row must not wait for it
-        log.warning("operation %s: its certificate cannot be read (%s)", operation.id, error)
+        log.warning("the certificate cannot be read: %s", error)
         bundle = {}
     item = item_of(bundle) if bundle else None
     note = services.storage.renewals.record(operation.vault, operation.name)
@@ -66,4 +67,4 @@ def take_note(services: Services, operation: Operation) -> None:
 def log_end(operation: Operation) -> None:
     reason = f": {operation.failure.message}" if operation.failure else ""
     level = logging.ERROR if operation.state is State.FAILED else logging.INFO
-    log.log(level, "operation %s of %s is %s%s", operation.id, operation.name, operation.state, reason)
+    log.log(level, "%s%s", operation.state, reason)

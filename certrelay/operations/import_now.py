@@ -4,20 +4,20 @@ Key Vault's answer decides how it ends; where the answer is lost, what Key Vault
 dies, a worker finds the row, compares the newest version with the row's chain, and closes it.
 """
 
-import logging
 import uuid
 from dataclasses import replace
 from typing import Any
 
 from certrelay.errors import CertRelayError, NameBusy, NotReady
 from certrelay.keyvault.client import version_of
+from certrelay.log import about, logger
 from certrelay.operations import lease, reconcile
 from certrelay.operations.signing import is_newest
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Operation, State
 from certrelay.storage.tables import Stale
 
-log = logging.getLogger("certrelay.operations")
+log = logger("operations")
 
 type Json = dict[str, Any]
 
@@ -31,6 +31,11 @@ def import_now(services: Services, operation: Operation, body: Json) -> Json:
     opened = services.storage.insert(leased.moved(State.REQUESTED, now))
     if opened is None:
         raise NameBusy(f"{operation.name} has an operation in progress")
+    with about(**opened.fields):
+        return _run(services, opened, body)
+
+
+def _run(services: Services, opened: Operation, body: Json) -> Json:
     try:
         made = _import(services, opened, body)
     except NotReady:  # neither Key Vault's answer nor its newest version is known: the poll timer looks again
@@ -54,7 +59,7 @@ def _import(services: Services, operation: Operation, body: Json) -> Json:
         found = vault.get(operation.name)
         if found is None or not is_newest(found, operation):
             raise
-        log.warning("operation %s: the answer was lost, and the import was done", operation.id)
+        log.warning("Key Vault's answer was lost, and the import was done")
         return found
 
 
@@ -63,4 +68,4 @@ def _end(services: Services, ended: Operation) -> None:
     try:
         reconcile.go_on(services, lease.save(services, ended))
     except (Stale, NotReady) as error:
-        log.warning("operation %s is closed later (%s)", ended.id, type(error).__name__)
+        log.warning("the operation is closed later (%s)", type(error).__name__)

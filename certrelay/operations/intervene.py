@@ -1,9 +1,9 @@
 """What people and timers do to an open operation: cancel it, bring its answer, start it early, give it up."""
 
-import logging
 from dataclasses import replace
 
 from certrelay.errors import Conflict, NameBusy, NotFound, NotReady
+from certrelay.log import about, logger
 from certrelay.operations import decide, lease, reconcile, signing
 from certrelay.operations.decide import Act, Facts
 from certrelay.services import Services
@@ -15,7 +15,7 @@ from certrelay.storage.operation import (
 )
 from certrelay.storage.tables import Stale
 
-log = logging.getLogger("certrelay.operations")
+log = logger("operations")
 
 
 def cancel(services: Services, vault: str, name: str) -> Operation:
@@ -47,7 +47,8 @@ def fail(services: Services, vault: str, name: str, identifier: str) -> bool:
         services.storage.save(operation.moved(State.FAILED, services.now(), failure=failure).freed())
     except Stale:
         return False
-    log.error("operation %s is abandoned after %d crashes", operation.id, operation.crashes)
+    with about(**operation.fields):
+        log.error("given up after %d crashes", operation.crashes)
     reconcile.advance(services, vault, name)
     return True
 
@@ -87,5 +88,6 @@ def expedite(services: Services, waiting: OpenOperation) -> None:
         begun = services.storage.save(replace(operation, next_attempt_at=services.now()))
     except Stale:
         return
-    log.warning("operation %s begins before its turn: its certificate cannot wait", operation.id)
+    with about(**operation.fields):
+        log.warning("starts ahead of the rate: its certificate cannot wait")
     lease.wake_up(services, begun)

@@ -1,11 +1,11 @@
 """The lease on an operation's row, which keeps two workers apart, and the writes of the one who holds it."""
 
-import logging
 import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certrelay.errors import NotReady
+from certrelay.log import about, logger
 from certrelay.operations.decide import overdue
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
@@ -15,7 +15,7 @@ LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
 MAX_TRANSITIONS = 60
 MAX_CRASHES = 5  # maxDequeueCount in host.json
 
-log = logging.getLogger("certrelay.operations")
+log = logger("operations")
 
 
 def take(
@@ -42,7 +42,8 @@ def is_held(operation: Operation, now: datetime) -> bool:
 
 
 def _take_over(services: Services, abandoned: Operation, leased: Operation) -> Operation:
-    log.warning("operation %s: its last worker never came back", abandoned.id)
+    with about(**abandoned.fields):
+        log.warning("the last worker never came back")
     counted = replace(leased, crashes=abandoned.crashes + 1)
     # Once may be anybody's fault, and what it did is then found; an operation that kills all its workers must end too.
     return services.storage.save(_ended_if_late(services, counted) if counted.crashes >= MAX_CRASHES else counted)
@@ -70,13 +71,13 @@ def release(services: Services, operation: Operation) -> None:
     try:
         save(services, operation, release_lease=True)
     except (Stale, NotReady):
-        log.info("operation %s: the lease runs out by itself", operation.id)
+        log.info("the lease could not be released, and ends by itself")
 
 
 def crashed(services: Services, operation: Operation) -> None:
     """Count the crash on the row and free it; called while the exception is handled. Past its deadline it has failed:
     the poison queue ends only those whose message is not lost."""
-    log.exception("operation %s crashed in state %s", operation.id, operation.state)
+    log.exception("crashed in state %s", operation.state)
     current = services.storage.open(operation.vault, operation.name)
     if current is not None and current.lease_id == operation.lease_id:
         release(services, _ended_if_late(services, replace(current, crashes=current.crashes + 1)))
@@ -93,4 +94,5 @@ def wake_up(services: Services, operation: Operation, delay: float = 0.0) -> Non
     try:
         services.storage.wake_up(operation, delay)
     except NotReady:
-        log.warning("operation %s: the queue cannot be reached; the poll timer will advance it", operation.id)
+        with about(**operation.fields):
+            log.warning("the queue cannot be reached; the poll timer will advance it")

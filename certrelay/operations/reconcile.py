@@ -5,7 +5,6 @@ Each step is gather (read), decide (certrelay.operations.decide, pure), act (one
 """
 
 import base64
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +24,7 @@ from certrelay.errors import (
 )
 from certrelay.keyvault.client import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
+from certrelay.log import about, logger
 from certrelay.notifications import outbox
 from certrelay.operations import closing, concurrency, decide, lease, signing
 from certrelay.operations.decide import Act, Facts, Step
@@ -34,7 +34,7 @@ from certrelay.storage.tables import Stale
 
 MAX_STEPS = 16
 
-log = logging.getLogger("certrelay.operations")
+log = logger("operations")
 
 
 def advance(services: Services, vault: str, name: str, identifier: str | None = None) -> Operation | None:
@@ -48,6 +48,11 @@ def advance(services: Services, vault: str, name: str, identifier: str | None = 
 
 def go_on(services: Services, operation: Operation) -> Operation | None:
     """Move an operation whose lease this worker holds as far as it goes now. Returns and raises what `advance` does."""
+    with about(**operation.fields):
+        return _go_on(services, operation)
+
+
+def _go_on(services: Services, operation: Operation) -> Operation | None:
     try:
         for _ in range(MAX_STEPS):
             operation = _step(services, operation)
@@ -58,10 +63,10 @@ def go_on(services: Services, operation: Operation) -> Operation | None:
                 return operation
         return _postponed(services, operation, Failure("NoProgress", "Key Vault's answers contradict each other"))
     except Stale:
-        log.info("operation %s is in other hands", operation.id)
+        log.info("another worker has taken it over")
         return None
     except NotReady as error:
-        log.warning("operation %s: %s", operation.id, error)
+        log.warning("%s", error)
         return None
     except Exception:
         lease.crashed(services, operation)
@@ -283,7 +288,7 @@ def _postponed(
     if too_late:
         return _ended_as(services, operation, State.FAILED, too_late)
     delay = decide.back_off(operation.attempts, retry_after, services.jitter, longest)
-    log.warning("operation %s (%s): %s; again in %.0f s", operation.id, operation.state, failure.message, delay)
+    log.warning("%s in state %s; next try in %.0f s", failure.message, operation.state, delay)
     due = now + timedelta(seconds=delay)
     if now < operation.deadline:
         due = min(due, operation.deadline)  # the last look, whatever was asked

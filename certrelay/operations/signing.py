@@ -1,7 +1,6 @@
 """Between an operation and its authority: what is asked, with which CSR, and what of the answer is accepted."""
 
 import base64
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,6 +20,7 @@ from certrelay.connectors.base import (
 )
 from certrelay.errors import Unverified
 from certrelay.keyvault.client import PendingOperation
+from certrelay.log import logger
 from certrelay.pki import verify
 from certrelay.services import Services
 from certrelay.settings import Rules
@@ -31,7 +31,7 @@ type Question = Callable[[Connector, SigningRequest], Outcome]
 LONGEST_WAIT = 7 * 86_400.0  # seconds; a queue message waits no longer
 MAX_WORDS = 1000  # characters of a connector's; a row and a message hold no more than some ten thousand
 
-log = logging.getLogger("certrelay.operations")
+log = logger("operations")
 
 
 def ask(services: Services, operation: Operation, pending: PendingOperation, question: Question) -> Outcome:
@@ -43,7 +43,7 @@ def ask(services: Services, operation: Operation, pending: PendingOperation, que
         services.authority(name)
         return _checked(question(services.connector(name), request))
     except Exception as error:  # whatever a connector raises means that it could not ask
-        log.exception("operation %s: the connector of %s raised", operation.id, name)
+        log.exception("the connector raised")
         return Unavailable(f"the connector of {name} failed ({type(error).__name__})")
 
 
@@ -134,7 +134,7 @@ def cancel_order(services: Services, operation: Operation) -> None:
             connector.cancel(operation.reference)
     except Exception as error:
         reason = error if isinstance(error, ConnectorError) else type(error).__name__
-        log.warning("operation %s: its order could not be canceled (%s)", operation.id, reason)
+        log.warning("the order could not be canceled: %s", reason)
 
 
 def _signing_request(services: Services, operation: Operation, pending: PendingOperation) -> SigningRequest:

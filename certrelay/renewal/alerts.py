@@ -1,6 +1,5 @@
 """Alerts: certificates that near their end, or reached it, without a renewal."""
 
-import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from certrelay.keyvault import policy
 from certrelay.keyvault.client import CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of, is_managed
+from certrelay.log import about, logger
 from certrelay.notifications import outbox
 from certrelay.renewal.due import half_time
 from certrelay.services import Services
@@ -15,7 +15,7 @@ from certrelay.storage.renewal_record import RenewalRecord
 
 LOOK_AGAIN = timedelta(days=1)
 
-log = logging.getLogger("certrelay.alerts")
+log = logger("alerts")
 
 
 def stage(item: CertificateItem, now: datetime) -> str:
@@ -54,7 +54,8 @@ def send(services: Services, alias: str, item: CertificateItem, note: RenewalRec
         services.storage.renewals.save(waiting, note)
         return waiting
     why = _why(services, alias, item, written)
-    log.error("%s/%s is %s (%s): %s", alias, item.name, reached, item.expires.isoformat(), why)
+    with about(vault=alias, certificate=item.name):
+        log.error("%s (%s): %s", reached, item.expires.isoformat(), why)
     data = {"expires": item.expires.isoformat(), "authority": authority_of(item.tags), "why": why}
     if not outbox.enqueue(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now):
         return note

@@ -1,18 +1,18 @@
 """The daily digest: everything counted once."""
 
-import logging
 from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 from certrelay.errors import CertRelayError
+from certrelay.log import about, logger
 from certrelay.notifications import outbox
 from certrelay.renewal.alerts import has_time, stage
 from certrelay.renewal.due import due_of
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
-log = logging.getLogger("certrelay.digest")
+log = logger("digest")
 
 COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired", "renewals_failing")
 
@@ -26,7 +26,8 @@ def send_digest(services: Services) -> dict[str, Any]:
             _count(services, alias, counted)
         except CertRelayError as error:
             counted[f"unreadable_vault_{alias}"] = 1
-            log.error("vault %s is missing in the digest: %s", alias, error)
+            with about(vault=alias):
+                log.error("the vault is missing in the digest: %s", error)
     counted["operations_open"] = sum(1 for _ in services.storage.worklist())
     outbox.enqueue(services, "digest", "all vaults", counted, f"digest.{now.date().isoformat()}", now)
     return dict(counted)

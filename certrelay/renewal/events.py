@@ -1,11 +1,11 @@
 """Key Vault's events. An event is a hint, never an instruction: it makes us look at what Key Vault itself says now."""
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from certrelay.errors import CertRelayError, Conflict, NotFound, NotReady
+from certrelay.log import about, logger
 from certrelay.operations.submit import Origin
 from certrelay.renewal import alerts, renew
 from certrelay.services import Services
@@ -13,7 +13,7 @@ from certrelay.services import Services
 NEAR_EXPIRY = "Microsoft.KeyVault.CertificateNearExpiry"
 EXPIRED = "Microsoft.KeyVault.CertificateExpired"
 
-log = logging.getLogger("certrelay.events")
+log = logger("events")
 
 
 def handle(services: Services, kind: str, data: Mapping[str, Any]) -> None:
@@ -25,18 +25,23 @@ def handle(services: Services, kind: str, data: Mapping[str, Any]) -> None:
     if kind not in (NEAR_EXPIRY, EXPIRED) or found is None:
         return
     vault, name = found
+    with about(vault=vault, certificate=name):
+        _handle(services, kind, vault, name)
+
+
+def _handle(services: Services, kind: str, vault: str, name: str) -> None:
     try:
         if kind == EXPIRED:
             alerts.check(services, vault, name)
         operation = renew.renew_if_due(services, vault, name, Origin(requested_by="event", reason=kind))
     except (Conflict, NotFound) as error:
-        log.info("%s of %s/%s: nothing to do: %s", kind, vault, name, error)
+        log.info("%s: nothing to do: %s", kind, error)
     except NotReady:
         raise
     except CertRelayError as error:
-        log.error("%s of %s/%s: it cannot be renewed: %s", kind, vault, name, error)
+        log.error("%s: it cannot be renewed: %s", kind, error)
     else:
-        log.info("%s of %s/%s: operation %s", kind, vault, name, operation.id)
+        log.info("%s: renewed by operation %s", kind, operation.id)
 
 
 def _where(services: Services, identifier: str) -> tuple[str, str] | None:

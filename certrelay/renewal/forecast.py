@@ -1,7 +1,6 @@
 """What will be renewed when, and whether the rates of the authorities allow it."""
 
 import heapq
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import datetime, timedelta
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import authority_of
+from certrelay.log import about, logger
 from certrelay.renewal.due import due_of
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
@@ -17,7 +17,7 @@ from certrelay.storage.renewal_record import RenewalRecord
 MAX_ENTRIES = 20_000
 SHORTEST_PERIOD = timedelta(hours=1)
 
-log = logging.getLogger("certrelay.forecast")
+log = logger("forecast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[
                 note = notes.get(item.name.lower()) or RenewalRecord(alias, item.name)
                 yield from _one_after_the_other(services, item, note.about(item.thumbprint), until)
     except CertRelayError as error:
-        log.warning("vault %s is missing in the forecast: %s", alias, error)
+        with about(vault=alias):
+            log.warning("the vault is missing in the forecast: %s", error)
         unreadable.append(alias)
 
 

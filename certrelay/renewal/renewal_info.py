@@ -1,7 +1,6 @@
 """Asking authorities when their certificates should be renewed (ACME Renewal Information, RFC 9773)."""
 
 import base64
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from certrelay.connectors.base import RenewalWindow, SuggestsRenewal
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import authority_of
+from certrelay.log import logger
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
@@ -18,7 +18,7 @@ ASK_AGAIN = timedelta(hours=1)
 PATIENCE = 3  # failures in a row until an authority or a vault is left alone for the rest of a sweep
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
-log = logging.getLogger("certrelay.sweep")
+log = logger("sweep")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,7 +5,6 @@ certificate that was started is a row: whatever is repeated, none is renewed twi
 """
 
 import base64
-import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from certrelay.errors import CertRelayError, Invalid, NameBusy, NotReady, StorageNotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.log import about, logger
 from certrelay.operations.submit import Origin
 from certrelay.pki.distinguished_names import comparable
 from certrelay.renewal import renew
@@ -31,7 +31,7 @@ AHEAD = timedelta(hours=1)
 DONE = "~"  # no page is left
 PATIENCE = 3  # certificates in a row that a vault was not ready for, until it is left to the next run
 
-log = logging.getLogger("certrelay.replacements")
+log = logger("replacements")
 
 
 def advance_all(services: Services) -> None:
@@ -45,7 +45,8 @@ def advance_all(services: Services) -> None:
             _take_again(services, found, until)
             _note_ends(services, found, until)
         except (Stale, NotReady) as error:
-            log.warning("replacement %s goes on later: %s", row["RowKey"], error)
+            with about(replacement=row["RowKey"]):
+                log.warning("it goes on later: %s", error)
 
 
 def _go_on(services: Services, job: Replacement, until: datetime) -> None:
@@ -56,7 +57,8 @@ def _go_on(services: Services, job: Replacement, until: datetime) -> None:
         except StorageNotReady:
             raise
         except CertRelayError as error:  # one vault that cannot be used must not keep the others waiting
-            log.warning("replacement %s: vault %s cannot be used now: %s", job.id, alias, error)
+            with about(replacement=job.id, vault=alias):
+                log.warning("the vault cannot be used now: %s", error)
             job = _left_out(services, find(services, job.id), alias, error)
         if job.state != "running":  # it was canceled meanwhile
             return
@@ -163,11 +165,13 @@ def _take(services: Services, job: Replacement, alias: str, name: str, waits_sin
         table.upsert(row | waiting | {"detail": str(error)})
         return True
     except CertRelayError as error:
-        log.error("replacement %s: %s/%s cannot be renewed: %s", job.id, alias, name, error)
+        with about(replacement=job.id, vault=alias, certificate=name):
+            log.error("it cannot be renewed: %s", error)
         table.upsert(row | {"state": "refused", "detail": str(error)})
         return True
     except Exception as error:  # a bug that one certificate brings to light shall not stop the others
-        log.exception("replacement %s: %s/%s could not be renewed", job.id, alias, name)
+        with about(replacement=job.id, vault=alias, certificate=name):
+            log.exception("it could not be renewed")
         table.upsert(row | {"state": "refused", "detail": type(error).__name__})
         return True
 

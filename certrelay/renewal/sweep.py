@@ -4,7 +4,6 @@ A vault of N certificates costs ⌈N/25⌉ requests to Key Vault when nothing is
 """
 
 import heapq
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from datetime import datetime, timedelta
 from certrelay.errors import Booked, CertRelayError, Invalid, NotDue, NotReady
 from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.log import about, logger
 from certrelay.operations import intervene, reconcile
 from certrelay.operations.submit import Origin
 from certrelay.renewal import alerts, renew, renewal_info, replacement_run
@@ -25,7 +25,7 @@ from certrelay.storage.renewal_record import RenewalRecord
 POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (2, 3, 4, 4.5))
 PATIENCE = 3  # refusals in a row until a vault that cannot be used now is left to the next sweep
 
-log = logging.getLogger("certrelay.sweep")
+log = logger("sweep")
 
 
 @dataclass(slots=True)
@@ -63,7 +63,8 @@ def advance_due(services: Services) -> int:
         try:
             reconcile.advance(services, entry.vault, entry.name, entry.id)
         except Exception:
-            log.exception("operation %s could not be advanced", entry.id)
+            with about(operation=entry.id):
+                log.exception("it could not be advanced")
     replacement_run.advance_all(services)
     return len(worklist)
 
@@ -108,7 +109,8 @@ class _Sweep:
                 yield from self._due_on(alias, page)
         except CertRelayError as error:  # one vault that is down, or closed to us, must not stop the others
             self._refused(alias, str(error))
-            log.error("vault %s cannot be swept now: %s", alias, error)
+            with about(vault=alias):
+                log.error("the vault cannot be swept now: %s", error)
 
     def _pages(self, alias: str) -> Iterator[list[CertificateItem]]:
         """The list from where the last sweep had to stop, to its end or as far as there is time for."""
@@ -120,11 +122,13 @@ class _Sweep:
             except Invalid:
                 if path != begun_at or path == CERTIFICATES:
                     raise
-                log.warning("vault %s does not know the place in its list any more", alias)
+                with about(vault=alias):
+                    log.warning("Key Vault does not know the position in its list any more; it is read from the start")
                 page, path = [], CERTIFICATES
             yield [item_of(item) for item in page]
         if path:
-            log.warning("the lists take too long: the next sweep goes on in vault %s", alias)
+            with about(vault=alias):
+                log.warning("the lists take too long: the next sweep goes on here")
         if path or begun_at != CERTIFICATES:
             storage.renewals.save_list_position(alias, path)
 
@@ -157,7 +161,8 @@ class _Sweep:
             self._can_tell = not alerts.unsent(item, noted, self._services.now())
             return noted
         except Exception:  # what cannot be told of one certificate stops the renewal of none
-            log.exception("%s in vault %s needs attention, and nobody could be told", item.name, alias)
+            with about(vault=alias, certificate=item.name):
+                log.exception("its alert could not be sent")
             return note
 
     def _ask(self) -> None:
@@ -183,17 +188,20 @@ class _Sweep:
             self._put_off(one, error)
         except CertRelayError as error:
             self._refused(f"{one.vault}/{one.name}", str(error))
-            log.error("%s in vault %s is due and cannot be renewed: %s", one.name, one.vault, error)
+            with about(vault=one.vault, certificate=one.name):
+                log.error("it is due and cannot be renewed: %s", error)
             self._let_rest(one)
             self._trouble[one.vault] += isinstance(error, NotReady)
         except Exception as error:  # a bug that one certificate brings to light shall not stop the others
             self._refused(f"{one.vault}/{one.name}", type(error).__name__)
-            log.exception("%s in vault %s is due and could not be renewed", one.name, one.vault)
+            with about(vault=one.vault, certificate=one.name):
+                log.exception("it is due and could not be renewed")
             self._let_rest(one)
 
     def _put_off(self, one: _Due, why: Booked) -> None:
         if one.can_wait:
-            log.info("%s; it is left to the next sweep, with all of %s that can wait", why, one.authority)
+            with about(vault=one.vault, authority=one.authority):
+                log.info("%s; left to the next sweep, with all others that can wait", why)
             self._booked.add((one.vault, one.authority))
             self._left += 1
 
@@ -203,7 +211,8 @@ class _Sweep:
         try:
             self._services.storage.renewals.save(rested, one.note)
         except NotReady as error:
-            log.warning("%s in vault %s has no rest: %s", one.name, one.vault, error)
+            with about(vault=one.vault, certificate=one.name):
+                log.warning("its back-off could not be saved: %s", error)
 
     def _refused(self, where: str, why: str) -> None:
         self._swept.refused.append(f"{where}: {why}")

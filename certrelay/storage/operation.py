@@ -144,6 +144,12 @@ class Operation:
         fresh = {"state": state, "attempts": 0, "next_attempt_at": at, "transitions": (*self.transitions, entry)}
         return replace(self, **{**fresh, "failure": None, **ended, **changes})
 
+    @property
+    def fields(self) -> dict[str, str | None]:
+        """What log lines about this operation say of it (certrelay.log.about)."""
+        authority = self.request.authority
+        return {"operation": self.id, "vault": self.vault, "certificate": self.name, "authority": authority}
+
     def freed(self) -> "Operation":
         """This operation without its lease."""
         return replace(self, lease_id="", lease_until=None)
