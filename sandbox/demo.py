@@ -1,6 +1,6 @@
-"""CertRelay's main job before your eyes: `python3 dev.py demo`.
+"""Shows CertRelay's main job: `python3 dev.py demo` issues, imports, renews and refuses certificates.
 
-Exit code 0 says that all of it happened, 1 that something else did.
+Exit code 0 means that everything went as it should, 1 that something did not.
 """
 
 import argparse
@@ -39,16 +39,16 @@ DENIED_NAME = "www.fabrikam.example"
 FAILURES = (Unexpected, ProcessError, AzureError, httpx.HTTPError)
 
 STEPS = {
-    "requested": "asked for; nothing is in Key Vault yet",
-    "pending": "Key Vault holds the key and the CSR",
-    "submitted": "the CSR is with the authority",
-    "issued": "the authority has signed; the answer is verified and merged",
+    "requested": "accepted; nothing is in Key Vault yet",
+    "pending": "Key Vault has the key and the CSR",
+    "submitted": "the authority has the CSR",
+    "issued": "the authority has issued the certificate; it is verified and merged",
     "completed": "merged: the new version is in Key Vault",
 }
 
 
 class Story:
-    """The chapters, in order. Each raises Unexpected when something else happens than should."""
+    """The steps of the demo, in order. Each raises Unexpected if something goes wrong."""
 
     def __init__(self, progress: Progress, settings: Mapping[str, str], app: App, vault: VaultObserver) -> None:
         self._progress, self._settings, self._app, self._vault = progress, settings, app, vault
@@ -64,16 +64,16 @@ class Story:
         self.deny()
 
     def issue(self) -> str:
-        """A certificate by an external authority. Returns the id of the operation."""
+        """Issue a certificate from an external authority. Returns the id of the operation."""
         with self._chapter(f"Issue a certificate for {DNS_NAMES[0]}", "merged") as step:
             location = self._app.create(NAME, self._request(DNS_NAMES, TAGS))
-            operation = self._app.watch(location, lambda seen: step.now(STEPS.get(seen["step"], seen["step"])))
+            operation = self._watch(step, location)
             expect(operation["status"] == "completed", f"the operation ended as {_ending(operation)}")
             _tell_transitions(step, operation)
         return str(operation["id"])
 
     def show(self) -> Seen:
-        """What is in the vault now, read with Microsoft's SDK."""
+        """Show what is in the vault, read with Microsoft's SDK."""
         with self._progress.step("Look into the vault, with Microsoft's SDK") as step:
             seen = self._vault.see(NAME)
             self._check(seen)
@@ -84,13 +84,13 @@ class Story:
         with self._chapter("Import a PFX", "imported") as step:
             leaf, pfx, password = make_pfx("legacy.contoso.example", self._vault.now())
             answer = self._app.import_pfx("legacy", pfx, password)
-            expect(bool(answer["imported"]), "the app says that it imported nothing")
+            expect(bool(answer["imported"]), "the app answered that it has imported nothing")
             step.detail(f"{answer['subject']}, version {answer['version']}")
         seen = self._vault.see("legacy")
-        expect(seen.leaf == leaf and seen.key_matches, "the vault holds something else than was imported")
+        expect(seen.leaf == leaf and seen.key_matches, "the vault does not have the imported certificate")
 
     def renew(self, first: Seen, first_operation: str) -> None:
-        """The vault says that the certificate nears its expiry, and the app renews it."""
+        """Move the clock until the vault reports near expiry and the app renews the certificate."""
         days = NOTICE.days
         with self._chapter(f"Move the clock to {days} days before expiry: renewal", "second version") as step:
             wait = first.leaf.not_valid_after_utc - NOTICE - self._vault.now()
@@ -98,16 +98,14 @@ class Story:
             expect(self._vault.raised(NEAR_EXPIRY, NAME), f"the vault has raised no {NEAR_EXPIRY}")
             step.now("the vault has raised CertificateNearExpiry")
             location = self._app.latest(NAME)
-            operation = self._app.watch(
-                location, lambda seen: step.now(STEPS.get(seen["step"], seen["step"])), other_than=first_operation
-            )
+            operation = self._watch(step, location, other_than=first_operation)
             expect(operation["status"] == "completed", f"the renewal ended as {_ending(operation)}")
-            expect(operation["authority"] == AUTHORITY, f"another authority has renewed it: {operation['authority']}")
-            step.detail(f"the clock went {wait.days} days ahead")
+            expect(operation["authority"] == AUTHORITY, f"another authority renewed it: {operation['authority']}")
+            step.detail(f"the clock was moved {wait.days} days ahead")
             _tell_transitions(step, operation)
         with self._progress.step("Look into the vault again") as step:
             self._check_renewal(first)
-            step.detail("two versions; names, tags and authority are the same, the key and the dates are new")
+            step.detail("two versions: same names, tags and authority; new key and dates")
 
     def _check_renewal(self, first: Seen) -> None:
         second = self._vault.see(NAME)
@@ -121,14 +119,18 @@ class Story:
         expect(second.leaf.not_valid_after_utc > first.leaf.not_valid_after_utc, "it does not expire later")
 
     def deny(self) -> None:
-        """A name that the authority's policy does not allow."""
-        with self._chapter(f"Ask for {DENIED_NAME}, which the authority denies", "refused") as step:
+        """Request a name that the authority's policy does not allow."""
+        with self._chapter(f"Request {DENIED_NAME}, which the authority refuses", "refused") as step:
             location = self._app.create("www-fabrikam", self._request([DENIED_NAME], {}))
-            operation = self._app.watch(location, lambda seen: step.now(STEPS.get(seen["step"], seen["step"])))
+            operation = self._watch(step, location)
             expect(operation["status"] == "failed", f"the operation ended as {_ending(operation)}")
             message = operation["error"]["message"]
             expect(DENIED_NAME in message and "not allowed" in message, f"the reason is not the authority's: {message}")
             step.detail(f"{operation['error']['code']}: {message}")
+
+    def _watch(self, step: Step, location: str, other_than: str = "") -> dict[str, Any]:
+        """The ended operation; its steps are shown on the way. The operation with the id `other_than` is skipped."""
+        return self._app.watch(location, lambda seen: step.now(STEPS.get(seen["step"], seen["step"])), other_than)
 
     def _request(self, dns_names: list[str], tags: Mapping[str, str]) -> dict[str, Any]:
         return {"authority": AUTHORITY, "dns_names": dns_names, "tags": tags, "validity_days": VALIDITY_DAYS}
@@ -136,12 +138,12 @@ class Story:
     def _check(self, seen: Seen) -> None:
         expect(sorted(seen.names) == sorted(DNS_NAMES), f"the names are {seen.names}")
         expect(TAGS.items() <= seen.tags.items(), f"the tags are {dict(seen.tags)}")
-        expect(seen.key_matches, "the private key in the vault's PFX is another one's")
+        expect(seen.key_matches, "the private key in the vault's PFX does not match the certificate")
         verify_chain(seen, Path(self._settings["CA_ROOT_CERTIFICATE"]), DNS_NAMES[0], self._vault.now())
 
     @contextlib.contextmanager
     def _chapter(self, title: str, outcome: str) -> Iterator[Step]:
-        """A step that ends in the summary, with the calls that Key Vault had meanwhile."""
+        """A step that is listed in the summary, with the number of requests to Key Vault."""
         before = self._vault.calls()
         with self._progress.step(title) as step:
             yield step
@@ -150,7 +152,7 @@ class Story:
 
 def _ending(operation: Mapping[str, Any]) -> str:
     error = operation.get("error") or {}
-    return f"{operation['status']}: {error.get('message', 'without a reason')}"
+    return f"{operation['status']}: {error.get('message', 'no reason given')}"
 
 
 def _tell_transitions(step: Step, operation: Mapping[str, Any]) -> None:
@@ -191,7 +193,7 @@ def make_pfx(dns_name: str, now: datetime) -> tuple[x509.Certificate, bytes, str
 
 @contextlib.contextmanager
 def _directory() -> Iterator[Path]:
-    """A directory of its own, kept only where the story fails: the logs are in it."""
+    """A new directory, kept only if the demo fails: it has the logs."""
     DEFAULT_DIRECTORY.mkdir(exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="demo-", dir=DEFAULT_DIRECTORY))
     try:
@@ -206,7 +208,7 @@ def _directory() -> Iterator[Path]:
 
 
 def tell(progress: Progress, ports: Mapping[str, int]) -> None:
-    """The whole story in a sandbox of its own."""
+    """Run the demo in its own sandbox."""
     start = datetime.now(UTC)
     with _directory() as directory, Sandbox(directory, progress, ports) as sandbox, contextlib.ExitStack() as stack:
         app = stack.enter_context(contextlib.closing(App(sandbox.settings, ALIAS)))
@@ -215,7 +217,7 @@ def tell(progress: Progress, ports: Mapping[str, int]) -> None:
         try:
             story.run()
         except FAILURES:
-            sandbox.check()  # where a part has died, that is the reason
+            sandbox.check()  # if a part has died, that is the reason
             raise
     progress.line()
     progress.line(story.table)

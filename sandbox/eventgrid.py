@@ -1,7 +1,7 @@
 """Event Grid's push delivery to a webhook: validation handshake, retries with back-off, both event schemas.
 
 https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema and …/delivery-and-retry.
-Delivery runs in a thread of its own and on the machine's clock; whoever submits an event never waits.
+Delivery runs in its own thread and on the machine's clock; `submit` never waits.
 """
 
 import heapq
@@ -29,9 +29,9 @@ _FINAL = {400, 401, 413}  # never retried for a webhook, see …/delivery-and-re
 
 @dataclass
 class Subscription:
-    """Where events go. `schema`: `EventGridSchema` or `CloudEventSchemaV1_0`. Times are seconds.
+    """Where events are delivered. `schema`: `EventGridSchema` or `CloudEventSchemaV1_0`. Times are seconds.
 
-    `duplicates` is how many times more than once each event is sent; Event Grid promises "at least once" only.
+    `duplicates` is how many extra copies of each event are sent: Event Grid only promises "at least once".
     `event_types` None means all. `batch` is the largest number of events in one request.
     """
 
@@ -47,14 +47,14 @@ class Subscription:
 
     def __post_init__(self) -> None:
         if self.schema not in SCHEMAS:
-            raise ValueError(f"schema is one of {', '.join(SCHEMAS)}")
+            raise ValueError(f"schema must be one of {', '.join(SCHEMAS)}")
         if not (_is_whole(self.duplicates, 0) and _is_whole(self.batch, 1) and _is_whole(self.max_attempts, 1)):
-            raise ValueError("duplicates, batch and max_attempts are whole numbers")
+            raise ValueError("duplicates, batch and max_attempts must be whole numbers")
         delays = self.retry_delays
         if not isinstance(delays, list) or not delays or not all(_is_span(delay) for delay in [*delays, self.timeout]):
-            raise ValueError("retry_delays and timeout are seconds")
+            raise ValueError("retry_delays and timeout must be seconds")
         if not isinstance(self.event_types, list | None):
-            raise ValueError("event_types is a list")
+            raise ValueError("event_types must be a list")
         check_webhook(self.webhook)
 
 
@@ -67,7 +67,7 @@ def _is_span(value: object) -> bool:
 
 
 class Publisher:
-    """Delivers what is submitted. Without a subscription events go nowhere, as in Event Grid."""
+    """Delivers submitted events. Without a subscription it drops them, as Event Grid does."""
 
     def __init__(self, topic: str, on_done: Callable[[str], None] = lambda _: None) -> None:
         self.subscription: Subscription | None = None
@@ -86,21 +86,21 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name="eventgrid", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start delivering."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; what is not delivered stays with whoever submitted it."""
+        """Stop delivering. The submitter keeps what is not delivered."""
         with self._wake:
             self._stopped = True
             self._wake.notify()
-        self._thread.join(2)  # a webhook that hangs shall not hold up the end
+        self._thread.join(2)  # a webhook that hangs must not delay the shutdown
         self._session.close()
 
     def subscribe(self, subscription: Subscription | None) -> None:
         """Replace the subscription. The handshake is repeated until the webhook answers it.
 
-        None ends it, and what is not delivered yet is dropped.
+        None ends it and drops the undelivered events.
         """
         with self._wake:
             dropped = [event["id"] for *_, event in self._waiting] if subscription is None else []
@@ -114,7 +114,7 @@ class Publisher:
             self._on_done(identifier)
 
     def submit(self, event: Event) -> None:
-        """Take an event in Event Grid's own schema for delivery."""
+        """Accept an event in the Event Grid schema for delivery."""
         with self._wake:
             subscription = self.subscription
             wanted = subscription and event["eventType"] in (subscription.event_types or [event["eventType"]])
@@ -125,7 +125,7 @@ class Publisher:
             self._on_done(event["id"])
 
     def status(self) -> dict[str, Any]:
-        """The subscription, whether its webhook was validated, and the numbers of events waiting and done."""
+        """The subscription, whether its webhook is validated, and how many events are waiting, delivered or dropped."""
         with self._wake:
             return {
                 "subscription": asdict(self.subscription) if self.subscription else None,
@@ -152,7 +152,7 @@ class Publisher:
                 self._deliver(subscription, batch)
 
     def _next(self) -> tuple[Subscription | None, list[tuple[int, Event]]]:
-        """Wait until there is something to do: a handshake, or events that are due."""
+        """Wait for something to do: a handshake, or events that are due."""
         subscription = self.subscription
         if subscription and not self.validated:
             if self._handshakes:
@@ -211,7 +211,7 @@ class Publisher:
             if 200 <= status <= 204:
                 self._finish(event, self.delivered)
             elif status in _FINAL or attempts + 1 >= subscription.max_attempts:
-                _log.warning("event %s of %s is given up: status %s", event["id"], event["subject"], status)
+                _log.warning("event %s of %s is dropped: status %s", event["id"], event["subject"], status)
                 self._finish(event, self.dead)
             else:
                 self._retry(subscription, attempts + 1, event)
@@ -274,7 +274,7 @@ def _back_off(subscription: Subscription, attempts: int) -> float:
 
 
 def cloud_event(event: Event) -> Event:
-    """The same event in the CloudEvents 1.0 schema."""
+    """Translate an event to the CloudEvents 1.0 schema."""
     return {
         "id": event["id"],
         "source": event["topic"],
@@ -287,7 +287,7 @@ def cloud_event(event: Event) -> Event:
 
 
 def check_webhook(url: str) -> str:
-    """The URL, when it is one that the sandbox may post to: on this machine. Raises ValueError."""
+    """The URL, if it is on this machine: the sandbox posts nowhere else. Raises ValueError."""
     if (
         not isinstance(url, str)
         or urlsplit(url).scheme not in ("http", "https")

@@ -2,8 +2,8 @@
 
 The protocol is App Service's, api-version 2019-08-01:
 https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
-Tokens are JWTs signed with a secret of the sandbox. They live on the machine's clock, because the clients that keep
-them know no other.
+Tokens are JWTs signed with a secret of the sandbox. They expire by the machine's clock, which is the one of the
+clients that cache them.
 """
 
 import base64
@@ -28,14 +28,14 @@ Permissions = Mapping[str, list[str]]
 
 
 class InvalidTokenError(Exception):
-    """A token that is malformed, forged or expired, or meant for somebody else; the text says which."""
+    """A token that is malformed, forged, expired or for another audience; the message says which."""
 
 
 @dataclass
 class Identities:
-    """Who may have a token, what it permits, and the secret that signs it.
+    """The identities that may have tokens, their permissions, and the secret that signs the tokens.
 
-    `permissions` maps client ids to what they may do; None is everything. The system-assigned identity has everything.
+    `permissions` maps client ids to permissions; None permits everything, as for the system-assigned identity.
     """
 
     header: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -45,7 +45,7 @@ class Identities:
 
     @classmethod
     def kept_in(cls, path: Path) -> "Identities":
-        """With the header and the secret of this file, which is made when there is none: tokens outlive a restart."""
+        """Load the header and the secret from this file, or create it: tokens stay valid across restarts."""
         if path.exists():
             kept = json.loads(path.read_text(encoding="ascii"))
             return cls(header=kept["header"], secret=bytes.fromhex(kept["secret"]))
@@ -55,7 +55,7 @@ class Identities:
         return made
 
     def token(self, audience: str, client_id: str = SYSTEM_ASSIGNED, lifetime: float | None = None) -> str:
-        """A signed token for this audience."""
+        """A signed token for this audience. `lifetime` is in seconds."""
         now = int(time.time())
         claims = {
             "aud": audience,
@@ -73,7 +73,7 @@ class Identities:
         return f"{signed}.{self._signature(signed)}"
 
     def claims(self, token: str, audiences: set[str]) -> dict[str, Any]:
-        """What a valid token says. Raises InvalidTokenError."""
+        """The claims of a valid token. Raises InvalidTokenError."""
         signed, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
             raise InvalidTokenError("AKV10000: Error validating token: the signature is invalid.")
@@ -118,7 +118,7 @@ class Identities:
 
 
 def object_id(client_id: str) -> str:
-    """The principal behind a client id."""
+    """The object id of a client id's principal."""
     return str(uuid.uuid5(uuid.UUID(TENANT), client_id))
 
 

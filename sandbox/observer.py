@@ -1,4 +1,4 @@
-"""What somebody outside sees of the app and the vault: HTTP with a function key, and Microsoft's own SDK."""
+"""The app and the vault as seen from outside: HTTP with a function key, and Microsoft's SDK."""
 
 import base64
 import contextlib
@@ -20,23 +20,23 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-PATIENCE = 30.0
-PAUSE = 0.1
+PATIENCE = 30.0  # seconds
+PAUSE = 0.1  # seconds between polls
 
 
 class Unexpected(Exception):
-    """Something else happened than should have."""
+    """Something went differently than it should."""
 
 
 def expect(is_so: bool, otherwise: str) -> None:
-    """Raises Unexpected with the text when it is not so."""
+    """Raise Unexpected with the text `otherwise` unless `is_so`."""
     if not is_so:
         raise Unexpected(otherwise)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One version as the vault shows it: the certificate, its tags, and the PFX that is its secret."""
+    """One version in the vault: the certificate, its tags, and the contents of its secret (a PFX)."""
 
     version: str
     tags: Mapping[str, str]
@@ -71,7 +71,7 @@ class App:
         self._client.close()
 
     def create(self, name: str, body: Mapping[str, Any]) -> str:
-        """Ask for a certificate. Returns where to look what has become of it."""
+        """Request a certificate. Returns the URL of the operation. Raises Unexpected."""
         answer = self._client.post(f"{self._certificates}/{name}/create", json=body)
         expect(answer.status_code == httpx.codes.ACCEPTED, f"create answered {answer.status_code}: {answer.text}")
         expect("retry-after" in answer.headers, "create answered without a Retry-After header")
@@ -91,11 +91,11 @@ class App:
         return operation
 
     def latest(self, name: str) -> str:
-        """Where to look for the latest operation of a certificate."""
+        """The path of a certificate's latest operation."""
         return f"{self._certificates}/{name}/pending"
 
     def watch(self, location: str, saw: Callable[[dict[str, Any]], None], other_than: str = "") -> dict[str, Any]:
-        """The operation at its end; `saw` is told of it at each look. `other_than` is the id of one not waited for."""
+        """Poll until the operation has ended; `saw` gets every answer. The operation `other_than` (id) is skipped."""
         deadline = time.monotonic() + PATIENCE
         while True:
             operation = self.operation(location)
@@ -103,15 +103,15 @@ class App:
                 saw(operation)
                 if operation["status"] != "inProgress":
                     return operation
-            expect(time.monotonic() < deadline, f"after {PATIENCE:g} s there is no end of it: {operation}")
+            expect(time.monotonic() < deadline, f"the operation has not ended after {PATIENCE:g} s: {operation}")
             time.sleep(PAUSE)
 
 
 class VaultObserver:
-    """Reads the vault with Microsoft's SDK, signed in by the sandbox's managed identity, and asks its admin API."""
+    """Reads the vault with Microsoft's SDK, as the sandbox's managed identity, and through its admin API."""
 
     def __init__(self, settings: Mapping[str, str]) -> None:
-        # This is where azure-identity looks for App Service's identity endpoint.
+        # azure-identity finds the identity endpoint of App Service here.
         os.environ |= {name: settings[name] for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER")}
         direct: dict[str, Any] = {"connection_verify": settings["CA_BUNDLE"], "use_env_settings": False}
         self._stack = contextlib.ExitStack()
@@ -126,7 +126,7 @@ class VaultObserver:
         self._stack.close()
 
     def versions(self, name: str) -> list[str]:
-        """The versions of a certificate, the oldest first."""
+        """The versions of a certificate, oldest first."""
         found = self._certificates.list_properties_of_certificate_versions(name)
         return [str(version.version) for version in sorted(found, key=lambda version: version.created_on or _EPOCH)]
 
@@ -136,13 +136,13 @@ class VaultObserver:
         secret = self._secrets.get_secret(name)
         key, leaf, others = pkcs12.load_key_and_certificates(base64.b64decode(secret.value or ""), None)
         if key is None or leaf is None or leaf.public_bytes(Encoding.DER) != bytes(certificate.cer or b""):
-            raise Unexpected("the secret is no PFX with a private key and the certificate")
+            raise Unexpected("the secret is not a PFX with the private key and the certificate")
         others = in_order(leaf, others)
         properties: Any = certificate.properties
         return Seen(properties.version, properties.tags or {}, leaf, others, key)
 
     def calls(self) -> int:
-        """How many calls the vault has had from everybody, without the challenges."""
+        """The number of requests to the vault so far, challenges excluded."""
         return int(self._ask("requests")["total"])
 
     def now(self) -> datetime:
@@ -163,7 +163,7 @@ class VaultObserver:
 
 
 def in_order(leaf: x509.Certificate, others: list[x509.Certificate]) -> list[x509.Certificate]:
-    """The certificates of a PFX, which lie there in any order, each followed by its issuer."""
+    """The other certificates of a PFX, which are in any order there, from the leaf's issuer up to the root."""
     ordered: list[x509.Certificate] = []
     issuer = leaf.issuer
     while len(ordered) < len(others):

@@ -1,4 +1,4 @@
-"""A stand-in for Azure Key Vault's certificates: `VaultServer`, or `python -m sandbox.vault`."""
+"""A local stand-in for Azure Key Vault certificates: use `VaultServer`, or run `python -m sandbox.vault`."""
 
 from sandbox.vault.server import VaultServer
 from sandbox.vault.vault import Settings

@@ -9,17 +9,17 @@ from pathlib import Path
 from sandbox.clock import Clock
 from sandbox.vault.server import VaultServer
 
-LOOK = 0.1  # seconds; a signal that reaches another thread does not wake the main one
+POLL = 0.1  # seconds between checks for a signal: one that reaches another thread does not wake the main thread
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sandbox.vault", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="for the root, the identity and vault.json")
-    parser.add_argument("--port", type=int, default=0, help="of the vault (default: a free one)")
-    parser.add_argument("--control-port", type=int, default=0, help="of the identity endpoint and the admin API")
-    parser.add_argument("--clock", type=Path, help="file with the clock's offset, shared with other programs")
-    parser.add_argument("--data", type=Path, help="SQLite file that keeps the state over restarts")
-    parser.add_argument("--webhook", help="URL on this machine to which events are posted")
+    parser.add_argument("--port", type=int, default=0, help="port of the vault (default: any free port)")
+    parser.add_argument("--control-port", type=int, default=0, help="port of the identity endpoint and the admin API")
+    parser.add_argument("--clock", type=Path, help="file with the clock offset in seconds, which programs may share")
+    parser.add_argument("--data", type=Path, help="SQLite file that keeps the state across restarts")
+    parser.add_argument("--webhook", help="URL on this machine that receives the events")
     arguments = parser.parse_args()
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -35,9 +35,9 @@ def main() -> None:
         with server:
             print(f"{server.url} (admin: {server.admin_url})", flush=True)
             while not signals:
-                time.sleep(LOOK)
+                time.sleep(POLL)
     except OSError as error:
-        sys.exit(f"the sandbox vault can not run: {error}")
+        sys.exit(f"the sandbox vault cannot run: {error}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The admin API: clock, faults, counts, identities, events, issuers, seeds, mails. Plain HTTP, no token."""
+"""The admin API: clock, faults, request counts, identities, events, issuers, seeds, emails. HTTP, no token."""
 
 import asyncio
 import dataclasses
@@ -43,7 +43,7 @@ async def _body(request: Request) -> Json:
 
 
 def _endpoint(work: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
-    """Answers with JSON, or with 400 and the reason."""
+    """Answer the result of `work` as JSON, and a bad request with 400 and the reason."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -56,17 +56,17 @@ def _endpoint(work: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], 
 
 
 def parse_moment(value: object) -> float:
-    """UNIX seconds, or ISO 8601; without an offset it is UTC. Raises ValueError."""
+    """The UNIX time of a number (UNIX seconds) or a text (ISO 8601, UTC if it has no offset). Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, str):
-        raise ValueError("a moment is UNIX seconds or ISO 8601")
+        raise ValueError("a time must be UNIX seconds or ISO 8601")
     moment = datetime.datetime.fromisoformat(value)
     return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 class Admin:
-    """One method for each resource; every one answers with JSON."""
+    """One method for each resource. It returns the JSON to answer; None is 204."""
 
     def __init__(self, vault: Vault, gate: Gate, faults: Faults, requests: Requests, feed: EventFeed) -> None:
         self._identities = gate.identities
@@ -81,13 +81,13 @@ class Admin:
         return {"status": "ok", "vault_url": self._vault.settings.url}
 
     async def clock(self, request: Request) -> Json:
-        """`POST {"advance": seconds}` or `{"now": UNIX seconds or ISO 8601}`; what falls due has then happened."""
+        """`POST {"advance": seconds}` or `{"now": UNIX seconds or ISO 8601}`; what becomes due happens first."""
         clock = self._vault.clock
         if request.method == "POST":
             body = await _body(request)
             moment = parse_moment(body["now"]) if "now" in body else clock.now() + float(body["advance"])
             if not 0 <= moment < _LATEST:
-                raise ValueError("a moment between 1970 and 9000")
+                raise ValueError("the time must be between 1970 and 9000")
             clock.set(moment)
             await asyncio.to_thread(lifecycle.run_due, self._vault)
         now = clock.now()
@@ -95,7 +95,7 @@ class Admin:
         return {"now": now, "iso": iso, "offset": clock.offset}
 
     async def requests(self, request: Request) -> Json | None:
-        """The counts by operation and the last requests; DELETE starts anew."""
+        """Request counts by operation, and the latest requests. DELETE resets them."""
         requests = self._requests
         if request.method == "DELETE":
             requests.clear()
@@ -103,7 +103,7 @@ class Admin:
         return {"counts": requests.counts(), "total": requests.total(), "recent": requests.recent()}
 
     async def faults(self, request: Request) -> Json | None:
-        """POST adds one (see `Fault`), DELETE ends all."""
+        """The active faults. POST adds one (see `Fault`), DELETE removes all."""
         if request.method == "DELETE":
             self._faults.clear()
             return None
@@ -112,13 +112,13 @@ class Admin:
         return self._faults.listed()
 
     async def throttle(self, request: Request) -> Json:
-        """`POST {"limits": {group: number}?, "retry_after": seconds?}`."""
+        """`POST {"limits": {group: number}?, "retry_after": seconds?}` enforces limits (see `Faults.throttle`)."""
         body = await _body(request)
         self._faults.throttle(body.get("limits"), body.get("retry_after"))
         return self._faults.listed()
 
     async def identities(self, request: Request) -> Json:
-        """`PUT {"permissions": {"certificates": ["get", …], …} or null}` for a client id."""
+        """Permissions by client id. `PUT {"permissions": {"certificates": ["get", …], …}}`; null permits everything."""
         known = self._identities.permissions
         if request.method == "PUT":
             permissions = (await _body(request))["permissions"]
@@ -128,14 +128,14 @@ class Admin:
         return {"identities": known}
 
     async def token(self, request: Request) -> Json:
-        """`POST {"client_id"?, "audience"?, "lifetime"?}` gives a token, also an expired or a foreign one."""
+        """`POST {"client_id"?, "audience"?, "lifetime"?}` issues a token, on request an expired or a foreign one."""
         body = await _body(request)
         arguments = {key: body[key] for key in ("client_id", "lifetime") if key in body}
         audience = body.get("audience", self._resource)
         return {"access_token": self._identities.token(audience, **arguments)}
 
     async def events(self, request: Request) -> Json:
-        """PUT subscribes (see `Subscription`), DELETE ends it, GET shows how delivery stands and what was raised."""
+        """The state of delivery and the events raised. PUT subscribes (see `Subscription`), DELETE unsubscribes."""
         if request.method == "PUT":
             self._feed.subscribe(Subscription(**await _body(request)))
         elif request.method == "DELETE":
@@ -143,7 +143,7 @@ class Admin:
         return self._feed.publisher.status() | {"raised": list(self._feed.raised)[-1000:]}
 
     async def issuer(self, request: Request) -> Json:
-        """`PUT {"delay": seconds?, "error": {"code", "message"}?}` for an issuer's name, a provider or `*`."""
+        """`PUT {"delay": seconds?, "error": {"code", "message"}?}` by issuer name, provider or `*`; DELETE."""
         key = request.path_params["issuer"].lower()
         behaviours = self._vault.settings.issuers
         if request.method == "DELETE":
@@ -157,7 +157,7 @@ class Admin:
         return {"issuers": behaviours}
 
     async def settings(self, request: Request) -> Json:
-        """PATCH changes some of them."""
+        """The vault's settings. PATCH changes some of them."""
         settings = self._vault.settings
         if request.method == "PATCH":
             changes = await _body(request)
@@ -171,20 +171,20 @@ class Admin:
             raise ValueError(f"no such setting: {name}")
         kind = type(getattr(self._vault.settings, name))
         if not isinstance(value, int | float) or isinstance(value, bool) != (kind is bool) or value < 0:
-            raise ValueError(f"not a value for {name}")
+            raise ValueError(f"invalid value for {name}")
         return kind(value)
 
     async def mails(self, request: Request) -> Json:
-        """The mails to the certificate contacts; DELETE forgets them."""
+        """The emails to the certificate contacts. DELETE discards them."""
         if request.method == "DELETE":
             for key, _ in self._vault.documents("mail"):
                 self._vault.put_document("mail", key, None)
         return {"mails": [mail for _, mail in self._vault.documents("mail")]}
 
     async def seed(self, request: Request) -> Json:
-        """`POST {"count", "prefix"?, "days"?, "tags"?}` makes that many completed EC certificates, without events."""
-        wanted = seed.Seed(**await _body(request))
-        return await asyncio.to_thread(seed.seed, self._vault, wanted)
+        """`POST {"count", …}` (see `Seed`) creates that many completed EC certificates and raises no events."""
+        request_seed = seed.Seed(**await _body(request))
+        return await asyncio.to_thread(seed.seed, self._vault, request_seed)
 
 
 def control_app(identities: Identities, admin: Admin) -> Starlette:

@@ -1,4 +1,4 @@
-"""The HTTPS face of the vault: authentication first, then version, route, body, and Key Vault's headers and errors."""
+"""The vault's HTTPS API. Like Key Vault it checks authentication first, then API version, route and body."""
 
 import asyncio
 import json
@@ -37,11 +37,11 @@ _HEADERS = {
 
 
 class _ResetError(Exception):
-    """The connection is to be dropped without an answer."""
+    """Drop the connection without an answer."""
 
 
 class VaultApp:
-    """An ASGI application."""
+    """The ASGI application of the vault."""
 
     def __init__(self, vault: Vault, gate: Gate, faults: Faults, requests: Requests) -> None:
         self._vault = vault
@@ -53,35 +53,35 @@ class VaultApp:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        noted = ["Invalid", ""]
+        counted = ["Invalid", ""]
         try:
-            response = await self._respond(request, noted)
+            response = await self._respond(request, counted)
         except _ResetError:
-            self._requests.count(noted[0], noted[1], 0)
+            self._requests.count(counted[0], counted[1], 0)
             _drop(scope)
             return
         except ClientDisconnect:
-            self._requests.count(noted[0], noted[1], 0)
+            self._requests.count(counted[0], counted[1], 0)
             return
-        self._requests.count(noted[0], noted[1], response.status_code)
+        self._requests.count(counted[0], counted[1], response.status_code)
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request, noted: list[str]) -> Response:
+    async def _respond(self, request: Request, counted: list[str]) -> Response:
         try:
-            answer = await self._answer(request, noted)
+            answer = await self._answer(request, counted)
         except KeyVaultError as error:
             answer = Answer(error.body(), error.status, error.headers)
         except (_ResetError, ClientDisconnect):
             raise
         except Exception:
-            _log.exception("%s failed", noted[0])
+            _log.exception("%s failed", counted[0])
             answer = Answer(Fault(status=500).error().body(), 500)
         return self._rendered(request, answer)
 
-    async def _answer(self, request: Request, noted: list[str]) -> Answer:
-        noted[0] = "Challenge"
+    async def _answer(self, request: Request, counted: list[str]) -> Answer:
+        counted[0] = "Challenge"
         claims = self._gate.claims(request.headers.get("authorization", ""))
-        noted[0] = "Invalid"
+        counted[0] = "Invalid"
         method = _method(request)
         query = _query(request)
         version = query.get("api-version", "")
@@ -91,7 +91,7 @@ class VaultApp:
             )
         raw_path = request.scope.get("raw_path", b"").decode("latin-1")
         route, params = routes.find(method, routes.segments(raw_path))
-        noted[:] = route.operation, params.get("name", params.get("issuer", ""))
+        counted[:] = route.operation, params.get("name", params.get("issuer", ""))
         self._gate.permit(claims, route.permission)
         await self._inject(route.operation, "before")
         self._faults.check_limits(route.operation)
@@ -137,7 +137,7 @@ def _encoded(body: Mapping[str, Any] | str | None) -> bytes:
 
 
 def _method(request: Request) -> str:
-    """The method, or what X-HTTP-METHOD puts in the place of POST."""
+    """The method of the request. X-HTTP-METHOD overrides POST."""
     override = request.headers.get("x-http-method", "").upper()
     if request.method == "POST" and override in ("GET", "PUT", "PATCH", "DELETE"):
         return override

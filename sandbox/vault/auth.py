@@ -12,9 +12,10 @@ _ISSUER_PERMISSIONS = {"getissuers", "listissuers", "setissuers", "deleteissuers
 
 
 class Gate:
-    """Lets a request in, or answers 401 or 403.
+    """Authenticates and authorises requests. Raises 401 and 403.
 
-    `resource` is what the challenge names. The SDKs insist that the vault's host end with `.` and the resource's host.
+    `resource` is the audience that the challenge names. The SDKs require that the vault's host ends with `.` and the
+    resource's host.
     """
 
     def __init__(self, identities: Identities, resource: str, settings: Settings) -> None:

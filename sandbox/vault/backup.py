@@ -1,7 +1,7 @@
 """Backup and restore of a certificate with all its versions.
 
-A backup is opaque and tamper-proof, as the service's. It is no secret: any sandbox can read it, as in Azure any vault
-of the subscription can.
+A backup is opaque and tamper-proof, like the service's. It is not secret: any sandbox can restore it, as any vault of
+the subscription can in Azure.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def backup(call: Call) -> Answer:
     """BackupCertificate."""
     certificate = call.certificate()
     if len(certificate.versions) > _MAX_VERSIONS:
-        raise bad_parameter(f"A certificate with more than {_MAX_VERSIONS} versions can not be backed up.")
+        raise bad_parameter(f"A certificate with more than {_MAX_VERSIONS} versions cannot be backed up.")
     nonce = os.urandom(_NONCE)
     sealed = _CIPHER.encrypt(nonce, zlib.compress(to_json(replace(certificate, pending=None)).encode()), _PREFIX)
     return Answer({"value": render.base64url(_PREFIX + nonce + sealed)})

@@ -1,4 +1,4 @@
-"""What every operation takes and gives."""
+"""The request that every operation takes, and the answer that it returns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -55,11 +55,11 @@ class Call:
         return self.params["name"]
 
     def speaks(self, since: str) -> bool:
-        """Whether the request's API version is this one or newer."""
+        """Whether the request's API version is `since` or newer."""
         return API_VERSIONS.index(self.api_version) >= API_VERSIONS.index(since)
 
     def read_policy(self, raw: object) -> Policy:
-        """A policy that the request sent, without what its API version does not know. Raises 400."""
+        """The policy in `raw`, without members that the API version does not know. Raises 400."""
         policy = read_policy(raw)
         if not self.speaks("2026-03-01-preview"):
             policy.pop("platformManaged", None)
@@ -74,14 +74,14 @@ class Call:
         return {**policy, "x509_props": {**props, "sans": sans}}
 
     def certificate(self) -> Certificate:
-        """The live certificate that the path names, or 404."""
+        """The live certificate in the path. Raises 404."""
         found = self.vault.find(self.name)
         if found is None or found.deletion:
             raise certificate_not_found(self.name, self.params.get("version"))
         return found
 
     def free_name(self) -> Certificate | None:
-        """The live certificate of this name or None, when the name may be written; else 409."""
+        """The live certificate of this name, or None. Raises 409 if a deleted certificate holds the name."""
         found = self.vault.find(self.name)
         if found and found.deletion:
             if self.vault.clock.now() < found.deletion.visible:
@@ -90,7 +90,7 @@ class Call:
         return found
 
     def tags(self) -> dict[str, str] | None:
-        """The body's tags, or None when it has none. Raises 400."""
+        """The body's tags, or None if it has none. Raises 400."""
         tags = self.body.get("tags")
         if tags is None:
             return None
@@ -104,7 +104,7 @@ class Call:
         return tags
 
     def enabled(self) -> bool | None:
-        """`attributes.enabled`, or None when not sent. Raises 400."""
+        """`attributes.enabled`, or None if it was not sent. Raises 400."""
         attributes = self.body.get("attributes")
         if attributes is None:
             return None
@@ -114,14 +114,14 @@ class Call:
         return enabled
 
     def flag(self, name: str) -> bool | None:
-        """A boolean member of the body, or None when not sent. Raises 400."""
+        """A boolean member of the body, or None if it was not sent. Raises 400."""
         value = self.body.get(name)
         if not isinstance(value, bool | None):
             raise invalid_property(name)
         return value
 
     def text(self, name: str) -> str | None:
-        """A text member of the body, or None when not sent. Raises 400."""
+        """A text member of the body, or None if it was not sent. Raises 400."""
         value = self.body.get(name)
         if not isinstance(value, str | None):
             raise invalid_property(name)

@@ -21,8 +21,8 @@ def create(call: Call) -> Answer:
     key = lifecycle.make_key(vault, policy, existing)  # slow, hence before the lock
     with vault.lock:
         existing = _writable(call)
-        wanted = lifecycle.NextVersion(policy, key, tags, enabled is not False, preserve)
-        certificate = vault.save(lifecycle.start(vault, call.name, existing, wanted))
+        version = lifecycle.NextVersion(policy, key, tags, enabled is not False, preserve)
+        certificate = vault.save(lifecycle.start(vault, call.name, existing, version))
     assert certificate.pending
     url = render.certificate_url(call, certificate, "pending")
     location = f"{url}?api-version={call.api_version}&request_id={certificate.pending.request_id}"
@@ -40,7 +40,7 @@ def _create_policy(call: Call, sent: dict[str, Any] | None, existing: Certificat
 
 
 def _writable(call: Call) -> Certificate | None:
-    """The certificate of this name, if any, when a new version may be created or imported; else 409."""
+    """The certificate of this name, or None. Raises 409 if it cannot get a new version now."""
     existing = call.free_name()
     if existing and existing.pending and existing.pending.status == "inProgress":
         raise pending_in_progress()
@@ -58,7 +58,7 @@ def import_(call: Call) -> Answer:
 
 
 def get(call: Call) -> Answer:
-    """GetCertificate, of the current version or of the one named."""
+    """GetCertificate: the current version, or the one in the path."""
     certificate = call.certificate()
     identifier = call.params.get("version")
     if not identifier:
@@ -133,7 +133,7 @@ def get_policy(call: Call) -> Answer:
 
 
 def update_policy(call: Call) -> Answer:
-    """UpdateCertificatePolicy: a deep merge into the stored policy, which the next version will follow."""
+    """UpdateCertificatePolicy: a deep merge into the stored policy, which the next version uses."""
     change = call.read_policy(call.body)
     with call.vault.lock:
         certificate = call.vault.save(_with_policy(call, call.certificate(), change))

@@ -28,49 +28,49 @@ CURVE_NAMES: dict[str, str] = {str(curve.name): name for name, curve in _CURVES.
 
 
 class KeyPool:
-    """A few RSA-2048 keys made ahead, since one takes longer than everything else in a create.
+    """Generates RSA-2048 keys in advance, because one takes longer than everything else in a create.
 
-    One is made at the start; the others once keys of this kind turn out to be wanted.
+    One is generated at the start, the others when the first one is taken.
     """
 
     def __init__(self, size: int = 6) -> None:
         self._keys: queue.Queue[PrivateKey] = queue.Queue()
-        self._wanted = threading.Semaphore(1)
+        self._requested = threading.Semaphore(1)
         self._missing = size - 1
         self._stopped = False
         self._thread = threading.Thread(target=self._fill, name="vault-keys", daemon=True)
 
     def start(self) -> None:
-        """Begin to make keys."""
+        """Start generating keys."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread that makes keys."""
+        """Stop generating keys."""
         self._stopped = True
-        self._wanted.release()
+        self._requested.release()
         if self._thread.is_alive():
             self._thread.join()
 
     def take(self, key_props: Mapping[str, Any]) -> PrivateKey:
-        """A new key of the kind that the policy's `key_props` ask for. Raises ValueError for an impossible curve."""
+        """A new key as a policy's `key_props` describe it. Raises KeyError for an unknown curve."""
         if key_props["kty"].startswith("EC"):
             return ec.generate_private_key(_CURVES[key_props["crv"]]())
         if key_props["key_size"] == 2048:
             missing, self._missing = self._missing, 0
             if missing:
-                self._wanted.release(missing)
+                self._requested.release(missing)
             try:
                 key = self._keys.get_nowait()
             except queue.Empty:
                 pass
             else:
-                self._wanted.release()
+                self._requested.release()
                 return key
         return rsa.generate_private_key(65537, key_props["key_size"])
 
     def _fill(self) -> None:
         while True:
-            self._wanted.acquire()
+            self._requested.acquire()
             if self._stopped:
                 return
             self._keys.put(rsa.generate_private_key(65537, 2048))
@@ -91,7 +91,7 @@ def load_key(data: bytes) -> PrivateKey:
 
 
 def dump_public_key(key: Any) -> bytes:
-    """SubjectPublicKeyInfo, DER: what two equal keys have in common."""
+    """SubjectPublicKeyInfo (DER). It is the same for equal keys."""
     data: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return data
 
@@ -123,20 +123,20 @@ def key_usage(usages: list[str]) -> x509.ExtensionType:
 
 
 def _extensions(policy: Mapping[str, Any]) -> dict[str, tuple[x509.ExtensionType, bool]]:
-    """Extension and criticality by short name; what the policy leaves empty is left out."""
+    """Extensions and their criticality by short name, without those that the policy leaves empty."""
     x509_props = policy["x509_props"]
-    found: dict[str, tuple[x509.ExtensionType, bool]] = {
+    extensions: dict[str, tuple[x509.ExtensionType, bool]] = {
         "bc": (x509.BasicConstraints(ca=False, path_length=None), False)
     }
     if x509_props["key_usage"]:
-        found["ku"] = (key_usage(x509_props["key_usage"]), True)
+        extensions["ku"] = (key_usage(x509_props["key_usage"]), True)
     if x509_props["ekus"]:
-        found["eku"] = (x509.ExtendedKeyUsage([x509.ObjectIdentifier(oid) for oid in x509_props["ekus"]]), False)
+        extensions["eku"] = (x509.ExtendedKeyUsage([x509.ObjectIdentifier(oid) for oid in x509_props["ekus"]]), False)
     names = alternative_names(x509_props.get("sans", {}))
     if names:
         # RFC 5280, 4.2.1.6: critical when the subject is empty.
-        found["san"] = (x509.SubjectAlternativeName(names), not subject_of(policy).strip())
-    return found
+        extensions["san"] = (x509.SubjectAlternativeName(names), not subject_of(policy).strip())
+    return extensions
 
 
 def _hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
@@ -165,7 +165,7 @@ def self_sign(policy: Mapping[str, Any], key: PrivateKey, now: float) -> bytes:
 def issue(
     policy: Mapping[str, Any], public_key: PublicKey, issuer: x509.Name, issuer_key: PrivateKey, now: float
 ) -> bytes:
-    """A certificate after the policy for this key, DER, signed by the issuer's key."""
+    """A certificate (DER) with the policy's contents for this public key, signed by the issuer's key."""
     issued = datetime.datetime.fromtimestamp(int(now), datetime.UTC)
     builder = (
         x509.CertificateBuilder()

@@ -1,4 +1,4 @@
-"""Deleting, and what can be done with the deleted."""
+"""Deleted certificates: delete, get, list, recover, purge."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def _visible(call: Call, certificate: Certificate) -> bool:
 
 
 def get(call: Call) -> Answer:
-    """GetDeletedCertificate; 404 until the deletion is done."""
+    """GetDeletedCertificate; 404 until the deletion is complete."""
     certificate = _deleted(call)
     if not _visible(call, certificate):
         raise deleted_certificate_not_found(call.name)

@@ -1,10 +1,10 @@
-"""Key Vault's error bodies. Texts are the service's own where one is known."""
+"""Key Vault's errors. Messages are the service's own where they are known."""
 
 from typing import Any
 
 
 class KeyVaultError(Exception):
-    """An answer that is an error: status, code, message and, where Key Vault sends one, the inner error's code."""
+    """An error answer: HTTP status, code, message, and the inner error's code where Key Vault sends one."""
 
     def __init__(
         self, status: int, code: str, message: str, inner: str | None = None, headers: dict[str, str] | None = None
@@ -77,7 +77,7 @@ def conflict(message: str, inner: str | None = None) -> KeyVaultError:
 
 
 def pending_in_progress() -> KeyVaultError:
-    # 409 with the code "Forbidden": so it is documented.
+    # 409 with the code "Forbidden", as documented.
     return KeyVaultError(
         409,
         "Forbidden",

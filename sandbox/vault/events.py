@@ -20,7 +20,7 @@ def topic(vault_name: str) -> str:
 
 
 def event(vault: Vault, kind: str, certificate: Certificate, version: Version) -> dict[str, Any]:
-    """One event in Event Grid's own schema, as it is kept; delivery may translate it to CloudEvents."""
+    """An event in the Event Grid schema. Delivery translates it to CloudEvents for a subscription that asks for it."""
     moment = datetime.datetime.fromtimestamp(vault.clock.now(), datetime.UTC)
     return {
         "id": str(uuid.uuid4()),

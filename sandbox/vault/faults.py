@@ -18,10 +18,10 @@ _THROTTLED = "Request was not processed because too many requests were received.
 
 @dataclass
 class Fault:
-    """What goes wrong. `operation` is a name such as `CreateCertificate`, or `*`; `times` None means for ever.
+    """A fault to inject into an operation (`CreateCertificate`, …, or `*` for all), `times` times; None is for ever.
 
-    `kind` error answers `status`; reset drops the connection; latency waits `seconds` and goes on.
-    `when` before the effect, or after it: then the work is done and the answer lost.
+    `kind` is `error` (answer `status`), `reset` (drop the connection) or `latency` (wait `seconds`, then continue).
+    `when` is `before` the effect or `after` it: then the work is done and the answer is lost.
     """
 
     kind: str = "error"
@@ -34,29 +34,29 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.when not in ("before", "after"):
-            raise ValueError("kind is error, latency or reset; when is before or after")
+            raise ValueError("kind must be error, latency or reset; when must be before or after")
         if not isinstance(self.status, int) or not 400 <= self.status <= 599:
-            raise ValueError("status is 400 to 599")
+            raise ValueError("status must be 400 to 599")
         if not isinstance(self.times, int | None) or not isinstance(self.retry_after, int | None):
-            raise ValueError("times and retry_after are whole numbers or null")
+            raise ValueError("times and retry_after must be whole numbers or null")
         if not isinstance(self.seconds, int | float) or not 0 <= self.seconds <= 3600:
-            raise ValueError("seconds is 0 to 3600")
+            raise ValueError("seconds must be 0 to 3600")
 
     def error(self) -> KeyVaultError:
-        """The answer of an error."""
+        """The error that this fault answers."""
         texts = {
             409: ("Conflict", "There was a conflict. Perform operations in a sequential manner."),
             429: ("Throttled", _THROTTLED),
             500: ("InternalServerError", "An unexpected error occurred."),
             503: ("ServiceUnavailable", "The service is temporarily unavailable."),
         }
-        code, message = texts.get(self.status, ("BadParameter", "A fault of the sandbox."))
+        code, message = texts.get(self.status, ("BadParameter", "A fault injected by the sandbox."))
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
         return KeyVaultError(self.status, code, message, headers=headers)
 
 
 class Faults:
-    """The faults in force. `throttle(…)` switches Key Vault's limits on."""
+    """The active faults and request limits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,38 +66,38 @@ class Faults:
         self._recent: dict[str, deque[float]] = {}
 
     def add(self, fault: Fault | None = None, **settings: Any) -> Fault:
-        """Put a fault in force. Raises ValueError for an impossible one."""
+        """Activate a fault. Raises ValueError if it is invalid."""
         fault = fault or Fault(**settings)
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def throttle(self, limits: dict[str, int] | None = None, retry_after: int | None = None) -> None:
-        """Enforce the published limits, or these (`create-key`, `write`, `other`, for ten seconds).
+        """Enforce the published limits, or these (requests in ten seconds for `create-key`, `write`, `other`).
 
         Key Vault sends no Retry-After with its 429; `retry_after` (seconds) adds one.
         """
         chosen = {**LIMITS, **(limits or {})}
         if chosen.keys() != LIMITS.keys() or not all(isinstance(limit, int) for limit in chosen.values()):
-            raise ValueError(f"limits are whole numbers for {', '.join(LIMITS)}")
+            raise ValueError(f"limits must be whole numbers for {', '.join(LIMITS)}")
         with self._lock:
             self._limits = chosen
             self._retry_after = retry_after
             self._recent = {}
 
     def clear(self) -> None:
-        """No more faults and no throttling."""
+        """Remove all faults and limits."""
         with self._lock:
             self._faults = []
             self._limits = None
 
     def listed(self) -> dict[str, Any]:
-        """What is in force."""
+        """The active faults and limits."""
         with self._lock:
             return {"faults": [asdict(fault) for fault in self._faults], "limits": self._limits}
 
     def take(self, operation: str, when: str) -> list[Fault]:
-        """The faults that hit this request now, each counted down."""
+        """The faults that strike this request. Each one's `times` is counted down."""
         with self._lock:
             hit = [
                 fault
@@ -111,7 +111,7 @@ class Faults:
         return hit
 
     def check_limits(self, operation: str) -> None:
-        """Raise 429 when this request is one too many."""
+        """Raise 429 if this request exceeds a limit."""
         with self._lock:
             if self._limits is None:
                 return
@@ -125,7 +125,7 @@ class Faults:
 
 
 class Requests:
-    """Counts of the requests, by operation name; a request without a token counts as `Challenge`."""
+    """Counts requests by operation name. A request without a token counts as `Challenge`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -133,23 +133,23 @@ class Requests:
         self._recent: deque[dict[str, Any]] = deque(maxlen=10_000)
 
     def count(self, operation: str, name: str, status: int) -> None:
-        """Note one request; `status` is 0 when the connection was reset."""
+        """Count one request; `status` is 0 if the connection was reset."""
         with self._lock:
             self._counts[operation] += 1
             self._recent.append({"operation": operation, "name": name, "status": status})
 
     def counts(self) -> dict[str, int]:
-        """Number of requests by operation."""
+        """The number of requests by operation."""
         with self._lock:
             return dict(self._counts)
 
     def recent(self) -> list[dict[str, Any]]:
-        """The last requests: operation, name and status."""
+        """The latest requests: operation, name and status."""
         with self._lock:
             return list(self._recent)
 
     def total(self) -> int:
-        """All requests but the challenges."""
+        """The number of requests without the challenges."""
         with self._lock:
             return sum(self._counts.values()) - self._counts["Challenge"]
 

@@ -1,4 +1,4 @@
-"""Importing a PFX or a PEM file: what is read from it, and the policy that is derived."""
+"""Import of a PFX or PEM file, and the policy that is derived from its certificate."""
 
 import datetime
 import uuid
@@ -56,7 +56,7 @@ class Import:
 
 
 def read_import(call: Call) -> Import:
-    """The request's body, read and checked. Raises 400."""
+    """Read and check the request's body. Raises 400."""
     tags, enabled, preserve = call.tags(), call.enabled(), call.flag("preserveCertOrder")
     sent = call.read_policy(call.body.get("policy") or {})
     value, password = call.text("value"), call.text("pwd")
@@ -101,7 +101,7 @@ def _decoded(value: str) -> bytes | None:
 
 
 def derived_policy(leaf: x509.Certificate, key: PrivateKey, sent: Policy, now: int) -> Policy:
-    """The policy of an imported certificate: what it says itself, and from the request what it cannot say."""
+    """The policy of an imported certificate: contents from the certificate, the rest from the request. Raises 400."""
     parsed = asn1.Certificate.load(der(leaf))
     issuer = sent.get("issuer", {})
     issuer_name = issuer.get("name", "Unknown")
@@ -117,7 +117,7 @@ def derived_policy(leaf: x509.Certificate, key: PrivateKey, sent: Policy, now: i
         "issuer": {**issuer, "name": issuer_name},
         "attributes": {"enabled": sent.get("attributes", {}).get("enabled", True), "created": now, "updated": now},
     }
-    # Subject and names of an existing certificate are not for us to refuse.
+    # The subject and the names of an existing certificate are never refused.
     names = {"subject": "CN=imported", "sans": {}}
     checked = validated({**policy, "x509_props": {**x509_props, **names}})
     policy["x509_props"]["key_usage"] = checked["x509_props"]["key_usage"]
@@ -193,7 +193,7 @@ def _alternative_names(names: Any) -> dict[str, list[str]]:
 
 
 def stored(call: Call, incoming: Import, existing: Certificate | None) -> Certificate:
-    """The import as the newest version, saved. It leaves no pending operation."""
+    """Save the import as the newest version, without a pending operation."""
     now, leaf = call.vault.now(), incoming.chain[0]
     version = Version(
         id=uuid.uuid4().hex,

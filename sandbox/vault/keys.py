@@ -29,9 +29,9 @@ _OPERATIONS = {
 
 
 def key_operations(version: Version) -> list[str]:
-    """The key's operations, as the key usage of the certificate grants them; without a usage, all of them.
+    """The operations that the certificate's key usage grants its key; without a key usage, all of them.
 
-    An elliptic key can only sign and verify.
+    An EC key can only sign and verify.
     """
     usages = version.key_usage or ("digitalSignature", "keyEncipherment", "dataEncipherment")
     possible = ("sign", "verify") if version.elliptic else tuple(sum(_OPERATIONS.values(), ()))
@@ -61,6 +61,7 @@ def get(call: Call) -> Answer:
 
 
 def public(key: PrivateKey) -> dict[str, Any]:
+    """The public members of the JSON Web Key (RFC 7518, section 6)."""
     if isinstance(key, rsa.RSAPrivateKey):
         numbers = key.public_key().public_numbers()
         return {"kty": "RSA", "n": _integer(numbers.n), "e": _integer(numbers.e)}
@@ -97,7 +98,7 @@ def sign(call: Call) -> Answer:
 
 
 def signed(call: Call, key: PrivateKey, operations: list[str]) -> str:
-    """The signature (base64url) that the call asks of a key. Raises 400 and 403."""
+    """The signature (base64url) of the digest in the call. Raises 400 and 403."""
     algorithm, value = call.text("alg"), call.text("value")
     if algorithm is None:
         raise invalid_property("alg")
@@ -132,10 +133,10 @@ def _signature(key: PrivateKey, algorithm: str, digest: bytes) -> bytes:
 
 
 def managed(call: Call) -> Answer:
-    """Writing a certificate's key: not allowed."""
+    """Any write to the key of a certificate. Raises 403, and 400 for other keys."""
     certificate = call.vault.find(call.name)
     if certificate and not certificate.deletion:
         raise forbidden(
             "Operation is not allowed as this object's lifetime is managed by Key Vault.", "KeyManagedByKeyVault"
         )
-    raise KeyVaultError(400, "NotSupported", "The sandbox does not do this with a key.")
+    raise KeyVaultError(400, "NotSupported", "The sandbox does not support this operation on keys.")

@@ -1,4 +1,4 @@
-"""Starting and finishing versions, and all that the clock raises."""
+"""Starts and completes versions, and does what becomes due as the clock advances."""
 
 import contextlib
 import logging
@@ -44,7 +44,7 @@ def canonical_issuer(vault: Vault, policy: dict[str, Any]) -> None:
 
 
 def make_key(vault: Vault, policy: Mapping[str, Any], existing: Certificate | None) -> bytes:
-    """The key for a next version, PKCS#8: a new one, or with `reuse_key` the current one when it is of that kind."""
+    """The key of the next version: a new one, or with `reuse_key` the current one if its type fits. Raises 400."""
     if policy["key_props"]["reuse_key"] and existing and existing.current.certificate:
         key = load_key(existing.current.key)
         if _is_of_kind(key, policy["key_props"]):
@@ -64,9 +64,9 @@ def _is_of_kind(key: Any, key_props: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class NextVersion:
-    """What the next version of a certificate is made of. `policy` is complete, `key` is PKCS#8 DER.
+    """The contents of a certificate's next version. `policy` is complete, `key` is PKCS#8 DER.
 
-    `enabled` holds once the version is completed; `renewal` if a lifetime action started it.
+    `enabled` applies once the version is completed. `renewal`: a lifetime action starts it.
     """
 
     policy: dict[str, Any]
@@ -77,30 +77,30 @@ class NextVersion:
     renewal: bool = False
 
 
-def start(vault: Vault, name: str, existing: Certificate | None, wanted: NextVersion) -> Certificate:
+def start(vault: Vault, name: str, existing: Certificate | None, next_version: NextVersion) -> Certificate:
     """The certificate with a pending version and its request (CSR), not saved yet. Raises 400."""
     try:
-        csr = build_request(wanted.policy, load_key(wanted.key))
+        csr = build_request(next_version.policy, load_key(next_version.key))
     except (ValueError, TypeError):
         raise invalid_policy("policy.x509_props") from None
-    issuer = wanted.policy["issuer"]["name"]
-    version = _pending_version(wanted, vault.now())
+    issuer = next_version.policy["issuer"]["name"]
+    version = _pending_version(next_version, vault.now())
     pending = Operation(
         version=version.id,
         request_id=uuid.uuid4().hex,
         issuer=issuer,
         csr=csr,
         status_details=_UNKNOWN_DETAILS if issuer == "Unknown" else _ISSUER_DETAILS,
-        preserve_cert_order=wanted.preserve_cert_order,
+        preserve_cert_order=next_version.preserve_cert_order,
         due=None if issuer == "Unknown" else vault.clock.now() + issuer_delay(vault, issuer),
-        renewal=wanted.renewal,
+        renewal=next_version.renewal,
     )
     versions = (*(existing.versions if existing else ()), version)
-    return Certificate(existing.name if existing else name, wanted.policy, versions, pending)
+    return Certificate(existing.name if existing else name, next_version.policy, versions, pending)
 
 
-def _pending_version(wanted: NextVersion, now: int) -> Version:
-    policy = wanted.policy
+def _pending_version(next_version: NextVersion, now: int) -> Version:
+    policy = next_version.policy
     months = policy["x509_props"]["validity_months"]
     return Version(
         id=uuid.uuid4().hex,
@@ -108,20 +108,20 @@ def _pending_version(wanted: NextVersion, now: int) -> Version:
         updated=now,
         not_before=now - 600,
         expires=int(add_months(partners.moment(now), months).timestamp()),
-        key=wanted.key,
+        key=next_version.key,
         enabled=False,
-        enabled_when_completed=wanted.enabled,
-        tags=wanted.tags,
+        enabled_when_completed=next_version.enabled,
+        tags=next_version.tags,
         content_type=policy["secret_props"]["contentType"],
         exportable=policy["key_props"]["exportable"],
         hsm=policy["key_props"]["kty"].endswith("-HSM"),
         key_usage=tuple(policy["x509_props"]["key_usage"]),
-        preserve_cert_order=wanted.preserve_cert_order,
+        preserve_cert_order=next_version.preserve_cert_order,
     )
 
 
 def issuer_delay(vault: Vault, issuer: str) -> float:
-    """Seconds until the issuer answers."""
+    """The seconds until this issuer answers."""
     if issuer == "Self":
         return vault.settings.self_delay
     return float(partners.behaviour(vault, issuer).get("delay", vault.settings.partnered_delay))
@@ -163,7 +163,7 @@ def finish(
     return finished
 
 
-# -- what the clock raises ------------------------------------------------------------------------------------------
+# -- what becomes due -----------------------------------------------------------------------------------------------
 
 
 def run_due(vault: Vault) -> None:
@@ -177,7 +177,7 @@ def run_due(vault: Vault) -> None:
 
 
 def settle(vault: Vault, name: str) -> None:
-    """Do everything that is due now for one certificate, so that no request sees what the clock has left behind."""
+    """Do everything that is due now for one certificate, so that no request sees an outdated state."""
     with vault.lock:
         certificate = vault.find(name)
         while certificate and (next_due(certificate) or math.inf) <= vault.clock.now():
@@ -206,7 +206,7 @@ def _run(vault: Vault, certificate: Certificate) -> None:
 
 
 def _answer(vault: Vault, certificate: Certificate, pending: Operation) -> None:
-    """The issuer's answer, or the end of a cancellation."""
+    """Complete or fail the pending operation, or end its cancellation."""
     if pending.cancellation_requested:
         canceled = replace(pending, status="cancelled", status_details=None, due=None, cancel_due=None)
         vault.save(replace(certificate, pending=canceled))
@@ -217,7 +217,7 @@ def _answer(vault: Vault, certificate: Certificate, pending: Operation) -> None:
     try:
         encoded = [] if error else _issue(vault, certificate, pending, version)
     except Exception:
-        _log.exception("issuing %s failed", certificate.name)
+        _log.exception("certificate %s could not be issued", certificate.name)
         error = {"code": "Certificate issuer error", "message": "The issuer could not issue the certificate."}
     if error:
         failed = replace(pending, status="failed", error=error, due=None, cancel_due=None)

@@ -1,4 +1,4 @@
-"""The mails that Key Vault sends to a vault's certificate contacts. Here they are kept to be read at `/admin/mails`."""
+"""Emails to the vault's certificate contacts. The sandbox sends none; `/admin/mails` shows them."""
 
 import itertools
 
@@ -9,7 +9,7 @@ _order = itertools.count()
 
 
 def mail_contacts(vault: Vault, certificate: Certificate, reason: str, detail: str = "") -> None:
-    """One mail for each contact. `reason`: near expiry, renewal started, renewed, renewal failed."""
+    """Record one email for each contact. `reason`: near expiry, renewal started, renewed, renewal failed."""
     now = vault.now()
     for contact in (vault.document("contacts") or {}).get("contacts", []):
         mail = {

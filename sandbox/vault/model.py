@@ -1,6 +1,6 @@
-"""What the vault holds. Every value is immutable: a change makes a new one, so a reader never sees half a change.
+"""The vault's data. Values are immutable: a change creates a new one, so that a reader never sees half a change.
 
-All moments are integer UNIX seconds of the sandbox clock, certificates are DER, keys are PKCS#8 DER.
+Times are UNIX seconds of the sandbox clock, certificates are DER, keys are PKCS#8 DER.
 """
 
 import base64
@@ -27,7 +27,7 @@ class Version:
     certificate: bytes | None = None
     chain: tuple[bytes, ...] = ()
     imported: bool = False
-    file_order: tuple[bytes, ...] = ()  # of an import: every certificate, as the file lists them
+    file_order: tuple[bytes, ...] = ()  # imports only: every certificate in the order of the file
     tags: Mapping[str, str] | None = None
     content_type: str = "application/x-pkcs12"
     exportable: bool = True
@@ -40,7 +40,7 @@ class Version:
 
     @property
     def elliptic(self) -> bool:
-        """Whether the key is one of RFC 5480; its PKCS#8 names that algorithm near the front."""
+        """Whether the key is an EC key (RFC 5480): its PKCS#8 names the algorithm near the start."""
         return _EC_PUBLIC_KEY in self.key[:32]
 
 
@@ -64,7 +64,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Deletion:
-    """When a certificate was deleted, when that becomes visible, and when it is purged by itself."""
+    """When a certificate was deleted, when that becomes visible, and when it is purged automatically."""
 
     deleted: int
     visible: float
@@ -83,7 +83,7 @@ class Certificate:
 
     @property
     def current(self) -> Version:
-        """The newest completed version; while there is none, the newest."""
+        """The newest completed version, or the newest version if none is completed."""
         return next((version for version in reversed(self.versions) if version.certificate), self.versions[-1])
 
     @property

@@ -1,4 +1,4 @@
-"""Distinguished names as Key Vault and .NET's `X500DistinguishedName` write them: last first."""
+"""Distinguished names as Key Vault and .NET's `X500DistinguishedName` write them: in reverse order."""
 
 import re
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ _LIMIT = 200  # characters, https://learn.microsoft.com/azure/key-vault/certific
 def parse_name(text: str) -> x509.Name:
     """The X.509 name of a subject such as `CN=contoso.com, O="Contoso, Ltd"`.
 
-    Raises ValueError when it is no distinguished name.
+    Raises ValueError if the text is not a distinguished name.
     """
     if not text.strip():
         return x509.Name([])

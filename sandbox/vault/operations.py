@@ -46,7 +46,7 @@ def update(call: Call) -> Answer:
         if pending.status != "inProgress":
             raise forbidden(_NOT_IN_PROGRESS)
         if cancel and pending.issuer == "Unknown":
-            # Nobody is at work on it: the way out is to delete the pending certificate.
+            # There is no issuer to cancel the order: only deleting the pending certificate ends it.
             raise forbidden(_NOT_IN_PROGRESS)
         if cancel and not pending.cancellation_requested:
             moment = call.vault.clock.now() + call.vault.settings.cancel_delay
@@ -56,7 +56,7 @@ def update(call: Call) -> Answer:
 
 
 def delete(call: Call) -> Answer:
-    """DeleteCertificateOperation, in every state; a version that was never completed stays behind, disabled."""
+    """DeleteCertificateOperation, works in every state. A version that was never completed remains, disabled."""
     with call.vault.lock:
         certificate, pending = _pending(call)
         call.vault.save(replace(certificate, pending=None))
@@ -65,7 +65,7 @@ def delete(call: Call) -> Answer:
 
 def merge(call: Call) -> Answer:
     """MergeCertificate: the chain for the pending key, the leaf anywhere in it."""
-    _pending(call)  # 404 comes before anything about the body
+    _pending(call)  # the service answers 404 before it looks at the body
     tags, enabled = call.tags(), call.enabled()
     items = call.body.get("x5c")
     if items is None:
@@ -103,7 +103,7 @@ def _check_mergeable(pending: Operation) -> None:
             f"Merge is forbidden on pending object created with issuer : {pending.issuer} while it is completed."
         )
     if pending.issuer != "Unknown" and pending.status == "inProgress":
-        # The typing error is the service's.
+        # The typo is the service's.
         raise forbidden(
             f"Merge is forbidden on pending object created with issuer : {pending.issuer} while it is in progess."
         )

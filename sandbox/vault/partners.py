@@ -20,7 +20,7 @@ def moment(seconds: float) -> datetime.datetime:
 
 
 def behaviour(vault: Vault, issuer: str) -> Mapping[str, Any]:
-    """How this issuer answers: `delay` (seconds), `error` (`code`, `message`); set by name, by provider or for `*`."""
+    """How this issuer behaves: `delay` (seconds), `error` (`code`, `message`); set by name, by provider or for `*`."""
     provider = _provider(vault, issuer)
     settings = vault.settings.issuers
     for key in (issuer.lower(), provider.lower(), "*"):
@@ -45,7 +45,7 @@ def issue_chain(vault: Vault, issuer: str, policy: Mapping[str, Any], public_key
 
 
 def _authority(vault: Vault, provider: str) -> dict[str, str]:
-    """Made at the first order and kept, so that all of a provider's certificates have one root."""
+    """Created by the first order and kept, so that all certificates of a provider have the same root."""
     with vault.lock:
         found = vault.document("authority", provider.lower())
         if found is None:

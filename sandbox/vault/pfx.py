@@ -1,7 +1,7 @@
 """Writing PKCS#12 (RFC 7292) as Key Vault does: empty password, PBE-SHA1-3DES, 2000 iterations, SHA-1 MAC.
 
-`cryptography` cannot write an empty password nor choose the order of the certificates, so the container is put
-together here; asn1crypto encodes it. The salts come from the content, so that the same secret reads the same twice.
+`cryptography` can neither use an empty password nor choose the order of the certificates, so this module builds the
+container and asn1crypto encodes it. Salts are derived from the content: a secret that is read twice is the same.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""In which order a PFX lists its certificates, which `cryptography` does not tell: it puts the leaf apart."""
+"""The order of the certificates in a PFX. `cryptography` does not keep it: it returns the leaf separately."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
 def certificate_order(data: bytes, password: str) -> list[bytes]:
     """The certificates (DER) of a readable PFX, in its order.
 
-    Raises ValueError when its encryption is none of PBE-SHA1-3DES and PBES2 with AES or 3DES.
+    Raises ValueError unless its encryption is PBE-SHA1-3DES, or PBES2 with AES or 3DES.
     """
     safe = pkcs12.AuthenticatedSafe.load(pkcs12.Pfx.load(data)["auth_safe"]["content"].native)
     return [
@@ -36,7 +36,7 @@ def certificate_order(data: bytes, password: str) -> list[bytes]:
 
 
 def too_many_iterations(data: bytes) -> bool:
-    """Whether reading the PFX would take forever: its MAC or a content asks for millions of hashes."""
+    """Whether the PFX would take too long to read: its MAC or a content needs over a million iterations."""
     pfx = pkcs12.Pfx.load(data)
     counts = [pfx["mac_data"]["iterations"].native] if pfx["mac_data"].native else []
     for content in pkcs12.AuthenticatedSafe.load(pfx["auth_safe"]["content"].native):
@@ -45,7 +45,7 @@ def too_many_iterations(data: bytes) -> bool:
 
 
 def key_takes_too_long(encrypted: bytes) -> bool:
-    """Whether an encrypted PKCS#8 key (DER) asks for millions of hashes before it can be read."""
+    """Whether an encrypted PKCS#8 key (DER) would take too long to decrypt: over a million iterations."""
     algorithm = keys.EncryptedPrivateKeyInfo.load(encrypted)["encryption_algorithm"]
     return bool(algorithm.kdf != "scrypt" and algorithm.kdf_iterations > _MAX_ITERATIONS)
 
@@ -73,7 +73,7 @@ def _plain(content: cms.ContentInfo, password: str) -> bytes:
         except ValueError:
             continue
         return plain
-    raise ValueError("the contents can not be decrypted")
+    raise ValueError("the contents cannot be decrypted")
 
 
 def _secret(algorithm: algos.EncryptionAlgorithm, password: str, form: bytes) -> tuple[bytes, bytes]:

@@ -1,4 +1,4 @@
-"""Reading and writing PKCS#12 and PEM, and the certificates that a merge sends."""
+"""Reads and writes PKCS#12 and PEM, and reads the certificates of a merge."""
 
 import base64
 import binascii
@@ -30,9 +30,9 @@ def decode_base64(text: str) -> bytes:
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
-    """An X.509 certificate in DER whose public key can be used too. Raises ValueError."""
+    """An X.509 certificate (DER) with a public key that can be read. Raises ValueError."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a sloppy certificate is still a certificate
+        warnings.simplefilter("ignore")  # Key Vault takes certificates that this parser warns of
         try:
             certificate = x509.load_der_x509_certificate(data)
             public_key(certificate)
@@ -44,7 +44,7 @@ def load_certificate(data: bytes) -> x509.Certificate:
             )
         except ValueError:
             raise
-        except Exception as error:  # the parser raises its own kinds for unsupported contents
+        except Exception as error:  # the parser has exceptions of its own for unsupported contents
             raise ValueError(str(error)) from None
     return certificate
 
@@ -81,10 +81,10 @@ def unexpected_pem() -> KeyVaultError:
 
 
 def read_pfx(data: bytes, password: str | None) -> tuple[PrivateKey, list[x509.Certificate]]:
-    """The key and every certificate of a PFX, in its order where that can be told, else leaf first. Raises 400."""
+    """The key and all certificates of a PFX, in its order if its cipher is supported, else leaf first. Raises 400."""
     try:
         hopeless = too_many_iterations(data)
-    except Exception:  # the reader below has the last word on what is no PFX
+    except Exception:  # the parser below decides what is not a PFX
         hopeless = False
     if hopeless:
         raise unreadable_pfx()
@@ -95,7 +95,7 @@ def read_pfx(data: bytes, password: str | None) -> tuple[PrivateKey, list[x509.C
                 warnings.simplefilter("ignore")
                 key, leaf, others = pkcs12.load_key_and_certificates(data, attempt)
                 certificates = [load_certificate(der(item)) for item in ([leaf] if leaf else []) + others]
-        except Exception:  # noqa: S112 - whatever the parser dislikes, Key Vault has one text for it
+        except Exception:  # noqa: S112 - Key Vault has one message for every failure
             continue
         if isinstance(key, PrivateKey):
             return key, _in_order(data, password or "", certificates)
@@ -106,7 +106,7 @@ def _in_order(data: bytes, password: str, certificates: list[x509.Certificate]) 
     try:
         order = certificate_order(data, password)
         return sorted(certificates, key=lambda item: order.index(der(item)))
-    except Exception:  # an old cipher, of which only the order is lost
+    except Exception:  # an old cipher: only the order is lost
         return certificates
 
 
@@ -147,7 +147,7 @@ def _pkcs8_key(block: bytes, password: str | None) -> PrivateKeyTypes:
 def read_x5c(items: Sequence[str]) -> list[x509.Certificate]:
     """The certificates of `x5c`: each item base64 of a DER certificate, of its PEM or base64 text, PKCS#7 or PKCS#12.
 
-    Key Vault's clients send all of these. Raises 400 when an item is none of them, or when there is none.
+    Key Vault's clients send all of these. Raises 400 if an item is none of them, or if there is no item.
     """
     certificates = [certificate for item in items for certificate in _sniff(item)]
     if not certificates:
@@ -215,7 +215,7 @@ def _as_pkcs12(data: bytes) -> list[x509.Certificate]:
 
 
 def order_chain(leaf: x509.Certificate, others: Iterable[x509.Certificate]) -> list[x509.Certificate]:
-    """Leaf first, each certificate followed by its issuer; what does not belong to the chain comes last as given."""
+    """Leaf first, each certificate followed by its issuer; what is outside the chain comes last, as given."""
     remaining = [certificate for certificate in others if certificate != leaf]
     ordered = [leaf]
     while True:

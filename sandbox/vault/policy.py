@@ -1,4 +1,4 @@
-"""Certificate policies: reading what a request sends, filling in Key Vault's defaults, and refusing what it refuses.
+"""Certificate policies: read, fill in Key Vault's defaults, validate.
 
 A policy is a dict in the shape of the REST API. Defaults are as recorded from the service, ranges as documented.
 """
@@ -68,13 +68,13 @@ def _pick(raw: object, shape: Any, path: str) -> Any:
         return {
             key: _pick(raw[key], member, f"{path}.{key}")
             for key, member in shape.items()
-            if raw.get(key) is not None  # null is as good as absent
+            if raw.get(key) is not None  # null means absent
         }
     if isinstance(shape, list):
         if not isinstance(raw, list):
             raise invalid_policy(path)
         return [_pick(item, shape[0], path) for item in raw]
-    # JSON's true is no number, though Python's True is one.
+    # In Python True is an int; in JSON it is not a number.
     if not isinstance(raw, shape) or (shape is int and isinstance(raw, bool)):
         raise invalid_policy(path)
     return copy.deepcopy(raw)
@@ -179,7 +179,7 @@ def _merge(target: dict[str, Any], change: Mapping[str, Any]) -> None:
 
 
 def validated(policy: Policy) -> Policy:
-    """The policy, its key usages normalised, or 400. The subject is looked at first, as the service does."""
+    """The policy with normalised key usages. Raises 400; like the service it checks the subject first."""
     x509_props = policy["x509_props"]
     _check_names(policy)
     _check_usages(x509_props)

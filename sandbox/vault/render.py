@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def base64url(data: bytes) -> str:
-    """Without padding."""
+    """Base64url without padding (RFC 4648, section 5)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
@@ -32,12 +32,12 @@ def recovery(call: Call) -> Json:
 
 
 def tags(version: Version) -> Json:
-    """`tags` if the version ever got any, also when they are empty now."""
+    """`tags` if the version ever had any, even if they are empty now."""
     return {} if version.tags is None else {"tags": dict(version.tags)}
 
 
 def attributes(version: Version) -> Json:
-    """Without what depends on the vault."""
+    """The version's own attributes, without the vault's recovery level."""
     return {
         "enabled": version.enabled,
         "nbf": version.not_before,
@@ -92,7 +92,7 @@ def deleted_members(call: Call, certificate: Certificate) -> Json:
 
 
 def item(call: Call, certificate: Certificate, version: Version, *, versioned: bool) -> Json:
-    """CertificateItem without its subject; its id names the version only in the list of versions."""
+    """CertificateItem without `subject`; its id has a version only in the list of versions."""
     result: Json = {"id": certificate_url(call, certificate, *([version.id] if versioned else []))}
     if version.certificate:
         result["x5t"] = base64url(thumbprint(version.certificate))
@@ -137,7 +137,7 @@ def page[T](
     fetch: Callable[[str, int], Sequence[tuple[str, T]]],
     render: Callable[[T], Mapping[str, Any]],
 ) -> Answer:
-    """One page of a list, and the link to the next. `fetch(after, count)` gives sorted keys and values."""
+    """One page of a list, and the link to the next. `fetch(after, count)` returns sorted keys and values."""
     size = call.page_size()
     found = fetch(_position(call), size + 1)
     next_link = None

@@ -86,16 +86,16 @@ ROUTES = [
 
 
 def segments(raw_path: str) -> list[str]:
-    """The decoded parts of a path. Slashes at its ends say nothing; an empty part inside is kept."""
+    """The decoded parts of a path. Slashes at its ends are ignored; empty parts inside are kept."""
     return [unquote(part) for part in raw_path.strip("/").split("/")]
 
 
 def find(method: str, parts: Sequence[str]) -> tuple[Route, dict[str, str]]:
-    """The operation that a request means, and its path parameters. Raises 404, 405 and, for a bad name, 400."""
+    """The route of a request and its path parameters. Raises 404, 405 and, for an invalid name, 400."""
     matching = [route for route in ROUTES if _matches(route.path, parts)]
     if not matching:
         raise KeyVaultError(404, "NotFound", f"The requested resource /{'/'.join(parts)[:200]} does not exist.")
-    # A fixed segment goes before a parameter: `certificates/contacts` is no certificate.
+    # Fixed segments take precedence over parameters: `certificates/contacts` is not a certificate.
     rank = max(_rank(route) for route in matching)
     chosen = [route for route in matching if _rank(route) == rank]
     route = next((route for route in chosen if route.method == method), None)

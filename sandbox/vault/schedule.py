@@ -1,4 +1,4 @@
-"""When the next thing happens to a certificate by itself, as a pure function of its state."""
+"""When something becomes due for a certificate: a pure function of its state."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ NEAR_EXPIRY = 30 * DAY
 
 
 def next_due(certificate: Certificate) -> float | None:
-    """The earliest moment (UNIX seconds) at which something is to be done, or None."""
+    """The earliest time (UNIX seconds) at which something becomes due, or None."""
     return min(_moments(certificate), default=None)
 
 
@@ -35,7 +35,7 @@ def _moments(certificate: Certificate) -> Iterator[float]:
 
 
 def near_expiry(version: Version) -> float:
-    """When `CertificateNearExpiry` is raised."""
+    """When `CertificateNearExpiry` is raised (UNIX seconds)."""
     return version.expires - NEAR_EXPIRY
 
 
@@ -48,7 +48,7 @@ def lifetime_action(policy: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def action_moment(action: Mapping[str, Any], version: Version) -> float:
-    """When the action is to be taken: at a share of the lifetime, or some days before the end."""
+    """When the action is due (UNIX seconds): at a percentage of the lifetime, or some days before expiry."""
     trigger = action["trigger"]
     if "days_before_expiry" in trigger:
         return float(version.expires - trigger["days_before_expiry"] * DAY)

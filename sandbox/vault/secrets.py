@@ -85,7 +85,7 @@ def page_of_versions(call: Call, kind: str, path: str, item: Callable[..., dict[
 
 
 def value(version: Version) -> str:
-    """PEM, or base64 of a PFX with an empty password; without the key when that is not exportable.
+    """PEM, or base64 of a PFX with an empty password; without the key if that is not exportable.
 
     After a merge or an issuer's answer the PFX lists the chain root first, the PEM leaf first. An imported file keeps
     its order when `preserveCertOrder` asks for it; otherwise the leaf comes first.
@@ -100,7 +100,7 @@ def value(version: Version) -> str:
 
 
 def managed(call: Call) -> Answer:
-    """SetSecret and the like on a certificate's secret."""
+    """Any write to the secret of a certificate. Raises 403, and 400 for other secrets."""
     certificate = call.vault.find(call.name)
     operation = {"PUT": "set", "DELETE": "delete", "PATCH": "update"}.get(call.params.get("method", "PUT"), "set")
     if certificate and not certificate.deletion:
@@ -108,4 +108,4 @@ def managed(call: Call) -> Answer:
             f'Operation "{operation}" is not allowed as this object\'s lifetime is managed by Key Vault.',
             "SecretManagedByKeyVault",
         )
-    raise KeyVaultError(400, "NotSupported", "The sandbox holds no secrets but those of certificates.")
+    raise KeyVaultError(400, "NotSupported", "The sandbox only has the secrets of certificates.")

@@ -1,4 +1,4 @@
-"""Filling the vault with many certificates, quickly: real ones, elliptic, self-signed."""
+"""Fills the vault quickly with many real certificates: EC keys, self-signed."""
 
 import time
 import uuid
@@ -18,9 +18,9 @@ _BATCH = 1000
 
 @dataclass(frozen=True)
 class Seed:
-    """How many certificates, and what they have in common. They are named `{prefix}-00000` and so on.
+    """How many certificates to create, named `{prefix}-00000` and so on, and what they have in common.
 
-    With `age` (seconds) they were made that long ago.
+    `age`: seconds since their creation.
     """
 
     count: int
@@ -32,21 +32,21 @@ class Seed:
 
     def __post_init__(self) -> None:
         if not 0 < self.count <= 1_000_000 or not self.prefix.replace("-", "").isalnum():
-            raise ValueError("count is 1 to 1000000, prefix letters, digits and hyphens")
+            raise ValueError("count must be 1 to 1000000, prefix letters, digits and hyphens")
 
 
-def seed(vault: Vault, wanted: Seed) -> dict[str, Any]:
-    """Make the certificates, each with its own key. Returns their number and the seconds taken; raises no events."""
+def seed(vault: Vault, request: Seed) -> dict[str, Any]:
+    """Create the certificates, each with its own key. Returns `count` and the `seconds` taken; raises no events."""
     began = time.monotonic()
-    for start in range(0, wanted.count, _BATCH):
-        numbers = range(start, min(start + _BATCH, wanted.count))
-        vault.save_many([_certificate(vault, wanted, number) for number in numbers])
-    return {"count": wanted.count, "seconds": time.monotonic() - began}
+    for start in range(0, request.count, _BATCH):
+        numbers = range(start, min(start + _BATCH, request.count))
+        vault.save_many([_certificate(vault, request, number) for number in numbers])
+    return {"count": request.count, "seconds": time.monotonic() - began}
 
 
-def _certificate(vault: Vault, wanted: Seed, number: int) -> Certificate:
-    name = f"{wanted.prefix}-{number:05}"
-    now = int(vault.clock.now() - wanted.age)
+def _certificate(vault: Vault, request: Seed, number: int) -> Certificate:
+    name = f"{request.prefix}-{number:05}"
+    now = int(vault.clock.now() - request.age)
     policy = complete(
         read_policy(
             {
@@ -54,9 +54,9 @@ def _certificate(vault: Vault, wanted: Seed, number: int) -> Certificate:
                 "x509_props": {
                     "subject": f"CN={name}.example",
                     "sans": {"dns_names": [f"{name}.example"]},
-                    "validity_months": wanted.validity_months,
+                    "validity_months": request.validity_months,
                 },
-                "issuer": {"name": wanted.issuer},
+                "issuer": {"name": request.issuer},
             }
         ),
         now,
@@ -72,7 +72,7 @@ def _certificate(vault: Vault, wanted: Seed, number: int) -> Certificate:
         expires=int(certificate.not_valid_after_utc.timestamp()),
         key=dump_key(key),
         certificate=encoded,
-        tags=wanted.tags,
+        tags=request.tags,
         key_usage=tuple(policy["x509_props"]["key_usage"]),
     )
     return Certificate(name, policy, (version,))

@@ -1,4 +1,4 @@
-"""Running the vault and its control server in threads of the calling process."""
+"""Runs the vault and its control server in threads of the calling process."""
 
 import asyncio
 import contextlib
@@ -27,18 +27,18 @@ from sandbox.vault.store import MemoryStore, SqliteStore
 from sandbox.vault.vault import Settings, Vault
 
 _log = logging.getLogger(__name__)
-_POLL = 0.2  # seconds between two looks at a clock that another process may move
+_POLL = 0.2  # seconds between checks of a clock that another process may move
 
 
 class _Protocol(H11Protocol):
-    """Puts the transport where a fault can reset the connection."""
+    """Exposes the transport, so that a fault can reset the connection."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
     def shutdown(self) -> None:
-        # An idle client does not answer TLS's farewell; waiting for it would only delay the end.
+        # An idle client does not answer a close_notify; waiting for it only delays the shutdown.
         if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
         else:
@@ -46,7 +46,7 @@ class _Protocol(H11Protocol):
 
 
 class VaultServer:
-    """The sandbox vault, from entering the context to leaving it.
+    """Context manager: the sandbox vault runs until the block ends.
 
     directory: holds its root, identity and `vault.json`; created if missing. data: an SQLite file that keeps the state
     over restarts; None keeps the state in memory. ports: of the vault and of its control server; 0 is a free one.
@@ -115,7 +115,7 @@ class VaultServer:
             try:
                 lifecycle.run_due(self.vault)
             except Exception:
-                _log.exception("the clock's work failed")
+                _log.exception("work that became due has failed")
 
     def _pause(self) -> float:
         due = self.vault.next_due()
@@ -150,13 +150,13 @@ class VaultServer:
 
     def _run_servers(self, sockets: list[socket.socket]) -> None:
         async def run() -> None:
-            # `serve` would take over the process's signals where it runs in the main thread; here it does not.
+            # `serve` takes over signals only in the main thread, which this is not.
             await asyncio.gather(*(server.serve([item]) for server, item in zip(self._servers, sockets, strict=True)))
 
         asyncio.run(run())
 
     def _certificate(self) -> Path:
-        """A certificate for this machine, by a root that is kept, so that clients trust a restarted vault."""
+        """The server's certificate (PEM file), issued by a root that is kept: clients trust a restarted vault."""
         key_file, server_file = self.directory / "ca-key.pem", self.directory / "server.pem"
         if key_file.exists() and self.ca_bundle.exists():
             authority = trustme.CA.from_pem(self.ca_bundle.read_bytes(), key_file.read_bytes())
@@ -185,7 +185,7 @@ class VaultServer:
 
 
 def _listen_all(ports: tuple[int, ...]) -> list[socket.socket]:
-    """Listening sockets on these ports of this machine, or none. Raises OSError."""
+    """Listening sockets on these ports of 127.0.0.1, all or none. Raises OSError."""
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(contextlib.closing(_listen(port))) for port in ports]
         opened.pop_all()
@@ -193,7 +193,7 @@ def _listen_all(ports: tuple[int, ...]) -> list[socket.socket]:
 
 
 def _listen(port: int) -> socket.socket:
-    # With the protocol named, asyncio switches Nagle off for what is accepted.
+    # With the protocol named, asyncio sets TCP_NODELAY on accepted connections.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,6 +1,6 @@
-"""Keys that belong to no certificate: create, get, list versions, switch on and off, sign.
+"""Keys that belong to no certificate: create, get, list versions, update, sign.
 
-A key is a document of the vault: its name as it was first written, and its versions, oldest first.
+A key is a document of the vault: its name as first written, and its versions, oldest first.
 """
 
 import base64
@@ -41,7 +41,7 @@ def create(call: Call) -> Answer:
 
 
 def get(call: Call) -> Answer:
-    """GetKey, of a certificate or by itself."""
+    """GetKey, of a certificate or standalone."""
     known = _document(call)
     if known is None:
         return keys.get(call)
@@ -79,7 +79,7 @@ def update(call: Call) -> Answer:
 
 
 def sign(call: Call) -> Answer:
-    """Sign, by a certificate's key or one by itself."""
+    """Sign with the key of a certificate or a standalone key."""
     known = _document(call)
     if known is None:
         return keys.sign(call)

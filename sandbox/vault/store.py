@@ -1,6 +1,6 @@
-"""Where the vault's state outlives the process: nowhere, or in one SQLite file.
+"""Persistence of the vault's state: none, or one SQLite file.
 
-The vault itself works on memory; a store only takes every change, in one transaction, before the answer goes out.
+The vault works in memory. A store gets every change, in one transaction, before the answer is sent.
 """
 
 import sqlite3
@@ -14,14 +14,14 @@ Change = tuple[str, str, str | None]
 
 
 class Store(Protocol):
-    """What the vault asks of a store."""
+    """What the vault needs of a store."""
 
     def load(self) -> Iterator[tuple[str, str, str]]:
-        """Every kind, key and JSON kept."""
+        """Every stored kind, key and JSON."""
         ...
 
     def write(self, changes: Iterable[Change]) -> None:
-        """Keep all the changes or, when this raises, none."""
+        """Store all changes; if this raises, none."""
         ...
 
     def close(self) -> None:
@@ -30,7 +30,7 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """Keeps nothing."""
+    """Stores nothing."""
 
     def load(self) -> Iterator[tuple[str, str, str]]:
         return iter(())
@@ -50,7 +50,7 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
-        # WAL with NORMAL loses nothing when the process dies; only a power cut could cost the last writes.
+        # WAL with NORMAL loses nothing when the process dies; only a power failure can lose the last writes.
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS state (kind TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, key))"

@@ -1,4 +1,4 @@
-"""The state of one vault: every certificate, issuer and contact, indexed for listing and for what falls due."""
+"""The state of one vault: certificates, issuers and contacts, indexed by name and by when something becomes due."""
 
 import bisect
 import heapq
@@ -19,7 +19,7 @@ Event = dict[str, Any]
 
 @dataclass
 class Settings:
-    """What an operator may choose. Delays are seconds on the sandbox clock."""
+    """A sandbox vault's settings. Delays are seconds of the sandbox clock."""
 
     url: str = "https://127.0.0.1"
     name: str = "sandbox"
@@ -42,7 +42,7 @@ def _state(certificate: Certificate) -> str:
 
 
 def _head(certificate: Certificate) -> str:
-    """What a starting vault has to know of a stored certificate, so that it need not read all of it."""
+    """What a starting vault needs to know of a stored certificate without parsing all of it."""
     return json.dumps([_state(certificate), next_due(certificate)])
 
 
@@ -58,7 +58,7 @@ class NameIndex:
         self._names: list[str] = []
 
     def put(self, key: str, present: bool) -> None:
-        """Have the key in the index, or not."""
+        """Add the key to the index, or remove it."""
         position = bisect.bisect_left(self._names, key)
         found = position < len(self._names) and self._names[position] == key
         if present and not found:
@@ -67,7 +67,7 @@ class NameIndex:
             del self._names[position]
 
     def after(self, key: str) -> Iterator[str]:
-        """The names that come after this one."""
+        """The names after this one."""
         position = bisect.bisect_right(self._names, key)
         while position < len(self._names):
             yield self._names[position]
@@ -92,9 +92,9 @@ class Vault:
         self.live = NameIndex()
         self.deleted = NameIndex()
         self._store = store
-        self._certificates: dict[str, Certificate | str] = {}  # as JSON until somebody asks for it
+        self._certificates: dict[str, Certificate | str] = {}  # JSON until it is first read
         self._documents: dict[tuple[str, str], Any] = {}
-        self.undelivered: list[Event] = []  # by the process before
+        self.undelivered: list[Event] = []  # left by the previous process
         self._due: list[tuple[float, str]] = []
         self._planned: dict[str, float] = {}
         for kind, key, value in store.load():
@@ -126,18 +126,18 @@ class Vault:
         return found
 
     def save(self, certificate: Certificate, events: Iterable[Event] = ()) -> Certificate:
-        """Keep the new state and the events it raises, in one transaction; then let it be seen."""
+        """Store the new state and its events in one transaction, then make them visible."""
         self.save_many([certificate], events)
         return certificate
 
     def save_many(self, certificates: Iterable[Certificate], events: Iterable[Event] = ()) -> None:
-        """Keep several, all or none."""
+        """Like `save` for several certificates: all or none."""
         certificates, events = list(certificates), list(events)
         changes: list[Change] = [
             ("certificate", item.name.lower(), f"{_head(item)}\n{to_json(item)}") for item in certificates
         ]
         if self.document("subscription"):
-            # Kept until it is delivered, so that a crash in between loses none.
+            # Stored until delivery, so that a crash loses none.
             changes += [("event", event["id"], json.dumps(event)) for event in events]
             self._kept_events |= {event["id"] for event in events}
         with self.lock:
@@ -148,7 +148,7 @@ class Vault:
             self.publish(event)
 
     def purge(self, certificate: Certificate) -> None:
-        """Forget the certificate for good."""
+        """Remove the certificate permanently."""
         key = certificate.name.lower()
         with self.lock:
             self._store.write([("certificate", key, None)])
@@ -166,21 +166,21 @@ class Vault:
         self.deleted.put(key, state == "deleted")
         self._plan(key, due)
 
-    # -- what falls due -------------------------------------------------------------------------------------------
+    # -- what becomes due -----------------------------------------------------------------------------------------
 
     def next_due(self) -> float | None:
-        """When the next thing may fall due (UNIX seconds)."""
+        """When something may become due next (UNIX seconds), or None."""
         with self.lock:
             return self._due[0][0] if self._due else None
 
     def _plan(self, key: str, due: float | None) -> None:
-        """Note when something is due; an entry that is superseded stays in the heap and is skipped."""
+        """Schedule the certificate. A superseded entry stays in the heap and is skipped."""
         if due is not None and self._planned.get(key) != due:
             self._planned[key] = due
             heapq.heappush(self._due, (due, key))
 
     def pop_due(self) -> Certificate | None:
-        """A certificate for which something is due now. Stale entries are skipped."""
+        """A certificate for which something is due now, or None."""
         now = self.clock.now()
         with self.lock:
             while self._due and self._due[0][0] <= now:
@@ -205,7 +205,7 @@ class Vault:
         return sorted((key, value) for (found, key), value in list(self._documents.items()) if found == kind)
 
     def put_document(self, kind: str, key: str, value: Any) -> None:
-        """Keep a JSON value; None deletes it."""
+        """Store a JSON value; None deletes it."""
         with self.lock:
             self._store.write([(kind, key, None if value is None else json.dumps(value))])
             if value is None:
@@ -214,7 +214,7 @@ class Vault:
                 self._documents[kind, key] = value
 
     def forget_event(self, identifier: str) -> None:
-        """An event was delivered, or given up."""
+        """Remove an event from the store: it was delivered or dropped."""
         with self.lock:
             if identifier in self._kept_events:
                 self._store.write([("event", identifier, None)])

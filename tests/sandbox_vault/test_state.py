@@ -149,7 +149,7 @@ def test_a_port_that_is_taken_is_told_and_ends_the_program(tmp_path: Path) -> No
         command = [sys.executable, "-m", "sandbox.vault", "--directory", str(tmp_path / "b"), "--port", port]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
-    assert "the sandbox vault can not run" in done.stderr
+    assert "the sandbox vault cannot run" in done.stderr
     assert "Traceback" not in done.stderr
 
 
