@@ -16,14 +16,14 @@ from sandbox.azurite import Azurite
 from sandbox.simulation import __main__ as program
 from sandbox.simulation import owners, plan, promises
 from sandbox.simulation.__main__ import BEGINS, rendered
-from sandbox.simulation.plan import AUTHORITIES, DAY, Plan, Wanted
+from sandbox.simulation.plan import AUTHORITIES, DAY, Plan, PlannedCertificate
 from sandbox.simulation.world import ALIAS, World
 from sandbox.simulation.year import Report, simulate
 
 STRUCK = {
     "Key Vault is down for hours",
     "Key Vault throttles creations for hours",
-    "authority asked while down for 3 days",
+    "authority called while down for 3 days",
     "authority's answer lost",
     "event doubled",
     "event forged",
@@ -34,25 +34,25 @@ STRUCK = {
 }
 
 
-def small(days: int, *fleet: Wanted) -> Plan:
-    return replace(plan.drawn(3, BEGINS, days, 1), fleet=fleet)
+def small(days: int, *fleet: PlannedCertificate) -> Plan:
+    return replace(plan.draw(3, BEGINS, days, 1), fleet=fleet)
 
 
-def six_days(name: str) -> Wanted:
-    return Wanted(name, 6, "", "steady", BEGINS)
+def six_days(name: str) -> PlannedCertificate:
+    return PlannedCertificate(name, 6, "", "steady", BEGINS)
 
 
 def test_in_60_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_stays_open(
     tmp_path: Path, azurite: Azurite
 ) -> None:
-    drawn = plan.drawn(4, BEGINS, 60, 25)
-    assert any(wanted.adopted and wanted.days < 60 for wanted in drawn.fleet)
+    drawn = plan.draw(4, BEGINS, 60, 25)
+    assert any(planned.adopted and planned.days < 60 for planned in drawn.fleet)
     report = simulate(drawn, tmp_path, azurite)
     assert report.violations == [], rendered(report)
     assert {what for what, count in report.faults.items() if count} >= STRUCK
     assert report.renewals.total() >= 20
     assert report.renewals.keys() <= AUTHORITIES.keys()
-    assert report.turned_away == 0
+    assert report.over_limit == 0
 
 
 def test_a_certificate_that_expires_is_reported_once(tmp_path: Path, azurite: Azurite) -> None:
@@ -68,11 +68,11 @@ def test_a_certificate_that_expires_is_reported_once(tmp_path: Path, azurite: Az
 
 
 def test_what_the_history_and_the_versions_do_not_agree_on_is_reported(tmp_path: Path, azurite: Azurite) -> None:
-    wanted = six_days("sim-kept")
-    fleet = {wanted.name: wanted}
-    with World(tmp_path, small(1, wanted), azurite) as world:
-        assert promises.broken_at_the_end(world, fleet) == ["sim-kept was never made"]
-        world.services.storage.record(operation := _completed(world, wanted))
+    planned = six_days("sim-kept")
+    fleet = {planned.name: planned}
+    with World(tmp_path, small(1, planned), azurite) as world:
+        assert promises.broken_at_the_end(world, fleet) == ["sim-kept was never created"]
+        world.services.storage.record(operation := _completed(world, planned))
         assert any("0 versions, and 1" in text for text in promises.broken_at_the_end(world, fleet))
         world.services.storage.insert(replace(operation, state=State.PENDING))
         assert any("still open" in text for text in promises.broken_at_the_end(world, fleet))
@@ -88,45 +88,45 @@ def test_what_the_history_and_the_versions_do_not_agree_on_is_reported(tmp_path:
         ({"ended_at": BEGINS + 90 * DAY}, "expired before"),
         ({"ended_at": BEGINS + 63 * DAY}, "ended past its deadline"),
         ({"state": State.FAILED, "ended_at": BEGINS + 63 * DAY}, "ended past its deadline"),
-        ({"replaces": "0" * 32}, "renewed a version that is not there"),
+        ({"replaces": "0" * 32}, "renewed a version that does not exist"),
     ],
 )
 def test_a_renewal_that_breaks_a_promise_is_reported(
     tmp_path: Path, azurite: Azurite, changes: dict[str, Any], broken: str
 ) -> None:
-    with _brought(tmp_path, azurite) as (world, fleet, renewal):
+    with _imported(tmp_path, azurite) as (world, fleet, renewal):
         world.services.storage.record(replace(renewal, **changes))
         found = [text for text in promises.broken_at_the_end(world, fleet) if "operations completed" not in text]
     assert (broken in " ".join(found)) if broken else found == []
 
 
 def test_a_version_that_is_renewed_twice_is_reported(tmp_path: Path, azurite: Azurite) -> None:
-    with _brought(tmp_path, azurite) as (world, fleet, renewal):
+    with _imported(tmp_path, azurite) as (world, fleet, renewal):
         for suffix in ("", "2"):
             world.services.storage.record(replace(renewal, id=renewal.id + suffix))
         assert any("was renewed twice" in text for text in promises.broken_at_the_end(world, fleet))
 
 
 @contextmanager
-def _brought(directory: Path, azurite: Azurite) -> Iterator[tuple[World, dict[str, Wanted], Operation]]:
-    """A certificate of 90 days that its owner brought, and a renewal as it should be."""
-    wanted = Wanted("sim-brought", 90, "", "quick", BEGINS, adopted=True)
-    with World(directory, replace(small(90, wanted), worker_killed=0.0), azurite) as world:
-        owners.ask(world, wanted)
-        brought = world.server.vault.find(wanted.name)
-        assert brought is not None
+def _imported(directory: Path, azurite: Azurite) -> Iterator[tuple[World, dict[str, PlannedCertificate], Operation]]:
+    """A certificate of 90 days that its owner imported, and a renewal as it should be."""
+    planned = PlannedCertificate("sim-imported", 90, "", "quick", BEGINS, adopted=True)
+    with World(directory, replace(small(90, planned), worker_killed=0.0), azurite) as world:
+        owners.request(world, planned)
+        imported = world.server.vault.find(planned.name)
+        assert imported is not None
         begins = BEGINS + 61 * DAY
-        yield world, {wanted.name: wanted}, replace(
-            _completed(world, wanted), kind=Kind.RENEW, replaces=brought.current.id,
+        yield world, {planned.name: planned}, replace(
+            _completed(world, planned), kind=Kind.RENEW, replaces=imported.current.id,
             requested_at=begins, deadline=begins + DAY, ended_at=begins + DAY,
         )  # fmt: skip
 
 
-def _completed(world: World, wanted: Wanted) -> Operation:
+def _completed(world: World, planned: PlannedCertificate) -> Operation:
     asked = CertificateSpec(
-        wanted.authority, {"key_props": {"kty": "EC"}}, dns_names=("a.contoso.example",), validity_days=6
+        planned.authority, {"key_props": {"kty": "EC"}}, dns_names=("a.contoso.example",), validity_days=6
     )
-    made = create.create(world.services, ALIAS, wanted.name, asked, requested_by="test")
+    made = create.create(world.services, ALIAS, planned.name, asked, requested_by="test")
     world.services.storage.remove(made)
     return replace(made, state=State.COMPLETED, version="0" * 32)
 
@@ -134,18 +134,19 @@ def _completed(world: World, wanted: Wanted) -> Operation:
 def test_a_renewal_before_its_time_is_before_the_earliest_moment() -> None:
     expires = BEGINS + 90 * DAY
     for trigger, left in (("", 30), ("days_before_expiry=20", 20), ("lifetime_percentage=70", 27)):
-        wanted = Wanted("a", 90, trigger, "quick", BEGINS)
-        assert expires - wanted.earliest_renewal(BEGINS, expires) == left * DAY
-    assert expires - Wanted("a", 90, "", "suggesting", BEGINS).earliest_renewal(BEGINS, expires) == 45 * DAY
+        planned = PlannedCertificate("a", 90, trigger, "quick", BEGINS)
+        assert expires - planned.earliest_renewal(BEGINS, expires) == left * DAY
+    planned = PlannedCertificate("a", 90, "", "renewal-info", BEGINS)
+    assert expires - planned.earliest_renewal(BEGINS, expires) == 45 * DAY
 
 
 def test_a_seed_draws_the_same_plan_again_and_another_seed_another() -> None:
-    one, same, other = (plan.drawn(seed, BEGINS, 365, 200) for seed in (5, 5, 6))
+    one, same, other = (plan.draw(seed, BEGINS, 365, 200) for seed in (5, 5, 6))
     assert (one.fleet, one.outages, one.windows) == (same.fleet, same.outages, same.windows)
     assert one.fleet != other.fleet
-    assert {wanted.days for wanted in one.fleet} == {6, 30, 47, 90, 100, 200, 365, 730}
-    assert {wanted.authority for wanted in one.fleet} == set(AUTHORITIES)
-    assert 10 < sum(wanted.adopted for wanted in one.fleet) < 50
+    assert {planned.days for planned in one.fleet} == {6, 30, 47, 90, 100, 200, 365, 730}
+    assert {planned.authority for planned in one.fleet} == set(AUTHORITIES)
+    assert 10 < sum(planned.adopted for planned in one.fleet) < 50
 
 
 @pytest.mark.parametrize(("violations", "code"), [([], 0), (["sim-1 expired"], 1)])

@@ -1,4 +1,4 @@
-"""Authorities of the simulation. They sign for real, make people wait, have limits, lose answers and go down."""
+"""The authorities of the simulation: they sign with real keys, delay and limit orders, lose answers and go down."""
 
 import random
 from datetime import datetime, timedelta
@@ -24,19 +24,19 @@ from certrelay.connectors.base import (
 
 ROOT_DAYS = 3650
 LIMIT_WINDOW = timedelta(hours=1)
-SUGGESTED_FROM, SUGGESTED_UNTIL = 0.5, 0.53  # shares of the lifetime
+WINDOW_BEGINS, WINDOW_ENDS = 0.5, 0.53  # of the suggested window (RFC 9773), as shares of the lifetime
 
 
 class SimulatedSettings(ConnectorSettings):
-    """`wait_hours`: an order takes up to that long. `orders_per_hour`: more are turned away."""
+    """`wait_hours`: the longest time an order takes. `orders_per_hour`: further orders are refused."""
 
     wait_hours: float = 0
     orders_per_hour: int | None = None
 
 
 class SimulatedAuthority:
-    """Finds an earlier order by its operation id. `outages` (begin, end), `chance` and `lost_answers` are set from
-    outside; `turned_away` counts orders beyond the limit, `lost` the answers that were."""
+    """Finds an earlier order by its operation id. The simulation sets `outages` (begin, end), `chance` and
+    `lost_answers` (a probability). `over_limit` counts orders beyond the limit, `lost` the lost answers."""
 
     Settings: ClassVar[type[ConnectorSettings]] = SimulatedSettings
     features: ClassVar[frozenset[Feature]] = frozenset(Feature)
@@ -45,8 +45,8 @@ class SimulatedAuthority:
         self.name, self.now, self._settings = context.authority, context.now, settings
         self.outages: tuple[tuple[datetime, datetime], ...] = ()
         self.lost_answers = 0.0
-        self.chance = random.Random(0)  # noqa: S311 - a dice
-        self.turned_away = self.lost = self.asked_while_down = 0
+        self.chance = random.Random(0)  # noqa: S311 - no secret
+        self.over_limit = self.lost = self.requests_while_down = 0
         self._ready: dict[str, datetime] = {}
         self._recent: list[datetime] = []
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -71,14 +71,14 @@ class SimulatedAuthority:
     def _refusal(self, request: SigningRequest) -> Unavailable | None:
         now = self.now()
         if any(begin <= now < end for begin, end in self.outages):
-            self.asked_while_down += 1
+            self.requests_while_down += 1
             if self.chance.random() < 0.5:
                 raise ConnectionError("connection refused")
             return Unavailable("the authority is down")
         self._recent = [moment for moment in self._recent if moment > now - LIMIT_WINDOW]
         limit = self._settings.orders_per_hour
         if limit is not None and request.operation_id not in self._ready and len(self._recent) >= limit:
-            self.turned_away += 1
+            self.over_limit += 1
             return Unavailable("too many orders", retry_after=600)
         return None
 
@@ -112,10 +112,10 @@ class SimulatedAuthority:
         return builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
 
 
-class SuggestingAuthority(SimulatedAuthority):
-    """Suggests when to renew (RFC 9773): soon after half of the lifetime."""
+class RenewalInfoAuthority(SimulatedAuthority):
+    """Offers renewal information (RFC 9773): its window begins at half of the lifetime."""
 
     def renewal_window(self, certificate: bytes) -> RenewalWindow:
         leaf = x509.load_der_x509_certificate(certificate)
         begins, lifetime = leaf.not_valid_before_utc, leaf.not_valid_after_utc - leaf.not_valid_before_utc
-        return RenewalWindow(begins + lifetime * SUGGESTED_FROM, begins + lifetime * SUGGESTED_UNTIL, 86_400)
+        return RenewalWindow(begins + lifetime * WINDOW_BEGINS, begins + lifetime * WINDOW_ENDS, 86_400)

@@ -1,4 +1,4 @@
-"""What the certificates' owners do: ask for a certificate, or bring one and have it adopted."""
+"""What the owners of certificates do: request one, or import one and have it adopted."""
 
 import base64
 from datetime import timedelta
@@ -14,53 +14,53 @@ from certrelay.certificates import adopt, create
 from certrelay.certificates.adopt import Adoption
 from certrelay.certificates.create import CertificateSpec
 from certrelay.keyvault.tags import is_managed
-from sandbox.simulation.plan import Wanted
+from sandbox.simulation.plan import PlannedCertificate
 from sandbox.simulation.world import ALIAS, World
 
-PASSWORD = "simulated"  # noqa: S105 - of a file that lives for a moment
+PASSWORD = "simulated"  # noqa: S105 - of a file that exists for a moment
 
 
-def has(world: World, wanted: Wanted) -> bool:
-    """Whether the owner has what was wanted."""
-    certificate = world.server.vault.find(wanted.name)
+def has(world: World, planned: PlannedCertificate) -> bool:
+    """Whether the planned certificate exists and CertRelay manages it."""
+    certificate = world.server.vault.find(planned.name)
     if certificate is None or not certificate.completed:
         return False
-    return not wanted.adopted or is_managed(certificate.current.tags or {})
+    return not planned.adopted or is_managed(certificate.current.tags or {})
 
 
-def ask(world: World, wanted: Wanted) -> None:
-    """Raises what the app raises."""
-    if not wanted.adopted:
-        names = (f"{wanted.name}.contoso.example",)
-        asked = CertificateSpec(wanted.authority, _policy(wanted), dns_names=names, validity_days=wanted.days)
-        create.create(world.services, ALIAS, wanted.name, asked, requested_by="owner")
+def request(world: World, planned: PlannedCertificate) -> None:
+    """Request the certificate, or import and adopt it. Raises what the app raises."""
+    if not planned.adopted:
+        names = (f"{planned.name}.contoso.example",)
+        asked = CertificateSpec(planned.authority, _policy(planned), dns_names=names, validity_days=planned.days)
+        create.create(world.services, ALIAS, planned.name, asked, requested_by="owner")
         return
-    if world.server.vault.find(wanted.name) is None:
-        body = {"value": _brought(world, wanted), "pwd": PASSWORD}
-        world.services.vault(ALIAS).import_certificate(wanted.name, body)
-    adopt.adopt(world.services, ALIAS, wanted.name, Adoption(wanted.authority, trigger=_trigger(wanted) or None))
+    if world.server.vault.find(planned.name) is None:
+        body = {"value": _imported(world, planned), "pwd": PASSWORD}
+        world.services.vault(ALIAS).import_certificate(planned.name, body)
+    adopt.adopt(world.services, ALIAS, planned.name, Adoption(planned.authority, trigger=_trigger(planned) or None))
 
 
-def _policy(wanted: Wanted) -> dict[str, Any]:
+def _policy(planned: PlannedCertificate) -> dict[str, Any]:
     key: dict[str, Any] = {"key_props": {"kty": "EC", "crv": "P-256"}}
-    if not wanted.trigger:
+    if not planned.trigger:
         return key
-    action = {"trigger": _trigger(wanted), "action": {"action_type": "EmailContacts"}}
+    action = {"trigger": _trigger(planned), "action": {"action_type": "EmailContacts"}}
     return key | {"lifetime_actions": [action]}
 
 
-def _trigger(wanted: Wanted) -> dict[str, int]:
-    kind, _, number = wanted.trigger.partition("=")
+def _trigger(planned: PlannedCertificate) -> dict[str, int]:
+    kind, _, number = planned.trigger.partition("=")
     return {kind: int(number)} if kind else {}
 
 
-def _brought(world: World, wanted: Wanted) -> str:
-    """A self-signed certificate with its key: a PFX in base64."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), f"{wanted.name}.contoso.example"
+def _imported(world: World, planned: PlannedCertificate) -> str:
+    """A self-signed certificate with its key: base64 of a PFX."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), f"{planned.name}.contoso.example"
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     begins = world.now() - timedelta(minutes=1)
     builder = x509.CertificateBuilder(
-        subject, subject, key.public_key(), x509.random_serial_number(), begins, begins + timedelta(days=wanted.days)
+        subject, subject, key.public_key(), x509.random_serial_number(), begins, begins + timedelta(days=planned.days)
     )
     names = x509.SubjectAlternativeName([x509.DNSName(name)])
     made = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())

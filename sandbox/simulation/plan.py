@@ -1,4 +1,4 @@
-"""What the fleet is and what goes wrong when: drawn from one seed, before the first hour."""
+"""The plan of a simulation: its certificates, and what fails when. It is drawn from one seed in advance."""
 
 import random
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sandbox.simulation.authority import SUGGESTED_FROM
+from sandbox.simulation.authority import WINDOW_BEGINS
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 AUTHORITIES: dict[str, dict[str, Any]] = {
@@ -14,13 +14,13 @@ AUTHORITIES: dict[str, dict[str, Any]] = {
     "quick": {},
     "slow": {"wait_hours": 12, "concurrency": 5},
     "limited": {"orders_per_hour": 6, "rate": {"requests": 3, "seconds": 3600}},
-    "suggesting": {},
+    "renewal-info": {},
 }
 NEVER_DOWN = "steady"
 OUTAGE = 3 * DAY
 ADOPTED = 1 / 8
-# Days of validity, how many of a hundred certificates have it, and the thresholds (Key Vault's triggers) drawn from.
-# What shall outlive an authority that is down for 3 days is due more than 3 days ahead.
+# Days of validity, the percentage of certificates that have it, and the renewal triggers (Key Vault's) to draw from.
+# A certificate that must outlive an authority outage of 3 days is due more than 3 days before expiry.
 MIX: tuple[tuple[int, int, tuple[str, ...]], ...] = (
     (6, 4, ("days_before_expiry=4",)),
     (30, 8, ("", "days_before_expiry=12")),
@@ -42,9 +42,9 @@ STRUCK = ("*", "*", "CreateCertificate", "MergeCertificate", "GetCertificateOper
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One certificate of the fleet. `trigger` as in Key Vault (`days_before_expiry=30`), "" for the default; `adopted`:
-    its owner brings it and has it adopted."""
+class PlannedCertificate:
+    """One certificate of the fleet. `trigger` as in Key Vault (`days_before_expiry=30`), "" is the default. If
+    `adopted`, its owner imports it and has it adopted."""
 
     name: str
     days: int
@@ -54,7 +54,7 @@ class Wanted:
     adopted: bool = False
 
     def earliest_renewal(self, begins: datetime, expires: datetime) -> datetime:
-        """When a version may be renewed at the earliest, worked out here and not by the code that is judged."""
+        """The earliest time at which a version may be renewed, calculated independently of the code under test."""
         lifetime = expires - begins
         kind, _, number = self.trigger.partition("=")
         left = lifetime / 3
@@ -63,12 +63,12 @@ class Wanted:
         elif kind == "lifetime_percentage":
             left = lifetime * (100 - int(number)) / 100
         due = expires - min(left, lifetime * 2 / 3)
-        return min(due, begins + lifetime * SUGGESTED_FROM) if self.authority == "suggesting" else due
+        return min(due, begins + lifetime * WINDOW_BEGINS) if self.authority == "renewal-info" else due
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time in which Key Vault answers one kind of request with an error."""
+    """A period in which Key Vault answers some requests with an error (`fault` as in `Faults.add`)."""
 
     begin: datetime
     end: datetime
@@ -78,12 +78,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Probabilities are per worker, per event, per message and per hour."""
+    """A whole plan. Probabilities (0 to 1) are per worker, per event, per message or per hour."""
 
     seed: int
     begins: datetime
     days: int
-    fleet: tuple[Wanted, ...]
+    fleet: tuple[PlannedCertificate, ...]
     outages: Mapping[str, tuple[tuple[datetime, datetime], ...]]
     windows: tuple[Window, ...]
     worker_killed: float = 0.08
@@ -97,15 +97,15 @@ class Plan:
     chance: random.Random = field(default_factory=random.Random)
 
 
-def drawn(seed: int, begins: datetime, days: int, certificates: int) -> Plan:
-    """The plan of this seed."""
-    chance = random.Random(seed)  # noqa: S311 - repeatable is what it shall be
-    fleet = tuple(_wanted(chance, number, certificates, begins, days) for number in range(certificates))
+def draw(seed: int, begins: datetime, days: int, certificates: int) -> Plan:
+    """Draw the plan of this seed."""
+    chance = random.Random(seed)  # noqa: S311 - it must be repeatable
+    fleet = tuple(_planned(chance, number, certificates, begins, days) for number in range(certificates))
     outages = {name: tuple(_outages(chance, begins, days)) for name in AUTHORITIES if name != NEVER_DOWN}
     return Plan(seed, begins, days, fleet, outages, tuple(_windows(chance, begins, days)), chance=chance)
 
 
-def _wanted(chance: random.Random, number: int, count: int, begins: datetime, days: int) -> Wanted:
+def _planned(chance: random.Random, number: int, count: int, begins: datetime, days: int) -> PlannedCertificate:
     share, position = 0, number * 100 / count
     validity, triggers = MIX[-1][0], MIX[-1][2]
     for candidate, percent, allowed in MIX:
@@ -116,7 +116,7 @@ def _wanted(chance: random.Random, number: int, count: int, begins: datetime, da
     authority = chance.choice([name for name in AUTHORITIES if validity > 6 or name in ("quick", NEVER_DOWN)])
     trigger = "" if validity == 6 and authority == NEVER_DOWN else chance.choice(triggers)
     starts = begins + chance.uniform(0, min(days / 5, validity * 2 / 3)) * DAY
-    return Wanted(f"sim-{number:05}", validity, trigger, authority, starts, chance.random() < ADOPTED)
+    return PlannedCertificate(f"sim-{number:05}", validity, trigger, authority, starts, chance.random() < ADOPTED)
 
 
 def _outages(chance: random.Random, begins: datetime, days: int) -> list[tuple[datetime, datetime]]:

@@ -1,24 +1,24 @@
-"""What is promised, and whether it was kept."""
+"""The promises of the app, and which of them are broken."""
 
 from datetime import UTC, datetime, timedelta
 
 from certrelay.operations.lease import LEASE
 from certrelay.storage.operation import Kind, Operation, State
-from sandbox.simulation.plan import Wanted
+from sandbox.simulation.plan import PlannedCertificate
 from sandbox.simulation.world import ALIAS, World
 
 POLL = timedelta(minutes=10)
-TOLERANCE = timedelta(minutes=5)  # whole seconds, back-dated beginnings
+TOLERANCE = timedelta(minutes=5)  # for whole seconds and backdated validity
 
 
 def _latest_end(operation: Operation) -> datetime:
-    """Two polls after the deadline. A worker that died has the row until its lease runs out, and the poll after that
-    goes on; those before the last one are counted in the row."""
+    """The latest time at which the operation may end: two polls after its deadline, and a lease and a poll more for
+    each worker that died holding it."""
     return operation.deadline + POLL + (LEASE + POLL) * (operation.crashes + 1)
 
 
-def broken_now(world: World, fleet: dict[str, Wanted]) -> list[str]:
-    """What is broken at this moment: a certificate that expired, an operation past its deadline."""
+def broken_now(world: World, fleet: dict[str, PlannedCertificate]) -> list[str]:
+    """The promises broken at this moment: expired certificates, operations past their deadline."""
     now, found = world.now(), []
     for name in fleet:
         certificate = world.server.vault.find(name)
@@ -31,41 +31,43 @@ def broken_now(world: World, fleet: dict[str, Wanted]) -> list[str]:
     return found
 
 
-def broken_at_the_end(world: World, fleet: dict[str, Wanted]) -> list[str]:
-    """What the history and the vault's versions say about the whole time."""
+def broken_at_the_end(world: World, fleet: dict[str, PlannedCertificate]) -> list[str]:
+    """The promises broken over the whole time, by the history and the vault's versions."""
     found = []
-    for name, wanted in fleet.items():
-        found += _broken_of(world, name, wanted)
+    for name, planned in fleet.items():
+        found += _broken_of(world, name, planned)
     found += [f"{entry.id} is still open ({entry.state})" for entry in world.services.storage.worklist()]
     return found
 
 
-def _broken_of(world: World, name: str, wanted: Wanted) -> list[str]:
+def _broken_of(world: World, name: str, planned: PlannedCertificate) -> list[str]:
     certificate = world.server.vault.find(name)
     made = {version.id: version for version in certificate.versions if version.certificate} if certificate else {}
     ended = list(world.services.storage.ended(ALIAS, name))
-    completed = [one for one in ended if one.state is State.COMPLETED]
-    found = [] if made else [f"{name} was never made"]
-    late = [one for one in ended if one.ended_at and one.ended_at > _latest_end(one)]
-    found += [f"{one.id} ended past its deadline {one.deadline.isoformat()}" for one in late]
-    brought = [certificate.versions[0].id] if certificate and wanted.adopted else []
-    said = sorted([one.version for one in completed] + brought)
+    completed = [operation for operation in ended if operation.state is State.COMPLETED]
+    found = [] if made else [f"{name} was never created"]
+    late = [operation for operation in ended if operation.ended_at and operation.ended_at > _latest_end(operation)]
+    found += [f"{operation.id} ended past its deadline {operation.deadline.isoformat()}" for operation in late]
+    imported = [certificate.versions[0].id] if certificate and planned.adopted else []
+    said = sorted([operation.version for operation in completed] + imported)
     if said != sorted(made):
         found.append(f"{name} has {len(made)} versions, and {len(said)} operations completed: {said} {sorted(made)}")
     renewed: set[str] = set()
-    for one in completed:
-        if one.kind is not Kind.RENEW:
+    for operation in completed:
+        if operation.kind is not Kind.RENEW:
             continue
-        if one.replaces in renewed:
-            found.append(f"{name}: version {one.replaces} was renewed twice")
-        renewed.add(one.replaces)
-        old = made.get(one.replaces)
+        if operation.replaces in renewed:
+            found.append(f"{name}: version {operation.replaces} was renewed twice")
+        renewed.add(operation.replaces)
+        old = made.get(operation.replaces)
         if old is None:
-            found.append(f"{name}: {one.id} renewed a version that is not there")
+            found.append(f"{name}: {operation.id} renewed a version that does not exist")
             continue
         begins, expires = (datetime.fromtimestamp(moment, UTC) for moment in (old.not_before, old.expires))
-        if one.requested_at < wanted.earliest_renewal(begins, expires) - TOLERANCE:
-            found.append(f"{name}: {one.id} was started at {one.requested_at.isoformat()}, before it was due")
-        if one.ended_at and one.ended_at >= expires:
-            found.append(f"{name}: version {one.replaces} expired before {one.id} replaced it")
+        if operation.requested_at < planned.earliest_renewal(begins, expires) - TOLERANCE:
+            found.append(
+                f"{name}: {operation.id} was started at {operation.requested_at.isoformat()}, before it was due"
+            )
+        if operation.ended_at and operation.ended_at >= expires:
+            found.append(f"{name}: version {operation.replaces} expired before {operation.id} replaced it")
     return found

@@ -1,7 +1,7 @@
-"""The app's own reconciler on the sandbox: a vault, Azurite, simulated authorities, a clock, a queue that loses things.
+"""The app's reconciler on the sandbox: vault, Azurite, simulated authorities, clock, and a queue that loses messages.
 
-Key Vault, the tables and the signatures are real. The queue is the simulation's, since Azurite's delays run on the
-machine's clock. The SDK does not retry here, so that every fault reaches the reconciler and nobody sleeps.
+The vault, the tables and the signatures are real. The queue is simulated, because Azurite's delays run on the
+machine's clock. The SDK does not retry, so that every fault reaches the reconciler and nothing sleeps.
 """
 
 import heapq
@@ -36,11 +36,11 @@ from sandbox.simulation.plan import AUTHORITIES, Plan
 from sandbox.vault import VaultServer, lifecycle
 
 ALIAS = "main"
-type Message = tuple[datetime, int, str, str]  # when it is seen, order, certificate, operation
+type Message = tuple[datetime, int, str, str]  # visible from, order, certificate, operation
 
 
 class SteppedClock(Clock):
-    """Stands still until it is set."""
+    """A clock that stands still until it is set."""
 
     def __init__(self, moment: float) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class SteppedClock(Clock):
 
 
 class _Credential:
-    """A token of the sandbox's, on the machine's clock."""
+    """A sandbox token. It expires by the machine's clock."""
 
     def __init__(self, server: VaultServer) -> None:
         self._server = server
@@ -64,9 +64,9 @@ class _Credential:
 
 
 class LossyLedger(Ledger):
-    """The ledger in Azurite's tables, with the plan's queue in the place of `signing`.
+    """The ledger in Azurite's tables, with a simulated queue instead of `signing`.
 
-    `due` tells when each open operation is due, so that polls which would find nothing need not be made."""
+    `due` has the time at which each open operation is due, so that polls that would find nothing can be skipped."""
 
     def __init__(self, account: Account, prefix: str, plan: Plan, now: Callable[[], datetime], faults: Counter[str]):
         super().__init__(account, prefix)
@@ -103,7 +103,7 @@ class LossyLedger(Ledger):
 
 
 class World:
-    """Context manager: everything is started on entering. `messages` and `due` are the ledger's."""
+    """Context manager that starts everything. `messages` and `due` are the ledger's."""
 
     def __init__(self, directory: Path, plan: Plan, azurite: Azurite | None = None) -> None:
         self._directory, self._plan, self._azurite = directory, plan, azurite
@@ -130,12 +130,12 @@ class World:
         return datetime.fromtimestamp(self.clock.now(), UTC)
 
     def set_clock(self, moment: datetime) -> None:
-        """Move the time forward; what Key Vault does by itself has then happened."""
+        """Move the clock forward and do what becomes due in Key Vault."""
         self.clock.set(moment.timestamp())
         lifecycle.run_due(self.server.vault)
 
     def work[T](self, risk: float, job: Callable[[], T]) -> T | None:
-        """Have a worker do it, who may die on the way; then the answer is None."""
+        """Run the job in a worker, which dies with the probability `risk`. Returns the result, or None if it died."""
         self.life.begin(risk)
         try:
             return job()
@@ -177,7 +177,7 @@ class World:
 
 
 def _settings(azurite: Azurite, server: VaultServer) -> settings.Settings:
-    classes = {"suggesting": "SuggestingAuthority"}
+    classes = {"renewal-info": "RenewalInfoAuthority"}
     authorities = {
         name: {"connector": f"sandbox.simulation.authority:{classes.get(name, 'SimulatedAuthority')}", **given}
         for name, given in AUTHORITIES.items()

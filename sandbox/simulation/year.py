@@ -1,4 +1,4 @@
-"""The hours of the simulation: time passes, faults strike, timers, events and messages come or do not come."""
+"""Runs the simulation hour by hour: time passes, faults strike, timers, events and messages arrive or get lost."""
 
 import heapq
 from collections import Counter
@@ -21,12 +21,12 @@ from sandbox.simulation.world import ALIAS, World
 
 SETTLING = 4 * DAY
 MAX_VIOLATIONS = 20
-EVERY = 12  # hours between sweeps that are made although nothing can be due
+EVERY = 12  # hours between sweeps while nothing can be due
 
 
 @dataclass(slots=True)
 class Report:
-    """What happened. `requests` are those to Key Vault, one number a day; `renewals` are by authority."""
+    """What happened. `requests` to Key Vault per day; `renewals` by authority; `ended` operations by state."""
 
     seed: int
     days: int
@@ -35,7 +35,7 @@ class Report:
     renewals: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     requests: list[int] = field(default_factory=list)
-    turned_away: int = 0
+    over_limit: int = 0
     sweeps: int = 0
     violations: list[str] = field(default_factory=list)
 
@@ -43,7 +43,7 @@ class Report:
 def simulate(
     plan: Plan, directory: Path, azurite: Azurite | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Report:
-    """Run the plan, with a line of progress for each month. Stops early when promises are broken again and again."""
+    """Run the plan and call `progress` every 30 days. Stops after MAX_VIOLATIONS broken promises."""
     with World(directory, plan, azurite) as world:
         year = _Year(world, plan)
         while world.now() < plan.begins + plan.days * DAY and len(year.report.violations) < MAX_VIOLATIONS:
@@ -58,7 +58,7 @@ def simulate(
 class _Year:
     def __init__(self, world: World, plan: Plan) -> None:
         self._world, self._plan, self._faulty = world, plan, True
-        self._fleet = {wanted.name: wanted for wanted in plan.fleet}
+        self._fleet = {planned.name: planned for planned in plan.fleet}
         self._unmade = set(self._fleet)
         self._again: list[dict[str, Any]] = []
         self._broken: list[str] = []  # in the last hour
@@ -67,7 +67,7 @@ class _Year:
         self.report = Report(plan.seed, plan.days, len(plan.fleet), world.faults)
 
     def hour(self) -> None:
-        """Until the next full hour, then the sweep; then what is promised is looked at."""
+        """Let an hour pass, sweep if something may be due, and check the promises."""
         world, plan = self._world, self._plan
         until = world.now() + HOUR
         self._strike(world.now())
@@ -87,7 +87,7 @@ class _Year:
         self._count()
 
     def settle(self) -> None:
-        """No more faults: what is open comes to its end."""
+        """Stop all faults and run until nothing is open, for SETTLING at most."""
         self._faulty = False
         for authority in self._world.authorities.values():
             authority.outages, authority.lost_answers = (), 0.0
@@ -98,27 +98,27 @@ class _Year:
             self.hour()
 
     def finished(self) -> Report:
-        """The report, with what the whole history says."""
+        """Complete and return the report with what the whole history shows."""
         report, world = self.report, self._world
-        # Renewals that fell due in the last hour are not late.
+        # Renewals that became due in the last hour are not late.
         while next(world.services.storage.worklist(), None) is not None and world.messages:
             self._pass_time(world.now() + POLL)
         report.violations += broken_at_the_end(world, self._fleet)
         for name in self._fleet:
-            for one in world.services.storage.ended(ALIAS, name):
-                report.ended[one.state] += 1
-                if one.kind is Kind.RENEW and one.state is State.COMPLETED:
-                    report.renewals[one.request.authority or ""] += 1
+            for operation in world.services.storage.ended(ALIAS, name):
+                report.ended[operation.state] += 1
+                if operation.kind is Kind.RENEW and operation.state is State.COMPLETED:
+                    report.renewals[operation.request.authority or ""] += 1
         for authority in world.authorities.values():
-            report.turned_away += authority.turned_away
+            report.over_limit += authority.over_limit
             report.faults["authority's answer lost"] += authority.lost
-            report.faults["authority asked while down for 3 days"] += authority.asked_while_down
+            report.faults["authority called while down for 3 days"] += authority.requests_while_down
         return report
 
     # -- time -----------------------------------------------------------------------------------------------------
 
     def _pass_time(self, until: datetime) -> None:
-        """Message after message and poll after poll."""
+        """Move the clock from message to message and from poll to poll."""
         world = self._world
         poll = world.now() + POLL
         while True:
@@ -141,23 +141,23 @@ class _Year:
         try:
             self._world.work(self._risk(), lambda: reconcile.advance(services, ALIAS, name, identifier))
         except NotReady:
-            return  # the queue delivers again; here the poll is the net
+            return  # the real queue delivers again; here the poll finds the operation
 
     def _create(self) -> None:
-        """What its owner asks for, again and again until it is there."""
+        """Let the owners request their certificates until each exists."""
         world = self._world
         for name in sorted(self._unmade):
-            wanted = self._fleet[name]
-            if owners.has(world, wanted):
+            planned = self._fleet[name]
+            if owners.has(world, planned):
                 self._unmade.discard(name)
-            elif wanted.starts <= world.now():
+            elif planned.starts <= world.now():
                 try:
-                    world.work(self._risk(), partial(owners.ask, world, wanted))
+                    world.work(self._risk(), partial(owners.request, world, planned))
                 except (Conflict, NotReady):
                     continue
 
     def _due(self, now: datetime) -> bool:
-        """Whether a certificate without an open operation could be due; else a sweep would find nothing."""
+        """Whether any certificate without an open operation may be due; otherwise a sweep finds nothing."""
         for name in self._fleet.keys() - self._unmade - self._world.due.keys():
             certificate = self._world.server.vault.find(name)
             assert certificate is not None
@@ -173,7 +173,7 @@ class _Year:
         return self._plan.worker_killed if self._faulty else 0.0
 
     def _strike(self, now: datetime) -> None:
-        """Put Key Vault's faults of this hour in force."""
+        """Activate the faults of Key Vault for this hour."""
         faults, chance = self._world.server.faults, self._plan.chance
         faults.clear()
         if not self._faulty:
@@ -188,7 +188,7 @@ class _Year:
             self._world.faults[what] += 1
 
     def _deliver_events(self) -> None:
-        """Key Vault's events: lost, doubled, and delivered again when they could not be taken."""
+        """Deliver Key Vault's events. Some get lost or doubled; what the app cannot accept now is delivered again."""
         raised = self._world.server.feed.raised
         waiting: list[dict[str, Any]] = self._again
         self._again = []
