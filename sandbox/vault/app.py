@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sandbox.vault import lifecycle, routes
+from sandbox.vault import lifecycle, management, routes
 from sandbox.vault.auth import Gate
 from sandbox.vault.call import API_VERSIONS, Answer, Call
 from sandbox.vault.errors import KeyVaultError, bad_parameter
@@ -81,6 +81,10 @@ class VaultApp:
     async def _answer(self, request: Request, counted: list[str]) -> Answer:
         counted[0] = "Challenge"
         claims = self._gate.claims(request.headers.get("authorization", ""))
+        raw_path = request.scope.get("raw_path", b"").decode("latin-1")
+        if routes.segments(raw_path) == management.PATH:
+            counted[0] = "Subscriptions"
+            return management.subscriptions()
         counted[0] = "Invalid"
         method = _method(request)
         query = _query(request)
@@ -89,7 +93,6 @@ class VaultApp:
             raise bad_parameter(
                 f"The api-version '{version[:40]}' is missing or not supported. Supported: {', '.join(API_VERSIONS)}"
             )
-        raw_path = request.scope.get("raw_path", b"").decode("latin-1")
         route, params = routes.find(method, routes.segments(raw_path))
         counted[:] = route.operation, params.get("name", params.get("issuer", ""))
         self._gate.permit(claims, route.permission)
