@@ -49,7 +49,7 @@ class VaultServer:
     """Context manager: the sandbox vault runs until the block ends.
 
     directory: holds its root, identity and `vault.json`; created if missing. data: an SQLite file that keeps the state
-    over restarts; None keeps the state in memory. ports: of the vault and of its control server; 0 is a free one.
+    across restarts; None keeps the state in memory. ports: of the vault and of its control server; 0 is a free one.
     webhook: the URL to which events go from the start.
     """
 

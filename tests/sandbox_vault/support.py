@@ -1,4 +1,4 @@
-"""What the tests of the sandbox vault share: clients, an external authority, openssl."""
+"""Shared by the tests of the sandbox vault: clients, an external authority, openssl."""
 
 import datetime
 import subprocess

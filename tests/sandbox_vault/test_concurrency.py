@@ -1,4 +1,4 @@
-"""Many at once: every rule holds, and nothing is lost or doubled."""
+"""Concurrent requests: every rule holds, and nothing is lost or doubled."""
 
 import base64
 from collections import Counter

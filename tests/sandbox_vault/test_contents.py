@@ -111,7 +111,7 @@ def test_a_self_signed_certificate_is_made_as_by_the_service(client: Certificate
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     assert (end.year - begin.year, end.month - begin.month) in ((2, 0), (1, -11), (2, 1))
     issued = begin + datetime.timedelta(minutes=10)
-    assert abs(issued - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(seconds=30)
+    assert abs(issued - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(minutes=5)
     assert end.time() == issued.time()
     assert properties(created).expires_on == end
     assert 120 < certificate.serial_number.bit_length() <= 127

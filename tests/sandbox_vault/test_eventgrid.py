@@ -1,4 +1,4 @@
-"""Delivery by itself, without a vault."""
+"""Event Grid delivery without a vault."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Event Grid events: payload, moments, handshake, retries, duplicates, both schemas."""
+"""Event Grid events: payload, times, handshake, retries, duplicates, both schemas."""
 
 import datetime
 import re

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is one of Key Vault's, and never a 500."""
+"""Every request gets an answer in Key Vault's form, never a 500."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ def is_proper(answer: requests.Response) -> bool:
 
 
 def mixed(*values: Any) -> st.SearchStrategy[Any]:
-    """A sensible value, or any JSON at all."""
+    """A sensible value, or arbitrary JSON."""
     return st.sampled_from(values) | JSON
 
 

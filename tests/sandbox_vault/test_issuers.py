@@ -1,4 +1,4 @@
-"""Issuer resources, partnered issuers, contacts, lifetime actions and mails."""
+"""Issuer resources, partnered issuers, contacts, lifetime actions and emails."""
 
 import base64
 from collections.abc import Iterator

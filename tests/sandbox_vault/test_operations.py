@@ -22,7 +22,7 @@ def text(certificate: x509.Certificate) -> str:
 
 
 def in_progress_with_self(rest: Rest, server: VaultServer, name: str) -> None:
-    """A creation by Self that will not end before somebody cancels it."""
+    """Create with issuer Self, which does not complete until it is cancelled."""
     server.settings.self_delay = 3600
     try:
         body = {"policy": {"issuer": {"name": "Self"}, "x509_props": {"subject": "CN=a"}}}

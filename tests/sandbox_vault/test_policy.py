@@ -1,4 +1,4 @@
-"""Policies as values: reading, filling in, merging. And when what they ask for falls due."""
+"""Policies as values: read, filled in, merged; and when their actions become due."""
 
 import copy
 import datetime
@@ -211,7 +211,7 @@ def test_months_are_calendar_months(start: str, months: int, end: str) -> None:
 
 
 def version(**changes: Any) -> Version:
-    """A completed one that began at NOW and lives 100 days."""
+    """A completed version, valid from NOW for 100 days."""
     given: dict[str, Any] = {"certificate": b"x", "not_before": NOW, "expires": NOW + 100 * DAY} | changes
     return Version(id="0" * 32, created=NOW, updated=NOW, key=b"", **given)
 

@@ -1,4 +1,4 @@
-"""The program, its shared clock, and what outlives it."""
+"""The program, its shared clock, and the state that it keeps."""
 
 import ctypes
 import signal

@@ -1,4 +1,4 @@
-"""A webhook that records what it is sent and answers as it is told."""
+"""A webhook that records what it receives and answers as configured."""
 
 import json
 import threading
@@ -72,7 +72,7 @@ class Webhook:
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until the condition holds; fail when it does not in time."""
+    """Wait until the condition holds; fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
