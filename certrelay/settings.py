@@ -3,6 +3,8 @@
     CERTRELAY_VAULTS          {"alias": {"url": "https://…"}}
     CERTRELAY_AUTHORITIES     {"name": {"connector": "vault_pki", …}}
     CERTRELAY_NOTIFICATIONS   {"name": {"kind": "webhook" | "teams" | "slack", "url": "@SETTING", …}}, optional
+    CERTRELAY_APP_SERVICE_AUTHENTICATION  true: callers sign in by Microsoft Entra ID, and their roles decide
+    CERTRELAY_FUNCTION_KEY_ROLE           the role of who calls with a function key, Administrator by default
     AzureWebJobsStorage       connection string, or AzureWebJobsStorage__accountName with the app's managed identity
 
 A value "@NAME" anywhere inside CERTRELAY_AUTHORITIES stands for the setting NAME; secrets can be given in no other
@@ -26,6 +28,7 @@ from certrelay.setting_references import refuse_literal_secrets, resolved
 
 ALIAS = re.compile(r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")
 Told = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
+ROLES = ("Reader", "Requester", "Operator", "Administrator")  # each includes the ones before it
 COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "rate", "concurrency")
 
 
@@ -127,6 +130,7 @@ class Settings:
     storage: Mapping[str, str]
     renewal_batch: int
     app_service_authentication: bool
+    function_key_role: str
     environment: Mapping[str, str]
 
 
@@ -159,7 +163,8 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         notifications=_targets(environment, faults),
         storage=_storage(environment, faults),
         renewal_batch=_whole_number(environment, "CERTRELAY_RENEWAL_BATCH", 500, faults),
-        app_service_authentication=_flag(environment, "CERTRELAY_APP_SERVICE_AUTHENTICATION", faults),
+        app_service_authentication=_app_service_authentication(environment, faults),
+        function_key_role=_function_key_role(environment, faults),
         environment=environment,
     )
     if faults:
@@ -256,6 +261,26 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int, fault
         faults.append(f"{name} must be a whole number of at least 1")
         return default
     return int(text)
+
+
+def _app_service_authentication(environment: Mapping[str, str], faults: list[str]) -> bool:
+    """On only where the platform says so as well: with its authentication off, callers write that header themselves."""
+    name = "CERTRELAY_APP_SERVICE_AUTHENTICATION"
+    wanted = _flag(environment, name, faults)
+    if wanted and environment.get("WEBSITE_AUTH_ENABLED", "").lower() != "true":
+        faults.append(
+            f"{name} is true, and App Service authentication is off (WEBSITE_AUTH_ENABLED is not true): anybody could "
+            f"write the header that names the caller. Turn it on for this app, or set {name} to false"
+        )
+    return wanted
+
+
+def _function_key_role(environment: Mapping[str, str], faults: list[str]) -> str:
+    name = "CERTRELAY_FUNCTION_KEY_ROLE"
+    role = environment.get(name, "").strip() or ROLES[-1]
+    if role not in ROLES:
+        faults.append(f"{name} must be one of {', '.join(ROLES)}")
+    return role
 
 
 def _flag(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:

@@ -6,6 +6,8 @@
 import functools
 import threading
 
+import azure.functions as func
+
 from certrelay.services import Services, connect
 from certrelay.settings import Settings, load
 
@@ -18,9 +20,9 @@ def settings() -> Settings:
     return load()
 
 
-def start() -> None:
-    """Refuse to be indexed with wrong settings."""
-    settings()
+def start() -> func.AuthLevel:
+    """Refuse to be indexed with wrong settings. Returns the level of HTTP functions: a key, unless Entra ID decides."""
+    return func.AuthLevel.ANONYMOUS if settings().app_service_authentication else func.AuthLevel.FUNCTION
 
 
 def services() -> Services:

@@ -12,6 +12,10 @@ from handlers.routes import ROUTES, Query, Route
 
 VERSION = "0.1.0"
 REFERENCE = "#/components/schemas/{model}"
+ENTRA_ID = (
+    "An access token of Microsoft Entra ID for the app's registration, where App Service authentication is on. The "
+    "caller's application role (x-role) decides; no function key is needed."
+)
 TITLES = {
     400: "The request is not valid; every fault is named.",
     401: "No function key, or no caller.",
@@ -35,14 +39,17 @@ def document() -> Json:
     unique = list(dict.fromkeys(bodies))
     inputs = [(model, "validation") for model in unique]
     _, schemas = models_json_schema(inputs, ref_template=REFERENCE)  # type: ignore[arg-type]
-    key = {"type": "apiKey", "in": "header", "name": "x-functions-key"}
+    schemes = {
+        "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
+        "entraId": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": ENTRA_ID},
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": "CertRelay", "version": VERSION, "license": {"name": "MIT", "identifier": "MIT"}},
         "servers": [{"url": "/api"}],
-        "security": [{"functionKey": []}],
+        "security": [{"functionKey": []}, {"entraId": []}],
         "paths": paths,
-        "components": {"schemas": schemas["$defs"], "securitySchemes": {"functionKey": key}},
+        "components": {"schemas": schemas["$defs"], "securitySchemes": schemes},
     }
 
 

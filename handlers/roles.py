@@ -1,8 +1,9 @@
-"""Who may do what. A function key opens the door; with App Service authentication a role decides about the rest.
+"""Who may do what: the caller's role, from Microsoft Entra ID or from the settings for function keys.
 
-The platform puts the caller into X-MS-CLIENT-PRINCIPAL, and removes that header from what callers send, only while App
-Service authentication is on (https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities).
-So the header counts only with CERTRELAY_APP_SERVICE_AUTHENTICATION=true, and then it must be there.
+With App Service authentication on, HTTP functions need no function key: the platform lets nobody in who is not signed
+in, and names the caller in X-MS-CLIENT-PRINCIPAL, which it removes from what callers send
+(https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities). Without it the Functions host
+asks for a function key, and the header is never read.
 """
 
 import base64
@@ -32,6 +33,11 @@ class Role(enum.IntEnum):
     OPERATOR = 3
     ADMINISTRATOR = 4
 
+    @property
+    def value_in_entra(self) -> str:
+        """The `value` of the application role."""
+        return f"{PREFIX}{self.name.capitalize()}"
+
 
 class NotAuthenticated(NotPermitted):
     code = "NotAuthenticated"
@@ -44,33 +50,42 @@ class Principal:
 
 
 def require(req: func.HttpRequest, role: Role) -> None:
-    """Raise NotAuthenticated or NotPermitted unless the caller has the role; does nothing while roles are off."""
-    if not settings().app_service_authentication:
-        return
+    """Raise NotAuthenticated or NotPermitted unless the caller has the role."""
     principal = _principal(req)
     if principal.role is None or principal.role < role:
-        log.warning(
-            "%s wants %s and has %s", principal.name, role.name, principal.role.name if principal.role else "no role"
-        )
-        raise NotPermitted(f"the application role {PREFIX}{role.name.capitalize()} is needed")
+        has = principal.role.name.capitalize() if principal.role else "no role"
+        log.warning("%s has %s; %s is needed", principal.name, has, role.value_in_entra)
+        if not settings().app_service_authentication:
+            raise NotPermitted(f"function keys have the role {has} here; {role.name.capitalize()} is needed")
+        raise NotPermitted(f"the application role {role.value_in_entra} is needed")
 
 
 def caller(req: func.HttpRequest) -> str:
-    """Who asks, for the history."""
-    return _principal(req).name if settings().app_service_authentication else "function key"
+    """Who calls, for the history."""
+    return _principal(req).name
 
 
 def _principal(req: func.HttpRequest) -> Principal:
+    known = settings()
+    if not known.app_service_authentication:
+        return Principal("function key", Role[known.function_key_role.upper()])
     header = req.headers.get(HEADER)
     if not header:
-        raise NotAuthenticated("App Service authentication tells of no caller")
+        raise NotAuthenticated("App Service authentication names no caller")
     try:
-        found = json.loads(base64.b64decode(header, validate=True))
-        role_type = found.get("role_typ") or "roles"
-        claims = [(str(claim["typ"]), str(claim["val"])) for claim in found["claims"]]
-    except (binascii.Error, ValueError, KeyError, TypeError, AttributeError):
+        claims = _claims(header)
+    except (binascii.Error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NotAuthenticated("the caller's principal cannot be read") from None
-    granted = [value for kind, value in claims if kind in (role_type, "roles")]
-    roles = [role for role in Role if f"{PREFIX}{role.name.capitalize()}" in granted]
-    name = next((value for kind in ID_CLAIMS for found_kind, value in claims if found_kind == kind), "unknown")
+    roles = [role for role in Role if ("roles", role.value_in_entra) in claims]
+    name = next((value for kind in ID_CLAIMS for found, value in claims if found == kind), "unknown")
     return Principal(name if name.isprintable() else "unknown", max(roles, default=None))
+
+
+def _claims(header: str) -> list[tuple[str, str]]:
+    """The claims as (type, value); the type of roles is always `roles`. Raises many errors for what is no principal."""
+    found = json.loads(base64.b64decode(header, validate=True))
+    if found["auth_typ"] != "aad":
+        raise ValueError("not Microsoft Entra ID")
+    role_type = found.get("role_typ") or "roles"
+    claims = [(str(claim["typ"]), str(claim["val"])) for claim in found["claims"]]
+    return [("roles" if kind == role_type else kind, value) for kind, value in claims]

@@ -69,7 +69,7 @@ def route(
     def register(handler: Handler) -> Handler:
         summary = (handler.__doc__ or "").strip().split("\n")[0]
         ROUTES.append(Route(method, path, role, handler.__name__, summary, **contract))
-        level = func.AuthLevel.ANONYMOUS if role is None else func.AuthLevel.FUNCTION
+        level = func.AuthLevel.ANONYMOUS if role is None else None  # else the app's (function_app.py)
 
         @functools.wraps(handler)
         def permitted(req: func.HttpRequest) -> Answer:

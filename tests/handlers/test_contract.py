@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ def asked(header: str | None) -> func.HttpRequest:
 
 @pytest.fixture
 def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    on = type("Settings", (), {"app_service_authentication": True})
+    on = type("Settings", (), {"app_service_authentication": True, "function_key_role": "Administrator"})
     monkeypatch.setattr(roles, "settings", lambda: on)
 
 
@@ -83,8 +85,49 @@ class TestRoles:
         with pytest.raises(roles.NotAuthenticated):
             roles.require(asked(header), roles.Role.READER)
 
+    @pytest.mark.parametrize("kind", ["facebook", "AAD", "", None, 7])
+    def test_only_microsoft_entra_id_is_believed(self, kind: Any) -> None:
+        with pytest.raises(roles.NotAuthenticated):
+            roles.require(asked(principal("CertRelay.Administrator", auth_typ=kind)), roles.Role.READER)
+
+    def test_a_principal_of_any_depth_is_refused_not_an_error(self) -> None:
+        deep = base64.b64encode(b'{"auth_typ": "aad", "claims": ' + b"[" * 100_000 + b"]" * 100_000 + b"}").decode()
+        with pytest.raises(roles.NotAuthenticated):
+            roles.require(asked(deep), roles.Role.READER)
+
     def test_the_history_names_the_principal(self) -> None:
         assert roles.caller(asked(principal("CertRelay.Reader"))) == "8d1c"
+
+
+@pytest.mark.parametrize(("role", "allowed"), [("Reader", False), ("Operator", True), ("Administrator", True)])
+def test_who_calls_with_a_function_key_has_the_role_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, role: str, allowed: bool
+) -> None:
+    off = type("Settings", (), {"app_service_authentication": False, "function_key_role": role})
+    monkeypatch.setattr(roles, "settings", lambda: off)
+    forged = asked(principal("CertRelay.Administrator"))
+    assert roles.caller(forged) == "function key"
+    if allowed:
+        roles.require(forged, roles.Role.OPERATOR)
+    else:
+        with pytest.raises(NotPermitted, match="function keys have the role Reader here; Operator is needed"):
+            roles.require(forged, roles.Role.OPERATOR)
+
+
+@pytest.mark.parametrize(("signed_in", "level"), [("true", "ANONYMOUS"), ("false", "FUNCTION")])
+def test_with_entra_id_no_function_needs_a_key_and_without_it_all_do(signed_in: str, level: str) -> None:
+    values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
+    values |= {"CERTRELAY_APP_SERVICE_AUTHENTICATION": signed_in, "WEBSITE_AUTH_ENABLED": signed_in.title()}
+    program = """
+import function_app
+for one in function_app.app.get_functions():
+    if one.get_trigger().type == "httpTrigger":
+        print(one.get_function_name(), one.get_trigger().auth_level.name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=values, capture_output=True, text=True, check=True)
+    levels = dict(line.split() for line in done.stdout.splitlines())
+    assert levels.pop("get_health") == "ANONYMOUS"
+    assert set(levels.values()) == {level}
 
 
 def test_a_forged_principal_is_worthless_while_roles_are_off(app: App) -> None:

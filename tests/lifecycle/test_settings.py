@@ -177,3 +177,19 @@ def test_a_signing_secret_that_is_cut_off_is_refused_before_a_notification_is_lo
     assert "CERTRELAY_NOTIFICATIONS/ops/secret: " in told
     assert "must be base64 after whsec_" in told
     assert "bm90" not in told
+
+
+def test_app_service_authentication_is_believed_only_where_the_platform_says_that_it_is_on() -> None:
+    """With it off, anybody may write the header that names the caller."""
+    wanted = {**GOOD, "CERTRELAY_APP_SERVICE_AUTHENTICATION": "true"}
+    for said in ({}, {"WEBSITE_AUTH_ENABLED": "False"}, {"WEBSITE_AUTH_ENABLED": ""}):
+        with pytest.raises(SettingsError, match="WEBSITE_AUTH_ENABLED is not true"):
+            settings.load({**wanted, **said})
+    assert settings.load({**wanted, "WEBSITE_AUTH_ENABLED": "True"}).app_service_authentication
+
+
+def test_the_role_of_function_keys_is_one_of_four() -> None:
+    assert settings.load(GOOD).function_key_role == "Administrator"
+    assert settings.load({**GOOD, "CERTRELAY_FUNCTION_KEY_ROLE": "Reader"}).function_key_role == "Reader"
+    with pytest.raises(SettingsError, match="CERTRELAY_FUNCTION_KEY_ROLE must be one of Reader, Requester"):
+        settings.load({**GOOD, "CERTRELAY_FUNCTION_KEY_ROLE": "reader"})
