@@ -6,9 +6,10 @@
     python3 dev.py test     the tests, on several workers          [--fast] [--soak] [PATH …] [pytest arguments]
     python3 dev.py simulate a year of renewals while things fail   [--days 365] [--certificates 200] [--seed N]
     python3 dev.py check    lint, format and types
+    python3 dev.py lock     renew requirements*.txt                [--upgrade] [--upgrade-package NAME]
     python3 dev.py help     this text
 
-Any Python from 3.9 on can start it. It finds Python 3.13, makes `.venv` with it, installs the pinned requirements
+Any Python from 3.9 on can start it. It finds Python 3.13, makes `.venv` with it, installs the locked requirements
 there (again only when they change) and runs the command in it.
 """
 
@@ -27,7 +28,7 @@ VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 # The first is there while `.venv` changes; the second says which requirements it holds.
 UNFINISHED, INSTALLED = VENV / ".unfinished", VENV / ".requirements"
-REQUIREMENTS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
+REQUIREMENTS = ROOT / "requirements-dev.txt"  # with all of requirements.txt in it
 WANTED = (3, 13)
 
 NO_PYTHON = """dev.py: Python 3.13 is needed, and was not found: not on PATH, not in pyenv, not by the `py` launcher.
@@ -38,12 +39,17 @@ Install it in any of these ways, then run dev.py again:
     winget install Python.Python.3.13    (Windows)
     https://www.python.org/downloads/"""
 
+COMPILE = ["-m", "uv", "pip", "compile", "--quiet", "pyproject.toml"]  # [tool.uv.pip] there has the rest
 COMMANDS = {
     "demo": [["-m", "sandbox.demo"]],
     "up": [["-m", "sandbox.up"]],
     "test": [["-m", "pytest", "-n", "auto"]],
     "simulate": [["-m", "sandbox.simulation"]],
     "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]],
+    "lock": [
+        [*COMPILE, "--output-file", "requirements.txt"],
+        [*COMPILE, "--group", "dev", "--constraint", "requirements.txt", "--output-file", "requirements-dev.txt"],
+    ],
 }
 ABOUT = {
     "demo": "The sandbox starts, CertRelay does its main job in it, it stops. The first time npm installs Azurite.",
@@ -51,6 +57,7 @@ ABOUT = {
     "test": "The tests, against real servers on 127.0.0.1.",
     "simulate": "A year of renewals with faults, on the sandbox's clock. It takes some minutes.",
     "check": "Lint, format and types.",
+    "lock": "The dependencies in pyproject.toml become requirements*.txt. Versions stay, unless --upgrade is given.",
 }
 
 
@@ -118,16 +125,16 @@ def prepare() -> None:
     elif INSTALLED.exists() and INSTALLED.read_text() == wanted:
         return
     UNFINISHED.touch()
-    say("installing the pinned requirements into `.venv`; the first time takes a minute or two")
+    say("installing the locked requirements into `.venv`; the first time takes a minute or two")
     pip = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
-    if subprocess.call([*pip, "-r", str(REQUIREMENTS[-1])], cwd=ROOT):
+    if subprocess.call([*pip, "--require-hashes", "-r", str(REQUIREMENTS)], cwd=ROOT):
         raise SystemExit("dev.py: pip could not install the requirements: see its message above")
     INSTALLED.write_text(wanted)
     UNFINISHED.unlink()
 
 
 def requirements_hash() -> str:
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in REQUIREMENTS)).hexdigest()
+    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
 
 
 def make_venv(python: list[str]) -> None:

@@ -26,7 +26,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    monkeypatch.setattr(dev, "REQUIREMENTS", [tmp_path / path.name for path in dev.REQUIREMENTS])
+    monkeypatch.setattr(dev, "REQUIREMENTS", tmp_path / dev.REQUIREMENTS.name)
     (tmp_path / ".venv" / dev.INSTALLED.name).write_text(dev.requirements_hash())
     for name in ("ruff", "mypy", "pytest"):
         (tmp_path / f"{name}.py").write_text(TOOL.format(name=name.upper()))

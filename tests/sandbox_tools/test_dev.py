@@ -2,20 +2,15 @@
 
 import importlib.util
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 SOURCE = Path(__file__).parents[2] / "dev.py"
 OLD_VERSIONS = ("3.9", "3.10", "3.11", "3.12")
@@ -29,9 +24,9 @@ import os, pathlib, sys, time
 calls = pathlib.Path("pip-calls")
 with calls.open("a") as log:
     print(*sys.argv[1:], file=log)
-if "broken" in pathlib.Path("requirements.txt").read_text():
+if "broken" in pathlib.Path("requirements-dev.txt").read_text():
     sys.exit("pip: there is no such package")
-if "slow" in pathlib.Path("requirements.txt").read_text():
+if "slow" in pathlib.Path("requirements-dev.txt").read_text():
     time.sleep(60)
 """
 # Making a virtual environment takes seconds; one test makes a real one.
@@ -56,8 +51,7 @@ def load(path: Path = SOURCE) -> ModuleType:
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose requirements are empty, and whose pip only notes that it was called."""
     shutil.copy(SOURCE, tmp_path)
-    (tmp_path / "requirements.txt").write_text("# nothing\n")
-    (tmp_path / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    (tmp_path / "requirements-dev.txt").write_text("# nothing\n")
     (tmp_path / "pip.py").write_text(PIP_STUB)
     (tmp_path / "pytest.py").write_text(PYTEST_STUB)
     return tmp_path
@@ -86,7 +80,7 @@ def test_the_first_run_makes_the_environment_and_the_next_ones_use_it(checkout: 
     first = run(checkout, "test", "tests/a_test.py", "-k", "some name")
     assert first.returncode == 0, first.stderr
     assert "making `.venv`" in first.stdout
-    assert "installing the pinned requirements" in first.stdout
+    assert "installing the locked requirements" in first.stdout
     shown = f"pytest {checkout / '.venv'} {checkout} ['-n', 'auto', 'tests/a_test.py', '-k', 'some name']"
     assert first.stdout.splitlines()[-1] == shown
     second = run(checkout, "test")
@@ -94,22 +88,20 @@ def test_the_first_run_makes_the_environment_and_the_next_ones_use_it(checkout: 
     assert pip_calls(checkout) == 1
     assert run(checkout, "test", "-x").returncode == 7, "the exit code is not the command's own"
 
-    (checkout / "requirements.txt").write_text("# something else\n")
-    assert run(checkout, "test").returncode == 0
-    assert pip_calls(checkout) == 2
-    (checkout / "requirements-dev.txt").write_text("-r requirements.txt\n# more\n")
+    (checkout / "requirements-dev.txt").write_text("# something else\n")
     third = run(checkout, "test")
+    assert third.returncode == 0
     assert "making" not in third.stdout
-    assert pip_calls(checkout) == 3
+    assert pip_calls(checkout) == 2
 
 
 def test_a_failed_installation_is_not_taken_for_done(quick_checkout: Path) -> None:
-    (quick_checkout / "requirements.txt").write_text("broken\n")
+    (quick_checkout / "requirements-dev.txt").write_text("broken\n")
     failed = run(quick_checkout, "test")
     assert failed.returncode == 1
     assert "no such package" in failed.stderr
     assert "pip could not install" in failed.stderr
-    (quick_checkout / "requirements.txt").write_text("# mended\n")
+    (quick_checkout / "requirements-dev.txt").write_text("# mended\n")
     mended = run(quick_checkout, "test")
     assert "unfinished" in mended.stdout
     assert "making `.venv`" in mended.stdout
@@ -118,7 +110,7 @@ def test_a_failed_installation_is_not_taken_for_done(quick_checkout: Path) -> No
 
 
 def test_a_run_that_was_killed_while_installing_is_not_taken_for_done(quick_checkout: Path) -> None:
-    (quick_checkout / "requirements.txt").write_text("slow\n")
+    (quick_checkout / "requirements-dev.txt").write_text("slow\n")
     with subprocess.Popen(
         [sys.executable, str(quick_checkout / "dev.py"), "test"], stdout=subprocess.PIPE, start_new_session=True
     ) as killed:
@@ -126,7 +118,7 @@ def test_a_run_that_was_killed_while_installing_is_not_taken_for_done(quick_chec
         while not pip_calls(quick_checkout) and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(killed.pid, signal.SIGKILL)
-    (quick_checkout / "requirements.txt").write_text("# quick\n")
+    (quick_checkout / "requirements-dev.txt").write_text("# quick\n")
     again = run(quick_checkout, "test")
     assert again.returncode == 0
     assert "unfinished" in again.stdout
@@ -243,7 +235,7 @@ def test_without_python_3_13_it_says_how_to_get_it(dev: ModuleType) -> None:
 
 def test_nothing_asked_is_a_request_for_help() -> None:
     shown = subprocess.run([sys.executable, str(SOURCE)], capture_output=True, text=True, check=True)
-    for command in ("demo", "up", "simulate", "test", "check", "help"):
+    for command in ("demo", "up", "simulate", "test", "check", "lock", "help"):
         assert f"dev.py {command} " in shown.stdout
 
 
@@ -269,38 +261,3 @@ def test_check_runs_every_check_even_after_a_failure(
     assert module.main(["check"]) == 1
     assert runs == [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
     assert capsys.readouterr().out.splitlines()[-1] == "dev.py: failed: ruff check, ruff format --check"
-
-
-def pins(name: str) -> dict[str, Requirement]:
-    """The requirements of a file by their normal names (PEP 503)."""
-    lines = (SOURCE.parent / name).read_text().splitlines()
-    requirements = [Requirement(line) for line in lines if line and not line.startswith(("#", "-r "))]
-    found: dict[str, Requirement] = {canonicalize_name(requirement.name): requirement for requirement in requirements}
-    assert len(found) == len(requirements), "a package is named twice"
-    return found
-
-
-def brought_along(pinned: Iterable[Requirement]) -> set[str]:
-    """What these packages need by their own word, on this machine."""
-    return {
-        canonicalize_name(needed.name)
-        for requirement in pinned
-        for needed in map(Requirement, metadata.requires(requirement.name) or [])
-        for extra in ["", *requirement.extras]
-        if needed.marker is None or needed.marker.evaluate({"extra": extra})
-    }
-
-
-def test_every_package_that_is_installed_is_pinned() -> None:
-    production, development = pins("requirements.txt"), pins("requirements-dev.txt")
-    together = {**production, **development}
-    assert not production.keys() & development.keys()
-    assert [name for name, pin in together.items() if not re.fullmatch(r"==[\w.]+", str(pin.specifier))] == []
-    assert brought_along(production.values()) - production.keys() == set()
-    assert brought_along(together.values()) - together.keys() == set()
-
-
-def test_the_pins_are_what_is_installed() -> None:
-    together = {**pins("requirements.txt"), **pins("requirements-dev.txt")}
-    installed = {name: metadata.version(name) for name in together}
-    assert {name: version for name, version in installed.items() if version not in together[name].specifier} == {}
