@@ -5,7 +5,7 @@
     python3 dev.py up       the sandbox and the app, until Ctrl-C  [--only vault] [--directory D] [--app-port P] …
     python3 dev.py test     the tests, on several workers          [--fast] [--soak] [PATH …] [pytest arguments]
     python3 dev.py simulate a year of renewals while things fail   [--days 365] [--certificates 200] [--seed N]
-    python3 dev.py check    lint, format and types
+    python3 dev.py check    lint, format, types and spelling
     python3 dev.py lock     renew requirements*.txt                [--upgrade] [--upgrade-package NAME]
     python3 dev.py help     this text
 
@@ -45,7 +45,7 @@ COMMANDS = {
     "up": [["-m", "sandbox.up"]],
     "test": [["-m", "pytest", "-n", "auto"]],
     "simulate": [["-m", "sandbox.simulation"]],
-    "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]],
+    "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], ["-m", "codespell_lib"]],
     "lock": [
         [*COMPILE, "--output-file", "requirements.txt"],
         [*COMPILE, "--group", "dev", "--constraint", "requirements.txt", "--output-file", "requirements-dev.txt"],
@@ -56,7 +56,7 @@ ABOUT = {
     "up": "The sandbox and the app run until Ctrl-C.",
     "test": "The tests, against real servers on 127.0.0.1.",
     "simulate": "A year of renewals with faults, on the sandbox's clock. It takes some minutes.",
-    "check": "Lint, format and types.",
+    "check": "Lint, format, types and spelling.",
     "lock": "The dependencies in pyproject.toml become requirements*.txt. Versions stay, unless --upgrade is given.",
 }
 

@@ -28,7 +28,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
     monkeypatch.setattr(dev, "REQUIREMENTS", tmp_path / dev.REQUIREMENTS.name)
     (tmp_path / ".venv" / dev.INSTALLED.name).write_text(dev.requirements_hash())
-    for name in ("ruff", "mypy", "pytest"):
+    for name in ("ruff", "mypy", "codespell_lib", "pytest"):
         (tmp_path / f"{name}.py").write_text(TOOL.format(name=name.upper()))
     return tmp_path
 
@@ -44,11 +44,17 @@ def test_it_checks_then_tests_and_names_what_was_skipped(checkout: Path) -> None
     done = run(checkout, "-k", "some tests")
     assert done.returncode == 0, done.stderr
     called = [line for line in done.stdout.splitlines() if ".py" in line.split()[0] and not line.startswith("dev.py")]
-    assert called == ["ruff.py check", "ruff.py format --check", "mypy.py", "pytest.py -n auto -r s -k some tests"]
+    assert called == [
+        "ruff.py check",
+        "ruff.py format --check",
+        "mypy.py",
+        "codespell_lib.py",
+        "pytest.py -n auto -r s -k some tests",
+    ]
     assert done.stdout.splitlines()[-1].startswith("pytest.py"), "the last line is not pytest's"
 
 
-@pytest.mark.parametrize("failing", ["RUFF", "MYPY", "PYTEST"])
+@pytest.mark.parametrize("failing", ["RUFF", "MYPY", "CODESPELL_LIB", "PYTEST"])
 def test_one_failure_is_enough_and_the_tests_run_all_the_same(checkout: Path, failing: str) -> None:
     done = run(checkout, **{failing: "1"})
     assert done.returncode == 1
