@@ -66,6 +66,24 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def listen(port: int) -> socket.socket:
+    """A socket that listens on this port of 127.0.0.1, for an asyncio server. Raises OSError.
+
+    The protocol is named, unlike by `socket.create_server`: only then asyncio sets TCP_NODELAY on what it accepts.
+    Without it each answer's last segment waits for a delayed acknowledgement, 40 ms.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 def accepts_connections(port: int) -> bool:
     """Whether something listens on this port of 127.0.0.1."""
     try:

@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
 TOGETHER = {r"/handlers/": "handlers"}
 # Each test of these files starts servers of its own: any worker may take it.
-APART = {"test_killed_host.py", "test_up.py", "test_when_time_passes.py"}
+APART = {"test_host_life.py", "test_killed_host.py", "test_up.py", "test_when_time_passes.py"}
 # Seconds on an idle machine, of the groups that take longest. Only their order matters. All others follow.
 SECONDS = {
     "handlers": 70,
@@ -22,7 +22,6 @@ SECONDS = {
     "test_scale.py": 60,
     "test_crashes.py": 60,
     "test_simulation.py": 60,
-    "test_host.py": 50,
     "test_keeping.py": 40,
     "test_slots.py": 35,
     "test_demo.py": 30,
@@ -42,7 +41,9 @@ SECONDS = {
     "test_state.py": 15,
     "test_adcs.py": 15,
     "test_dev.py": 15,
-    "test_up.py": 5,
+    "test_host.py": 12,
+    "test_up.py": 4,
+    "test_host_life.py": 4,
 }
 LONG = 10
 

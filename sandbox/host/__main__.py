@@ -4,13 +4,13 @@ import argparse
 import asyncio
 import logging
 import signal
-import socket
 import sys
 from pathlib import Path
 
 from sandbox.host.configuration import Keys
 from sandbox.host.server import serve
 from sandbox.host.worker import IndexingError
+from sandbox.processes import listen
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ async def _run(app: Path, port: int, keys: Keys, clock: Path | None) -> None:
     stop = asyncio.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(one, stop.set)
-    with socket.create_server(("127.0.0.1", port)) as sock:
+    with listen(port) as sock:
         await serve(app, sock, keys, stop, clock)
 
 

@@ -47,6 +47,7 @@ class TimerListener:
 
     async def _fire_for_ever(self) -> None:
         past_due, due = self._first(await asyncio.to_thread(_read, self._status))
+        log.info("timer %s: runs next at %s", self._function.name, due)
         if self._function.trigger.get("runOnStartup") and not past_due:
             await self._fire(_now(), is_past_due=False)
         while due is not None:

@@ -1,5 +1,6 @@
 """Children end with their parent, however that ends."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.processes import ProcessError, Processes, accepts_connections, free_ports
+from sandbox.processes import ProcessError, Processes, accepts_connections, free_ports, listen
 
 ROOT = Path(__file__).parents[2]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -175,6 +176,26 @@ def test_a_child_started_by_a_thread_outlives_the_thread(tmp_path: Path) -> None
         thread.join()
         time.sleep(0.1)
         processes.check()
+
+
+def test_what_an_asyncio_server_accepts_there_does_not_wait_for_acknowledgements() -> None:
+    options: list[int] = []
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def ask() -> None:
+        [port] = free_ports(1)
+        async with await asyncio.start_server(answer, sock=listen(port)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(ask())
+    assert [bool(option) for option in options] == [True]
 
 
 def test_free_ports_are_different_and_free() -> None:

@@ -81,8 +81,8 @@ def meet(who: str) -> None:
 def from_queue(msg: func.QueueMessage) -> None:
     text = msg.get_body().decode()
     note(queue=text, count=msg.dequeue_count, id=msg.id, at=time.time())
-    if text.startswith("slow"):
-        time.sleep(2.5)
+    while text.startswith("slow") and not Path(os.environ["DIARY"]).with_suffix(".go").exists():
+        time.sleep(0.02)
     if text.startswith("meet"):
         meet(text)
     if text.startswith("bad"):

@@ -1,0 +1,176 @@
+"""The Functions host's stand-in as it starts, stops, dies and is moved through time."""
+
+import base64
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from azure.storage.queue import QueueServiceClient
+
+from sandbox.azurite import Azurite
+from sandbox.clock import Clock
+from tests.sandbox_host.support import KEYS, running, until
+
+MOVED_UNDER_A_THREAD = """
+import sys, threading, time
+from pathlib import Path
+from sandbox.clock import Clock
+from sandbox.host.clock import ProcessClock
+
+clock, process = Clock(Path(sys.argv[1])), ProcessClock(Path(sys.argv[1]))
+
+ended, faults = threading.Event(), []
+
+
+def look():
+    last = time.time()
+    while not ended.is_set():
+        now = time.time()
+        if now < last:
+            faults.append(now - last)
+        last = now
+
+
+sys.setswitchinterval(0.00001)
+looking = threading.Thread(target=look)
+looking.start()
+for _ in range(500):
+    clock.advance(86_400)
+    process.follow()
+    time.sleep(0.0005)
+ended.set()
+looking.join()
+sys.exit(f"the time went by {faults[:5]} seconds" if faults else 0)
+"""
+
+
+def test_a_killed_hosts_message_is_neither_lost_nor_seen_before_its_lease_is_over(
+    azurite: Azurite, tmp_path: Path
+) -> None:
+    """The lease is ten minutes in the real host and here; the test makes the message visible again itself."""
+    with running(azurite, tmp_path) as first:
+        first.client().create_queue()
+        first.send("slow-kill")
+        until(lambda: bool(first.diary(queue="slow-kill")))
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+        assert list(first.client().receive_messages()) == [], "the dead host's lease still holds"
+        assert first.client().get_queue_properties().approximate_message_count == 1
+
+
+def test_the_clock_moves_the_app_and_a_missed_run_is_made_good_once(azurite: Azurite, tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    with running(azurite, tmp_path, schedule="0 0 3 * * *") as host:
+        until(lambda: host.says("timer tick: runs next at"))
+        before = host.get("/api/clock").text
+        clock.advance(60 * 86_400)
+        until(lambda: host.get("/api/clock").text[:10] != before[:10])
+        until(lambda: len(host.diary(timer=True)) == 1)
+        host.client().create_queue()
+        host.send("after the jump")
+        until(lambda: bool(host.diary(queue="after the jump")))
+        time.sleep(0.5)
+        assert len(host.diary(timer=True)) == 1, "sixty missed runs are one"
+
+
+def test_whoever_moved_the_clock_and_then_calls_is_served_at_the_new_time(azurite: Azurite, tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    with running(azurite, tmp_path) as host:
+        for _ in range(10):
+            before = datetime.fromisoformat(host.get("/api/clock").text)
+            clock.advance(5 * 86_400)
+            assert (datetime.fromisoformat(host.get("/api/clock").text) - before).days == 5
+
+
+def test_no_thread_sees_another_time_than_the_old_and_the_new_one_while_the_clock_moves(tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    clock.advance(86_400)
+    moving = subprocess.run(
+        [sys.executable, "-c", MOVED_UNDER_A_THREAD, str(tmp_path / "clock")],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert (moving.returncode, moving.stderr) == (0, "")
+
+
+def test_a_schedule_that_never_comes_stops_nothing(azurite: Azurite, tmp_path: Path) -> None:
+    with running(azurite, tmp_path, schedule="0 0 0 31 2 *") as host:
+        until(lambda: host.says("timer tick: its schedule never comes again"))
+        assert host.get("/api/names/abc").status_code == 201
+        assert host.process.poll() is None
+
+
+def test_a_message_in_a_poison_queue_is_handled_however_often_it_was_seen(azurite: Azurite, tmp_path: Path) -> None:
+    queue = "q" + uuid.uuid4().hex[:10] + "-poison"
+    queues = QueueServiceClient.from_connection_string(azurite.connection_string)
+    client = queues.get_queue_client(queue)
+    client.create_queue()
+    client.send_message(base64.b64encode(b"worn").decode())
+    for _ in range(6):
+        (message,) = client.receive_messages()
+        client.update_message(message, visibility_timeout=0)
+    with running(azurite, tmp_path, queue=queue) as host:
+        until(lambda: bool(host.diary(queue="worn")))
+        until(lambda: client.get_queue_properties().approximate_message_count == 0)
+
+
+def test_a_host_that_is_told_to_stop_finishes_what_it_has_begun(azurite: Azurite, tmp_path: Path) -> None:
+    with running(azurite, tmp_path) as host:
+        host.client().create_queue()
+        host.send("slow-stop")
+        until(lambda: bool(host.diary(queue="slow-stop")))
+        host.process.terminate()
+        until(lambda: not host.accepts())
+        host.let_go()
+        host.process.wait(60)
+        assert host.client().get_queue_properties().approximate_message_count == 0, "it was deleted, not abandoned"
+
+
+def test_a_timer_that_was_missed_while_the_host_was_down_runs_once_past_due(azurite: Azurite, tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    with running(azurite, tmp_path, schedule="*/1 * * * * *") as host:
+        until(lambda: bool(host.diary()))
+    (tmp_path / "diary").unlink()
+    clock.advance(3600)
+    with running(azurite, tmp_path, schedule="*/1 * * * * *") as host:
+        until(lambda: bool(host.diary(timer=False)))  # on a busy machine others may be late themselves
+        assert host.diary()[0]["timer"]
+
+
+def test_of_two_hosts_only_one_fires_the_timer(azurite: Azurite, tmp_path: Path) -> None:
+    with running(azurite, tmp_path, schedule="*/1 * * * * *") as first, running(azurite, tmp_path, "*/1 * * * * *"):
+        before = len(first.diary())
+        until(lambda: len(first.diary()) >= before + 2)
+        assert len({entry["by"] for entry in first.diary()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import nonexistent_module", "nonexistent_module"),
+        ("def f(req: func.HttpRequest, more: int = 1) -> func.HttpResponse: ...", "more"),
+        ("def f(req: func.HttpRequest) -> func.HttpResponse | None: ...", "f"),
+        (
+            "@app.queue_output('out', 'q', 'AzureWebJobsStorage')\n"
+            "def f(req: func.HttpRequest, out: func.Out[str]) -> str: ...",
+            "f: this host has no binding of the type queue",
+        ),
+    ],
+)
+def test_what_microsofts_worker_refuses_stops_the_host_with_its_words(
+    tmp_path: Path, source: str, message: str
+) -> None:
+    (tmp_path / "host.json").write_text('{"version": "2.0"}')
+    head = "import azure.functions as func\napp = func.FunctionApp()\n"
+    route = "" if source.startswith("import") else "@app.route()\n"
+    (tmp_path / "function_app.py").write_text(head + route + source + "\n")
+    keys = [part for name in KEYS for part in (f"--{name}-key", "k")]
+    command = [sys.executable, "-m", "sandbox.host", "--app", str(tmp_path), "--port", "0", *keys]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "cannot start" in done.stderr
+    assert message in done.stderr
