@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import IO, Self
 
 # Below the ranges from which Linux (32768), macOS and Windows (49152) take the ports of outgoing connections, so that
 # no connection can take a port between its choice and its use.
@@ -32,6 +33,9 @@ for group in groups:
     except OSError:
         pass
 """
+# A child enters itself in the watchdog's list, which is its standard input, before it becomes the command: the parent
+# may end or be interrupted before it knows the child. Until then the child keeps the watchdog's input open.
+ENTERED = ["/bin/sh", "-c", 'echo "+$$" >&0 && exec "$@" </dev/null', "sh"]
 
 
 class ProcessError(RuntimeError):
@@ -109,14 +113,25 @@ def exit_on_signals() -> None:
 
 
 class Child:
-    """A running child, leader of its own process group, with standard output and error in the file `log`."""
+    """A running child, leader of its own process group, with standard output and error in the file `log`.
 
-    def __init__(self, name: str, command: Sequence[str | Path], log: Path, cwd: Path, env: Mapping[str, str]) -> None:
+    `watchdog` is the input of the watchdog that the child enters itself with, where there is one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log: Path,
+        cwd: Path,
+        env: Mapping[str, str],
+        watchdog: IO[bytes] | None,
+    ) -> None:
         self.name, self.log = name, log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
+                [*(ENTERED if watchdog else []), *map(str, command)],
+                stdin=watchdog or subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
@@ -183,13 +198,15 @@ class Processes:
         self, name: str, command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> Child:
         """Start a command; `env` is its whole environment (default: the parent's). Its log is `LOGS/NAME.log`."""
+        environment = os.environ if env is None else env
+        if shutil.which(command[0], path=environment.get("PATH")) is None:
+            raise ProcessError(f"{name} cannot be started: there is no program {command[0]}")
         log = self._logs / f"{name}.log"
         try:
-            child = Child(name, command, log, cwd or Path.cwd(), os.environ if env is None else env)
+            child = Child(name, command, log, cwd or Path.cwd(), environment, self._watchdogs_input())
         except OSError as error:
             raise ProcessError(f"{name} cannot be started: {error}") from error
         self._children.append(child)
-        self._tell_watchdog(f"+{child.pid}\n")
         return child
 
     def check(self) -> None:
@@ -216,21 +233,19 @@ class Processes:
                 child.signal_group(signal.SIGKILL)
             child.wait(KILLED_GRACE)
             self._children.pop()
-            self._tell_watchdog(f"-{child.pid}\n")
+            if self._watchdog and self._watchdog.stdin:
+                self._watchdog.stdin.write(f"-{child.pid}\n".encode())
         if self._watchdog is not None:
-            self._watchdog.communicate()
+            self._watchdog.communicate()  # it kills who was interrupted while it was started, and ends
             self._watchdog = None
 
-    def _tell_watchdog(self, line: str) -> None:
-        if os.name != "posix":
-            return
-        if self._watchdog is None:
+    def _watchdogs_input(self) -> IO[bytes] | None:
+        """Starts the watchdog, if there is none yet. None where there are no process groups."""
+        if os.name == "posix" and self._watchdog is None:
             self._watchdog = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", WATCHDOG], stdin=subprocess.PIPE, start_new_session=True
+                [sys.executable, "-I", "-S", "-c", WATCHDOG], stdin=subprocess.PIPE, start_new_session=True, bufsize=0
             )
-        assert self._watchdog.stdin is not None  # for the type checker
-        self._watchdog.stdin.write(line.encode())
-        self._watchdog.stdin.flush()
+        return self._watchdog.stdin if self._watchdog else None
 
     def __enter__(self) -> Self:
         return self

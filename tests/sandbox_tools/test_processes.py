@@ -1,6 +1,7 @@
 """Children end with their parent, however that ends."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -76,6 +77,43 @@ def test_a_signal_to_the_parent_ends_children_and_grandchildren(tmp_path: Path, 
     parent.send_signal(number)
     parent.communicate(timeout=60)
     assert wait_for(lambda: not any(map(is_alive, pids)))
+
+
+# Struck as soon as the child's process exists, before anybody has noted that it does.
+STRUCK = """
+import os, subprocess, sys
+from pathlib import Path
+from sandbox import processes
+
+class Popen(subprocess.Popen):
+    def __init__(self, command, **options):
+        super().__init__(command, **options)
+        if sys.argv[1] in command:
+            os.kill(os.getpid(), int(sys.argv[2]))
+
+processes.subprocess.Popen = Popen
+processes.exit_on_signals()
+with processes.Processes(Path(sys.argv[1])) as started:
+    started.start("child", [sys.executable, "-c", "import time; time.sleep(600)", sys.argv[1]])
+"""
+
+
+def runs_with(word: str) -> bool:
+    """Whether there is a process with this word in its command."""
+    commands = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            commands.append(path.read_bytes())
+    return any(word.encode() in command.split(b"\0") for command in commands)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_while_a_child_is_started_leaves_no_child(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", STRUCK, str(tmp_path), str(number.value)]
+    parent = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert parent.returncode in (-number, 128 + number)
+    assert wait_for(lambda: not runs_with(str(tmp_path)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
