@@ -146,7 +146,7 @@ class Child:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def wait_until(self, ready: Callable[[], bool], timeout: float = 30) -> None:
+    def wait_until(self, ready: Callable[[], bool], timeout: float = 120) -> None:
         """Until `ready()` is true. Raises ProcessError when the child ends first or `timeout` seconds have passed."""
         deadline = time.monotonic() + timeout
         while not ready():

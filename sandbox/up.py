@@ -147,14 +147,14 @@ class Sandbox:
         options += [f"--{name}-key={key}" for name, key in keys.items()]
         self._host = _start(processes, "host", options, app_settings)
         ping = f"{self.settings['APP_URL']}/admin/host/ping"
-        self._host.wait_until(lambda: _answers(ping), timeout=60)
+        self._host.wait_until(lambda: _answers(ping))
 
     def _subscribe(self, events: str) -> None:
         with httpx.Client(timeout=30, trust_env=False) as client:
             answer = client.put(events, json={"webhook": self.settings["EVENTGRID_WEBHOOK_URL"]})
             if answer.is_error:
                 raise ProcessError(f"the vault does not take the subscription: {answer.text[:500]}")
-            self._host.wait_until(lambda: client.get(events).json()["validated"], timeout=15)
+            self._host.wait_until(lambda: client.get(events).json()["validated"])
 
     def _write_settings(self) -> None:
         """All at once, so that whoever waits for the file finds it whole."""

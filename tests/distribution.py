@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
 TOGETHER = {r"/handlers/": "handlers"}
 # Each test of these files starts servers of its own: any worker may take it.
-APART = {"test_host_life.py", "test_killed_host.py", "test_up.py", "test_when_time_passes.py"}
+APART = {"test_host_life.py", "test_killed_host.py", "test_when_time_passes.py"}
 # Seconds on an idle machine, of the groups that take longest. Only their order matters. All others follow.
 SECONDS = {
     "handlers": 70,
@@ -42,7 +42,7 @@ SECONDS = {
     "test_adcs.py": 15,
     "test_dev.py": 15,
     "test_host.py": 12,
-    "test_up.py": 4,
+    "test_up.py": 15,
     "test_host_life.py": 4,
 }
 LONG = 10

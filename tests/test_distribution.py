@@ -56,7 +56,7 @@ def test_one_file_needs_no_worker_and_the_number_that_is_given_wins(tmp_path: Pa
     [
         ("tests/handlers/test_contract.py::test_a[x::y]", "handlers"),
         ("tests/sandbox_vault/test_names.py::Test::test_b", "tests/sandbox_vault/test_names.py"),
-        ("tests/sandbox_tools/test_up.py::test_c", "tests/sandbox_tools/test_up.py::test_c"),
+        ("tests/test_killed_host.py::test_c", "tests/test_killed_host.py::test_c"),
     ],
 )
 def test_a_group_is_a_file_or_what_the_tables_say(node_id: str, group: str) -> None:

@@ -75,7 +75,7 @@ def start_parent(directory: Path, behaviour: str = "wait") -> tuple[subprocess.P
 def test_a_signal_to_the_parent_ends_children_and_grandchildren(tmp_path: Path, number: signal.Signals) -> None:
     parent, pids = start_parent(tmp_path)
     parent.send_signal(number)
-    parent.communicate(timeout=60)
+    parent.communicate(timeout=300)
     assert wait_for(lambda: not any(map(is_alive, pids)))
 
 
@@ -111,7 +111,7 @@ def runs_with(word: str) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_while_a_child_is_started_leaves_no_child(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", STRUCK, str(tmp_path), str(number.value)]
-    parent = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    parent = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300, check=False)
     assert parent.returncode in (-number, 128 + number)
     assert wait_for(lambda: not runs_with(str(tmp_path)))
 
@@ -119,7 +119,7 @@ def test_a_signal_while_a_child_is_started_leaves_no_child(tmp_path: Path, numbe
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_failure_in_the_parent_ends_children_and_grandchildren(tmp_path: Path) -> None:
     parent, pids = start_parent(tmp_path, "fail")
-    assert "a failure in the parent" in parent.communicate(timeout=60)[1]
+    assert "a failure in the parent" in parent.communicate(timeout=300)[1]
     assert not any(map(is_alive, pids))
 
 
@@ -127,7 +127,7 @@ def test_a_failure_in_the_parent_ends_children_and_grandchildren(tmp_path: Path)
 def test_sigterm_gives_the_usual_exit_code(tmp_path: Path) -> None:
     parent, _ = start_parent(tmp_path)
     parent.terminate()
-    parent.communicate(timeout=60)
+    parent.communicate(timeout=300)
     assert parent.returncode == 128 + signal.SIGTERM
 
 
