@@ -23,6 +23,8 @@ from tests.connectors.debian import CannotFetch
 from tests.connectors.pebble import Pebble
 from tests.connectors.powerdns import API_KEY, PowerDns
 
+pytestmark = pytest.mark.slow
+
 POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 LEASE_SECONDS = 400  # of a worker that died, and a little more
 STANDSTILL_SECONDS, SHORTER_THAN_A_LEASE = 6.0, 300

@@ -40,12 +40,14 @@ def spread(directory: Path, *arguments: str, names: str = "abc") -> dict[str, se
     return found
 
 
+@pytest.mark.slow
 def test_the_tests_of_a_file_run_on_one_worker(tmp_path: Path) -> None:
     found = spread(tmp_path, "-n", "2", str(tmp_path))
     assert found.keys() == set("abc")
     assert all(len(workers) == 1 for workers in found.values()), found
 
 
+@pytest.mark.slow
 def test_one_file_needs_no_worker_and_the_number_that_is_given_wins(tmp_path: Path) -> None:
     assert spread(tmp_path, "-n", "auto", str(tmp_path / "test_a.py")) == {"a": {"None"}}
     assert spread(tmp_path, "-n", "auto", "-n", "0", str(tmp_path)) == {name: {"None"} for name in "abc"}

@@ -5,9 +5,12 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
+
+pytestmark = pytest.mark.slow
 
 POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 CERTIFICATES, KILLS = 24, 4

@@ -42,6 +42,7 @@ def six_days(name: str) -> PlannedCertificate:
     return PlannedCertificate(name, 6, "", "steady", BEGINS)
 
 
+@pytest.mark.slow
 def test_in_60_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_stays_open(
     tmp_path: Path, azurite: Azurite
 ) -> None:
@@ -55,6 +56,7 @@ def test_in_60_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_sta
     assert report.over_limit == 0
 
 
+@pytest.mark.slow
 def test_a_certificate_that_expires_is_reported_once(tmp_path: Path, azurite: Azurite) -> None:
     down = {"steady": ((BEGINS + 2 * DAY, BEGINS + 9 * DAY),)}
     report = simulate(replace(small(8, six_days("sim-lost")), outages=down), tmp_path, azurite)

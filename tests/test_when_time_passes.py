@@ -11,6 +11,8 @@ from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from tests.test_acceptance import App, until
 
+pytestmark = pytest.mark.slow
+
 NEVER = "0 0 0 29 2 *"  # not while these tests run
 
 

@@ -474,7 +474,7 @@ class Conformance:
         begin = time.monotonic()
         outcome = authority.unreachable().submit(signing_request(names, private_key(authority.default_key)))
         assert isinstance(outcome, Unavailable)
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 60
         self.verify_reason(authority, outcome.reason)
 
     def verify_reason(self, authority: Authority, reason: str) -> None:

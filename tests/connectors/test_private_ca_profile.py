@@ -84,6 +84,7 @@ any_names = st.builds(
 ).filter(lambda names: names != SubjectNames())
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     names=any_names,

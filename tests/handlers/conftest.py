@@ -1,6 +1,7 @@
 """The whole sandbox with the app in it, once for all tests of the HTTP API."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,6 +9,14 @@ import pytest
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from tests.test_acceptance import App
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the whole sandbox is slow."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and "app" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="package")

@@ -1,4 +1,4 @@
-"""One sandbox vault for all of lifecycle's tests, and a world of its own for each."""
+"""One sandbox vault for all of lifecycle's tests on a worker, and a world of its own for each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from sandbox.vault import VaultServer
 from tests.lifecycle.world import World, make_world
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:
     with VaultServer(tmp_path_factory.mktemp("vault"), clock=Clock()) as server:
         yield server

@@ -31,7 +31,7 @@ PASSWORDS = (None, "password", "cryptography", "")
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 EXPECTED = Expected(SubjectNames("www.contoso.example"), "RSA", 2048, None)
 CSR = csr(test_chains.KEY, subject("www.contoso.example"))
-SLOWEST = 2.0
+SLOWEST = 20.0
 
 
 def files(folder: str, *suffixes: str) -> list[Path]:
@@ -78,6 +78,7 @@ def test_every_pkcs12_file_is_imported_or_refused() -> None:
     assert flat["cert-key-aes256cbc.p12"] == flat["cert-rc2-key-3des.p12"] == flat["name-all-no-pwd.p12"]
 
 
+@pytest.mark.slow
 def test_every_fourth_pkits_pkcs12_file_is_imported_or_refused() -> None:
     """All 405 take 16 seconds: 397 are imported, 3 hold DSA keys, 2 DSA keys without parameters, 3 are expired."""
     chosen = files("x509/PKITS_data/pkcs12", ".p12")[::4]
@@ -126,6 +127,7 @@ def test_every_request_file_is_refused_for_another_name() -> None:
         assert outcome(lambda data=data: verify_csr(data, EXPECTED))  # type: ignore[misc]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder", ["PKCS8", "Traditional_OpenSSL_Serialization", "PEM_Serialization", "DER_Serialization", "EC", "OpenSSH"]
 )
@@ -170,18 +172,21 @@ ENCRYPTED = (VECTORS / "pkcs12/cert-key-aes256cbc.p12").read_bytes()
 PFXS = (test_bundles.pfx(None), ENCRYPTED, (VECTORS / "pkcs12/cert-rc2-key-3des.p12").read_bytes())
 
 
+@pytest.mark.slow
 @FUZZ
 @given(mutations(*PFXS))
 def test_a_mutated_pfx_is_imported_or_refused(data: bytes) -> None:
     imported(data, "cryptography")
 
 
+@pytest.mark.slow
 @FUZZ
 @given(mutations(*P7BS, *PEMS, der(test_chains.LEAF)))
 def test_mutated_certificates_are_read_or_refused(data: bytes) -> None:
     outcome(lambda: ordered_chain(parse_certificates(data), test_chains.KEY.public_key()))
 
 
+@pytest.mark.slow
 @FUZZ
 @given(mutations(*PEMS, test_bundles.key_as(PrivateFormat.TraditionalOpenSSL, "cryptography")))
 def test_a_mutated_pem_is_imported_or_refused(data: bytes) -> None:

@@ -15,6 +15,8 @@ from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
 from tests.lifecycle.world import ALIAS, Killed, Life, World
 
+pytestmark = pytest.mark.slow
+
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 
 

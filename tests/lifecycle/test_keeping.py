@@ -345,6 +345,7 @@ def test_a_moment_in_the_window_is_drawn_once_and_kept_while_the_window_stays() 
     assert with_window(note, moved, 0.5, now).renew_at == now + timedelta(hours=12)
 
 
+@pytest.mark.slow
 def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_world: World) -> None:
     world, name = lonely_world, lonely_world.name()
     made(world, name)

@@ -177,6 +177,7 @@ def test_a_worker_that_outlives_its_lease_loses(world: World) -> None:
     assert world.services.storage.open(ALIAS, name) is None
 
 
+@pytest.mark.slow
 def test_an_operation_that_kills_every_worker_ends_at_its_deadline(world: World) -> None:
     name = world.name()
     opened = create(world, name)
@@ -531,6 +532,7 @@ def test_a_pending_operation_that_cannot_be_deleted_keeps_nobody_waiting_past_th
     assert world.services.storage.ended(ALIAS, name)[0].state is State.FAILED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Rejected, Unavailable])
 def test_words_of_a_connector_that_are_too_long_for_a_row_or_a_log_line_are_cut(
     world: World, kind: type[Rejected] | type[Unavailable], caplog: pytest.LogCaptureFixture
@@ -605,6 +607,7 @@ def test_a_request_that_is_too_large_for_a_row_is_refused_and_not_put_off(world:
     assert world.vault.pending(world.name()) is None
 
 
+@pytest.mark.slow
 def test_orders_that_are_lost_again_and_again_for_a_long_reason_fill_no_row(world: World) -> None:
     name = world.name()
     lost = Unavailable("证" * 900, restart=True)

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
+
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew, replacements, sweep
 from certrelay.renewal.replacements import Criteria
@@ -12,6 +14,8 @@ from certrelay.storage.operation import Operation, State
 from tests.lifecycle.test_keeping import DAY, configured, made
 from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
 from tests.lifecycle.world import ALIAS, World
+
+pytestmark = pytest.mark.slow
 
 HOURS = 6
 ONE_IN_SIX_HOURS = Rate(requests=1, seconds=HOURS * 3600)

@@ -328,6 +328,7 @@ def test_a_lost_event_is_made_good_by_the_sweep(lonely_world: World) -> None:
     assert f"{ALIAS}/{name}" not in sweep.sweep(world.services).started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [Pending("never done", 3600), Unavailable("down"), Rejected("not now")])
 def test_a_certificate_of_six_days_gets_three_tries_on_different_sweeps_whatever_its_authority_answers(
     lonely_world: World, answer: Outcome

@@ -134,6 +134,7 @@ def test_a_worker_that_dies_while_it_notes_a_renewal_starts_no_second_one(
     assert len(world.versions(name)) == 2
 
 
+@pytest.mark.slow
 def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World) -> None:
     world = lonely_world
     names = [world.name(f"-{number:02}") for number in range(30)]
@@ -158,6 +159,7 @@ def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World
     assert [len(list(world.services.vault(ALIAS).versions(name))) for name in names] == [2] * 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_list_in_any_order_is_gone_through_to_its_end_in_several_polls(lonely_world: World, refused: bool) -> None:
     """Also where Key Vault knows a place in its list no more."""

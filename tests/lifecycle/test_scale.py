@@ -102,6 +102,7 @@ def peak_of_a_sweep(large: LargeVault) -> int:
         gc.unfreeze()
 
 
+@pytest.mark.slow
 def test_a_sweep_in_which_nothing_is_due_costs_one_request_for_25_certificates_and_no_more_memory(
     program: Program, azurite: Azurite
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_sweep_in_which_nothing_is_due_costs_one_request_for_25_certificates_a
     assert min(many) < few * 1.25, f"{few} bytes for 500 and {many[1:]} for 2,000"
 
 
+@pytest.mark.slow
 def test_of_1_000_that_are_due_a_sweep_takes_its_batch_and_the_next_one_goes_on(
     program: Program, azurite: Azurite
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_poll_costs_requests_for_open_operations_and_none_for_certificates(
         assert large.requests() == {}
 
 
+@pytest.mark.slow
 def test_names_that_cannot_be_renewed_do_not_starve_the_others_even_when_they_fill_a_batch(
     program: Program, azurite: Azurite
 ) -> None:

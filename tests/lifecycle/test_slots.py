@@ -45,6 +45,7 @@ def vault_with(world: World, concurrency: int) -> World:
     return replace(world, services=replace(world.services, settings=settings))
 
 
+@pytest.mark.slow
 def test_many_workers_at_once_place_no_more_orders_than_the_concurrency_allows(world: World) -> None:
     crowded = configured(world, concurrency=3)
     names = [world.name(f"-{number}") for number in range(12)]
@@ -81,6 +82,7 @@ def test_an_authority_that_cannot_take_an_order_gives_its_slot_to_the_next(world
     assert slots(world) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answers",
     [
@@ -149,6 +151,7 @@ def test_who_waits_for_a_slot_in_vain_is_told_so_at_the_deadline(world: World) -
     assert [entry.at - ended.requested_at for entry in ended.transitions][-1].total_seconds() < 3700
 
 
+@pytest.mark.slow
 def test_a_death_at_any_effect_costs_no_slot(world: World) -> None:
     crowded = vault_with(configured(world, concurrency=1), concurrency=1)
     life = Life()

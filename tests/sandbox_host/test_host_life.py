@@ -22,6 +22,8 @@ from pathlib import Path
 from sandbox.clock import Clock
 from sandbox.host.clock import ProcessClock
 
+pytestmark = pytest.mark.slow
+
 clock, process = Clock(Path(sys.argv[1])), ProcessClock(Path(sys.argv[1]))
 
 ended, faults = threading.Event(), []

@@ -55,6 +55,7 @@ def test_two_at_once_keep_their_data_apart(azurite: Azurite, tmp_path: Path) -> 
     azurite.check()
 
 
+@pytest.mark.slow
 def test_on_disk_the_data_outlive_a_restart(tmp_path: Path) -> None:
     for _ in range(2):
         with (

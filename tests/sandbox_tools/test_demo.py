@@ -27,6 +27,8 @@ ELSEWHERE = """
 import sys
 from pathlib import Path
 from sandbox import demo
+
+pytestmark = pytest.mark.slow
 demo.DEFAULT_DIRECTORY = Path(sys.argv.pop(1))
 sys.exit(demo.main())
 """

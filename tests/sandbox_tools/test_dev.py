@@ -76,6 +76,7 @@ def pip_calls(checkout: Path) -> int:
     return len(calls.read_text().splitlines()) if calls.exists() else 0
 
 
+@pytest.mark.slow
 def test_the_first_run_makes_the_environment_and_the_next_ones_use_it(checkout: Path) -> None:
     first = run(checkout, "test", "tests/a_test.py", "-k", "some name")
     assert first.returncode == 0, first.stderr

@@ -18,6 +18,8 @@ import pytest
 from sandbox.processes import accepts_connections, free_ports
 from sandbox.up import _app_settings, _environment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OF_THE_VAULT = {
     "VAULT_URL",

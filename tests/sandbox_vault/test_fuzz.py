@@ -72,6 +72,7 @@ POLICY = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @FAST
 @given(policy=POLICY | JSON, tags=JSON, attributes=JSON, preserve=JSON)
 def test_any_policy_gets_an_answer(
@@ -112,6 +113,7 @@ def test_any_path_gets_an_answer(server: VaultServer, method: str, path: str, st
         assert answer.json()["error"]["code"]
 
 
+@pytest.mark.slow
 @FAST
 @given(data=st.binary(max_size=200), where=st.integers(0, 400), pem=st.booleans())
 def test_broken_der_and_pem_get_an_answer(rest: Rest, authority: Authority, data: bytes, where: int, pem: bool) -> None:

@@ -19,6 +19,8 @@ from sandbox.vault.store import SqliteStore
 from tests.sandbox_vault.program import POLICY, Program, program
 from tests.sandbox_vault.webhook import Webhook, eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_program_tells_where_it_is_and_ends_when_told(tmp_path: Path, number: int) -> None:
