@@ -7,6 +7,9 @@
     python3 dev.py simulate a year of renewals while things fail   [--days 365] [--certificates 200] [--seed N]
     python3 dev.py check    lint, format, types and spelling
     python3 dev.py lock     renew requirements*.txt                [--upgrade] [--upgrade-package NAME]
+    python3 dev.py vault    the sandbox vault alone, until Ctrl-C  --directory D [--data FILE] …
+    python3 dev.py bench    one measurement                        issuance | sweep | vault  [--certificates N]
+    python3 dev.py private-ca   a private authority's certificate in Key Vault   [--help]
     python3 dev.py help     this text
 
 Any Python from 3.9 on can start it. It finds Python 3.13, makes `.venv` with it, installs the locked requirements
@@ -45,17 +48,24 @@ COMMANDS = {
     "up": [["-m", "sandbox.up"]],
     "test": [["-m", "pytest", "-n", "auto"]],
     "simulate": [["-m", "sandbox.simulation"]],
+    "vault": [["-m", "sandbox.vault"]],
+    "bench": [["-m", "bench.{}"]],
+    "private-ca": [["-m", "certrelay.connectors.private_ca.bootstrap"]],
     "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], ["-m", "codespell_lib"]],
     "lock": [
         [*COMPILE, "--output-file", "requirements.txt"],
         [*COMPILE, "--group", "dev", "--constraint", "requirements.txt", "--output-file", "requirements-dev.txt"],
     ],
 }
+BENCHES = ("issuance", "sweep", "vault")
 ABOUT = {
     "demo": "The sandbox starts, CertRelay does its main job in it, it stops. The first time npm installs Azurite.",
     "up": "The sandbox and the app run until Ctrl-C.",
     "test": "The tests, against real servers on 127.0.0.1.",
     "simulate": "A year of renewals with faults, on the sandbox's clock. It takes some minutes.",
+    "vault": "The sandbox vault runs until Ctrl-C.",
+    "bench": "One measurement, on a machine that does nothing else meanwhile.",
+    "private-ca": "The certificate of a private authority is made in Key Vault.",
     "check": "Lint, format, types and spelling.",
     "lock": "The dependencies in pyproject.toml become requirements*.txt. Versions stay, unless --upgrade is given.",
 }
@@ -66,7 +76,8 @@ def main(arguments: list[str]) -> int:
     if command in ("help", "-h", "--help"):
         print(__doc__)
         return 0
-    if command not in COMMANDS or (command == "check" and rest):
+    understood = {"check": not rest, "bench": bool(rest) and rest[0] in BENCHES}
+    if command not in COMMANDS or not understood.get(command, True):
         print(f"dev.py: not understood: {' '.join(arguments)}\n{__doc__}", file=sys.stderr)
         return 2
     say(ABOUT[command])
@@ -74,12 +85,16 @@ def main(arguments: list[str]) -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with one_at_a_time():
         prepare()
-    runs = [[str(VENV_PYTHON), *run, *rest] for run in COMMANDS[command]]
+    commands = COMMANDS[command]
+    if command == "bench":
+        commands, rest = [[part.format(rest[0]) for part in commands[0]]], rest[1:]
+    runs = [[str(VENV_PYTHON), *run, *rest] for run in commands]
     return replace_this_process(runs[0]) if len(runs) == 1 else run_all(runs)
 
 
 def say(text: str) -> None:
-    print(f"dev.py: {text}", flush=True)
+    """On standard error: standard output is the command's own, and may be put into a file."""
+    print(f"dev.py: {text}", file=sys.stderr, flush=True)
 
 
 def replace_this_process(run: list[str]) -> int:

@@ -1,6 +1,6 @@
 """From `POST create` to merged, through the whole app, against the same work done by hand.
 
-    .venv/bin/python -m bench.issuance [--certificates 20]
+    python3 dev.py bench issuance [--certificates 20]
 
 The floor is what nobody can save: create in Key Vault, sign by OpenBao, merge, over connections that are warm.
 """
@@ -69,7 +69,7 @@ def vault_client(settings: dict[str, str], client: httpx.Client) -> httpx.Client
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="dev.py bench issuance", description=__doc__)
     parser.add_argument("--certificates", type=int, default=20)
     number = parser.parse_args().certificates
     with tempfile.TemporaryDirectory() as directory, Sandbox(Path(directory), Progress()) as sandbox:

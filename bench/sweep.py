@@ -1,4 +1,4 @@
-"""Measures the sweep: `python -m bench.sweep [--certificates 10000]`.
+"""Measures the sweep: `python3 dev.py bench sweep [--certificates 10000]`.
 
 Seconds for each 1,000 certificates of a sweep in which nothing is due, against a floor taken in turns with it: a bare
 HTTP client that reads the same pages of the list. What the sweep costs beyond that are its notes (one query of the
@@ -92,7 +92,7 @@ def measure(certificates: int) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.sweep", description=__doc__)
+    parser = argparse.ArgumentParser(prog="dev.py bench sweep", description=__doc__)
     parser.add_argument("--certificates", type=int, default=10_000)
     found = measure(parser.parse_args().certificates)
     print(f"sweep, 1,000 certificates       {found['sweep']:.3f} s")

@@ -1,4 +1,4 @@
-"""Measures the sandbox vault: `python -m bench.vault [--certificates 20000]`. Prints a table and the ratios.
+"""Measures the sandbox vault: `python3 dev.py bench vault [--certificates 20000]`. Prints a table and the ratios.
 
 - start to first answer: from starting the program to the first certificate list that it gives, empty and with that
   many certificates in its file;
@@ -90,7 +90,7 @@ def measure(certificates: int) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.vault", description=__doc__)
+    parser = argparse.ArgumentParser(prog="dev.py bench vault", description=__doc__)
     parser.add_argument("--certificates", type=int, default=20_000)
     count = parser.parse_args().certificates
     found = measure(count)

@@ -13,7 +13,7 @@ POLL = 0.1  # seconds between checks for a signal: one that reaches another thre
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sandbox.vault", description=__doc__)
+    parser = argparse.ArgumentParser(prog="dev.py vault", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="for the root, the identity and vault.json")
     parser.add_argument("--port", type=int, default=0, help="port of the vault (default: any free port)")
     parser.add_argument("--control-port", type=int, default=0, help="port of the identity endpoint and the admin API")

@@ -80,19 +80,19 @@ def pip_calls(checkout: Path) -> int:
 def test_the_first_run_makes_the_environment_and_the_next_ones_use_it(checkout: Path) -> None:
     first = run(checkout, "test", "tests/a_test.py", "-k", "some name")
     assert first.returncode == 0, first.stderr
-    assert "making `.venv`" in first.stdout
-    assert "installing the locked requirements" in first.stdout
+    assert "making `.venv`" in first.stderr
+    assert "installing the locked requirements" in first.stderr
     shown = f"pytest {checkout / '.venv'} {checkout} ['-n', 'auto', 'tests/a_test.py', '-k', 'some name']"
     assert first.stdout.splitlines()[-1] == shown
     second = run(checkout, "test")
-    assert "making" not in second.stdout
+    assert "making" not in second.stderr
     assert pip_calls(checkout) == 1
     assert run(checkout, "test", "-x").returncode == 7, "the exit code is not the command's own"
 
     (checkout / "requirements-dev.txt").write_text("# something else\n")
     third = run(checkout, "test")
     assert third.returncode == 0
-    assert "making" not in third.stdout
+    assert "making" not in third.stderr
     assert pip_calls(checkout) == 2
 
 
@@ -104,8 +104,8 @@ def test_a_failed_installation_is_not_taken_for_done(quick_checkout: Path) -> No
     assert "pip could not install" in failed.stderr
     (quick_checkout / "requirements-dev.txt").write_text("# mended\n")
     mended = run(quick_checkout, "test")
-    assert "unfinished" in mended.stdout
-    assert "making `.venv`" in mended.stdout
+    assert "unfinished" in mended.stderr
+    assert "making `.venv`" in mended.stderr
     assert mended.returncode == 0
     assert pip_calls(quick_checkout) == 2
 
@@ -122,7 +122,7 @@ def test_a_run_that_was_killed_while_installing_is_not_taken_for_done(quick_chec
     (quick_checkout / "requirements-dev.txt").write_text("# quick\n")
     again = run(quick_checkout, "test")
     assert again.returncode == 0
-    assert "unfinished" in again.stdout
+    assert "unfinished" in again.stderr
 
 
 def test_an_environment_of_another_python_is_made_anew(quick_checkout: Path) -> None:
@@ -236,16 +236,37 @@ def test_without_python_3_13_it_says_how_to_get_it(dev: ModuleType) -> None:
 
 def test_nothing_asked_is_a_request_for_help() -> None:
     shown = subprocess.run([sys.executable, str(SOURCE)], capture_output=True, text=True, check=True)
-    for command in ("demo", "up", "simulate", "test", "check", "lock", "help"):
+    for command in load().COMMANDS:
         assert f"dev.py {command} " in shown.stdout
 
 
-@pytest.mark.parametrize("arguments", [["tset"], ["--unknown"], ["check", "--fix"]])
+@pytest.mark.parametrize("arguments", [["tset"], ["--unknown"], ["check", "--fix"], ["bench"], ["bench", "moon"]])
 def test_what_is_not_understood_is_said_before_anything_is_installed(checkout: Path, arguments: list[str]) -> None:
     refused = run(checkout, *arguments)
     assert refused.returncode == 2
     assert f"not understood: {' '.join(arguments)}" in refused.stderr
     assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    "command", ["vault", "bench issuance", "bench sweep", "bench vault", "private-ca", "up", "demo"]
+)
+def test_a_command_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    runs: list[list[str]] = []
+    module = load()
+    monkeypatch.setattr(module, "replace_this_process", lambda run: runs.append(run[1:]))
+    monkeypatch.setattr(module, "prepare", lambda: None)
+    module.main([*command.split(), "--help"])
+    shown = subprocess.run([sys.executable, *runs[0]], cwd=SOURCE.parent, capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith(f"usage: dev.py {command} "), "as it is called"
+
+
+def test_every_measurement_can_be_asked_for() -> None:
+    assert {path.stem for path in (SOURCE.parent / "bench").glob("[!_]*.py")} == set(load().BENCHES)
+
+
+def test_standard_output_is_the_commands_own(quick_checkout: Path) -> None:
+    assert run(quick_checkout, "test").stdout.splitlines()[0].startswith("pytest ")
 
 
 def test_check_runs_every_check_even_after_a_failure(
@@ -261,4 +282,4 @@ def test_check_runs_every_check_even_after_a_failure(
     monkeypatch.setattr(module, "prepare", lambda: None)
     assert module.main(["check"]) == 1
     assert runs == [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["codespell_lib"]]
-    assert capsys.readouterr().out.splitlines()[-1] == "dev.py: failed: ruff check, ruff format --check"
+    assert capsys.readouterr().err.splitlines()[-1] == "dev.py: failed: ruff check, ruff format --check"

@@ -1,4 +1,4 @@
-"""Make the certificate of a private authority in Key Vault: `python -m … --help`.
+"""Make the certificate of a private authority in Key Vault: `python3 dev.py private-ca --help`.
 
 Key Vault gives no use of a key whose certificate is pending: the version is disabled until the merge. So a root is
 made in two versions of one certificate: the first, by the issuer Self, brings the key into being; the second, by the
@@ -241,8 +241,7 @@ def _merge(vault: CertificateClient, wanted: Authority, chain: list[x509.Certifi
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "certrelay.connectors.private_ca.bootstrap",
-        description="Make a certificate authority whose key lives in Key Vault.",
+        "dev.py private-ca", description="Make a certificate authority whose key lives in Key Vault."
     )
     parser.add_argument("--vault-url", required=True)
     parser.add_argument("--name", required=True, help="of the Key Vault certificate")
