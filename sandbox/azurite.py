@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,12 +85,34 @@ def is_installed() -> bool:
 def install() -> Path:
     """The directory of Azurite, which npm fills on the first call. Raises ProcessError.
 
-    It appears as a whole, so an interrupted call leaves nothing half done, and of two at once the first wins.
+    It appears as a whole, so an interrupted call leaves nothing half done. Of two at once the second waits.
     """
     installed = cache_directory() / f"azurite-{VERSION}"
     if installed.is_dir():
         return installed
     cache_directory().mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(cache_directory()):
+        if not installed.is_dir():
+            _install(installed)
+    return installed
+
+
+@contextlib.contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    if os.name != "posix":
+        yield  # of two at once the first to be ready wins
+        return
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _install(installed: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="azurite-", ignore_cleanup_errors=True) as scratch:
         directory = Path(scratch) / "installed"
         directory.mkdir()
@@ -101,7 +124,6 @@ def install() -> Path:
         except OSError:
             if not installed.is_dir():
                 raise
-    return installed
 
 
 def _npm_install(directory: Path) -> None:

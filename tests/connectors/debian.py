@@ -1,10 +1,12 @@
 """Programs that are in Debian and nowhere else: fetched with the machine's own apt, unpacked, nothing installed."""
 
-import os
+import contextlib
+import fcntl
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 CACHE = Path(__file__).parents[2] / ".cache" / "debian"
@@ -23,26 +25,31 @@ def unpacked(name: str, packages: Sequence[str], suite: str = "trixie") -> Path:
         return root
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise CannotFetch("this machine has no apt-get and dpkg-deb")
+    with _one_at_a_time():
+        if not root.exists():
+            _fetch(packages, suite, root)
+    return root
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Several workers may want packages at once; apt refuses whoever comes second."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(packages: Sequence[str], suite: str, root: Path) -> None:
     apt = _apt_options(suite)
-    downloads = CACHE / suite / f"{name}.{os.getpid()}"
-    downloads.mkdir(parents=True)
-    try:
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        downloads = Path(scratch)
         _run(["apt-get", *apt, "update", "-q"], CACHE)
         _run(["apt-get", *apt, "download", "-q", *packages], downloads)
         for package in sorted(downloads.glob("*.deb")):
             _run(["dpkg-deb", "-x", str(package), str(downloads / "root")], downloads)
-        _keep(downloads / "root", root)
-    finally:
-        shutil.rmtree(downloads)
-    return root
-
-
-def _keep(made: Path, root: Path) -> None:
-    try:
-        made.rename(root)
-    except OSError:
-        if not root.exists():  # else another run was faster
-            raise
+        (downloads / "root").rename(root)
 
 
 def _apt_options(suite: str) -> list[str]:
@@ -77,6 +84,6 @@ def _debian_source() -> str:
 
 
 def _run(command: Sequence[str], directory: Path) -> None:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=1200)
     if done.returncode:
         raise CannotFetch(f"{command[0]}: {done.stderr.strip()[-300:]}")

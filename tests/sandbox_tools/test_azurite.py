@@ -88,15 +88,21 @@ def make_npm(directory: Path, script: str) -> list[str | Path]:
     return [sys.executable, program]
 
 
-def test_of_two_installations_at_once_one_wins_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_installations_at_once_one_is_done_and_the_others_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CERTRELAY_CACHE", str(tmp_path / "cache"))
-    npm = make_npm(tmp_path, "import pathlib, time; time.sleep(0.2); pathlib.Path('module').write_text('whole')")
+    started = f"open({str(tmp_path / 'started')!r}, 'a').write('once')"
+    npm = make_npm(
+        tmp_path, f"import pathlib, time; {started}; time.sleep(0.2); pathlib.Path('module').write_text('whole')"
+    )
     monkeypatch.setattr(azurite_module, "_npm", lambda: npm)
     with ThreadPoolExecutor(3) as pool:
         installed = [future.result() for future in [pool.submit(install) for _ in range(3)]]
     assert set(installed) == {tmp_path / "cache" / f"azurite-{VERSION}"}
     assert [path.name for path in cache_directory().iterdir()] == [f"azurite-{VERSION}"]
     assert (installed[0] / "module").read_text() == "whole"
+    assert (tmp_path / "started").read_text() == "once"
     assert json.loads((installed[0] / "package.json").read_text())["dependencies"] == {"azurite": VERSION}
 
 
