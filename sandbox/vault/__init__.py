@@ -1,4 +1,4 @@
-"""A local stand-in for Azure Key Vault certificates: use `VaultServer`, or run `python -m sandbox.vault`."""
+"""A local stand-in for Azure Key Vault certificates: use `VaultServer`, or `python3 dev.py vault`."""
 
 from sandbox.vault.server import VaultServer
 from sandbox.vault.vault import Settings

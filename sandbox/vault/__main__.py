@@ -1,4 +1,4 @@
-"""`python -m sandbox.vault --directory D`: run the sandbox vault until SIGTERM or SIGINT."""
+"""`python3 dev.py vault --directory D`: run the sandbox vault until SIGTERM or SIGINT."""
 
 import argparse
 import signal
