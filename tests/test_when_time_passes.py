@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
-from tests.test_acceptance import App, until
+from tests.app import App, until
 
 pytestmark = pytest.mark.slow
 

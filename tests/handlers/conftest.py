@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
-from tests.test_acceptance import App
+from tests.app import App
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.test_acceptance import App
+from tests.app import App
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certrelay.connectors.base import SigningRequest
 from certrelay.pki.subject import SubjectNames
-from tests.lifecycle.world import TestCa
-from tests.test_acceptance import App, until
+from tests.app import App, until
+from tests.world import TestCa
 
 EC = {"key_props": {"kty": "EC", "crv": "P-256"}}
 

@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 from certrelay.errors import NotPermitted
 from handlers import actions, certificates, fleet, issuers, openapi, queries, roles, service
 from handlers.routes import ROUTES, Route
-from tests.test_acceptance import App
+from tests.app import App
 
 MODULES = (service, issuers, certificates, actions, queries, fleet)  # their import registers the routes
 ANYBODY = {"health"}

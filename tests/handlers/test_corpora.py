@@ -6,7 +6,7 @@ from pathlib import Path
 import cryptography_vectors
 import pytest
 
-from tests.test_acceptance import App, until
+from tests.app import App, until
 
 VECTORS = Path(cryptography_vectors.__file__).parent
 PASSWORDS = (None, "password", "cryptography")

@@ -2,18 +2,16 @@
 doubled (checks 2, 5 and 6 of the promises that CONTRIBUTING lists)."""
 
 import itertools
-from collections.abc import Callable
 
 import pytest
 
 from certrelay.certificates import create as creations
 from certrelay.certificates.create import CertificateSpec
-from certrelay.operations import reconcile
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew as renewal
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
-from tests.lifecycle.world import ALIAS, Killed, Life, World
+from tests.world import ALIAS, Life, World, run_to_the_end
 
 pytestmark = pytest.mark.slow
 
@@ -28,22 +26,6 @@ def asked(name: str) -> CertificateSpec:
 
 def create(services: Services, name: str) -> Operation:
     return creations.create(services, ALIAS, name, asked(name), requested_by="test", idempotency_key=name)
-
-
-def run_to_the_end(world: World, name: str, life: Life, start: Callable[[Services], Operation]) -> None:
-    """Start and advance in a process that dies as `life` says, and again after each death."""
-    doomed = world.mortal(life)
-    for _ in range(40):
-        try:
-            operation = start(doomed)
-            while not operation.state.ended or doomed.storage.open(ALIAS, name) is not None:
-                reconcile.advance(doomed, ALIAS, name)
-                world.clock.advance(6)
-                operation = start(doomed)
-            return
-        except Killed:
-            world.outlive_lease()
-    raise AssertionError(f"{name} never ended: {world.services.storage.open(ALIAS, name)}")
 
 
 def effects_of_one_life(world: World, wait: int) -> list[str]:

@@ -15,7 +15,7 @@ from certrelay.renewal.renew import renewed_request
 from certrelay.rules import check, name_allowed
 from certrelay.services import Services, connect
 from certrelay.settings import Rules, VaultSettings
-from tests.lifecycle.world import TestCa
+from tests.world import TestCa
 
 SETTINGS = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
@@ -23,9 +23,9 @@ SETTINGS = {
         "main": {"url": "https://v.example"},
         "narrow": {"url": "https://n.example", "authorities": ["b1"]}}""",
     "CERTRELAY_AUTHORITIES": """{
-        "a1": {"connector": "tests.lifecycle.world:TestCa",
+        "a1": {"connector": "tests.world:TestCa",
                "rules": {"names": ["*.contoso.example"], "max_validity_days": 90, "minimum_rsa_size": 3072}},
-        "b1": {"connector": "tests.lifecycle.world:TestCa"}}""",
+        "b1": {"connector": "tests.world:TestCa"}}""",
 }
 
 

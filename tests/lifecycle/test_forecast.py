@@ -9,9 +9,7 @@ import pytest
 from certrelay.renewal import forecast
 from certrelay.settings import Rate
 from certrelay.storage.renewal_record import RenewalRecord
-from tests.lifecycle.test_keeping import DAY, configured, made
-from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
-from tests.lifecycle.world import ALIAS, World
+from tests.world import ALIAS, DAY, World, configured, made, vault_that_fails, with_vaults
 
 
 def test_the_forecast_says_what_is_renewed_when_against_the_rate(lonely_world: World) -> None:

@@ -20,7 +20,7 @@ from certrelay.errors import Invalid, NameBusy, NotReady
 from certrelay.operations import find, intervene, reconcile
 from certrelay.settings import Target
 from certrelay.storage.operation import Operation, State
-from tests.lifecycle.world import ALIAS, Killed, Life, World
+from tests.world import ALIAS, Killed, Life, World
 
 
 def pem_file() -> str:

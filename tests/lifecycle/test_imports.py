@@ -27,7 +27,7 @@ from certrelay.operations import reconcile
 from certrelay.pki.names import names_of
 from certrelay.renewal import sweep
 from certrelay.storage.operation import State
-from tests.lifecycle.world import ALIAS, Killed, Life, World
+from tests.world import ALIAS, Killed, Life, World
 
 PASSWORD = "canary-a41c"
 

@@ -36,37 +36,9 @@ from certrelay.renewal.due import due_of
 from certrelay.renewal.renewal_info import with_window
 from certrelay.renewal.replacements import Criteria
 from certrelay.settings import Rate, Target
-from certrelay.storage.operation import Operation, State
+from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
-from tests.lifecycle.world import ALIAS, TestCa, World
-
-KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
-DAY = 86_400
-
-
-def create(world: World, name: str, **changes: object) -> Operation:
-    asked = CertificateSpec(
-        authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"}
-    )
-    return creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
-
-
-def made(world: World, name: str, **changes: object) -> Operation:
-    create(world, name, **changes)
-    return world.finish(name)
-
-
-def out_of_order(_text: str, _delay_seconds: float = 0) -> None:
-    """A queue's `send`, while it is down."""
-    raise NotReady("out of order", code="StorageNotReady")
-
-
-def configured(world: World, **changes: Any) -> World:
-    """The world with other settings of its authority."""
-    known = world.services.settings.authorities["test-ca"]
-    authority = replace(known, settings=known.settings.model_copy(update=changes))
-    settings = replace(world.services.settings, authorities={"test-ca": authority})
-    return replace(world, services=replace(world.services, settings=settings))
+from tests.world import ALIAS, DAY, KEY, TestCa, World, configured, create, made, out_of_order
 
 
 class TestAdoption:

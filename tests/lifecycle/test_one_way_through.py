@@ -17,7 +17,7 @@ from certrelay.operations.submit import Origin
 from certrelay.pki import names, verify
 from certrelay.renewal import renew
 from certrelay.storage.operation import State
-from tests.lifecycle.world import ALIAS, World
+from tests.world import ALIAS, World
 
 
 @pytest.fixture

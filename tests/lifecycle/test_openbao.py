@@ -15,7 +15,7 @@ from certrelay.renewal import renew
 from certrelay.storage.operation import Operation, State
 from sandbox.azurite import Azurite
 from sandbox.openbao import OpenBao
-from tests.lifecycle.world import ALIAS, World, make_world
+from tests.world import ALIAS, World, make_world
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer
-from tests.lifecycle.world import ALIAS, Killed, World, make_world
+from tests.world import ALIAS, Killed, World, make_world
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 

@@ -11,9 +11,7 @@ from certrelay.renewal import renew, replacements, sweep
 from certrelay.renewal.replacements import Criteria
 from certrelay.settings import Rate
 from certrelay.storage.operation import Operation, State
-from tests.lifecycle.test_keeping import DAY, configured, made
-from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
-from tests.lifecycle.world import ALIAS, World
+from tests.world import ALIAS, DAY, World, configured, made, vault_that_fails, with_vaults
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from certrelay.renewal import renew as renewal
 from certrelay.renewal.due import due_at
 from certrelay.renewal.renew import Changes
 from certrelay.storage.operation import Operation, State
-from tests.lifecycle.world import ALIAS, World
+from tests.world import ALIAS, World
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 BEGINS = datetime(2026, 11, 23, tzinfo=UTC)

@@ -12,9 +12,7 @@ from certrelay.keyvault.client import CERTIFICATES, Vault, item_of
 from certrelay.renewal import replacement_run, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
-from tests.lifecycle.test_keeping import KEY, made
-from tests.lifecycle.test_sweep import vault_that_fails, with_vaults
-from tests.lifecycle.world import ALIAS, Killed, World
+from tests.world import ALIAS, KEY, Killed, World, made, vault_that_fails, with_vaults
 
 ALL = Criteria(authority="test-ca")
 

@@ -23,7 +23,7 @@ from certrelay.services import Services
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
 from sandbox.azurite import Azurite
-from tests.lifecycle.world import ALIAS, World
+from tests.world import ALIAS, World
 
 DAY = 86_400
 TAGS = {"certrelay-authority": "test-ca", "certrelay-validity-days": "365"}
@@ -38,7 +38,7 @@ class LargeVault:
             {
                 "AzureWebJobsStorage": azurite.connection_string,
                 "CERTRELAY_VAULTS": f'{{"{ALIAS}": {{"url": "{self._url}"}}}}',
-                "CERTRELAY_AUTHORITIES": '{"test-ca": {"connector": "tests.lifecycle.world:TestCa"}}',
+                "CERTRELAY_AUTHORITIES": '{"test-ca": {"connector": "tests.world:TestCa"}}',
                 "CERTRELAY_RENEWAL_BATCH": str(batch),
             }
         )

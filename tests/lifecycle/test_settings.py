@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, SecretStr
 from certrelay import settings
 from certrelay.connectors.base import ConnectorSettings
 from certrelay.errors import SettingsError
-from tests.lifecycle.world import TestCa
+from tests.world import TestCa
 
 GOOD = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",

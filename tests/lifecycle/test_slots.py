@@ -12,9 +12,7 @@ from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from certrelay.operations import reconcile
 from certrelay.storage.operation import Operation, State
-from tests.lifecycle.test_crashes import run_to_the_end
-from tests.lifecycle.test_keeping import KEY, configured
-from tests.lifecycle.world import ALIAS, Life, World
+from tests.world import ALIAS, KEY, Life, World, configured, run_to_the_end
 
 
 def create(world: World, name: str) -> Operation:

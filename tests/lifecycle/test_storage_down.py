@@ -12,8 +12,7 @@ from certrelay.renewal import sweep
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.operation import State
 from certrelay.storage.tables import Account
-from tests.lifecycle.test_keeping import DAY, create, made
-from tests.lifecycle.world import ALIAS, World
+from tests.world import ALIAS, DAY, World, create, made
 
 
 @pytest.fixture

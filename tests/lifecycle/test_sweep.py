@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -13,41 +12,21 @@ from azure.identity import ManagedIdentityCredential
 
 from certrelay.certificates import read as reading
 from certrelay.connectors.base import RenewalWindow
-from certrelay.errors import Invalid, NotReady
+from certrelay.errors import Invalid
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import CERTIFICATES, Vault
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew, sweep
 from certrelay.services import Services
-from certrelay.settings import VaultSettings
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
-from tests.lifecycle.test_keeping import DAY, SuggestingCa, made
-from tests.lifecycle.world import ALIAS, World
+from tests.lifecycle.test_keeping import SuggestingCa
+from tests.world import ALIAS, DAY, World, made, vault_that_fails, with_vaults
 
 MAIL_ONLY = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "EmailContacts"}}]
+
+
 SELF = {"issuer": {"name": "Self"}, "x509_props": {"subject": "CN=x"}, "lifetime_actions": MAIL_ONLY}
-
-
-def vault_that_fails(world: World, fails: Callable[[str, str], bool]) -> Vault:
-    """The world's vault, not ready for the requests (method, path) that `fails` says."""
-    vault = key_vault.connect(world.server.url, ManagedIdentityCredential())
-    ask = vault.call
-
-    def call(method: str, path: str, *args: Any, **query: Any) -> dict[str, Any]:
-        if fails(method, path):
-            raise NotReady("out of order")
-        return ask(method, path, *args, **query)
-
-    vault.call = call  # type: ignore[method-assign]
-    return vault
-
-
-def with_vaults(world: World, batch: int, **vaults: Vault) -> Services:
-    known = world.services.settings.vaults[ALIAS]
-    known_vaults: Mapping[str, VaultSettings] = dict.fromkeys(vaults, known)
-    settings = replace(world.services.settings, vaults=known_vaults, renewal_batch=batch)
-    return replace(world.services, settings=settings, vault=vaults.__getitem__)
 
 
 def suggesting(world: World) -> tuple[Services, SuggestingCa]:

@@ -6,9 +6,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from certrelay.operations import reconcile
 from certrelay.renewal import sweep
 from certrelay.storage.operation import State
-from tests.lifecycle.test_keeping import DAY, create, made
-from tests.lifecycle.test_sweep import with_vaults
-from tests.lifecycle.world import ALIAS, World
+from tests.world import ALIAS, DAY, World, create, made, with_vaults
 
 
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:

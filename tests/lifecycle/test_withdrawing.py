@@ -9,7 +9,7 @@ from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, 
 from certrelay.operations import intervene
 from certrelay.storage.operation import State
 from tests.lifecycle.test_operations import create
-from tests.lifecycle.world import ALIAS, World
+from tests.world import ALIAS, World
 
 PLACED = Pending("order-1", retry_after=60)
 

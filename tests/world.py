@@ -1,8 +1,8 @@
-"""The world of lifecycle's tests: the sandbox vault, Azurite, a CA of the tests' own, a clock; and sudden death."""
+"""The world of the tests: the sandbox vault, Azurite, a CA of the tests' own, a clock; and sudden death."""
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from certrelay import services, settings
+from certrelay.certificates import create as creations
+from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import (
     Connector,
     ConnectorSettings,
@@ -26,10 +28,12 @@ from certrelay.connectors.base import (
     RevocationReason,
     SigningRequest,
 )
+from certrelay.errors import NotReady
 from certrelay.keyvault import client
 from certrelay.keyvault.client import Vault
 from certrelay.operations import lease, reconcile
 from certrelay.services import Services
+from certrelay.settings import VaultSettings
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.operation import Operation
 from certrelay.storage.tables import Account
@@ -38,6 +42,8 @@ from sandbox.clock import Clock
 from sandbox.vault import VaultServer
 
 ALIAS = "main"
+KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
+DAY = 86_400
 
 
 class Killed(BaseException):
@@ -239,7 +245,7 @@ def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities:
         {
             "AzureWebJobsStorage": azurite.connection_string,
             "CERTRELAY_VAULTS": f'{{"{ALIAS}": {{"url": "{server.url}"}}}}',
-            "CERTRELAY_AUTHORITIES": '{"test-ca": {"connector": "tests.lifecycle.world:TestCa"}' + authorities + "}",
+            "CERTRELAY_AUTHORITIES": '{"test-ca": {"connector": "tests.world:TestCa"}' + authorities + "}",
             **environment,
         }
     )
@@ -258,3 +264,65 @@ def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities:
 
     made = Services(found, ledger, lambda alias: connected_vault, connector, now, random.Random(7))
     return World(made, clock, server, ca, prefix)
+
+
+def create(world: World, name: str, **changes: object) -> Operation:
+    asked = CertificateSpec(
+        authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"}
+    )
+    return creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
+
+
+def made(world: World, name: str, **changes: object) -> Operation:
+    create(world, name, **changes)
+    return world.finish(name)
+
+
+def out_of_order(_text: str, _delay_seconds: float = 0) -> None:
+    """A queue's `send`, while it is down."""
+    raise NotReady("out of order", code="StorageNotReady")
+
+
+def configured(world: World, **changes: Any) -> World:
+    """The world with other settings of its authority."""
+    known = world.services.settings.authorities["test-ca"]
+    authority = replace(known, settings=known.settings.model_copy(update=changes))
+    settings = replace(world.services.settings, authorities={"test-ca": authority})
+    return replace(world, services=replace(world.services, settings=settings))
+
+
+def vault_that_fails(world: World, fails: Callable[[str, str], bool]) -> Vault:
+    """The world's vault, not ready for the requests (method, path) that `fails` says."""
+    vault = client.connect(world.server.url, ManagedIdentityCredential())
+    ask = vault.call
+
+    def call(method: str, path: str, *args: Any, **query: Any) -> dict[str, Any]:
+        if fails(method, path):
+            raise NotReady("out of order")
+        return ask(method, path, *args, **query)
+
+    vault.call = call  # type: ignore[method-assign]
+    return vault
+
+
+def with_vaults(world: World, batch: int, **vaults: Vault) -> Services:
+    known = world.services.settings.vaults[ALIAS]
+    known_vaults: Mapping[str, VaultSettings] = dict.fromkeys(vaults, known)
+    settings = replace(world.services.settings, vaults=known_vaults, renewal_batch=batch)
+    return replace(world.services, settings=settings, vault=vaults.__getitem__)
+
+
+def run_to_the_end(world: World, name: str, life: Life, start: Callable[[Services], Operation]) -> None:
+    """Start and advance in a process that dies as `life` says, and again after each death."""
+    doomed = world.mortal(life)
+    for _ in range(40):
+        try:
+            operation = start(doomed)
+            while not operation.state.ended or doomed.storage.open(ALIAS, name) is not None:
+                reconcile.advance(doomed, ALIAS, name)
+                world.clock.advance(6)
+                operation = start(doomed)
+            return
+        except Killed:
+            world.outlive_lease()
+    raise AssertionError(f"{name} never ended: {world.services.storage.open(ALIAS, name)}")

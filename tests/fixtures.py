@@ -1,4 +1,4 @@
-"""One sandbox vault for all of lifecycle's tests on a worker, and a world of its own for each."""
+"""What the rooms share: one sandbox vault for a session, and a world of its own for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.vault import VaultServer
-from tests.lifecycle.world import World, make_world
+from tests.world import World, make_world
 
 
 @pytest.fixture(scope="session")
