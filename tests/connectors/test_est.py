@@ -39,7 +39,7 @@ from tests.connectors.conformance import (
 )
 from tests.connectors.estserver import PASSWORD, USERNAME, EstServer, est_server, key_pem, make_certificate, why_not
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
-from tests.lifecycle import pki
+from tests.pki import builders
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 
@@ -236,10 +236,10 @@ def test_a_certificate_with_a_key_of_an_unknown_kind_does_not_keep_the_others() 
 
 
 def test_an_older_certificate_of_the_authority_in_cacerts_does_not_make_the_chain() -> None:
-    root = pki.Authority.root()
+    root = builders.Authority.root()
     issuing = root.intermediate()
     # The shortest comes first in a PKCS#7 (SET OF): it has no key usage.
-    older = root.intermediate(key=issuing.key, begins=pki.NOW - timedelta(days=400), days=365, usages=())
+    older = root.intermediate(key=issuing.key, begins=builders.NOW - timedelta(days=400), days=365, usages=())
     leaf = issuing.sign(private_key().public_key(), x509.Name([]))
     authorities = [one.certificate for one in (older, issuing, root)]
 

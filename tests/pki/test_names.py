@@ -13,7 +13,7 @@ from certrelay.errors import Invalid
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import common_name, common_names, dns_name, names_of, other_names, subject_names
 from certrelay.pki.subject import SubjectNames
-from tests.lifecycle.pki import Authority, csr, ec_key, subject
+from tests.pki.builders import Authority, csr, ec_key, subject
 
 ROOT = Authority.root()
 KEY = ec_key()

@@ -1,74 +1,33 @@
 """What was asked is what is merged: each test is one way in which a CSR or an answer may differ."""
 
 import base64
-import hashlib
 import ipaddress
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from certrelay.errors import Unverified
 from certrelay.pki.names import subject_names
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected, Limits, verify_answer, verify_csr
-from tests.lifecycle.pki import (
-    CLIENT_AUTH,
-    NOW,
-    SERVER_AUTH,
-    Authority,
-    csr,
-    der,
-    dns,
-    ec_key,
-    pem,
-    rsa_key,
-    subject,
-    with_sha1,
+from tests.pki.builders import NOW, SERVER_AUTH, csr, der, dns, ec_key, pem, rsa_key, subject
+from tests.pki.verification import (
+    CSR,
+    EXPECTED,
+    ISSUING,
+    KEY,
+    NAMES,
+    ROOT,
+    SANS,
+    SUBJECT,
+    answer,
+    csr_refusal,
+    leaf,
+    refusal,
+    verified,
 )
-
-KEY = rsa_key()
-ROOT = Authority.root()
-ISSUING = ROOT.intermediate()
-NAMES = SubjectNames("www.contoso.example", ("www.contoso.example", "api.contoso.example"))
-EXPECTED = Expected(NAMES, "RSA", 2048, None)
-SANS = dns("www.contoso.example", "api.contoso.example")
-SUBJECT = subject("www.contoso.example")
-CSR = csr(KEY, SUBJECT, [SANS])
-PRECERT_POISON = x509.PrecertPoison()
-
-
-def leaf(
-    name: x509.Name = SUBJECT, sans: x509.SubjectAlternativeName | None = SANS, **options: Any
-) -> x509.Certificate:
-    extensions = [*([sans] if sans else []), *options.pop("extensions", [])]
-    public_key = options.pop("public_key", KEY.public_key())
-    signer = options.pop("signer", ISSUING)
-    return signer.sign(public_key, name, extensions=extensions, **options)  # type: ignore[no-any-return]
-
-
-def answer(*certificates: x509.Certificate) -> bytes:
-    return pem(*certificates, ISSUING.certificate, ROOT.certificate)
-
-
-def verified(data: bytes, expected: Expected = EXPECTED, limits: Limits | None = None) -> tuple[bytes, ...]:
-    return verify_answer(data, CSR, expected, limits or Limits(), NOW)
-
-
-def refusal(data: bytes, expected: Expected = EXPECTED, limits: Limits | None = None) -> str:
-    with pytest.raises(Unverified) as caught:
-        verified(data, expected, limits)
-    return str(caught.value)
-
-
-def csr_refusal(request: bytes, expected: Expected = EXPECTED) -> str:
-    with pytest.raises(Unverified) as caught:
-        verify_csr(request, expected)
-    return str(caught.value)
 
 
 def test_a_request_with_exactly_the_names_asked_passes() -> None:
@@ -315,133 +274,3 @@ def test_exact_key_usages_ignore_what_an_ec_key_cannot_have() -> None:
     assert verify_answer(answer(made), request, expected, Limits(), NOW)
     rsa_expected = Expected(NAMES, "RSA", 2048, None, key_usage=usages)
     assert "instead of" in refusal(answer(leaf(usages=("digital_signature",))), rsa_expected)
-
-
-def test_an_unknown_critical_extension_is_refused() -> None:
-    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
-    assert verified(answer(leaf(extensions=[strange])))
-    assert "1.3.6.1.4.1.55555.1, which is not known" in refusal(answer(leaf(critical=[strange])))
-
-
-def test_an_unknown_critical_extension_of_an_issuer_is_refused() -> None:
-    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
-    issuing = ROOT.intermediate("Odd CA", critical=[strange])
-    text = refusal(pem(leaf(signer=issuing), issuing.certificate, ROOT.certificate))
-    assert "the issuer 'CN=Odd CA' has the critical extension 1.3.6.1.4.1.55555.1" in text
-
-
-def test_a_precertificate_is_refused() -> None:
-    assert "critical extension" in refusal(answer(leaf(critical=[PRECERT_POISON])))
-
-
-def test_sha1_is_refused_but_on_a_root() -> None:
-    root = Authority.root(key=rsa_key(2))
-    old_root = with_sha1(root.certificate, rsa_key(2))
-    issuing = root.intermediate(key=rsa_key(3))
-    made = leaf(signer=issuing)
-    assert verified(pem(made, issuing.certificate, old_root))[-1] == der(old_root)
-    weak_leaf = with_sha1(made, rsa_key(3))
-    assert "the certificate is signed over a hash that is not safe" in refusal(pem(weak_leaf, issuing.certificate))
-    weak_issuing = with_sha1(issuing.certificate, rsa_key(2))
-    text = refusal(pem(made, weak_issuing, old_root))
-    assert "the issuer 'CN=Contoso Issuing CA' is signed over a hash" in text
-
-
-def test_a_weak_issuer_is_refused() -> None:
-    issuing = ROOT.intermediate("Weak CA", key=rsa_key(0, 1024))
-    assert "1024 bits" in refusal(pem(leaf(signer=issuing), issuing.certificate, ROOT.certificate))
-
-
-def test_an_issuer_with_an_ed25519_key_passes() -> None:
-    key: Any = ed25519.Ed25519PrivateKey.generate()
-    issuing = ROOT.sign(key.public_key(), subject("Ed CA"), ca=True, usages=("key_cert_sign",), ekus=())
-    builder = x509.CertificateBuilder().issuer_name(issuing.subject).subject_name(SUBJECT).public_key(KEY.public_key())
-    builder = builder.serial_number(7).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=9))
-    builder = builder.add_extension(SANS, critical=False)
-    made = builder.add_extension(x509.ExtendedKeyUsage([SERVER_AUTH, CLIENT_AUTH]), critical=False).sign(key, None)
-    assert verified(pem(made, issuing, ROOT.certificate))
-
-
-def test_an_issuer_that_is_no_ca_is_refused() -> None:
-    issuing = ROOT.intermediate("No CA", ca=False, usages=("digital_signature",))
-    text = refusal(pem(leaf(signer=issuing), issuing.certificate))
-    assert "is no CA certificate" in text
-    assert "its key usage does not allow it" in text
-
-
-def test_an_expired_issuer_is_refused() -> None:
-    issuing = ROOT.intermediate("Old CA", begins=NOW - timedelta(days=20), days=10)
-    assert "the issuer 'CN=Old CA' expired" in refusal(pem(leaf(signer=issuing), issuing.certificate))
-
-
-def test_a_path_longer_than_an_issuer_allows_is_refused() -> None:
-    upper = ROOT.intermediate("Upper CA", path_length=0)
-    lower = upper.intermediate("Lower CA")
-    text = refusal(pem(leaf(signer=lower), lower.certificate, upper.certificate))
-    assert "allows 0 intermediates below it and has 1" in text
-
-
-def test_a_stranger_in_the_answer_is_refused() -> None:
-    stranger = Authority.root("Somebody Else").certificate
-    assert "'CN=Somebody Else' is not part of" in refusal(answer(leaf(), stranger))
-
-
-def test_a_name_outside_the_name_constraints_above_it_is_refused() -> None:
-    inside, outside = ([x509.DNSName(name)] for name in ("contoso.example", "fabrikam.example"))
-    for permitted, excluded, passes in ((inside, None, True), (outside, None, False), (None, inside, False)):
-        root = Authority.root(critical=[x509.NameConstraints(permitted, excluded)])
-        issuing = root.intermediate()
-        data = pem(leaf(signer=issuing), issuing.certificate, root.certificate)
-        if passes:
-            assert verified(data)
-        else:
-            assert "'CN=Contoso Root CA' may not certify api.contoso.example, by its name constraints" in refusal(data)
-
-
-def test_an_issuer_pin_of_certificate_or_key_is_held() -> None:
-    made = leaf()
-    key = ISSUING.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    by_key = hashlib.sha256(key).hexdigest()
-    by_certificate = ISSUING.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
-    assert verified(answer(made), limits=Limits(issuer_pins=(by_key,)))
-    assert verified(answer(made), limits=Limits(issuer_pins=("0" * 64, by_certificate)))
-    assert "none of the pinned issuers" in refusal(answer(made), limits=Limits(issuer_pins=("0" * 64,)))
-    assert "none of the pinned issuers" in refusal(pem(made), limits=Limits(issuer_pins=(by_key,)))
-
-
-@pytest.mark.parametrize(
-    ("day", "allowed"),
-    [
-        (datetime(2026, 3, 14, tzinfo=UTC), 398),
-        (datetime(2026, 3, 15, tzinfo=UTC), 200),
-        (datetime(2027, 3, 15, tzinfo=UTC), 100),
-        (datetime(2029, 3, 15, tzinfo=UTC), 47),
-    ],
-)
-def test_public_trust_shortens_the_validity_by_the_day_of_issuance(day: datetime, allowed: int) -> None:
-    limits = Limits(public_trust=True)
-    fine = leaf(begins=day, days=allowed - 1 / 86400)
-    assert verify_answer(pem(fine), CSR, EXPECTED, limits, day)
-    with pytest.raises(Unverified, match=f"more than {allowed} days"):
-        verify_answer(pem(leaf(begins=day, days=allowed)), CSR, EXPECTED, limits, day)
-
-
-def test_public_trust_needs_server_authentication_and_names_among_the_alternatives() -> None:
-    limits = Limits(public_trust=True)
-    assert "serverAuth" in refusal(answer(leaf(ekus=(CLIENT_AUTH,))), limits=limits)
-    nameless = Expected(SubjectNames("www.contoso.example"), "RSA", 2048, None)
-    text = refusal(answer(leaf(sans=None)), nameless, limits)
-    assert "no DNS name or IP address" in text
-    assert "not among its alternative names" in text
-
-
-def test_every_fault_is_named_at_once() -> None:
-    made = leaf(name=subject("evil.example"), sans=dns("evil.example"), ca=True, days=400)
-    with pytest.raises(Unverified) as caught:
-        verified(answer(made), limits=Limits(90))
-    assert len(caught.value.faults) >= 5
-
-
-def test_an_rsa_key_of_another_size_is_refused() -> None:
-    assert isinstance(KEY, rsa.RSAPrivateKey)
-    assert "instead of 4096" in refusal(answer(leaf()), Expected(NAMES, "RSA", 4096, None))

@@ -13,43 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certrelay.errors import Invalid, Unverified
 from certrelay.pki.chains import ordered_chain, parse_certificates, without_root
-from tests.lifecycle.pki import Authority, csr, der, dns, ec_key, pem, rsa_key, sign, subject, with_sha1
-
-KEY = ec_key()
-ROOT = Authority.root()
-ISSUING = ROOT.intermediate()
-LEAF = ISSUING.sign(KEY.public_key(), subject("www.contoso.example"), extensions=[dns("www.contoso.example")])
-CHAIN = (LEAF, ISSUING.certificate, ROOT.certificate)
-P7B = pkcs7.serialize_certificates(list(CHAIN), Encoding.DER)
-P7B_PEM = pkcs7.serialize_certificates(list(CHAIN), Encoding.PEM)
-CMS_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
-
-
-def signed_data(*certificates: x509.Certificate) -> bytes:
-    """Certs-only (RFC 5652, section 5), in the order given."""
-    choices = [cms.CertificateChoices({"certificate": cms.Certificate.load(der(each))}) for each in certificates]
-    content = {
-        "version": "v1",
-        "digest_algorithms": [],
-        "encap_content_info": {"content_type": "data"},
-        "certificates": cms.CertificateSet(choices),
-        "signer_infos": [],
-    }
-    made: bytes = cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData(content)}).dump()
-    return made
-
-
-def indefinite(data: bytes) -> bytes:
-    """The outer three levels of a PKCS#7 in BER with indefinite lengths."""
-
-    def inner(element: bytes) -> bytes:
-        size = 2 if element[1] < 0x80 else 2 + (element[1] & 0x7F)
-        return element[size:]
-
-    explicit = inner(data)[len(CMS_SIGNED_DATA) :]
-    signed = inner(explicit)
-    end = b"\0\0"
-    return b"\x30\x80" + CMS_SIGNED_DATA + b"\xa0\x80" + b"\x30\x80" + inner(signed) + end + end + end
+from tests.pki.answers import CHAIN, CMS_SIGNED_DATA, ISSUING, KEY, LEAF, P7B, P7B_PEM, ROOT, indefinite, signed_data
+from tests.pki.builders import Authority, csr, der, ec_key, pem, rsa_key, sign, subject, with_sha1
 
 
 def refusal(data: bytes) -> str:

@@ -21,8 +21,8 @@ from certrelay.pki.key_bundles import read_bundle, verify_bundle
 from certrelay.pki.names import names_of, other_names
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected, Limits, verify_answer, verify_csr
-from tests.lifecycle import test_bundles, test_chains
-from tests.lifecycle.pki import csr, der, pem, subject
+from tests.pki import answers, bundles
+from tests.pki.builders import csr, der, pem, subject
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -30,7 +30,7 @@ VECTORS = Path(cryptography_vectors.__file__).parent
 PASSWORDS = (None, "password", "cryptography", "")
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 EXPECTED = Expected(SubjectNames("www.contoso.example"), "RSA", 2048, None)
-CSR = csr(test_chains.KEY, subject("www.contoso.example"))
+CSR = csr(answers.KEY, subject("www.contoso.example"))
 SLOWEST = 20.0
 
 
@@ -162,14 +162,14 @@ def mutations(*originals: bytes) -> st.SearchStrategy[bytes]:
 
 FUZZ = settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
 P7BS = (
-    test_chains.P7B,
-    test_chains.P7B_PEM,
-    test_chains.indefinite(test_chains.P7B),
-    base64.b64encode(test_chains.P7B),
+    answers.P7B,
+    answers.P7B_PEM,
+    answers.indefinite(answers.P7B),
+    base64.b64encode(answers.P7B),
 )
-PEMS = (test_bundles.key_as() + pem(*test_bundles.CHAIN), pem(*test_bundles.CHAIN))
+PEMS = (bundles.key_as() + pem(*bundles.CHAIN), pem(*bundles.CHAIN))
 ENCRYPTED = (VECTORS / "pkcs12/cert-key-aes256cbc.p12").read_bytes()
-PFXS = (test_bundles.pfx(None), ENCRYPTED, (VECTORS / "pkcs12/cert-rc2-key-3des.p12").read_bytes())
+PFXS = (bundles.pfx(None), ENCRYPTED, (VECTORS / "pkcs12/cert-rc2-key-3des.p12").read_bytes())
 
 
 @pytest.mark.slow
@@ -181,14 +181,14 @@ def test_a_mutated_pfx_is_imported_or_refused(data: bytes) -> None:
 
 @pytest.mark.slow
 @FUZZ
-@given(mutations(*P7BS, *PEMS, der(test_chains.LEAF)))
+@given(mutations(*P7BS, *PEMS, der(answers.LEAF)))
 def test_mutated_certificates_are_read_or_refused(data: bytes) -> None:
-    outcome(lambda: ordered_chain(parse_certificates(data), test_chains.KEY.public_key()))
+    outcome(lambda: ordered_chain(parse_certificates(data), answers.KEY.public_key()))
 
 
 @pytest.mark.slow
 @FUZZ
-@given(mutations(*PEMS, test_bundles.key_as(PrivateFormat.TraditionalOpenSSL, "cryptography")))
+@given(mutations(*PEMS, bundles.key_as(PrivateFormat.TraditionalOpenSSL, "cryptography")))
 def test_a_mutated_pem_is_imported_or_refused(data: bytes) -> None:
     imported(data, "cryptography")
 
@@ -208,7 +208,7 @@ def test_a_mutated_request_is_verified_or_refused(data: bytes) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(mutations(*P7BS, pem(*test_chains.CHAIN)))
+@given(mutations(*P7BS, pem(*answers.CHAIN)))
 def test_a_mutated_answer_is_verified_or_refused(data: bytes) -> None:
     expected = Expected(SubjectNames("www.contoso.example"), "EC", None, "P-256")
     limits = Limits(90, public_trust=True, issuer_pins=("0" * 64,))

@@ -3,7 +3,6 @@
 import base64
 import time
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from asn1crypto import core, keys
@@ -12,9 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
@@ -25,34 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 from certrelay.errors import Invalid, Unverified
 from certrelay.pki.key_bundles import Bundle, read_bundle, verify_bundle
 from certrelay.pki.private_keys import check_cost
-from tests.lifecycle.pki import NOW, Authority, dns, ec_key, pem, rsa_key, subject
-
-PASSWORD = "correct horse"
-ROOT = Authority.root()
-ISSUING = ROOT.intermediate()
-KEY, EC_KEY = rsa_key(), ec_key()
-LEAF = ISSUING.sign(KEY.public_key(), subject("www.contoso.example"), extensions=[dns("www.contoso.example")])
-EC_LEAF = ISSUING.sign(EC_KEY.public_key(), subject("ec.contoso.example"), extensions=[dns("ec.contoso.example")])
-CHAIN = (LEAF, ISSUING.certificate, ROOT.certificate)
-
-
-def key_as(
-    format_: PrivateFormat = PrivateFormat.PKCS8,
-    password: str | None = None,
-    key: Any = KEY,
-    encoding: Encoding = Encoding.PEM,
-) -> bytes:
-    encryption: KeySerializationEncryption = NoEncryption()
-    if password:
-        encryption = BestAvailableEncryption(password.encode())
-    return key.private_bytes(encoding, format_, encryption)  # type: ignore[no-any-return]
-
-
-def pfx(password: str | None = PASSWORD, key: Any = KEY, chain: tuple[x509.Certificate, ...] = CHAIN) -> bytes:
-    encryption: KeySerializationEncryption = NoEncryption()
-    if password:
-        encryption = BestAvailableEncryption(password.encode())
-    return pkcs12.serialize_key_and_certificates(b"www", key, chain[0], chain[1:], encryption)
+from tests.pki.builders import NOW, Authority, pem, rsa_key, subject
+from tests.pki.bundles import CHAIN, EC_KEY, EC_LEAF, ISSUING, KEY, LEAF, PASSWORD, ROOT, key_as, pfx
 
 
 def refusal(data: bytes, password: str | None = None, strict: bool = False) -> str:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
 from certrelay.errors import Unverified
 from certrelay.pki.weak_keys import verify_public_key
-from tests.lifecycle.pki import ec_key, rsa_key
+from tests.pki.builders import ec_key, rsa_key
 
 
 def modulus(n: int, e: int = 65537) -> rsa.RSAPublicKey:
