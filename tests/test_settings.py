@@ -159,7 +159,7 @@ def test_a_secret_is_found_wherever_a_connector_hides_it() -> None:
         "logins": {"a": {"pin": "canary-4"}},
         "backups": [{"pin": "canary-5"}],
     }
-    written = {"connector": "tests.lifecycle.test_settings:Secretive", **hidden}
+    written = {"connector": "tests.test_settings:Secretive", **hidden}
     message = faults(CERTRELAY_AUTHORITIES=json.dumps({"corp": written}))
     places = re.findall(r"CERTRELAY_AUTHORITIES/corp/(\S+): is a secret", message)
     assert places == ["login/pin", "keys", "pins/1", "logins/a/pin", "backups/0/pin"]
