@@ -1,7 +1,10 @@
 """What the rooms share: one sandbox vault for a session, and a world of its own for each test."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,3 +38,27 @@ def _world(server: VaultServer, azurite: Azurite, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("IDENTITY_ENDPOINT", server.identity_endpoint)
     monkeypatch.setenv("IDENTITY_HEADER", server.identity_header)
     return make_world(server, azurite, server.clock)
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]], Callable[[int], None]]]:
+    """A webhook on loopback: its address, what it got, and how it is made to answer."""
+    got: list[tuple[dict[str, str], bytes]] = []
+    status = [204]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status[0])
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/", got, lambda code: status.__setitem__(0, code)
+    server.shutdown()
+    thread.join()
+    server.server_close()

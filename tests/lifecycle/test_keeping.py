@@ -1,15 +1,9 @@
 """What keeps a whole fleet alive: adoption, mass replacement, rates, windows, alarms, notices."""
 
 import base64
-import hashlib
-import hmac
 import json
-import logging
-import threading
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -23,11 +17,10 @@ from certrelay.certificates import adopt, issuers
 from certrelay.certificates import create as creations
 from certrelay.certificates.adopt import Adoption
 from certrelay.certificates.create import CertificateSpec
-from certrelay.connectors.base import ConnectorError, Context, Pending, Rejected, RenewalWindow
+from certrelay.connectors.base import ConnectorError, Context, Rejected, RenewalWindow
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import item_of
-from certrelay.notifications import deliver, formats, outbox
 from certrelay.operations import reconcile
 from certrelay.operations.submit import Origin
 from certrelay.renewal import alerts, digest, renew, replacement_run, replacements, sweep
@@ -35,107 +28,111 @@ from certrelay.renewal import events as hints
 from certrelay.renewal.due import due_of
 from certrelay.renewal.renewal_info import with_window
 from certrelay.renewal.replacements import Criteria
-from certrelay.settings import Rate, Target
+from certrelay.settings import Rate
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
-from tests.world import ALIAS, DAY, KEY, TestCa, World, configured, create, made, out_of_order
+from tests.notifications.receiver import delivered, listening
+from tests.world import ALIAS, DAY, KEY, TestCa, World, configured, made, out_of_order
 
 
-class TestAdoption:
-    def test_a_self_signed_certificate_is_adopted_and_then_renewed_by_the_authority(self, world: World) -> None:
-        name = world.name()
-        made(world, name, authority=None, policy={**KEY, "x509_props": {"subject": f"CN={name}.contoso.example"}})
-        adopted = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
-        assert adopted["tags"]["certrelay-authority"] == "test-ca"
-        assert adopted["tags"]["team"] == "web"
-        assert adopted["policy"]["issuer"]["name"] == "Unknown", "Key Vault renews it no longer"
-        assert len(world.versions(name)) == 1
-        again = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
-        assert again["tags"] == adopted["tags"]
+def test_a_self_signed_certificate_is_adopted_and_then_renewed_by_the_authority(world: World) -> None:
+    name = world.name()
+    made(world, name, authority=None, policy={**KEY, "x509_props": {"subject": f"CN={name}.contoso.example"}})
+    adopted = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+    assert adopted["tags"]["certrelay-authority"] == "test-ca"
+    assert adopted["tags"]["team"] == "web"
+    assert adopted["policy"]["issuer"]["name"] == "Unknown", "Key Vault renews it no longer"
+    assert len(world.versions(name)) == 1
+    again = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+    assert again["tags"] == adopted["tags"]
+    renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
+    assert world.finish(name).state is State.COMPLETED
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    leaf = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
+    assert leaf.issuer == world.ca.certificate.subject
+
+
+def test_an_adoption_that_is_cut_off_leaves_no_certificate_that_nobody_renews(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, ask, calls = world.name(), world.vault.call, list[str]()
+    made(world, name, authority=None, policy={**KEY, "x509_props": {"subject": f"CN={name}.contoso.example"}})
+
+    def cut_off(method: str, path: str, *args: Any, **query: Any) -> Any:
+        calls.extend([method] if method == "PATCH" else [])
+        if len(calls) > 1:
+            raise NotReady("the worker is gone")
+        return ask(method, path, *args, **query)
+
+    with monkeypatch.context() as patched, pytest.raises(NotReady):
+        patched.setattr(world.vault, "call", cut_off)
+        adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    by_key_vault = bundle["policy"]["issuer"]["name"] == "Self"
+    assert by_key_vault or due_of(item_of(bundle)) is not None
+
+
+def test_what_another_authority_looks_after_is_taken_only_by_force(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    foreign = {**bundle["tags"], "certrelay-authority": "other"}
+    world.vault.call("PATCH", f"/certificates/{name}", {"tags": foreign})
+    with pytest.raises(Conflict):
+        adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+    taken = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))
+    assert taken["tags"]["certrelay-authority"] == "test-ca"
+    assert taken["tags"]["certrelay-validity-days"] == "90"
+
+
+def test_a_released_certificate_is_renewed_no_longer(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    assert adopt.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
+    with pytest.raises(Conflict):
         renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
-        assert world.finish(name).state is State.COMPLETED
-        bundle = world.vault.get(name)
-        assert bundle is not None
-        leaf = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
-        assert leaf.issuer == world.ca.certificate.subject
 
-    def test_an_adoption_that_is_cut_off_leaves_no_certificate_that_nobody_renews(
-        self, world: World, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        name, ask, calls = world.name(), world.vault.call, list[str]()
-        made(world, name, authority=None, policy={**KEY, "x509_props": {"subject": f"CN={name}.contoso.example"}})
 
-        def cut_off(method: str, path: str, *args: Any, **query: Any) -> Any:
-            calls.extend([method] if method == "PATCH" else [])
-            if len(calls) > 1:
-                raise NotReady("the worker is gone")
-            return ask(method, path, *args, **query)
+def test_a_certificate_is_neither_adopted_nor_released_while_an_operation_is_open(world: World) -> None:
+    """The version that it brings would have the tags of before."""
+    name = world.name()
+    made(world, name)
+    world.ca.wait = 1
+    renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
+    with pytest.raises(Conflict) as busy:
+        adopt.release(world.services, ALIAS, name)
+    assert busy.value.code == "NameBusy"
+    with pytest.raises(Conflict) as busy:
+        adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
+    assert busy.value.code == "NameBusy"
+    assert world.finish(name).state is State.COMPLETED
+    assert adopt.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
 
-        with monkeypatch.context() as patched, pytest.raises(NotReady):
-            patched.setattr(world.vault, "call", cut_off)
-            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
-        bundle = world.vault.get(name)
-        assert bundle is not None
-        by_key_vault = bundle["policy"]["issuer"]["name"] == "Self"
-        assert by_key_vault or due_of(item_of(bundle)) is not None
 
-    def test_what_another_authority_looks_after_is_taken_only_by_force(self, world: World) -> None:
-        name = world.name()
-        made(world, name)
-        bundle = world.vault.get(name)
-        assert bundle is not None
-        foreign = {**bundle["tags"], "certrelay-authority": "other"}
-        world.vault.call("PATCH", f"/certificates/{name}", {"tags": foreign})
-        with pytest.raises(Conflict):
-            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
-        taken = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))
-        assert taken["tags"]["certrelay-authority"] == "test-ca"
-        assert taken["tags"]["certrelay-validity-days"] == "90"
+@pytest.mark.parametrize(
+    ("trigger", "pointer"),
+    [
+        ({}, "/trigger"),
+        ({"days_before_expiry": 10, "lifetime_percentage": 80}, "/trigger"),
+        ({"days_before_expiry": 0}, "/trigger/days_before_expiry"),
+        ({"days_before_expiry": 366}, "/trigger/days_before_expiry"),
+        ({"lifetime_percentage": 100}, "/trigger/lifetime_percentage"),
+    ],
+)
+def test_a_threshold_that_means_nothing_is_refused(world: World, trigger: dict[str, int], pointer: str) -> None:
+    name = world.name()
+    made(world, name)
+    with pytest.raises(Invalid) as refused:
+        adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", trigger=trigger))
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]
 
-    def test_a_released_certificate_is_renewed_no_longer(self, world: World) -> None:
-        name = world.name()
-        made(world, name)
-        assert adopt.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
-        with pytest.raises(Conflict):
-            renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
 
-    def test_a_certificate_is_neither_adopted_nor_released_while_an_operation_is_open(self, world: World) -> None:
-        """The version that it brings would have the tags of before."""
-        name = world.name()
-        made(world, name)
-        world.ca.wait = 1
-        renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
-        with pytest.raises(Conflict) as busy:
-            adopt.release(world.services, ALIAS, name)
-        assert busy.value.code == "NameBusy"
-        with pytest.raises(Conflict) as busy:
-            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", validity_days=30))
-        assert busy.value.code == "NameBusy"
-        assert world.finish(name).state is State.COMPLETED
-        assert adopt.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
-
-    @pytest.mark.parametrize(
-        ("trigger", "pointer"),
-        [
-            ({}, "/trigger"),
-            ({"days_before_expiry": 10, "lifetime_percentage": 80}, "/trigger"),
-            ({"days_before_expiry": 0}, "/trigger/days_before_expiry"),
-            ({"days_before_expiry": 366}, "/trigger/days_before_expiry"),
-            ({"lifetime_percentage": 100}, "/trigger/lifetime_percentage"),
-        ],
-    )
-    def test_a_threshold_that_means_nothing_is_refused(
-        self, world: World, trigger: dict[str, int], pointer: str
-    ) -> None:
-        name = world.name()
-        made(world, name)
-        with pytest.raises(Invalid) as refused:
-            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", trigger=trigger))
-        assert [fault.pointer for fault in refused.value.faults] == [pointer]
-
-    def test_what_is_not_there_cannot_be_adopted(self, world: World) -> None:
-        with pytest.raises(NotFound):
-            adopt.adopt(world.services, ALIAS, world.name(), Adoption("test-ca"))
+def test_what_is_not_there_cannot_be_adopted(world: World) -> None:
+    with pytest.raises(NotFound):
+        adopt.adopt(world.services, ALIAS, world.name(), Adoption("test-ca"))
 
 
 class TestReplacement:
@@ -224,19 +221,18 @@ class TestReplacement:
             replacements.find(world.services, "0" * 32)
 
 
-class TestPace:
-    def test_orders_beyond_the_rate_begin_later_one_by_one(self, world: World) -> None:
-        paced = configured(world, rate=Rate(requests=2, seconds=3600))
-        begins = []
-        for number in range(5):
-            name = world.name(f"-{number}")
-            asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
-            opened = creations.create(paced.services, ALIAS, name, asked, requested_by="test")
-            begins.append(round((opened.next_attempt_at - opened.requested_at).total_seconds() / 60))
-            assert opened.deadline - opened.next_attempt_at == timedelta(hours=24)
-        assert begins == [0, 0, 30, 60, 90]
-        for number in range(5):
-            world.finish(world.name(f"-{number}"))
+def test_orders_beyond_the_rate_begin_later_one_by_one(world: World) -> None:
+    paced = configured(world, rate=Rate(requests=2, seconds=3600))
+    begins = []
+    for number in range(5):
+        name = world.name(f"-{number}")
+        asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
+        opened = creations.create(paced.services, ALIAS, name, asked, requested_by="test")
+        begins.append(round((opened.next_attempt_at - opened.requested_at).total_seconds() / 60))
+        assert opened.deadline - opened.next_attempt_at == timedelta(hours=24)
+    assert begins == [0, 0, 30, 60, 90]
+    for number in range(5):
+        world.finish(world.name(f"-{number}"))
 
 
 class SuggestingCa(TestCa):
@@ -252,54 +248,52 @@ class SuggestingCa(TestCa):
         return self.window
 
 
-class TestSuggestedWindow:
-    @pytest.fixture
-    def suggesting(self, lonely_world: World) -> World:
-        ca = SuggestingCa(None, type("Context", (), {"now": staticmethod(lonely_world.services.now)}))
-        known = lonely_world.services.settings.authorities["test-ca"]
-        authority = replace(known, connector_class=SuggestingCa)
-        settings = replace(lonely_world.services.settings, authorities={"test-ca": authority})
-        services = replace(lonely_world.services, connector=lambda name: ca, settings=settings)
-        return replace(lonely_world, services=services, ca=ca)
+@pytest.fixture
+def suggesting(lonely_world: World) -> World:
+    ca = SuggestingCa(None, type("Context", (), {"now": staticmethod(lonely_world.services.now)}))
+    known = lonely_world.services.settings.authorities["test-ca"]
+    authority = replace(known, connector_class=SuggestingCa)
+    settings = replace(lonely_world.services.settings, authorities={"test-ca": authority})
+    services = replace(lonely_world.services, connector=lambda name: ca, settings=settings)
+    return replace(lonely_world, services=services, ca=ca)
 
-    def test_a_window_decides_before_the_threshold_and_is_asked_for_only_when_it_is_time_to(
-        self, suggesting: World
-    ) -> None:
-        world, name = suggesting, suggesting.name()
-        ca = world.ca
-        assert isinstance(ca, SuggestingCa)
-        made(world, name)
-        now = world.services.now()
-        ca.window = RenewalWindow(now + timedelta(days=2), now + timedelta(days=4), retry_after=6 * 3600)
-        for _ in range(3):
-            assert sweep.sweep(world.services).started == []
-        assert ca.asked == 1
-        world.clock.advance(4.1 * DAY)
-        assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
-        assert world.finish(name).reason == "suggested by the authority"
 
-    def test_a_window_that_moved_into_the_past_is_acted_upon_at_once(self, suggesting: World) -> None:
-        world, name = suggesting, suggesting.name()
-        ca = world.ca
-        assert isinstance(ca, SuggestingCa)
-        made(world, name)
-        now = world.services.now()
-        ca.window = RenewalWindow(now + timedelta(days=50), now + timedelta(days=52))
+def test_a_window_decides_before_the_threshold_and_is_asked_for_only_when_it_is_time_to(suggesting: World) -> None:
+    world, name = suggesting, suggesting.name()
+    ca = world.ca
+    assert isinstance(ca, SuggestingCa)
+    made(world, name)
+    now = world.services.now()
+    ca.window = RenewalWindow(now + timedelta(days=2), now + timedelta(days=4), retry_after=6 * 3600)
+    for _ in range(3):
         assert sweep.sweep(world.services).started == []
-        ca.window = RenewalWindow(
-            now - timedelta(days=1), now - timedelta(hours=1), explanation_url="https://ca.example/x"
-        )
-        world.clock.advance(6.1 * 3600)
-        assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
-        assert world.finish(name).state is State.COMPLETED
+    assert ca.asked == 1
+    world.clock.advance(4.1 * DAY)
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+    assert world.finish(name).reason == "suggested by the authority"
 
-    def test_an_authority_that_cannot_say_stops_nobody(self, suggesting: World) -> None:
-        world, name = suggesting, suggesting.name()
-        made(world, name)
-        world.ca.renewal_window = _raise  # type: ignore[attr-defined]
-        assert sweep.sweep(world.services).started == []
-        world.clock.advance(61 * DAY)
-        assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+
+def test_a_window_that_moved_into_the_past_is_acted_upon_at_once(suggesting: World) -> None:
+    world, name = suggesting, suggesting.name()
+    ca = world.ca
+    assert isinstance(ca, SuggestingCa)
+    made(world, name)
+    now = world.services.now()
+    ca.window = RenewalWindow(now + timedelta(days=50), now + timedelta(days=52))
+    assert sweep.sweep(world.services).started == []
+    ca.window = RenewalWindow(now - timedelta(days=1), now - timedelta(hours=1), explanation_url="https://ca.example/x")
+    world.clock.advance(6.1 * 3600)
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+    assert world.finish(name).state is State.COMPLETED
+
+
+def test_an_authority_that_cannot_say_stops_nobody(suggesting: World) -> None:
+    world, name = suggesting, suggesting.name()
+    made(world, name)
+    world.ca.renewal_window = _raise  # type: ignore[attr-defined]
+    assert sweep.sweep(world.services).started == []
+    world.clock.advance(61 * DAY)
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
 
 
 def _raise(certificate: bytes) -> None:
@@ -339,356 +333,168 @@ def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_
     assert world.services.storage.renewals.records(ALIAS, [name]) == {}
 
 
-@pytest.fixture
-def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]], Callable[[int], None]]]:
-    """A webhook on loopback: its address, what it got, and how it is made to answer."""
-    got: list[tuple[dict[str, str], bytes]] = []
-    status = [204]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(status[0])
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/", got, lambda code: status.__setitem__(0, code)
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def listening(world: World, url: str, kind: str = "webhook") -> World:
-    given: Any = {
-        "kind": kind,
-        "url": url,
-        "secret": "canary-key",
-        "events": ["completed", "failed", "waiting", "expiring", "expired", "digest"],
-    }
-    settings = replace(world.services.settings, notifications={"ops": Target.model_validate(given)})
-    return replace(world, services=replace(world.services, settings=settings))
-
-
-def delivered(world: World) -> int:
-    """Deliver what is in the queue, as its function would."""
-    queue = world.services.storage.notifications._client
-    messages = list(queue.receive_messages())
-    for message in messages:
-        deliver.deliver(world.services, json.loads(base64.b64decode(message.content)))
-        queue.delete_message(message)
-    return len(messages)
-
-
-class TestNotifications:
-    def test_the_end_of_an_operation_is_told_as_a_signed_cloud_event(self, world: World, receiver: Any) -> None:
-        url, got, _ = receiver
-        listener = listening(world, url)
-        ended = made(listener, world.name())
-        assert delivered(listener) == 1
-        headers, body = got[0]
-        event = json.loads(body)
-        assert event["type"] == "certrelay.certificate.completed"
-        assert event["data"]["operation"] == ended.id
-        assert headers["webhook-id"] == event["id"].replace(".", ":"), "a full stop separates what is signed"
-        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-        expected = base64.b64encode(hmac.digest(b"canary-key", signed, hashlib.sha256)).decode()
-        assert headers["webhook-signature"] == f"v1,{expected}"
-        assert "canary" not in body.decode()
-
-    def test_people_whom_an_order_waits_for_are_told_at_each_look(self, world: World, receiver: Any) -> None:
-        url, got, _ = receiver
-        listener, name = listening(world, url), world.name()
-        world.ca.answers = [*[Pending("r", 3600, "have it signed")] * 2, Rejected("closed")]
-        ended = made(listener, name)
-        assert delivered(listener) == 3
-        events = [json.loads(body) for _, body in got]
-        kinds = [event["type"].rpartition(".")[2] for event in events]
-        assert kinds == ["waiting", "waiting", "failed"]
-        assert len({event["id"] for event in events}) == 3
-        first = events[0]["data"]
-        assert (first["operation"], first["awaits"]) == (ended.id, "have it signed")
-        assert "have it signed" in formats.sentence(events[0])
-
-    def test_a_look_that_is_repeated_after_a_crash_tells_people_under_the_same_id(
-        self, world: World, receiver: Any
-    ) -> None:
-        url, got, _ = receiver
-        listener = listening(world, url)
-        operation = made(listener, world.name())
-        delivered(listener)
-        for _ in range(2):
-            outbox.operation_waits(listener.services, operation, "have it signed")
-        delivered(listener)
-        assert len({headers["webhook-id"] for headers, _ in got[1:]}) == 1
-        assert len(got) == 3
-
-    @pytest.mark.parametrize("kind", ["teams", "slack"])
-    def test_people_get_a_sentence(self, world: World, receiver: Any, kind: str) -> None:
-        url, got, _ = receiver
-        listener = listening(world, url, kind)
-        world.ca.answers = [Rejected("contoso.example is not yours")]
-        made(listener, world.name())
-        delivered(listener)
-        assert "contoso.example is not yours" in got[0][1].decode()
-
-    def test_the_words_of_an_authority_call_nobody_in_slack(self, world: World, receiver: Any) -> None:
-        url, got, _ = receiver
-        listener = listening(world, url, "slack")
-        world.ca.answers = [Rejected("TXT is <!channel> & <https://evil.example|here>")]
-        made(listener, world.name())
-        delivered(listener)
-        text = json.loads(got[0][1])["text"]
-        assert text.endswith("TXT is &lt;!channel&gt; &amp; &lt;https://evil.example|here&gt;")
-
-    def test_a_receiver_that_is_down_is_tried_again_and_one_that_refuses_is_not(
-        self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        url, _, answer = receiver
-        listener = listening(world, url)
-        event = {"id": "1", "type": "certrelay.certificate.digest", "subject": "s", "data": {}}
-        message = {"v": 1, "target": "ops", "event": event}
-        queued: list[tuple[dict[str, Any], float]] = []
-
-        def note(text: str, delay_seconds: float = 0) -> None:
-            queued.append((json.loads(text), delay_seconds))
-
-        monkeypatch.setattr(world.services.storage.notifications, "send", note)
-        for status in (500, 429):
-            answer(status)
-            deliver.deliver(listener.services, message)
-        deliver.deliver(listening(world, "http://127.0.0.1:9/").services, message)
-        assert queued == [({**message, "tries": 1}, 60)] * 3
-        for status in (400, 302):
-            answer(status)
-            deliver.deliver(listener.services, message)
-        deliver.deliver(listener.services, {**message, "target": "gone"})
-        assert len(queued) == 3
-        with pytest.raises(ValueError):
-            deliver.deliver(listener.services, {"v": 2})
-
-    def test_a_receiver_may_be_down_for_a_day_and_not_for_ever(
-        self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        url, _, answer = receiver
-        listener = listening(world, url)
-        answer(503)
-        event = {"id": "1", "type": "certrelay.certificate.expired", "subject": "main/www", "data": {}}
-        queued: list[tuple[dict[str, Any], float]] = [({"v": 1, "target": "ops", "event": event}, 0)]
-
-        def note(text: str, delay_seconds: float = 0) -> None:
-            queued.append((json.loads(text), delay_seconds))
-
-        monkeypatch.setattr(world.services.storage.notifications, "send", note)
-        for message, _ in queued:
-            deliver.deliver(listener.services, message)
-            assert len(queued) < 100
-        delays = [delay for _, delay in queued]
-        assert 24 * 3600 <= sum(delays) <= 26 * 3600
-        assert max(delays) == 3600
-        assert "main/www" in caplog.messages[-1], "in the end the log says what nobody was told"
-
-    def test_a_certificate_near_its_end_is_told_of_once_and_again_when_it_expired(
-        self, lonely_world: World, receiver: Any
-    ) -> None:
-        url, got, _ = receiver
-        world = listening(lonely_world, url)
-        name = world.name()
-        made(world, name)
-        delivered(world)
-        got.clear()
-        world.ca.answers = [Rejected("closed")] * 500
-        for _ in range(60):
-            world.clock.advance(12 * 3600)
-        world.clock.advance(46 * DAY)
-        for _ in range(3):
-            sweep.sweep(world.services)
-        world.finish(name)
-        world.clock.advance(15 * DAY)
+def test_a_certificate_near_its_end_is_told_of_once_and_again_when_it_expired(
+    lonely_world: World, receiver: Any
+) -> None:
+    url, got, _ = receiver
+    world = listening(lonely_world, url)
+    name = world.name()
+    made(world, name)
+    delivered(world)
+    got.clear()
+    world.ca.answers = [Rejected("closed")] * 500
+    for _ in range(60):
+        world.clock.advance(12 * 3600)
+    world.clock.advance(46 * DAY)
+    for _ in range(3):
         sweep.sweep(world.services)
+    world.finish(name)
+    world.clock.advance(15 * DAY)
+    sweep.sweep(world.services)
+    delivered(world)
+    told = [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got]
+    assert told.count("expiring") == 1
+    assert told.count("expired") == 1
+
+
+def test_an_alarm_that_could_not_be_queued_is_raised_again(lonely_world: World, receiver: Any) -> None:
+    url, got, _ = receiver
+    world = listening(lonely_world, url)
+    for number in range(3):
+        made(world, world.name(f"-{number}"))
         delivered(world)
-        told = [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got]
-        assert told.count("expiring") == 1
-        assert told.count("expired") == 1
+    got.clear()
+    world.clock.advance(91 * DAY)
+    tried: list[str] = []
+    queue = world.services.storage.notifications
+    send = queue.send
 
-    @pytest.mark.parametrize("status", [204, 500, 400])
-    def test_the_address_of_a_webhook_is_in_no_log(
-        self, world: World, receiver: Any, caplog: pytest.LogCaptureFixture, status: int
-    ) -> None:
-        """Check 45. The addresses of Teams and Slack are their passwords."""
-        url, got, answer = receiver
-        caplog.set_level(logging.DEBUG)
-        answer(status)
-        event = {"id": "1", "type": "certrelay.certificate.digest", "subject": "s", "data": {}}
-        for address in (f"{url}services/canary-token", "http://127.0.0.1:9/services/canary-token"):
-            listener = listening(world, address)
-            deliver.deliver(listener.services, {"v": 1, "target": "ops", "event": event})
-        assert len(got) == 1
-        assert "canary" not in caplog.text
+    def noted(text: str, delay_seconds: float = 0) -> None:
+        tried.append(text)
+        out_of_order(text)
 
-    def test_an_alarm_that_could_not_be_queued_is_raised_again(self, lonely_world: World, receiver: Any) -> None:
-        url, got, _ = receiver
-        world = listening(lonely_world, url)
-        for number in range(3):
-            made(world, world.name(f"-{number}"))
-            delivered(world)
-        got.clear()
-        world.clock.advance(91 * DAY)
-        tried: list[str] = []
-        queue = world.services.storage.notifications
-        send = queue.send
+    queue.send = noted  # type: ignore[method-assign]
+    assert len(sweep.sweep(world.services).started) == 3, "what cannot be told is renewed all the same"
+    assert len(tried) == 1, "the sweep does not wait for a queue that is down at every certificate"
+    queue.send = send  # type: ignore[method-assign]
+    for _ in range(2):
+        sweep.sweep(world.services)
+    delivered(world)
+    assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"] * 3
 
-        def noted(text: str, delay_seconds: float = 0) -> None:
-            tried.append(text)
-            out_of_order(text)
 
-        queue.send = noted  # type: ignore[method-assign]
-        assert len(sweep.sweep(world.services).started) == 3, "what cannot be told is renewed all the same"
-        assert len(tried) == 1, "the sweep does not wait for a queue that is down at every certificate"
-        queue.send = send  # type: ignore[method-assign]
-        for _ in range(2):
-            sweep.sweep(world.services)
-        delivered(world)
-        assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"] * 3
-
-    def test_the_end_of_an_operation_is_told_when_the_queue_is_back(
-        self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        url, got, _ = receiver
-        listener, name = listening(world, url), world.name()
-        with monkeypatch.context() as patched:
-            patched.setattr(world.services.storage.notifications, "send", out_of_order)
-            create(listener, name)
-            reconcile.advance(listener.services, ALIAS, name)
-            waiting = world.services.storage.open(ALIAS, name)
-            assert waiting is not None
-            assert waiting.state is State.COMPLETED
-        listener.finish(name)
-        assert delivered(listener) == len(got) == 1
-        assert len(world.versions(name)) == 1
-
-    def test_an_operation_whose_end_cannot_be_told_for_an_hour_is_closed_all_the_same(
-        self, world: World, receiver: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        listener, name = listening(world, receiver[0]), world.name()
-        monkeypatch.setattr(world.services.storage.notifications, "send", out_of_order)
-        create(listener, name)
-        reconcile.advance(listener.services, ALIAS, name)
-        world.clock.advance(3601)
-        reconcile.advance(listener.services, ALIAS, name)
-        assert world.services.storage.open(ALIAS, name) is None
-
-    def test_an_event_that_a_managed_certificate_expired_is_an_alarm_and_a_renewal_at_once(
-        self, lonely_world: World, receiver: Any
-    ) -> None:
-        url, got, _ = receiver
-        world = listening(lonely_world, url)
-        name = world.name()
-        made(world, name)
-        delivered(world)
-        got.clear()
-        event = {"Id": f"{world.server.url}/certificates/{name}/{'0' * 32}", "ObjectName": name}
+def test_an_event_that_a_managed_certificate_expired_is_an_alarm_and_a_renewal_at_once(
+    lonely_world: World, receiver: Any
+) -> None:
+    url, got, _ = receiver
+    world = listening(lonely_world, url)
+    name = world.name()
+    made(world, name)
+    delivered(world)
+    got.clear()
+    event = {"Id": f"{world.server.url}/certificates/{name}/{'0' * 32}", "ObjectName": name}
+    hints.handle(world.services, hints.EXPIRED, event)
+    delivered(world)
+    assert (got, world.services.storage.open(ALIAS, name)) == ([], None), "a forged one does nothing"
+    world.clock.advance(91 * DAY)
+    for _ in range(2):
         hints.handle(world.services, hints.EXPIRED, event)
-        delivered(world)
-        assert (got, world.services.storage.open(ALIAS, name)) == ([], None), "a forged one does nothing"
-        world.clock.advance(91 * DAY)
-        for _ in range(2):
-            hints.handle(world.services, hints.EXPIRED, event)
-        delivered(world)
-        assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"]
-        assert world.finish(name).state is State.COMPLETED
+    delivered(world)
+    assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"]
+    assert world.finish(name).state is State.COMPLETED
 
-    def test_an_issuer_of_key_vault_that_did_not_renew_is_named(self, lonely_world: World, receiver: Any) -> None:
-        url, got, _ = receiver
-        world = listening(lonely_world, url)
-        name = world.name()
-        account = {"account_id": "1234", "pwd": "canary"}
-        partner = {"provider": "DigiCert", "credentials": account, "org_details": {"id": "5678"}}
-        issuers.issuer(world.services, ALIAS, "partner", "PUT", partner)
-        made(world, name, authority=None, policy={**KEY, "issuer": {"name": "partner"}})
-        delivered(world)
-        got.clear()
-        bundle = world.vault.get(name)
-        assert bundle is not None
-        refusal = {"code": "Request rejected", "message": "no more"}
-        world.server.vault.settings.issuers["partner"] = {"error": refusal}
-        for share, told in ((0.85, 0), (0.91, 1), (0.92, 0)):
-            begins, ends = bundle["attributes"]["nbf"], bundle["attributes"]["exp"]
-            world.clock.advance(begins + share * (ends - begins) - world.clock.now())
-            world.vault.get(name)  # what Key Vault does by itself
-            world.clock.advance(3600)
-            sweep.sweep(world.services)
-            assert delivered(world) == told
-        assert len(world.versions(name)) == 1
-        assert "Key Vault should have renewed it with issuer partner" in got[0][1].decode()
 
-    def test_what_key_vault_need_not_have_renewed_yet_is_no_alarm(self, lonely_world: World, receiver: Any) -> None:
-        """A year's certificate that is renewed 30 days before its end is in its last tenth before that."""
-        url, got, _ = receiver
-        world = listening(lonely_world, url)
-        name, looks = world.name(), list[str]()
-        at_30_days = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "AutoRenew"}}]
-        made(world, name, authority=None, policy={**KEY, "lifetime_actions": at_30_days})
-        delivered(world)
-        got.clear()
-        bundle = world.vault.get(name)
-        assert bundle is not None
-        world.clock.advance(bundle["attributes"]["exp"] - 33 * DAY - world.clock.now())
-        ask = world.vault.call
-
-        def call(method: str, path: str, *args: Any, **query: Any) -> Any:
-            looks.extend([path] if path.startswith(f"/certificates/{name}/") else [])
-            return ask(method, path, *args, **query)
-
-        world.vault.call = call  # type: ignore[method-assign]
-        for _ in range(3):
-            sweep.sweep(world.services)
-        assert (delivered(world), len(looks)) == (0, 1), "its policy is looked at once a day"
-        assert digest.send_digest(world.services)["expiring"] == 0
-
-    @pytest.mark.parametrize(("left", "told"), [(16, ""), (14, "expiring"), (-1, "expired")])
-    def test_what_key_vault_is_late_to_renew_is_an_alarm_although_it_was_none_before(
-        self, world: World, left: int, told: str
-    ) -> None:
-        name, now = world.name(), world.services.now()
-        at_30_days = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "AutoRenew"}}]
-        made(world, name, authority=None, policy={**KEY, "lifetime_actions": at_30_days})
-        bundle = world.vault.get(name)
-        assert bundle is not None
-        ends = now + timedelta(days=left)
-        late = replace(item_of(bundle), expires=ends, not_before=ends - timedelta(days=365))
-        for asked in (None, now - timedelta(minutes=1)):
-            noted = alerts.send(world.services, ALIAS, late, RenewalRecord(ALIAS, name, ask_at=asked))
-            assert noted.alerted.partition(":")[0] == told
-        assert bool(noted.ask_at and noted.ask_at > now) == (told == "")
-
-    def test_the_digest_counts_no_failure_of_a_certificate_that_is_gone(self, lonely_world: World) -> None:
-        world, name = lonely_world, lonely_world.name()
-        made(world, name)
-        world.clock.advance(61 * DAY)
-        world.ca.answers = [Rejected("closed")]
+def test_an_issuer_of_key_vault_that_did_not_renew_is_named(lonely_world: World, receiver: Any) -> None:
+    url, got, _ = receiver
+    world = listening(lonely_world, url)
+    name = world.name()
+    account = {"account_id": "1234", "pwd": "canary"}
+    partner = {"provider": "DigiCert", "credentials": account, "org_details": {"id": "5678"}}
+    issuers.issuer(world.services, ALIAS, "partner", "PUT", partner)
+    made(world, name, authority=None, policy={**KEY, "issuer": {"name": "partner"}})
+    delivered(world)
+    got.clear()
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    refusal = {"code": "Request rejected", "message": "no more"}
+    world.server.vault.settings.issuers["partner"] = {"error": refusal}
+    for share, told in ((0.85, 0), (0.91, 1), (0.92, 0)):
+        begins, ends = bundle["attributes"]["nbf"], bundle["attributes"]["exp"]
+        world.clock.advance(begins + share * (ends - begins) - world.clock.now())
+        world.vault.get(name)  # what Key Vault does by itself
+        world.clock.advance(3600)
         sweep.sweep(world.services)
-        world.finish(name)
-        assert digest.send_digest(world.services)["renewals_failing"] == 1
-        world.vault.call("DELETE", f"/certificates/{name}")  # not by us
-        assert digest.send_digest(world.services)["renewals_failing"] == 0
+        assert delivered(world) == told
+    assert len(world.versions(name)) == 1
+    assert "Key Vault should have renewed it with issuer partner" in got[0][1].decode()
 
-    def test_the_digest_counts_everything(self, lonely_world: World, receiver: Any) -> None:
-        url, got, _ = receiver
-        world = listening(lonely_world, url)
-        made(world, world.name("-1"))
-        made(world, world.name("-2"), authority=None)
-        counted = digest.send_digest(world.services)
-        assert counted == {
-            "certificates": 2, "managed": 1, "due_within_a_week": 0, "expiring": 0, "expired": 0,
-            "operations_open": 0, "renewals_failing": 0,
-        }  # fmt: skip
-        delivered(world)
-        assert "digest" in got[-1][1].decode()
+
+def test_what_key_vault_need_not_have_renewed_yet_is_no_alarm(lonely_world: World, receiver: Any) -> None:
+    """A year's certificate that is renewed 30 days before its end is in its last tenth before that."""
+    url, got, _ = receiver
+    world = listening(lonely_world, url)
+    name, looks = world.name(), list[str]()
+    at_30_days = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "AutoRenew"}}]
+    made(world, name, authority=None, policy={**KEY, "lifetime_actions": at_30_days})
+    delivered(world)
+    got.clear()
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    world.clock.advance(bundle["attributes"]["exp"] - 33 * DAY - world.clock.now())
+    ask = world.vault.call
+
+    def call(method: str, path: str, *args: Any, **query: Any) -> Any:
+        looks.extend([path] if path.startswith(f"/certificates/{name}/") else [])
+        return ask(method, path, *args, **query)
+
+    world.vault.call = call  # type: ignore[method-assign]
+    for _ in range(3):
+        sweep.sweep(world.services)
+    assert (delivered(world), len(looks)) == (0, 1), "its policy is looked at once a day"
+    assert digest.send_digest(world.services)["expiring"] == 0
+
+
+@pytest.mark.parametrize(("left", "told"), [(16, ""), (14, "expiring"), (-1, "expired")])
+def test_what_key_vault_is_late_to_renew_is_an_alarm_although_it_was_none_before(
+    world: World, left: int, told: str
+) -> None:
+    name, now = world.name(), world.services.now()
+    at_30_days = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "AutoRenew"}}]
+    made(world, name, authority=None, policy={**KEY, "lifetime_actions": at_30_days})
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    ends = now + timedelta(days=left)
+    late = replace(item_of(bundle), expires=ends, not_before=ends - timedelta(days=365))
+    for asked in (None, now - timedelta(minutes=1)):
+        noted = alerts.send(world.services, ALIAS, late, RenewalRecord(ALIAS, name, ask_at=asked))
+        assert noted.alerted.partition(":")[0] == told
+    assert bool(noted.ask_at and noted.ask_at > now) == (told == "")
+
+
+def test_the_digest_counts_no_failure_of_a_certificate_that_is_gone(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    world.clock.advance(61 * DAY)
+    world.ca.answers = [Rejected("closed")]
+    sweep.sweep(world.services)
+    world.finish(name)
+    assert digest.send_digest(world.services)["renewals_failing"] == 1
+    world.vault.call("DELETE", f"/certificates/{name}")  # not by us
+    assert digest.send_digest(world.services)["renewals_failing"] == 0
+
+
+def test_the_digest_counts_everything(lonely_world: World, receiver: Any) -> None:
+    url, got, _ = receiver
+    world = listening(lonely_world, url)
+    made(world, world.name("-1"))
+    made(world, world.name("-2"), authority=None)
+    counted = digest.send_digest(world.services)
+    assert counted == {
+        "certificates": 2, "managed": 1, "due_within_a_week": 0, "expiring": 0, "expired": 0,
+        "operations_open": 0, "renewals_failing": 0,
+    }  # fmt: skip
+    delivered(world)
+    assert "digest" in got[-1][1].decode()
 
 
 class PublishingCa(TestCa):
