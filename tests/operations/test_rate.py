@@ -6,12 +6,14 @@ from itertools import pairwise
 
 import pytest
 
+from certrelay.certificates import create as creations
+from certrelay.certificates.create import CertificateSpec
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew, replacements, sweep
 from certrelay.renewal.replacements import Criteria
 from certrelay.settings import Rate
 from certrelay.storage.operation import Operation, State
-from tests.world import ALIAS, DAY, World, configured, made, vault_that_fails, with_vaults
+from tests.world import ALIAS, DAY, KEY, World, configured, made, vault_that_fails, with_vaults
 
 pytestmark = pytest.mark.slow
 
@@ -146,3 +148,17 @@ def test_an_operation_whose_turn_comes_too_late_for_its_certificate_begins_at_on
     assert len(world.versions(short)) == 2
     left = {one.name: one.next_attempt_at.timestamp() for one in world.services.storage.worklist()}
     assert left == {name: begins[name] for name in many[1:]}, "the others keep their turns"
+
+
+def test_orders_beyond_the_rate_begin_later_one_by_one(world: World) -> None:
+    paced = configured(world, rate=Rate(requests=2, seconds=3600))
+    begins = []
+    for number in range(5):
+        name = world.name(f"-{number}")
+        asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), policy=KEY)
+        opened = creations.create(paced.services, ALIAS, name, asked, requested_by="test")
+        begins.append(round((opened.next_attempt_at - opened.requested_at).total_seconds() / 60))
+        assert opened.deadline - opened.next_attempt_at == timedelta(hours=24)
+    assert begins == [0, 0, 30, 60, 90]
+    for number in range(5):
+        world.finish(world.name(f"-{number}"))

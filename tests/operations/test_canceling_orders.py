@@ -8,7 +8,7 @@ import pytest
 from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
 from certrelay.operations import intervene
 from certrelay.storage.operation import State
-from tests.lifecycle.test_operations import create
+from tests.operations.creations import create
 from tests.world import ALIAS, World
 
 PLACED = Pending("order-1", retry_after=60)

@@ -1,0 +1,68 @@
+"""Opening an operation: one for each certificate, found again by its idempotency key."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from certrelay.certificates import create as creations
+from certrelay.certificates.create import CertificateSpec
+from certrelay.errors import Conflict, Invalid
+from certrelay.storage.operation import Operation
+from tests.operations.creations import asked, create
+from tests.world import ALIAS, World
+
+
+def test_the_same_request_finds_the_open_operation_and_another_one_is_refused(world: World) -> None:
+    name = world.name()
+    first = create(world, name)
+    assert create(world, name).id == first.id
+    with pytest.raises(Conflict) as refused:
+        create(world, name, dns_names=("other.contoso.example",))
+    assert first.id in str(refused.value)
+
+
+def test_an_idempotency_key_finds_the_ended_operation(world: World) -> None:
+    name = world.name()
+
+    def ask() -> Operation:
+        key = "order-1"
+        return creations.create(world.services, ALIAS, name, asked(name), requested_by="t", idempotency_key=key)
+
+    first = ask()
+    world.finish(name)
+    assert ask().id == first.id
+    assert len(world.versions(name)) == 1
+
+
+def test_many_callers_at_once_get_one_operation(world: World) -> None:
+    """Check 7."""
+    for turn in range(10):
+        name = world.name(f"-{turn}")
+        with ThreadPoolExecutor(3) as pool:
+            found = {operation.id for operation in pool.map(lambda _, name=name: create(world, name), range(3))}
+        assert len(found) == 1
+
+
+def test_an_idempotency_key_finds_its_operation_while_another_one_is_open(world: World) -> None:
+    name = world.name()
+
+    def ask(key: str, **changes: object) -> Operation:
+        wanted = asked(name, **changes)
+        return creations.create(world.services, ALIAS, name, wanted, requested_by="t", idempotency_key=key)
+
+    first = ask("order-1")
+    world.finish(name)
+    second = ask("order-2", dns_names=("second.contoso.example",))
+    assert ask("order-1").id == first.id
+    assert ask("order-2", dns_names=("second.contoso.example",)).id == second.id
+    with pytest.raises(Conflict):
+        ask("order-1", dns_names=("third.contoso.example",))
+
+
+def test_a_request_that_is_too_large_for_a_row_is_refused_and_not_put_off(world: World) -> None:
+    """Check 37. The names alone may be longer than what a column holds."""
+    long = tuple(f"https://contoso.example/{number}/{'x' * 2000}" for number in range(60))
+    asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), uris=long)
+    with pytest.raises(Invalid, match="larger than can be kept"):
+        creations.create(world.services, ALIAS, world.name(), asked, requested_by="test")
+    assert world.vault.pending(world.name()) is None
