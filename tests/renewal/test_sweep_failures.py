@@ -12,15 +12,15 @@ from azure.identity import ManagedIdentityCredential
 
 from certrelay.certificates import read as reading
 from certrelay.connectors.base import RenewalWindow
-from certrelay.errors import Invalid
+from certrelay.errors import Invalid, NotPermitted
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.client import CERTIFICATES, Vault
 from certrelay.operations.submit import Origin
-from certrelay.renewal import renew, sweep
+from certrelay.renewal import digest, renew, sweep
 from certrelay.services import Services
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
-from tests.lifecycle.test_keeping import SuggestingCa
+from tests.renewal.suggesting import SuggestingCa
 from tests.world import ALIAS, DAY, World, made, vault_that_fails, with_vaults
 
 MAIL_ONLY = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "EmailContacts"}}]
@@ -303,3 +303,24 @@ def test_a_certificate_that_another_run_renewed_meanwhile_is_not_renewed_again(l
     assert other == [[f"{ALIAS}/{name}"]]
     assert world.services.storage.open(ALIAS, name) is None
     assert len(world.versions(name)) == 2
+
+
+def test_a_vault_that_is_closed_to_us_stops_neither_the_sweep_nor_the_digest(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    world.clock.advance(61 * DAY)
+    closed = key_vault.connect(world.server.url, ManagedIdentityCredential())
+
+    def refuse(*_: object, **__: object) -> dict[str, object]:
+        raise NotPermitted("no")
+
+    closed.call = refuse  # type: ignore[method-assign]
+    vaults = {"closed": world.services.settings.vaults[ALIAS], **world.services.settings.vaults}
+    settings = replace(world.services.settings, vaults=vaults)
+    known = {"closed": closed, ALIAS: world.vault}
+    services = replace(world.services, settings=settings, vault=known.__getitem__)
+    counted = digest.send_digest(services)
+    assert (counted["managed"], counted["unreadable_vault_closed"]) == (1, 1)
+    swept = sweep.sweep(services)
+    assert swept.started == [f"{ALIAS}/{name}"]
+    assert swept.refused == ["closed: no"]

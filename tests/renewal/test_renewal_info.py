@@ -1,0 +1,77 @@
+"""What an authority suggests decides when to renew, before the threshold does."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certrelay.connectors.base import RenewalWindow
+from certrelay.renewal import sweep
+from certrelay.renewal.renewal_info import with_window
+from certrelay.storage.operation import State
+from certrelay.storage.renewal_record import RenewalRecord
+from tests.renewal.suggesting import SuggestingCa
+from tests.world import ALIAS, DAY, World, made
+
+
+@pytest.fixture
+def suggesting(lonely_world: World) -> World:
+    ca = SuggestingCa(None, type("Context", (), {"now": staticmethod(lonely_world.services.now)}))
+    known = lonely_world.services.settings.authorities["test-ca"]
+    authority = replace(known, connector_class=SuggestingCa)
+    settings = replace(lonely_world.services.settings, authorities={"test-ca": authority})
+    services = replace(lonely_world.services, connector=lambda name: ca, settings=settings)
+    return replace(lonely_world, services=services, ca=ca)
+
+
+def test_a_window_decides_before_the_threshold_and_is_asked_for_only_when_it_is_time_to(suggesting: World) -> None:
+    world, name = suggesting, suggesting.name()
+    ca = world.ca
+    assert isinstance(ca, SuggestingCa)
+    made(world, name)
+    now = world.services.now()
+    ca.window = RenewalWindow(now + timedelta(days=2), now + timedelta(days=4), retry_after=6 * 3600)
+    for _ in range(3):
+        assert sweep.sweep(world.services).started == []
+    assert ca.asked == 1
+    world.clock.advance(4.1 * DAY)
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+    assert world.finish(name).reason == "suggested by the authority"
+
+
+def test_a_window_that_moved_into_the_past_is_acted_upon_at_once(suggesting: World) -> None:
+    world, name = suggesting, suggesting.name()
+    ca = world.ca
+    assert isinstance(ca, SuggestingCa)
+    made(world, name)
+    now = world.services.now()
+    ca.window = RenewalWindow(now + timedelta(days=50), now + timedelta(days=52))
+    assert sweep.sweep(world.services).started == []
+    ca.window = RenewalWindow(now - timedelta(days=1), now - timedelta(hours=1), explanation_url="https://ca.example/x")
+    world.clock.advance(6.1 * 3600)
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+    assert world.finish(name).state is State.COMPLETED
+
+
+def test_an_authority_that_cannot_say_stops_nobody(suggesting: World) -> None:
+    world, name = suggesting, suggesting.name()
+    made(world, name)
+    world.ca.renewal_window = _raise  # type: ignore[attr-defined]
+    assert sweep.sweep(world.services).started == []
+    world.clock.advance(61 * DAY)
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+
+
+def _raise(certificate: bytes) -> None:
+    raise OSError("out of order")
+
+
+def test_a_moment_in_the_window_is_drawn_once_and_kept_while_the_window_stays() -> None:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    window = RenewalWindow(now, now + timedelta(days=10))
+    note = with_window(RenewalRecord("main", "www").about("aa"), window, 0.25, now)
+    assert note.renew_at == now + timedelta(days=2.5)
+    assert with_window(note, window, 0.9, now).renew_at == note.renew_at
+    assert with_window(note.about("bb"), window, 0.9, now).renew_at == now + timedelta(days=9)
+    moved = replace(window, end=now + timedelta(days=1))
+    assert with_window(note, moved, 0.5, now).renew_at == now + timedelta(hours=12)

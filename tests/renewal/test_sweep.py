@@ -1,0 +1,89 @@
+"""What a sweep starts, in which order, and when it tries again."""
+
+from dataclasses import replace
+
+import pytest
+
+from certrelay.connectors.base import Outcome, Pending, Rejected, Unavailable
+from certrelay.renewal import sweep
+from certrelay.storage.operation import State
+from tests.renewal.versions import grow_old, made
+from tests.world import ALIAS, DAY, World
+
+
+def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_world: World) -> None:
+    world, name = lonely_world, lonely_world.name()
+    made(world, name)
+    world.clock.advance(61 * DAY)
+    tries, begun = 0, world.clock.now()
+    while world.clock.now() < begun + 20 * DAY:
+        world.ca.answers = [Rejected("closed")]
+        if sweep.sweep(world.services).started:
+            world.finish(name)
+            tries += 1
+        world.clock.advance(3600)
+    assert 10 <= tries <= 30, "doubling from an hour, and never more than an eighth of what is left"
+    note = world.services.storage.renewals.records(ALIAS, [name])[name]
+    assert note.failures == tries
+    world.ca.answers = []
+    world.clock.advance(2 * DAY)
+    assert sweep.sweep(world.services).started
+    assert world.finish(name).state is State.COMPLETED
+    assert world.services.storage.renewals.records(ALIAS, [name]) == {}
+
+
+def test_a_lost_event_is_made_good_by_the_sweep(lonely_world: World) -> None:
+    """Check 43."""
+    world = lonely_world
+    name = world.name()
+    made(world, name, validity_days=6)
+    grow_old(world, name, 1.9)
+    swept = sweep.sweep(world.services)
+    assert f"{ALIAS}/{name}" in swept.started
+    assert world.finish(name).kind == "renew"
+    assert f"{ALIAS}/{name}" not in sweep.sweep(world.services).started
+
+
+@pytest.mark.parametrize("answer", [Pending("never done", 3600), Unavailable("down"), Rejected("not now")])
+def test_a_certificate_of_six_days_gets_three_tries_on_different_sweeps_whatever_its_authority_answers(
+    lonely_world: World, answer: Outcome
+) -> None:
+    """Check 43."""
+    world, name = lonely_world, lonely_world.name()
+    made(world, name, validity_days=6)
+    grow_old(world, name, 2)
+    world.ca.answers = [answer] * 1000
+    started = []
+    for _ in range(48):
+        started += sweep.sweep(world.services).started
+        sweep.advance_due(world.services)
+        world.clock.advance(3600)
+    assert len(started) >= 3
+
+
+def test_the_sweep_takes_the_soonest_expiry_first_and_no_more_than_its_batch(lonely_world: World) -> None:
+    """Check 44."""
+    world = lonely_world
+    names = {days: world.name(f"-{days}") for days in (9, 7, 8)}
+    for days, name in names.items():
+        made(world, name, validity_days=days)
+    world.clock.advance(6.5 * 86_400)
+    limited = replace(world.services, settings=replace(world.services.settings, renewal_batch=2))
+    assert sweep.sweep(limited).started == [f"{ALIAS}/{names[7]}", f"{ALIAS}/{names[8]}"]
+    for days in (7, 8):
+        world.finish(names[days])
+
+
+def test_one_bad_certificate_does_not_stop_the_sweep(lonely_world: World) -> None:
+    world = lonely_world
+    bad, good = world.name("-bad"), world.name("-good")
+    made(world, bad, validity_days=6)
+    made(world, good, validity_days=6)
+    bundle = world.vault.get(bad)
+    assert bundle is not None
+    world.vault.call("PATCH", f"/certificates/{bad}", {"tags": {**bundle["tags"], "certrelay-authority": "gone"}})
+    world.clock.advance(4.5 * 86_400)
+    swept = sweep.sweep(world.services)
+    assert f"{ALIAS}/{good}" in swept.started
+    assert any(bad in refusal and "gone" in refusal for refusal in swept.refused)
+    world.finish(good)
