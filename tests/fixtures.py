@@ -13,6 +13,9 @@ from sandbox.clock import Clock
 from sandbox.vault import VaultServer
 from tests.world import World, make_world
 
+# What the helpers of connectors assert is explained as in a test.
+pytest.register_assert_rewrite("tests.connectors")
+
 
 @pytest.fixture(scope="session")
 def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from spnego.channel_bindings import GssChannelBindings
 
-from tests.connectors.conformance import PrivateKey, private_key
 from tests.connectors.estserver import make_certificate
+from tests.connectors.signing_requests import PrivateKey, private_key
 
 ACCEPTORS = {"NTLM": "ntlm", "Negotiate": "kerberos"}
 DOMAIN, USER, PASSWORD = "EXAMPLE", "relay", "correct horse battery"

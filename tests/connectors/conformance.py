@@ -23,8 +23,6 @@ A case whose feature is not declared asserts that it is in `undeclared`: nothing
 connector each time, as after a restart. What a hostile server may do is in tests/connectors/hostile.py.
 """
 
-import functools
-import ipaddress
 import logging
 import time
 import uuid
@@ -36,10 +34,9 @@ from typing import Any, ClassVar
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import pkcs7
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certrelay.connectors.base import (
     Cancels,
@@ -61,10 +58,11 @@ from certrelay.connectors.base import (
 )
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected, Limits, verify_answer
+from tests.connectors.answers import alternative_names, common_names, leaf_of, verify_chain, verify_names
+from tests.connectors.name_cases import NAME_CASES, NameCase
+from tests.connectors.signing_requests import private_key, self_signed, signing_request
 
-USER_PRINCIPAL_NAME = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 ABILITIES: frozenset[Any] = frozenset({Revokes, Cancels, SuggestsRenewal, RollsOverAccountKey, ChecksHealth})
-type PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 @dataclass(frozen=True)
@@ -96,126 +94,6 @@ def context(authority: str, environment: dict[str, str] | None = None) -> Contex
         raise AssertionError("this connector needs no Azure credential")
 
     return Context(authority, lambda: datetime.now(UTC), no_credential, environment or {})
-
-
-@functools.cache
-def private_key(kind: str = "ec-256", owner: str = "subscriber") -> PrivateKey:
-    """A key of the tests: `rsa-BITS` or `ec-BITS`; an owner's is the same for the whole run, for speed."""
-    algorithm, bits = kind.split("-")
-    if algorithm == "rsa":
-        return rsa.generate_private_key(public_exponent=65537, key_size=int(bits))
-    curves: dict[str, ec.EllipticCurve] = {"256": ec.SECP256R1(), "384": ec.SECP384R1(), "521": ec.SECP521R1()}
-    return ec.generate_private_key(curves[bits])
-
-
-def general_names(names: SubjectNames) -> list[x509.GeneralName]:
-    def utf8(text: str) -> bytes:
-        value = text.encode()
-        assert len(value) < 128
-        return bytes([0x0C, len(value)]) + value
-
-    return [
-        *(x509.DNSName(name) for name in names.dns_names),
-        *(x509.RFC822Name(name) for name in names.email_addresses),
-        *(x509.IPAddress(ipaddress.ip_address(name)) for name in names.ip_addresses),
-        *(x509.UniformResourceIdentifier(name) for name in names.uris),
-        *(x509.OtherName(USER_PRINCIPAL_NAME, utf8(name)) for name in names.user_principal_names),
-    ]
-
-
-def csr_of(names: SubjectNames, key: PrivateKey, is_ca: bool = False) -> bytes:
-    """A DER CSR as Key Vault makes them: subject, key usage, extended key usage, alternative names."""
-    subject = [x509.NameAttribute(NameOID.COMMON_NAME, names.common_name)] if names.common_name else []
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=isinstance(key, rsa.RSAPrivateKey) and not is_ca,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_ca,
-        crl_sign=is_ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject)).add_extension(usage, True)
-    if not is_ca:
-        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-    if alternatives := general_names(names):
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
-def signing_request(
-    names: SubjectNames, key: PrivateKey | None = None, validity: timedelta = timedelta(days=30), **changes: Any
-) -> SigningRequest:
-    """A request for `names`, with an operation id of its own."""
-    not_after = (datetime.now(UTC) + validity).replace(microsecond=0)
-    csr = csr_of(names, key or private_key(), changes.get("is_ca", False))
-    return replace(SigningRequest(uuid.uuid4().hex, csr, names, not_after), **changes)
-
-
-def certificates(answer: bytes) -> list[x509.Certificate]:
-    """All certificates of an answer in PEM, DER or PKCS#7."""
-    if b"-----BEGIN CERTIFICATE" in answer:
-        return x509.load_pem_x509_certificates(answer)
-    if b"-----BEGIN PKCS7" in answer:
-        return pkcs7.load_pem_pkcs7_certificates(answer)
-    try:
-        return [x509.load_der_x509_certificate(answer)]
-    except ValueError:
-        return pkcs7.load_der_pkcs7_certificates(answer)
-
-
-def leaf_of(answer: bytes, request: SigningRequest) -> x509.Certificate:
-    """The one certificate of the answer that has the CSR's public key."""
-    key = x509.load_der_x509_csr(request.csr).public_key()
-    leaves = [certificate for certificate in certificates(answer) if certificate.public_key() == key]
-    assert len(leaves) == 1
-    return leaves[0]
-
-
-def verify_chain(leaf: x509.Certificate, answer: bytes, roots: Sequence[x509.Certificate]) -> None:
-    """From the leaf, by signatures, to one of `roots`."""
-    known, current = [*certificates(answer), *roots], leaf
-    for _ in range(10):
-        if current in roots:
-            return
-        issuers = [candidate for candidate in known if candidate.subject == current.issuer]
-        assert issuers, f"no issuer for {current.subject.rfc4514_string()}"
-        current.verify_directly_issued_by(issuers[0])
-        current = issuers[0]
-    raise AssertionError("the chain does not end")
-
-
-def alternative_names(leaf: x509.Certificate) -> SubjectNames:
-    try:
-        san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return SubjectNames()
-    principals = [other.value[2:].decode() for other in san.get_values_for_type(x509.OtherName)]
-    return SubjectNames(
-        dns_names=tuple(san.get_values_for_type(x509.DNSName)),
-        email_addresses=tuple(san.get_values_for_type(x509.RFC822Name)),
-        ip_addresses=tuple(str(address) for address in san.get_values_for_type(x509.IPAddress)),
-        uris=tuple(san.get_values_for_type(x509.UniformResourceIdentifier)),
-        user_principal_names=tuple(principals),
-    )
-
-
-def common_names(leaf: x509.Certificate) -> list[str]:
-    return [str(attribute.value) for attribute in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-
-
-def verify_names(leaf: x509.Certificate, names: SubjectNames) -> None:
-    """Exactly the names that were asked; the common name may come back as a DNS name too."""
-    found = alternative_names(leaf)
-    asked_dns = set(names.dns_names) | ({names.common_name} & set(found.dns_names))
-    assert set(found.dns_names) == asked_dns
-    for kind in ("email_addresses", "ip_addresses", "uris", "user_principal_names"):
-        assert set(getattr(found, kind)) == set(getattr(names, kind)), kind
-    assert common_names(leaf) in ([], [names.common_name]) or set(common_names(leaf)) <= set(names.dns_names)
-    assert names.dns_names or common_names(leaf) or not names.common_name or names.common_name in found.dns_names
 
 
 def finish(authority: Authority, connector: Connector, request: SigningRequest, outcome: Outcome) -> Issued:
@@ -258,59 +136,6 @@ def issue(authority: Authority, request: SigningRequest, connector: Connector | 
     verify_chain(leaf, issued.answer, authority.roots)
     verify_names(leaf, request.names)
     return leaf
-
-
-@dataclass(frozen=True)
-class NameCase:
-    """A certificate with these names; `{host}` is a name of the authority's domain that no other test uses."""
-
-    title: str
-    names: SubjectNames
-    needs: frozenset[Feature] = frozenset()
-
-    def for_host(self, host: str) -> SubjectNames:
-        def fill(value: Any) -> Any:
-            return tuple(map(fill, value)) if isinstance(value, tuple) else value and value.replace("{host}", host)
-
-        return SubjectNames(**{kind: fill(getattr(self.names, kind)) for kind in SubjectNames.__slots__})
-
-
-NAME_CASES = [
-    NameCase("one_dns_name", SubjectNames("{host}", ("{host}",))),
-    NameCase("a_dns_name_and_no_common_name", SubjectNames(None, ("{host}",))),
-    NameCase("two_dns_names", SubjectNames("{host}", ("{host}", "www.{host}"))),
-    NameCase("a_common_name_that_is_no_alternative_name", SubjectNames("{host}", ("www.{host}",))),
-    NameCase("a_label_of_63_characters", SubjectNames(None, ("a" * 63 + ".{host}",))),
-    NameCase("an_internationalized_name", SubjectNames(None, ("xn--bcher-kva.{host}",))),
-    NameCase("a_wildcard", SubjectNames("*.{host}", ("*.{host}",)), frozenset({Feature.WILDCARD})),
-    NameCase("a_wildcard_and_its_apex", SubjectNames("{host}", ("{host}", "*.{host}")), frozenset({Feature.WILDCARD})),
-    NameCase("a_common_name_only", SubjectNames("{host}"), frozenset({Feature.COMMON_NAME_ONLY})),
-    NameCase("an_ip_address", SubjectNames(None, (), (), ("10.1.2.3",)), frozenset({Feature.IP_ADDRESS})),
-    NameCase("an_ip_v6_address", SubjectNames(None, (), (), ("fd00::5",)), frozenset({Feature.IP_ADDRESS})),
-    NameCase(
-        "a_dns_name_and_an_ip_address",
-        SubjectNames("{host}", ("{host}",), (), ("10.1.2.3",)),
-        frozenset({Feature.IP_ADDRESS}),
-    ),
-    NameCase(
-        "a_common_name_and_an_ip_address",
-        SubjectNames("{host}", (), (), ("10.1.2.3",)),
-        frozenset({Feature.IP_ADDRESS}),
-    ),
-    NameCase("an_email_address_only", SubjectNames(None, (), ("someone@{host}",)), frozenset({Feature.EMAIL})),
-    NameCase("a_uri_only", SubjectNames(None, (), (), (), ("spiffe://{host}/job",)), frozenset({Feature.URI})),
-    NameCase(
-        "an_email_address",
-        SubjectNames(None, ("{host}",), ("someone@{host}",)),
-        frozenset({Feature.EMAIL}),
-    ),
-    NameCase("a_uri", SubjectNames(None, ("{host}",), (), (), ("spiffe://{host}/job",)), frozenset({Feature.URI})),
-    NameCase(
-        "a_user_principal_name",
-        SubjectNames(None, ("{host}",), (), (), (), ("someone@{host}",)),
-        frozenset({Feature.USER_PRINCIPAL_NAME}),
-    ),
-]
 
 
 class Conformance:
@@ -519,28 +344,3 @@ class Conformance:
         with pytest.raises(ConnectorError) as caught:
             unreachable.check()
         self.verify_reason(authority, str(caught.value))
-
-
-def self_signed(names: SubjectNames, key: PrivateKey | None = None) -> x509.Certificate:
-    """A certificate that no authority made."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names.common_name or "stranger")])
-    key, now = key or private_key(), datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-
-
-def malformed(names: SubjectNames) -> x509.Certificate:
-    """A certificate as old software made them: one extension's content cannot be read."""
-    now, name = datetime.now(UTC), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names.common_name or "stranger")])
-    builder = x509.CertificateBuilder(name, name, private_key().public_key(), x509.random_serial_number())
-    odd = x509.UnrecognizedExtension(x509.AuthorityKeyIdentifier.oid, b"\x04\x02odd")
-    dated = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).add_extension(odd, critical=False)
-    return dated.sign(private_key(), hashes.SHA256())

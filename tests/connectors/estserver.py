@@ -19,8 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from tests.connectors.conformance import PrivateKey, private_key
 from tests.connectors.debian import CannotFetch, unpacked
+from tests.connectors.signing_requests import PrivateKey, private_key
 
 PACKAGES = ("libc6", "libssl3t64", "libest3", "libest-utils", "zlib1g", "libzstd1")
 USERNAME, PASSWORD = "estuser", "estpwd"  # compiled into estserver

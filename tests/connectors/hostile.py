@@ -39,7 +39,7 @@ from certrelay.connectors.base import (
 )
 from certrelay.pki.subject import SubjectNames
 from sandbox.processes import free_ports
-from tests.connectors.conformance import signing_request
+from tests.connectors.signing_requests import signing_request
 
 MAX_SENT = 40_000_000
 TIMEOUT = 0.8  # for what would last for ever

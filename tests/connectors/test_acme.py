@@ -42,19 +42,12 @@ from certrelay.connectors.base import (
 )
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.acme_proxy import AcmeProxy, Answer
-from tests.connectors.conformance import (
-    Authority,
-    Conformance,
-    certificates,
-    context,
-    leaf_of,
-    malformed,
-    private_key,
-    signing_request,
-)
+from tests.connectors.answers import certificates, leaf_of
+from tests.connectors.conformance import Authority, Conformance, context
 from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hang, hostile_server
 from tests.connectors.pebble import Pebble, TestDns
+from tests.connectors.signing_requests import malformed, private_key, signing_request
 
 HMAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 

@@ -16,10 +16,11 @@ from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import Issued, Outcome, Rejected, Unavailable
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.bind import KEY_NAME, KEY_SECRET, Bind
-from tests.connectors.conformance import context, private_key, signing_request
+from tests.connectors.conformance import context
 from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url
 from tests.connectors.pebble import Pebble
+from tests.connectors.signing_requests import private_key, signing_request
 from tests.connectors.test_acme import follow, pem_of
 
 

@@ -23,8 +23,10 @@ from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
-from tests.connectors.conformance import certificates, context, private_key, self_signed, signing_request
+from tests.connectors.answers import certificates
+from tests.connectors.conformance import context
 from tests.connectors.pebble import Pebble
+from tests.connectors.signing_requests import private_key, self_signed, signing_request
 from tests.connectors.test_acme import (
     TestSolver,
     dns,

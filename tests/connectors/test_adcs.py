@@ -28,8 +28,10 @@ from certrelay.connectors.base import (
 )
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.adcs_pages import DENIED, DOMAIN, PASSWORD, USER, Pages, adcs_pages
-from tests.connectors.conformance import Authority, Conformance, context, leaf_of, signing_request
+from tests.connectors.answers import leaf_of
+from tests.connectors.conformance import Authority, Conformance, context
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
+from tests.connectors.signing_requests import signing_request
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 

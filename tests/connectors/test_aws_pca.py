@@ -44,16 +44,9 @@ from certrelay.connectors.base import (
 )
 from certrelay.pki.subject import SubjectNames
 from sandbox.processes import free_ports
-from tests.connectors.conformance import (
-    Authority,
-    Conformance,
-    context,
-    issue,
-    private_key,
-    self_signed,
-    signing_request,
-)
+from tests.connectors.conformance import Authority, Conformance, context, issue
 from tests.connectors.hostile import TIMEOUT, HostileConformance, HostileServer, closed_port_url, hang, hostile_server
+from tests.connectors.signing_requests import private_key, self_signed, signing_request
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 ARN = "arn:aws:acm-pca:eu-west-1:123456789012:certificate-authority/11111111-2222-3333-4444-555555555555"

@@ -28,17 +28,10 @@ from certrelay.connectors.base import (
 )
 from certrelay.connectors.est import Est, EstSettings
 from certrelay.pki.subject import SubjectNames
-from tests.connectors.conformance import (
-    Authority,
-    Conformance,
-    context,
-    issue,
-    malformed,
-    private_key,
-    signing_request,
-)
+from tests.connectors.conformance import Authority, Conformance, context, issue
 from tests.connectors.estserver import PASSWORD, USERNAME, EstServer, est_server, key_pem, make_certificate, why_not
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
+from tests.connectors.signing_requests import malformed, private_key, signing_request
 from tests.pki import builders
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))

@@ -18,10 +18,11 @@ from certrelay.connectors.registry import connector_class
 from certrelay.pki.subject import SubjectNames
 from certrelay.settings import load
 from sandbox.processes import free_ports
-from tests.connectors.conformance import Authority, Conformance, context, private_key, signing_request
+from tests.connectors.conformance import Authority, Conformance, context
 from tests.connectors.debian import CannotFetch, unpacked
 from tests.connectors.estserver import key_pem, make_certificate, pem
 from tests.connectors.hostile import HostileConformance, closed_port_url
+from tests.connectors.signing_requests import private_key, signing_request
 
 NAME = "tests.connectors.example_connector:Cfssl"
 PAGE = Path(__file__).parents[2] / "docs" / "connectors.md"

@@ -24,9 +24,9 @@ from certrelay.connectors.http import (
     sentence,
     tls_server_end_point,
 )
-from tests.connectors.conformance import private_key
 from tests.connectors.estserver import make_certificate, pem
 from tests.connectors.hostile import HostileServer, closed_port_url, hostile_server, not_json, redirect
+from tests.connectors.signing_requests import private_key
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from certrelay.connectors.base import Feature, Pending
 from certrelay.connectors.manual import Manual, ManualSettings
 from certrelay.pki.subject import SubjectNames
-from tests.connectors.conformance import ABILITIES, context, signing_request
+from tests.connectors.conformance import ABILITIES, context
+from tests.connectors.signing_requests import signing_request
 
 REQUEST = replace(signing_request(SubjectNames("a.example.com", ("a.example.com",))), operation_id="operation-1")
 

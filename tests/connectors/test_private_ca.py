@@ -30,9 +30,11 @@ from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettin
 from certrelay.keyvault.remote_key import CLIENT_OPTIONS
 from certrelay.pki.subject import SubjectNames
 from sandbox.azurite import Azurite
-from tests.connectors.conformance import Authority, Conformance, certificates, private_key, signing_request
+from tests.connectors.answers import certificates
+from tests.connectors.conformance import Authority, Conformance
 from tests.connectors.hostile import HostileServer, closed_port_url, hostile_server
 from tests.connectors.private_authority import World, openssl, pem_file, running_world
+from tests.connectors.signing_requests import private_key, signing_request
 
 NAMES = SubjectNames("a.example.com", ("a.example.com", "b.example.com"))
 

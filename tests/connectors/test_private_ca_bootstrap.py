@@ -29,8 +29,9 @@ from certrelay.connectors.private_ca.bootstrap import (
 )
 from certrelay.pki.subject import SubjectNames
 from sandbox.azurite import Azurite
-from tests.connectors.conformance import certificates, self_signed, signing_request
+from tests.connectors.answers import certificates
 from tests.connectors.private_authority import World, openssl, pem_file, running_world
+from tests.connectors.signing_requests import self_signed, signing_request
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,9 @@ from certrelay.storage.blobs import BlobStore, Changed
 from handlers import notifications
 from sandbox.azurite import Azurite
 from sandbox.host.ncrontab import Schedule
-from tests.connectors.conformance import certificates, self_signed, signing_request
+from tests.connectors.answers import certificates
 from tests.connectors.private_authority import World, running_world
+from tests.connectors.signing_requests import self_signed, signing_request
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 

@@ -26,8 +26,9 @@ from certrelay.connectors.private_ca.profile import (
     key_usage,
 )
 from certrelay.pki.subject import SubjectNames
-from tests.connectors.conformance import alternative_names, common_names, private_key
+from tests.connectors.answers import alternative_names, common_names
 from tests.connectors.private_authority import openssl, pem_file
+from tests.connectors.signing_requests import private_key
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 USAGES = [

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certrelay.keyvault.remote_key import Key, SignDigest, remote_key, signature_hash
-from tests.connectors.conformance import PrivateKey, private_key
+from tests.connectors.signing_requests import PrivateKey, private_key
 
 HASHES: dict[str, Any] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 KINDS = ["rsa-2048", "rsa-4096", "ec-256", "ec-384", "ec-521"]

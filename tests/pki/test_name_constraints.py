@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from certrelay.connectors.private_ca.profile import general_names
 from certrelay.pki.name_constraints import names_not_allowed
 from certrelay.pki.subject import SubjectNames
-from tests.connectors.conformance import private_key
 from tests.connectors.private_authority import openssl, pem_file
+from tests.connectors.signing_requests import private_key
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ROOT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "constrained")])
