@@ -19,9 +19,9 @@ from azure.storage.queue import QueueServiceClient
 from sandbox.processes import free_ports
 from sandbox.progress import Progress
 from sandbox.up import ALIAS, Sandbox
+from tests.connectors.acme.dns.powerdns import API_KEY, PowerDns
+from tests.connectors.acme.pebble import Pebble
 from tests.connectors.debian import CannotFetch
-from tests.connectors.pebble import Pebble
-from tests.connectors.powerdns import API_KEY, PowerDns
 
 pytestmark = pytest.mark.slow
 

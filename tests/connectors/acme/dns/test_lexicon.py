@@ -23,16 +23,15 @@ from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import Issued, Outcome, Unavailable
 from certrelay.errors import SettingsError
 from certrelay.pki.subject import SubjectNames
+from tests.connectors.acme.dns.powerdns import API_KEY, ZONE, PowerDns
+from tests.connectors.acme.ordering import follow, pem_of
+from tests.connectors.acme.pebble import Pebble
 from tests.connectors.conformance import context
 from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url
-from tests.connectors.pebble import Pebble
-from tests.connectors.powerdns import API_KEY, ZONE, PowerDns
 from tests.connectors.signing_requests import private_key, signing_request
-from tests.connectors.test_acme import follow, pem_of
-from tests.connectors.test_aws_pca import Moto, moto
+from tests.connectors.test_aws_pca import Moto
 
-__all__ = ["moto"]
 CHALLENGE = f"_acme-challenge.www.{ZONE}"
 
 

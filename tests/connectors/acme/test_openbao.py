@@ -26,13 +26,13 @@ from certrelay.connectors.base import (
 )
 from certrelay.pki.subject import SubjectNames
 from sandbox.openbao import OpenBao
+from tests.connectors.acme.ordering import TestSolver, der, follow, pem_of
+from tests.connectors.acme.pebble import TestDns
 from tests.connectors.answers import leaf_of, verify_names
 from tests.connectors.conformance import Authority, Conformance, accept, context
 from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url
-from tests.connectors.pebble import TestDns
 from tests.connectors.signing_requests import signing_request
-from tests.connectors.test_acme import TestSolver, der, follow, pem_of
 
 HEADERS = ["Last-Modified", "Location", "Replay-Nonce", "Link"]
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 import requests
 import trustme
 
-from tests.connectors.pebble import Pebble
+from tests.connectors.acme.pebble import Pebble
 
 KEPT_HEADERS = ("Content-Type", "Location", "Link", "Replay-Nonce", "Retry-After")
 
@@ -125,3 +125,11 @@ def _shuffled(document: Any, luck: random.Random) -> Any:
         members = luck.sample(list(document), len(document))
         return {name: _shuffled(document[name], luck) for name in members}
     return document
+
+
+def set_member(path: str, member: str, value: Any, **others: Any) -> Callable[[Answer], None]:
+    def change(answer: Answer) -> None:
+        if path in answer.path and answer.status == 200:
+            answer.say({**answer.document, **others, member: value})
+
+    return change

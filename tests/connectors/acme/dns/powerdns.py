@@ -7,8 +7,8 @@ from typing import Any, Self
 import requests
 
 from sandbox.processes import free_ports
+from tests.connectors.acme.pebble import Program, listens
 from tests.connectors.debian import unpacked
-from tests.connectors.pebble import Program, listens
 
 PACKAGES = [
     *("pdns-server", "pdns-backend-sqlite3", "libboost-program-options1.83.0", "libbrotli1", "libc6", "libcap2"),

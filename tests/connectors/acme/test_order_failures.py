@@ -1,81 +1,31 @@
 """One ACME order when things go wrong: what the server, the DNS or a second worker may do in the middle of it."""
 
-import json
 import random
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import requests
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
-from certrelay.connectors.acme import chain as acme_chain
 from certrelay.connectors.acme import client
 from certrelay.connectors.acme import order as acme_order
-from certrelay.connectors.acme.connector import Acme
-from certrelay.connectors.acme.dns import DnsFailure
 from certrelay.connectors.acme.reference import Reference
-from certrelay.connectors.acme.settings import AcmeSettings
-from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, Rejected, Unavailable
+from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from certrelay.pki.subject import SubjectNames
-from tests.connectors.acme_proxy import AcmeProxy, Answer, shuffled
-from tests.connectors.answers import certificates
-from tests.connectors.conformance import context
-from tests.connectors.pebble import Pebble
-from tests.connectors.signing_requests import private_key, self_signed, signing_request
-from tests.connectors.test_acme import (
+from tests.connectors.acme.acme_proxy import AcmeProxy, Answer, set_member, shuffled
+from tests.connectors.acme.ordering import (
     TestSolver,
-    dns,
+    acme,
     follow,
-    leaf_for,
-    pem_of,
+    follow_some,
+    fresh_name,
+    once,
     request_for,
-    solver,
-    start,
     with_a_record,
 )
-
-__all__ = ["dns", "solver", "start"]
-
-
-@pytest.fixture(scope="module")
-def pebble(dns: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    with Pebble(tmp_path_factory.mktemp("pebble"), dns.port, PEBBLE_ALTERNATE_ROOTS="2") as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(pebble: Pebble) -> Iterator[AcmeProxy]:
-    with AcmeProxy(pebble) as running:
-        yield running
-
-
-def acme(server: Pebble | AcmeProxy, solver: TestSolver, **settings: Any) -> Acme:
-    defaults = {"url": server.directory, "ca_certificates": server.tls_roots, "account_key_pem": pem_of("account")}
-    return Acme(AcmeSettings(**{**defaults, **settings}), context("acme"), solver)
-
-
-def follow_some(connector: Acme, request: Any, calls: int) -> Outcome:
-    outcome = connector.submit(request)
-    for _ in range(calls):
-        assert isinstance(outcome, Pending)
-        outcome = connector.collect(request, outcome.reference)
-    return outcome
-
-
-def test_the_records_are_removed_by_a_cancel_while_the_server_is_down(
-    start: Callable[..., Pebble], solver: TestSolver
-) -> None:
-    server = start()
-    waiting = with_a_record(acme(server, solver), solver, request_for(fresh_name()))
-    server.__exit__()
-    with pytest.raises(ConnectorError):
-        acme(server, solver).cancel(waiting.reference)
-    assert solver.records == set()
+from tests.connectors.acme.pebble import Pebble
+from tests.connectors.answers import certificates
+from tests.connectors.signing_requests import private_key, signing_request
 
 
 def test_an_order_without_end_does_not_hold_the_worker(
@@ -125,170 +75,12 @@ def test_nonces_that_are_refused_slowly_do_not_hold_the_worker(
     assert len(refused) < client.MAX_NONCE_TRIES
 
 
-def test_a_worker_that_publishes_what_another_one_needs_no_more_removes_it_again(
-    pebble: Pebble, solver: TestSolver
-) -> None:
-    request, publish = request_for(fresh_name()), solver.publish
-    outcome = acme(pebble, solver).submit(request)
-    assert isinstance(outcome, Pending)
-    noted = acme(pebble, solver).collect(request, outcome.reference)
-
-    def publish_late(name: str, value: str) -> None:
-        solver.publish = publish  # type: ignore[method-assign]
-        assert isinstance(follow(acme(pebble, solver), request, noted), Issued)
-        assert solver.records == set()
-        publish(name, value)
-
-    solver.publish = publish_late  # type: ignore[method-assign]
-    assert isinstance(follow(acme(pebble, solver), request, noted), Issued)
-    assert solver.records == set()
-
-
-def test_a_call_without_time_left_changes_one_record_and_the_next_call_goes_on(
-    pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(acme_order, "WORK_SECONDS", 0.0)
-    done: list[str] = []
-
-    def noted(change: Callable[[str, str], None]) -> Callable[[str, str], None]:
-        def change_and_note(name: str, value: str) -> None:
-            done.append(change.__name__)
-            change(name, value)
-
-        return change_and_note
-
-    monkeypatch.setattr(solver, "publish", noted(solver.publish))
-    monkeypatch.setattr(solver, "remove", noted(solver.remove))
-    request = request_for(*(fresh_name() for _ in range(5)))
-    outcome, changes = acme(pebble, solver).submit(request), 0
-    for _ in range(100):
-        if not isinstance(outcome, Pending):
-            break
-        outcome = acme(pebble, solver).collect(request, outcome.reference)
-        assert len(done) - changes <= 1
-        changes = len(done)
-    assert isinstance(outcome, Issued)
-    assert done == ["publish"] * 5 + ["remove"] * 5
-
-
-def test_records_that_cannot_be_removed_do_not_hold_the_worker(
-    pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A DNS that hangs takes its time for each: all together they must not outlive functionTimeout."""
-    connector, request = acme(pebble, solver), request_for(*(fresh_name() for _ in range(20)))
-    waiting = with_a_record(connector, solver, request)
-    tried: list[str] = []
-
-    def hang(name: str, value: str) -> None:
-        tried.append(name)
-        time.sleep(0.1)
-        raise DnsFailure("it does not answer")
-
-    monkeypatch.setattr(solver, "remove", hang)
-    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.25)
-    with pytest.raises(ConnectorError, match=r"^it does not answer; challenge records are left"):
-        connector.cancel(waiting.reference)
-    assert len(tried) < 10
-    tried.clear()
-    monkeypatch.setattr(acme_order, "WORK_SECONDS", 0.25)
-    elsewhere = Reference("https://other.example/order/1", Reference.of(waiting.reference).records)
-    outcome = connector.collect(request, elsewhere.text())
-    assert isinstance(outcome, Unavailable), outcome
-    assert not outcome.restart
-    assert len(tried) < 10
-
-
-def test_a_cancel_that_has_no_time_for_all_records_says_which_are_left(
-    pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connector, request = acme(pebble, solver), request_for(fresh_name(), fresh_name())
-    waiting = with_a_record(connector, solver, request)
-    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.0)
-    with pytest.raises(ConnectorError, match="no time to remove the challenge records at") as refused:
-        connector.cancel(waiting.reference)
-    [(left, _)] = solver.records
-    assert str(refused.value).endswith(f" at {left}")
-
-
-def test_a_record_that_is_seen_is_not_set_again_while_others_are_waited_for(
-    pebble: Pebble, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = request_for(fresh_name(), late := fresh_name())
-    seen, publish, published = solver.is_visible, solver.publish, list[str]()
-
-    def noted(name: str, value: str) -> None:
-        published.append(name)
-        publish(name, value)
-
-    monkeypatch.setattr(solver, "publish", noted)
-    monkeypatch.setattr(solver, "is_visible", lambda name, value: late not in name and seen(name, value))
-    outcome = follow_some(acme(pebble, solver), request, 5)
-    assert isinstance(outcome, Pending)
-    assert len([name for name in published if late not in name]) == 1
-    monkeypatch.setattr(solver, "is_visible", seen)
-    assert isinstance(follow(acme(pebble, solver), request, outcome), Issued)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_an_order_whose_lists_are_shuffled_is_issued(proxy: AcmeProxy, solver: TestSolver, seed: int) -> None:
     proxy.change = shuffled(random.Random(seed))
     request = request_for(name := fresh_name(), f"*.{name}", fresh_name(), fresh_name())
     assert isinstance(follow(acme(proxy, solver), request), Issued)
     assert solver.records == set()
-
-
-@pytest.mark.parametrize("number", range(3))
-def test_the_preferred_chain_is_found_among_shuffled_links(
-    pebble: Pebble, proxy: AcmeProxy, solver: TestSolver, number: int
-) -> None:
-    proxy.change, root = shuffled(random.Random(number)), pebble.roots()[number]
-    [name] = root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    outcome = follow(acme(proxy, solver, preferred_chain=str(name.value)), request_for(fresh_name()))
-    assert isinstance(outcome, Issued)
-    certificates(outcome.answer)[-1].verify_directly_issued_by(root)
-
-
-@pytest.mark.parametrize("link", ["https://elsewhere.example/chain", "chains/1", "https://["])
-def test_a_chain_that_cannot_be_asked_for_does_not_keep_the_others(
-    proxy: AcmeProxy, solver: TestSolver, link: str
-) -> None:
-    def point_elsewhere(answer: Answer) -> None:
-        if answer.path.startswith("/certZ/"):
-            answer.headers["Link"] = f'<{link}>; rel="alternate"'
-
-    proxy.change = point_elsewhere
-    outcome = follow(acme(proxy, solver, preferred_chain="Nobody's root"), request_for(fresh_name()))
-    assert isinstance(outcome, Issued), outcome
-
-
-@pytest.mark.parametrize("written", [lambda digest: digest.hex(), lambda digest: digest.hex(":").upper()])
-@pytest.mark.parametrize("number", range(3))
-def test_the_preferred_chain_may_be_the_key_identifier_of_its_root(
-    pebble: Pebble, solver: TestSolver, number: int, written: Callable[[bytes], str]
-) -> None:
-    root = pebble.roots()[number]
-    digest = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    outcome = follow(acme(pebble, solver, preferred_chain=written(digest)), request_for(fresh_name()))
-    assert isinstance(outcome, Issued)
-    certificates(outcome.answer)[-1].verify_directly_issued_by(root)
-
-
-def fresh_name() -> str:
-    """A name that has no valid authorization yet."""
-    return f"h{uuid.uuid4().hex[:10]}.example.com"
-
-
-def once(path: str, change: Callable[[Answer], None], after: int = 0) -> Callable[[Answer], None]:
-    """`change` for one answer to a path that holds `path`, after so many that are left as they are."""
-    seen: list[str] = []
-
-    def maybe(answer: Answer) -> None:
-        if path in answer.path:
-            seen.append(answer.path)
-            if len(seen) == after + 1:
-                change(answer)
-
-    return maybe
 
 
 @pytest.mark.parametrize("path", ["finalize-order", "chalZ"])
@@ -322,15 +114,6 @@ def test_a_rate_limit_at_any_step_is_waited_out_and_the_order_goes_on(
     assert "too many" in outcome.reason
     assert (outcome.retry_after, outcome.restart) == (77, False)
     assert isinstance(follow(connector, request, before), Issued)
-
-
-def test_a_server_that_cannot_tell_what_is_replaced_gets_the_order_without_it(
-    proxy: AcmeProxy, solver: TestSolver
-) -> None:
-    connector = acme(proxy, solver)
-    old = leaf_for(connector, fresh_name()).public_bytes(Encoding.DER)
-    proxy.change = once("order-plz", lambda answer: answer.refuse("serverInternal", 500))
-    assert isinstance(follow(connector, request_for(fresh_name(), replaces=old)), Issued)
 
 
 @pytest.mark.parametrize(("code", "status"), [("malformed", 404), ("unauthorized", 403), ("malformed", 400)])
@@ -379,14 +162,6 @@ def test_two_requests_that_the_server_gave_one_order_get_two_certificates(pebble
     assert lost.restart
     assert isinstance(outcome := follow(connector, second), Issued)
     assert certificates(outcome.answer)[0].public_key() == private_key("ec-256", "b").public_key()
-
-
-def test_a_chain_in_the_wrong_order_is_the_requests_all_the_same() -> None:
-    """Its order is the verification's business."""
-    ours, other = (self_signed(SubjectNames(name), private_key("ec-256", name)) for name in "ab")
-    chain = b"".join(one.public_bytes(Encoding.PEM) for one in (other, ours))
-    request = signing_request(SubjectNames("a"), private_key("ec-256", "a"))
-    assert acme_chain.issued(chain, request.csr) == Issued(chain)
 
 
 def validating(status: str, answered: list[str], **headers: str) -> Callable[[Answer], None]:
@@ -447,14 +222,6 @@ ODD: list[Any] = [
 CHALLENGE = {"type": "dns-01", "url": "https://evil.example/x", "status": "pending", "token": "t"}
 
 
-def set_member(path: str, member: str, value: Any, **others: Any) -> Callable[[Answer], None]:
-    def change(answer: Answer) -> None:
-        if path in answer.path and answer.status == 200:
-            answer.say({**answer.document, **others, member: value})
-
-    return change
-
-
 def odd_answers() -> Iterator[Callable[[Answer], None]]:
     for value in ODD:
         for member in ("status", "authorizations", "identifiers", "expires", "error"):
@@ -494,16 +261,6 @@ def test_what_is_no_certificate_is_not_issued(proxy: AcmeProxy, solver: TestSolv
     assert "certificates in PEM" in outcome.reason
 
 
-@pytest.mark.parametrize("value", ["victim.example.com", "*.example.com", "a..b", "x." * 200, "example.com"])
-def test_no_record_is_set_at_a_name_that_was_not_asked_for(proxy: AcmeProxy, solver: TestSolver, value: str) -> None:
-    proxy.change = set_member("authZ", "identifier", {"type": "dns", "value": value})
-    connector, request = acme(proxy, solver), request_for(fresh_name())
-    outcome = follow(connector, request)
-    assert isinstance(outcome, Unavailable)
-    assert "was not asked for" in outcome.reason
-    assert solver.records == set()
-
-
 @pytest.mark.parametrize("bug", [TypeError, AttributeError, KeyError, ValueError])
 def test_a_fault_of_ours_is_not_taken_for_one_of_the_server(
     pebble: Pebble, solver: TestSolver, bug: type[Exception]
@@ -514,19 +271,6 @@ def test_a_fault_of_ours_is_not_taken_for_one_of_the_server(
     solver.publish = publish  # type: ignore[method-assign]
     with pytest.raises(bug):
         follow(acme(pebble, solver), request_for(fresh_name()))
-
-
-@pytest.mark.parametrize("window", [None, 5, {}, {"start": "x", "end": "y"}, {"start": 1, "end": 2}, []])
-def test_an_odd_renewal_window_is_an_error_of_the_connector(
-    pebble: Pebble, solver: TestSolver, window: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connector = acme(pebble, solver)
-    leaf = leaf_for(connector, fresh_name())
-    answer = requests.Response()
-    answer.status_code, answer._content = 200, json.dumps({"suggestedWindow": window}).encode()
-    monkeypatch.setattr(connector._session()._client, "fetch", lambda url: answer)
-    with pytest.raises(ConnectorError, match="renewal window"):
-        connector.renewal_window(leaf.public_bytes(Encoding.DER))
 
 
 @pytest.mark.parametrize("url", ["", "order-7", "ftp://127.0.0.1/order", "https://[", "https://other.example/order/1"])

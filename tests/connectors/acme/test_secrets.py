@@ -14,16 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certrelay.connectors.acme.connector import Acme
 from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import ConnectorError, Issued, Outcome, Pending, RevocationReason
+from tests.connectors.acme.dns.bind import KEY_NAME, KEY_SECRET, Bind
+from tests.connectors.acme.ordering import HMAC, der, follow, pem_of, request_for
+from tests.connectors.acme.pebble import Pebble
 from tests.connectors.answers import leaf_of
-from tests.connectors.bind import KEY_NAME, KEY_SECRET, Bind
 from tests.connectors.conformance import context
 from tests.connectors.hostile import closed_port_url
-from tests.connectors.pebble import Pebble
 from tests.connectors.signing_requests import private_key, self_signed
-from tests.connectors.test_acme import HMAC, der, follow, pem_of, request_for
-from tests.connectors.test_acme_dns import bind
-
-__all__ = ["bind"]
 
 WRONG_HMAC = "d3JvbmctaG1hYy1jYW5hcnktd3JvbmctaG1hYy1jYW5hcnk"
 WRONG_TSIG = "d3JvbmctdHNpZy1jYW5hcnktd3JvbmctdHNpZy1jYW5hcnk="

@@ -18,11 +18,10 @@ from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import ConnectorError, Issued, Pending, Unavailable
 from certrelay.keyvault.remote_key import CLIENT_OPTIONS
 from sandbox.vault import Settings, VaultServer
+from tests.connectors.acme.ordering import TestSolver, acme, follow, request_for
+from tests.connectors.acme.pebble import Pebble, TestDns
 from tests.connectors.conformance import context
-from tests.connectors.pebble import Pebble, TestDns
-from tests.connectors.test_acme import TestSolver, acme, dns, follow, request_for
 
-__all__ = ["dns"]
 type Connect = Callable[..., Acme]
 
 

@@ -15,23 +15,12 @@ from certrelay.connectors.acme.dns.settings import Rfc2136Dns, host_port
 from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import Issued, Outcome, Rejected, Unavailable
 from certrelay.pki.subject import SubjectNames
-from tests.connectors.bind import KEY_NAME, KEY_SECRET, Bind
+from tests.connectors.acme.dns.bind import KEY_NAME, KEY_SECRET, Bind
+from tests.connectors.acme.ordering import follow, pem_of
+from tests.connectors.acme.pebble import Pebble
 from tests.connectors.conformance import context
-from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url
-from tests.connectors.pebble import Pebble
 from tests.connectors.signing_requests import private_key, signing_request
-from tests.connectors.test_acme import follow, pem_of
-
-
-@pytest.fixture(scope="module")
-def bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
-    try:
-        server = Bind(tmp_path_factory.mktemp("bind"))
-    except CannotFetch as reason:
-        pytest.skip(f"BIND cannot be had: {reason}")
-    with server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from sandbox.processes import free_ports
+from tests.connectors.acme.pebble import Program, resolves
 from tests.connectors.debian import unpacked
-from tests.connectors.pebble import Program, resolves
 
 PACKAGES = [
     *("bind9", "bind9-libs", "libc6", "libcap2", "libcom-err2", "libfstrm0", "libgcc-s1", "libgssapi-krb5-2"),

@@ -17,11 +17,8 @@ import trustme
 from certrelay.connectors.acme.dns import DnsFailure
 from certrelay.connectors.acme.dns.azure_dns import AzureDnsZones
 from certrelay.connectors.acme.dns.settings import AzureDns
-from tests.connectors.bind import Bind
+from tests.connectors.acme.dns.bind import Bind
 from tests.connectors.conformance import context
-from tests.connectors.test_acme_dns import bind
-
-__all__ = ["bind"]
 
 
 @dataclass

@@ -16,9 +16,9 @@ from certrelay.connectors.acme.dns import DnsFailure
 from certrelay.connectors.acme.dns import lookup as lookup_module
 from certrelay.connectors.acme.dns.lookup import Lookup
 from certrelay.connectors.acme.dns.settings import LookedUp
-from tests.connectors.bind import Bind
+from tests.connectors.acme.dns.bind import Bind
+from tests.connectors.acme.pebble import TestDns
 from tests.connectors.debian import CannotFetch
-from tests.connectors.pebble import TestDns
 
 NAME = "_acme-challenge.seen.example.com"
 ALIAS = "_acme-challenge.alias.example.com"
