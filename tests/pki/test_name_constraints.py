@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from certrelay.connectors.private_ca.profile import general_names
 from certrelay.pki.name_constraints import names_not_allowed
 from certrelay.pki.subject import SubjectNames
-from tests.connectors.private_authority import openssl, pem_file
+from tests.connectors.private_ca.private_authority import openssl, pem_file
 from tests.connectors.signing_requests import private_key
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -27,7 +27,7 @@ from certrelay.connectors.private_ca.profile import (
 )
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.answers import alternative_names, common_names
-from tests.connectors.private_authority import openssl, pem_file
+from tests.connectors.private_ca.private_authority import openssl, pem_file
 from tests.connectors.signing_requests import private_key
 
 NOW = datetime.now(UTC).replace(microsecond=0)

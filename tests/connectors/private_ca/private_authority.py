@@ -16,13 +16,16 @@ from azure.storage.blob import ContainerClient
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certrelay.connectors.base import Context
+from certrelay.connectors.base import Context, Issued
 from certrelay.connectors.private_ca.bootstrap import Authority, bootstrap_root
 from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettings
 from certrelay.keyvault.remote_key import Key, vault_key
+from certrelay.pki.subject import SubjectNames
 from sandbox.azurite import Azurite
 from sandbox.vault import Settings, VaultServer
+from tests.connectors.answers import certificates
 
+NAMES = SubjectNames("a.example.com", ("a.example.com", "b.example.com"))
 _numbers = itertools.count()
 
 
@@ -103,3 +106,12 @@ def openssl(*arguments: str | Path) -> str:
 def pem_file(path: Path, *certificates: x509.Certificate) -> Path:
     path.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in certificates))
     return path
+
+
+def issued(outcome: Any) -> x509.Certificate:
+    assert isinstance(outcome, Issued), outcome
+    return certificates(outcome.answer)[0]
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)

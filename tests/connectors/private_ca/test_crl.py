@@ -19,19 +19,12 @@ from certrelay.connectors.private_ca.records import Records
 from certrelay.pki.subject import SubjectNames
 from certrelay.storage.blobs import BlobStore, Changed
 from handlers import notifications
-from sandbox.azurite import Azurite
 from sandbox.host.ncrontab import Schedule
 from tests.connectors.answers import certificates
-from tests.connectors.private_authority import World, running_world
+from tests.connectors.private_ca.private_authority import World
 from tests.connectors.signing_requests import self_signed, signing_request
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, azurite: Azurite) -> Iterator[World]:
-    with running_world(tmp_path_factory.mktemp("vault"), azurite) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -28,16 +27,9 @@ from certrelay.connectors.private_ca.bootstrap import (
     request_intermediate,
 )
 from certrelay.pki.subject import SubjectNames
-from sandbox.azurite import Azurite
 from tests.connectors.answers import certificates
-from tests.connectors.private_authority import World, openssl, pem_file, running_world
+from tests.connectors.private_ca.private_authority import World, openssl, pem_file
 from tests.connectors.signing_requests import self_signed, signing_request
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, azurite: Azurite) -> Iterator[World]:
-    with running_world(tmp_path_factory.mktemp("vault"), azurite) as running:
-        yield running
 
 
 @pytest.fixture
