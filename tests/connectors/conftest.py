@@ -1,9 +1,16 @@
 """Servers that several modules use."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
+from sandbox.processes import free_ports
+from tests.connectors.aws_pca.moto import Moto, make_authority, wait_until_it_answers
 from tests.connectors.bao import POLICY, Bao, Pki
 
 
@@ -17,3 +24,22 @@ def pki(openbao: Any) -> Pki:
     role_id = bao.ask("GET", "auth/approle-conformance/role/relay/role-id")["role_id"]
     secret_id = bao.write("auth/approle-conformance/role/relay/secret-id")["secret_id"]
     return Pki(bao, root, role_id, secret_id)
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """moto's server with one active root authority."""
+    [port] = free_ports(1)
+    program = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
+    with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
+        server = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_it_answers(url)
+        pca = boto3.client("acm-pca", "eu-west-1", endpoint_url=url, aws_access_key_id="x", aws_secret_access_key="y")
+        arn, root = make_authority(pca)
+        yield Moto(url, arn, root, pca)
+        pca.close()
+    finally:
+        server.terminate()
+        server.wait(10)

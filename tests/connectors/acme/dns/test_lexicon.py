@@ -26,11 +26,11 @@ from certrelay.pki.subject import SubjectNames
 from tests.connectors.acme.dns.powerdns import API_KEY, ZONE, PowerDns
 from tests.connectors.acme.ordering import follow, pem_of
 from tests.connectors.acme.pebble import Pebble
+from tests.connectors.aws_pca.moto import Moto
 from tests.connectors.conformance import context
 from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url
 from tests.connectors.signing_requests import private_key, signing_request
-from tests.connectors.test_aws_pca import Moto
 
 CHALLENGE = f"_acme-challenge.www.{ZONE}"
 
