@@ -69,6 +69,24 @@ def test_modules_functions_and_parameter_lists_stay_small(path: Path) -> None:
         assert len(parameters) <= MAX_PARAMETERS, f"{path}:{node.name}"
 
 
+MAX_TEST_LINES = 400
+
+
+@pytest.mark.parametrize("path", list(modules("tests")), ids=str)
+def test_a_test_module_stays_small_and_what_it_shares_is_in_a_helper_module(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_TEST_LINES, path
+    for name in imported(path):
+        assert not (name.startswith("tests.") and ".test_" in name), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("room", sorted({path.parent for path in Path("tests").rglob("test_*.py")}), ids=str)
+def test_tests_stand_in_the_same_rooms_as_the_code(room: Path) -> None:
+    inside = room.relative_to("tests")
+    sandbox = Path("sandbox", room.name.removeprefix("sandbox_")) if room.name.startswith("sandbox_") else inside
+    rooms = [Path("certrelay", inside), inside, sandbox]
+    assert inside == Path("sandbox_tools") or any(one.is_dir() for one in rooms), f"{room} mirrors no room of the code"
+
+
 def test_no_request_body_has_room_for_an_address_that_the_app_would_ask() -> None:
     """Check 38: authorities, vaults and receivers are called by name; only the settings say where they are."""
     in_certificates = {"uris", "ipAddresses", "ip_addresses", "email_addresses"}
