@@ -43,7 +43,7 @@ def test_the_log_says_why_a_crl_could_not_be_published(
     settings = replace(world.services.settings, authorities={"mine": replace(known, connector_class=PublishingCa)})
     ca = PublishingCa(None, Context("mine", world.services.now, lambda: None))
     assert publish_crls(replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)) == []
-    assert "authority mine could not publish its CRL (storage answered 404 ContainerNotFound)" in caplog.messages
+    assert "the CRL was not published: storage answered 404 ContainerNotFound [authority=mine]" in caplog.messages
 
 
 class RollingCa(TestCa):

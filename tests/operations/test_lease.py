@@ -48,6 +48,7 @@ def test_a_worker_that_outlives_its_lease_loses(world: World) -> None:
     assert world.services.storage.open(ALIAS, name) is None
 
 
+@pytest.mark.slow
 def test_an_operation_that_kills_every_worker_ends_at_its_deadline(world: World) -> None:
     name = world.name()
     opened = create(world, name)

@@ -168,6 +168,7 @@ def test_the_rules_of_the_authority_and_of_the_vault_hold_for_the_answer(
         assert (ended.state, len(ended.chain)) == (State.COMPLETED, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Rejected, Unavailable])
 def test_words_of_a_connector_that_are_too_long_for_a_row_or_a_log_line_are_cut(
     world: World, kind: type[Rejected] | type[Unavailable], caplog: pytest.LogCaptureFixture
@@ -211,6 +212,7 @@ def test_an_outcome_that_makes_no_sense_crashes_nothing_and_the_deadline_still_h
     world.finish(name)
 
 
+@pytest.mark.slow
 def test_orders_that_are_lost_again_and_again_for_a_long_reason_fill_no_row(world: World) -> None:
     name = world.name()
     lost = Unavailable("证" * 900, restart=True)

@@ -11,6 +11,7 @@ from tests.renewal.versions import grow_old, made
 from tests.world import ALIAS, DAY, World
 
 
+@pytest.mark.slow
 def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_world: World) -> None:
     world, name = lonely_world, lonely_world.name()
     made(world, name)
@@ -44,6 +45,7 @@ def test_a_lost_event_is_made_good_by_the_sweep(lonely_world: World) -> None:
     assert f"{ALIAS}/{name}" not in sweep.sweep(world.services).started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [Pending("never done", 3600), Unavailable("down"), Rejected("not now")])
 def test_a_certificate_of_six_days_gets_three_tries_on_different_sweeps_whatever_its_authority_answers(
     lonely_world: World, answer: Outcome

@@ -62,7 +62,7 @@ def acme(pebble: Pebble | AcmeProxy, solver: TestSolver | None = None, **setting
 
 def follow(connector: Connector, request: Any, outcome: Outcome | None = None) -> Outcome:
     """What the order ends with, each Pending followed up soon."""
-    outcome, end = outcome or connector.submit(request), time.monotonic() + 20
+    outcome, end = outcome or connector.submit(request), time.monotonic() + 300
     while isinstance(outcome, Pending) and time.monotonic() < end:
         time.sleep(0.05)
         outcome = connector.collect(request, outcome.reference)

