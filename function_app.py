@@ -6,6 +6,5 @@ import handlers
 from handlers import actions, certificates, events, fleet, issuers, notifications, queries, queue, schedule, service
 
 app = func.FunctionApp(http_auth_level=handlers.start())
-# Routes are tried in this order: `certificates/issuers` before `certificates/{name}`.
 for module in (service, issuers, certificates, actions, queries, fleet, queue, schedule, events, notifications):
     app.register_functions(module.blueprint)

@@ -13,6 +13,8 @@ from handlers.routes import route
 ISSUERS = "vaults/{vault}/certificates/issuers"
 CONTACTS = "vaults/{vault}/certificates/contacts"
 
+# The host tries functions in the order of their names: `admin_…` comes before all that take any certificate's name, so
+# that `certificates/contacts` and `certificates/issuers/policy` are never taken for a certificate's.
 blueprint = func.Blueprint()
 
 
@@ -26,13 +28,13 @@ def _contacts(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answ
 
 
 @route(blueprint, "GET", ISSUERS, Role.READER, answer=response_models.Listed)
-def list_issuers(req: func.HttpRequest) -> Answer:
+def admin_list_issuers(req: func.HttpRequest) -> Answer:
     """The issuer resources of a vault."""
     return Answer({"value": issuers.issuers(services(), req.route_params["vault"])})
 
 
 @route(blueprint, "GET", f"{ISSUERS}/{{issuer}}", Role.READER, answer=response_models.Anything)
-def get_issuer(req: func.HttpRequest) -> Answer:
+def admin_get_issuer(req: func.HttpRequest) -> Answer:
     """One issuer resource, without its password."""
     return _issuer(req)
 
@@ -45,7 +47,7 @@ def get_issuer(req: func.HttpRequest) -> Answer:
     body=request_models.SetIssuer,
     answer=response_models.Anything,
 )
-def set_issuer(req: func.HttpRequest) -> Answer:
+def admin_set_issuer(req: func.HttpRequest) -> Answer:
     """Make or replace an issuer resource (DigiCert, GlobalSign)."""
     return _issuer(req, parsed(req, request_models.SetIssuer).model_dump(exclude_none=True))
 
@@ -58,30 +60,30 @@ def set_issuer(req: func.HttpRequest) -> Answer:
     body=request_models.SetIssuer,
     answer=response_models.Anything,
 )
-def update_issuer(req: func.HttpRequest) -> Answer:
+def admin_update_issuer(req: func.HttpRequest) -> Answer:
     """Change parts of an issuer resource."""
     return _issuer(req, parsed(req, request_models.SetIssuer).model_dump(exclude_none=True))
 
 
 @route(blueprint, "DELETE", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, answer=response_models.Anything)
-def delete_issuer(req: func.HttpRequest) -> Answer:
+def admin_delete_issuer(req: func.HttpRequest) -> Answer:
     """Delete an issuer resource."""
     return _issuer(req)
 
 
 @route(blueprint, "GET", CONTACTS, Role.READER, answer=response_models.Contacts)
-def get_contacts(req: func.HttpRequest) -> Answer:
+def admin_get_contacts(req: func.HttpRequest) -> Answer:
     """Who gets Key Vault's own mails."""
     return _contacts(req)
 
 
 @route(blueprint, "PUT", CONTACTS, Role.ADMINISTRATOR, body=request_models.SetContacts, answer=response_models.Contacts)
-def set_contacts(req: func.HttpRequest) -> Answer:
+def admin_set_contacts(req: func.HttpRequest) -> Answer:
     """Replace the contacts."""
     return _contacts(req, parsed(req, request_models.SetContacts).model_dump(exclude_none=True))
 
 
 @route(blueprint, "DELETE", CONTACTS, Role.ADMINISTRATOR, answer=response_models.Contacts)
-def delete_contacts(req: func.HttpRequest) -> Answer:
+def admin_delete_contacts(req: func.HttpRequest) -> Answer:
     """Delete the contacts; the answer is who they were."""
     return _contacts(req)

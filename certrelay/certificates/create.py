@@ -14,6 +14,7 @@ from certrelay.rules import default_days
 from certrelay.services import Services
 from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Operation
 
+RESERVED_NAMES = ("contacts", "issuers")  # Key Vault has paths of its own for them
 MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
 
@@ -95,6 +96,8 @@ def where_faults(services: Services, vault: str, name: str) -> list[Fault]:
         faults.append(Fault("", f"there is no vault {vault!r}; known are: {known}"))
     if not CERTIFICATE_NAME.fullmatch(name):
         faults.append(Fault("", "a certificate's name has 1 to 127 letters, digits and hyphens"))
+    if name.lower() in RESERVED_NAMES:
+        faults.append(Fault("", f"{name!r} is not a certificate's name: its paths are those of {name.lower()}"))
     return faults
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from sandbox.host import eventgrid
 from sandbox.host.configuration import Keys
 from sandbox.host.invocations import Invocations
-from sandbox.host.routes import Route
+from sandbox.host.routes import RouteTable
 from sandbox.host.worker import Function
 
 MAX_BODY = (
@@ -30,11 +30,12 @@ class HttpHost:
         self._invocations, self._keys = invocations, keys
         functions = invocations.worker.functions
         self._functions = {function.name.lower(): function for function in functions}
-        self._routes = [
-            (Route("/".join(filter(None, (prefix, str(one.trigger.get("route") or one.name))))), one)
+        self._routes = RouteTable(
+            (one.name, "/".join(filter(None, (prefix, str(one.trigger.get("route") or one.name)))),
+             [str(method) for method in one.trigger.get("methods") or ()], one)
             for one in functions
             if one.kind == "httptrigger"
-        ]
+        )  # fmt: skip
         self._background: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -66,25 +67,20 @@ class HttpHost:
     async def _function(
         self, scope: dict[str, Any], path: str, headers: dict[str, str], query: dict[str, str], body: bytes
     ) -> Answer:
-        method, on_path = scope["method"], False
-        for route, function in self._routes:
-            values = route.match(path)
-            if values is None:
-                continue
-            methods = [str(one).upper() for one in function.trigger.get("methods") or ()]
-            if methods and method not in methods:
-                on_path = True
-                continue
-            if not self._permitted(str(function.trigger.get("authLevel", "function")).lower(), headers, query):
-                return 401, {}, b""
-            text = scope["query_string"].decode("latin-1")
-            url = f"{scope['scheme']}://{headers.get('host', '')}{path}{'?' + text if text else ''}"
-            value = self._invocations.worker.http(method, url, headers, values, query, body)
-            result = await self._invocations.invoke(function, value)
-            if not result.ok or not isinstance(result.returned, dict):
-                return 500, {}, b""
-            return result.returned["status"], result.returned["headers"], result.returned["body"]
-        return (405 if on_path else 404), {}, b""
+        method = scope["method"]
+        picked = self._routes.pick(method, path)
+        if picked is None:
+            return 404, {}, b""
+        function, values = picked
+        if not self._permitted(str(function.trigger.get("authLevel", "function")).lower(), headers, query):
+            return 401, {}, b""
+        text = scope["query_string"].decode("latin-1")
+        url = f"{scope['scheme']}://{headers.get('host', '')}{path}{'?' + text if text else ''}"
+        value = self._invocations.worker.http(method, url, headers, values, query, body)
+        result = await self._invocations.invoke(function, value)
+        if not result.ok or not isinstance(result.returned, dict):
+            return 500, {}, b""
+        return result.returned["status"], result.returned["headers"], result.returned["body"]
 
     async def _event_grid(self, method: str, headers: dict[str, str], query: dict[str, str], body: bytes) -> Answer:
         if not self._has_key(headers, query, self._keys.master, self._keys.eventgrid):

@@ -4,7 +4,7 @@ https://learn.microsoft.com/aspnet/core/fundamentals/routing#route-constraints
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 _PARAMETER = re.compile(r"\{(\*{0,2})([A-Za-z_][A-Za-z0-9_]*)((?::[^:?=(]+(?:\([^)]*\))?)*)(\?)?(?:=([^}]*))?\}")
@@ -28,6 +28,32 @@ _CHECKS: dict[str, Callable[[str, list[str]], bool]] = {
     "maxlength": lambda text, of: len(text) <= int(of[0]),
     "regex": lambda text, of: re.search(",".join(of), text, re.IGNORECASE) is not None,
 }
+
+
+class RouteTable[Function]:
+    """Routes in the order in which the host tries them: by the names of their functions, without case.
+
+    FunctionMetadataManager.cs sorts them so, and a plain RouteCollection takes the first that matches path and method:
+    neither the order of registration nor the precedence of literal segments counts, and a wrong method is 404.
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, str, Iterable[str], Function]]) -> None:
+        """Each entry: the function's name, its template, its methods (none: all), and the function itself."""
+        found = sorted(entries, key=lambda entry: entry[0].lower())
+        self._entries = [
+            (Route(template), {method.upper() for method in methods}, function)
+            for _, template, methods, function in found
+        ]
+
+    def pick(self, method: str, path: str) -> tuple[Function, dict[str, str]] | None:
+        """The function for a request, and the route's values; None where the host answers 404."""
+        for route, methods, function in self._entries:
+            if methods and method.upper() not in methods:
+                continue
+            values = route.match(path)
+            if values is not None:
+                return function, values
+        return None
 
 
 class Route:

@@ -21,7 +21,13 @@ from tests.app import App
 MODULES = (service, issuers, certificates, actions, queries, fleet)  # their import registers the routes
 ANYBODY = {"health"}
 READ_ONLY = ("GET",)
-ADMINISTRATION = {"set_issuer", "update_issuer", "delete_issuer", "set_contacts", "delete_contacts"}
+ADMINISTRATION = {
+    "admin_set_issuer",
+    "admin_update_issuer",
+    "admin_delete_issuer",
+    "admin_set_contacts",
+    "admin_delete_contacts",
+}
 ADMINISTRATION |= {"start_replacement", "cancel_replacement", "roll_over_account_key"}
 REQUESTING = {"create_certificate", "import_certificate", "cancel_certificate_operation"}
 

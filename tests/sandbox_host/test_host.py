@@ -49,8 +49,9 @@ def test_routes_constraints_and_keys_are_the_real_hosts(
     assert host.get(path, headers=headers).status_code == status
 
 
-def test_a_method_that_no_function_takes_is_405(host: Host) -> None:
-    assert host.get("/api/things/7?code=f-key", method="DELETE").status_code == 405
+def test_a_method_that_no_function_takes_is_404(host: Host) -> None:
+    """Methods are a constraint of the route, as the path is."""
+    assert host.get("/api/things/7?code=f-key", method="DELETE").status_code == 404
 
 
 def test_a_function_sees_the_whole_request_and_its_answer_arrives(host: Host) -> None:

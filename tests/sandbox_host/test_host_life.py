@@ -16,13 +16,13 @@ from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from tests.sandbox_host.support import KEYS, running, until
 
+pytestmark = pytest.mark.slow
+
 MOVED_UNDER_A_THREAD = """
 import sys, threading, time
 from pathlib import Path
 from sandbox.clock import Clock
 from sandbox.host.clock import ProcessClock
-
-pytestmark = pytest.mark.slow
 
 clock, process = Clock(Path(sys.argv[1])), ProcessClock(Path(sys.argv[1]))
 

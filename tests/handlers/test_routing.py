@@ -1,0 +1,63 @@
+"""The real host tries HTTP functions in the order of their names: whatever is in a path, it picks the right one."""
+
+import itertools
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from certrelay.certificates import create
+from certrelay.certificates.create import CertificateSpec
+from certrelay.errors import Invalid
+from handlers import actions, certificates, fleet, issuers, queries, service
+from handlers.routes import ROUTES, Route
+from sandbox.host.routes import RouteTable
+from tests.world import ALIAS, World
+
+MODULES = (service, issuers, certificates, actions, queries, fleet)  # their import registers the routes
+TABLE = RouteTable((route.name, route.path, [route.method], route) for route in ROUTES)
+METHODS = sorted({route.method for route in ROUTES})
+LITERALS = sorted({part for route in ROUTES for part in route.path.split("/") if not part.startswith("{")})
+SPECIAL = (*LITERALS, *(text.upper() for text in LITERALS), "0" * 32, "0123456789abcdef" * 2, "www", "a..b", "%2e%2e")
+
+
+def filled(route: Route) -> Iterator[str]:
+    """The route's path with every special text in each of its parameters; the others have a plain one."""
+    parameters = re.findall(r"\{[^}]+\}", route.path)
+    for index, text in itertools.product(range(max(len(parameters), 1)), SPECIAL):
+        path = route.path
+        for number, parameter in enumerate(parameters):
+            plain = "f" * 32 if "length(32)" in parameter else "plain"
+            path = path.replace(parameter, text if number == index else plain, 1)
+        yield path
+
+
+def specific(method: str, path: str) -> str | None:
+    """The function that is meant: of those that match, the one with a literal where the others take anything."""
+    found = [
+        route for route in ROUTES if RouteTable([(route.name, route.path, [route.method], route)]).pick(method, path)
+    ]
+    literal = sorted(found, key=lambda route: [part.startswith("{") for part in route.path.split("/")])
+    return literal[0].name if literal else None
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_the_function_that_is_meant_is_the_one_that_the_host_picks(route: Route) -> None:
+    for method, path in itertools.product(METHODS, set(filled(route))):
+        picked = TABLE.pick(method, path)
+        assert (picked[0].name if picked else None) == specific(method, path), f"{method} {path}"
+
+
+def test_contacts_and_issuers_are_not_taken_for_certificates() -> None:
+    """So it was: GET reached get_certificate, and DELETE deleted the contacts with a lesser role."""
+    for method, path in [("GET", "contacts"), ("DELETE", "contacts"), ("GET", "issuers"), ("DELETE", "issuers/policy")]:
+        picked = TABLE.pick(method, f"vaults/main/certificates/{path}")
+        assert picked is not None
+        assert picked[0].name.startswith("admin_"), (method, path)
+
+
+@pytest.mark.parametrize("name", ["contacts", "issuers", "Issuers"])
+def test_a_name_that_a_route_owns_is_no_certificates_name(world: World, name: str) -> None:
+    spec = CertificateSpec(authority="test-ca", dns_names=("www.contoso.example",))
+    with pytest.raises(Invalid, match="is not a certificate's name"):
+        create.create(world.services, ALIAS, name, spec, requested_by="test")
