@@ -1,1 +1,1 @@
-"""One operation, from request to end: one attempt to get one new version of one certificate."""
+"""Operations, from request to end. An operation is one attempt to get one new version of one certificate."""

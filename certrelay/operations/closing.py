@@ -1,4 +1,4 @@
-"""What has to be done before an ended operation's row may go. All of it may be done twice."""
+"""The cleanup of an ended operation, done before its row is deleted. Every function here may be repeated."""
 
 import logging
 from datetime import timedelta
@@ -10,25 +10,28 @@ from certrelay.operations import signing
 from certrelay.services import Services
 from certrelay.storage.operation import Kind, Operation, State
 
-LONGEST_WAIT_TO_TELL = timedelta(hours=1)
+LONGEST_NOTIFICATION_WAIT = timedelta(hours=1)  # a row stays at most this long for an unreachable notification queue
 
 log = logger("operations")
 
 
 def free_in_key_vault(services: Services, operation: Operation) -> None:
-    """Delete our pending operation. What Key Vault does not allow, or not until the deadline, keeps nobody waiting."""
+    """Delete the operation's pending certificate operation in Key Vault.
+
+    If Key Vault forbids it, or still fails at the deadline, log the error and go on.
+    Raises Conflict or NotReady before the deadline, so that the caller tries again."""
     try:
-        request_id = operation.request_id or _unheard_of(services, operation)
+        request_id = operation.request_id or _lost_request_id(services, operation)
         if request_id:
             services.vault(operation.vault).delete_pending(operation.name, request_id)
     except (NotPermitted, Conflict, NotReady) as error:
         if not isinstance(error, NotPermitted) and services.now() < operation.deadline:
             raise
-        log.error("the pending operation stays in Key Vault: %s", error)
+        log.error("the pending operation in Key Vault could not be deleted: %s", error)
 
 
-def _unheard_of(services: Services, operation: Operation) -> str:
-    """The request id of the pending operation that we made although the answer to its creation was lost, or ""."""
+def _lost_request_id(services: Services, operation: Operation) -> str:
+    """The request id of a pending operation that CertRelay created but whose response was lost, or ""."""
     if operation.state is not State.FAILED:
         return ""
     try:
@@ -38,33 +41,35 @@ def _unheard_of(services: Services, operation: Operation) -> str:
         return pending.request_id if signing.adoptable(pending, operation.request) else ""
     except CertRelayError:
         raise
-    except Exception:  # what may have crashed the operation itself must not keep it from ending
-        log.exception("it is unknown whether a pending operation stays in Key Vault")
+    except Exception:  # the same data may have crashed the operation; it must be able to end nevertheless
+        log.exception("could not determine whether a pending operation is left in Key Vault")
         return ""
 
 
-def take_note(services: Services, operation: Operation) -> None:
-    """Let a certificate whose renewal failed rest before the next sweep tries again."""
+def update_renewal_record(services: Services, operation: Operation) -> None:
+    """After a failed renewal, back off before the next sweep tries again; after a successful one, reset the record."""
     if operation.state is State.COMPLETED:
         services.storage.renewals.delete(operation.vault, operation.name)
     if operation.state is not State.FAILED:
         return
-    tries = [one.state for one in services.storage.ended(operation.vault, operation.name) if one.kind is Kind.RENEW]
-    failures = next((number for number, state in enumerate(tries) if state is State.COMPLETED), len(tries))
+    history = services.storage.ended(operation.vault, operation.name)  # newest first
+    states = [renewal.state for renewal in history if renewal.kind is Kind.RENEW]
+    failures = next((index for index, state in enumerate(states) if state is State.COMPLETED), len(states))
     now = services.now()
     try:
         bundle = services.vault(operation.vault).get(operation.name) or {}
-    except CertRelayError as error:  # the rest is then the shortest one; the row must not wait for it
+    except CertRelayError as error:  # do not delay closing: without an expiry date the shortest back-off applies
         log.warning("the certificate cannot be read: %s", error)
         bundle = {}
     item = item_of(bundle) if bundle else None
-    note = services.storage.renewals.record(operation.vault, operation.name)
-    about = note.about(item.thumbprint) if item else note
+    record = services.storage.renewals.record(operation.vault, operation.name)
+    current = record.about(item.thumbprint) if item else record
     expires = item.expires if item and item.expires else now
-    services.storage.renewals.save(about.backed_off(max(failures, 1), operation.ended_at or now, expires), note)
+    services.storage.renewals.save(current.backed_off(max(failures, 1), operation.ended_at or now, expires), record)
 
 
 def log_end(operation: Operation) -> None:
+    """Log the final state of an operation, with the reason of a failure; a failure is logged as an error."""
     reason = f": {operation.failure.message}" if operation.failure else ""
     level = logging.ERROR if operation.state is State.FAILED else logging.INFO
     log.log(level, "%s%s", operation.state, reason)

@@ -1,8 +1,9 @@
-"""How many operations a vault and an authority have at once (`concurrency` in the settings).
+"""Limits on the number of simultaneous operations of a vault and of an authority (`concurrency` in the settings).
 
-An operation acquires a place of its vault before Key Vault makes its key, and a place of its authority before it is
-submitted. It holds both until it is closed. While its authority cannot take the order it releases both, and while its
-authority is unavailable or waits for people it releases its vault's, so that no authority blocks another one's orders.
+An operation acquires a slot of its vault before Key Vault creates its key, and a slot of its authority before its CSR
+is submitted. It holds both until it is closed, with two exceptions, so that no authority blocks another one's orders:
+while the authority cannot take the order, it releases both; while the authority is unavailable afterwards or waits for
+people, it releases the vault's.
 """
 
 from datetime import timedelta
@@ -10,19 +11,19 @@ from datetime import timedelta
 from certrelay.services import Services
 from certrelay.storage.operation import Operation
 
-LONGEST_CLOSING = timedelta(days=1)  # past the deadline; a place that is never released is free after it
+LONGEST_CLOSING = timedelta(days=1)  # after the deadline; a slot that was never released expires then
 
 
 def acquire_of_vault(services: Services, operation: Operation) -> str:
-    """Acquire a place of the vault, unless the operation has one. Returns why there is none, or nothing."""
+    """Acquire a slot of the vault, unless the operation holds one. Returns "", or why no slot is free."""
     settings = services.settings.vaults.get(operation.vault)
     return _acquire(services, operation, f"vault {operation.vault}", settings.concurrency if settings else None)
 
 
 def acquire(services: Services, operation: Operation) -> str:
-    """Acquire a place of the vault and one of the authority, unless the operation has them.
+    """Acquire a slot of the vault and a slot of the authority, unless the operation holds them.
 
-    Returns why there is none, or nothing. Who waits for a place of the authority holds none of the vault."""
+    Returns "", or why no slot is free; the operation then holds no slot of the vault."""
     refusal = acquire_of_vault(services, operation) or _acquire(services, operation, *_authority(services, operation))
     if refusal:
         release_of_vault(services, operation)
@@ -30,7 +31,7 @@ def acquire(services: Services, operation: Operation) -> str:
 
 
 def release(services: Services, operation: Operation) -> None:
-    """Release all places of the operation; may be repeated."""
+    """Release both slots of the operation; may be repeated."""
     holder, limit = _authority(services, operation)
     if limit is not None:
         services.storage.limits.release(holder, operation.id)
@@ -38,7 +39,7 @@ def release(services: Services, operation: Operation) -> None:
 
 
 def release_of_vault(services: Services, operation: Operation) -> None:
-    """Release the operation's place of its vault; may be repeated."""
+    """Release the operation's slot of its vault; may be repeated."""
     settings = services.settings.vaults.get(operation.vault)
     if settings is not None and settings.concurrency is not None:
         services.storage.limits.release(f"vault {operation.vault}", operation.id)
@@ -53,4 +54,4 @@ def _acquire(services: Services, operation: Operation, holder: str, limit: int |
     until = operation.deadline + LONGEST_CLOSING
     if limit is None or services.storage.limits.acquire(holder, operation.id, limit, services.now(), until):
         return ""
-    return f"{holder} has {limit} operations already, as many as its concurrency allows"
+    return f"{holder} has {limit} operations already, the maximum that its concurrency setting allows"

@@ -1,4 +1,4 @@
-"""Open operations and ended ones, found by id, by certificate, or by idempotency key."""
+"""Find operations, open or ended, by id, by certificate or by idempotency key."""
 
 from certrelay.errors import NameBusy, NotFound
 from certrelay.services import Services
@@ -10,48 +10,48 @@ from certrelay.storage.operation import (
 
 
 def by_key_or_open(services: Services, vault: str, name: str, idempotency_key: str | None) -> Operation | None:
-    """The operation that this key began, open or ended; else the open one of the certificate, if any."""
-    found = services.storage.open(vault, name)
+    """The operation that was started with this key, open or ended; else the certificate's open operation, if any."""
+    operation = services.storage.open(vault, name)
     identifier = operation_id(vault, name, idempotency_key)
-    if idempotency_key is not None and (found is None or found.id != identifier):
-        found = _ended(services, identifier) or found
-    return found
+    if idempotency_key is not None and (operation is None or operation.id != identifier):
+        operation = _ended(services, identifier) or operation
+    return operation
 
 
 def refuse_while_open(services: Services, vault: str, name: str) -> None:
-    """Raise Conflict when the certificate has an operation that has not ended: what it will bring was asked before."""
+    """Raise NameBusy while the certificate has an operation: it was requested before the change and would undo it."""
     operation = services.storage.open(vault, name)
     if operation is not None and not operation.state.ended:
-        raise NameBusy(f"{name} has an operation in progress; cancel it first: {operation.id}")
+        raise NameBusy(f"{name} has an operation in progress ({operation.id}); wait for it, or cancel it first")
 
 
 def by_id(services: Services, identifier: str) -> Operation:
     """The operation with this id, open or ended. Raises NotFound."""
     parts = split_operation_id(identifier)
-    found = services.storage.open(*parts) if parts else None
-    if found is None or found.id != identifier:
-        found = _ended(services, identifier) if parts else None
-    if found is None:
+    operation = services.storage.open(*parts) if parts else None
+    if operation is None or operation.id != identifier:
+        operation = _ended(services, identifier) if parts else None
+    if operation is None:
         raise NotFound(f"there is no operation {identifier!r}", "NoSuchOperation")
-    return found
+    return operation
 
 
 def of_certificate(services: Services, vault: str, name: str, identifier: str | None) -> Operation:
-    """The certificate's operation with this id, or its latest one. Raises NotFound."""
+    """The certificate's operation with this id; without an id, its latest one. Raises NotFound."""
     if identifier is None:
         return latest(services, vault, name)
-    found = by_id(services, identifier)
-    if (found.vault, found.name.lower()) != (vault, name.lower()):
+    operation = by_id(services, identifier)
+    if (operation.vault, operation.name.lower()) != (vault, name.lower()):
         raise NotFound(f"{name} has no operation {identifier!r}", "NoSuchOperation")
-    return found
+    return operation
 
 
 def latest(services: Services, vault: str, name: str) -> Operation:
-    """The open operation of a certificate, else the last one that ended. Raises NotFound."""
-    found = services.storage.open(vault, name) or next(iter(services.storage.ended(vault, name)), None)
-    if found is None:
-        raise NotFound(f"{name} has had no operation", "NoSuchOperation")
-    return found
+    """The certificate's open operation, else the one that ended last. Raises NotFound."""
+    operation = services.storage.open(vault, name) or next(iter(services.storage.ended(vault, name)), None)
+    if operation is None:
+        raise NotFound(f"{name} has no operation, open or ended", "NoSuchOperation")
+    return operation
 
 
 def _ended(services: Services, identifier: str) -> Operation | None:

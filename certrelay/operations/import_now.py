@@ -1,7 +1,7 @@
-"""An import: the one operation that runs within the call that asked for it, since its private key is kept nowhere.
+"""Import operations. An import runs within the call that requests it, because its private key is never stored.
 
-Key Vault's answer decides how it ends; where the answer is lost, what Key Vault holds decides. When the call itself
-dies, a worker finds the row, compares the newest version with the row's chain, and closes it.
+It ends as Key Vault's response says; if the response is lost, as Key Vault's newest version shows. If the call itself
+dies, a worker finds the row, compares the newest version with the row's chain, and closes the operation.
 """
 
 import uuid
@@ -25,7 +25,8 @@ type Json = dict[str, Any]
 def import_now(services: Services, operation: Operation, body: Json) -> Json:
     """Open the operation, import `body` (Key Vault's ImportCertificateParameters, with the key), and close it.
 
-    `operation.chain` is the file's. Returns the CertificateBundle. Raises NameBusy, and what Key Vault answers."""
+    `operation.chain` is the chain of the file (DER, leaf first). Returns Key Vault's CertificateBundle.
+    Raises NameBusy when the certificate has an operation, and any error of `Vault.import_certificate`."""
     now = services.now()
     leased = replace(operation, lease_id=uuid.uuid4().hex, lease_until=now + lease.LEASE)
     opened = services.storage.insert(leased.moved(State.REQUESTED, now))
@@ -37,8 +38,8 @@ def import_now(services: Services, operation: Operation, body: Json) -> Json:
 
 def _run(services: Services, opened: Operation, body: Json) -> Json:
     try:
-        made = _import(services, opened, body)
-    except NotReady:  # neither Key Vault's answer nor its newest version is known: the poll timer looks again
+        bundle = _import(services, opened, body)
+    except NotReady:  # neither Key Vault's response nor its newest version is known: the poll timer tries again
         lease.release(services, opened)
         raise
     except CertRelayError as error:
@@ -47,25 +48,25 @@ def _run(services: Services, opened: Operation, body: Json) -> Json:
     except Exception:
         lease.crashed(services, opened)
         raise
-    _end(services, opened.moved(State.COMPLETED, services.now(), version=version_of(made)))
-    return made
+    _end(services, opened.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
+    return bundle
 
 
 def _import(services: Services, operation: Operation, body: Json) -> Json:
     vault = services.vault(operation.vault)
     try:
         return vault.import_certificate(operation.name, body)
-    except NotReady:  # only the answer may be lost
-        found = vault.get(operation.name)
-        if found is None or not is_newest(found, operation):
+    except NotReady:  # perhaps only the response was lost
+        newest = vault.get(operation.name)
+        if newest is None or not is_newest(newest, operation):
             raise
-        log.warning("Key Vault's answer was lost, and the import was done")
-        return found
+        log.warning("Key Vault's response was lost, but the import succeeded")
+        return newest
 
 
 def _end(services: Services, ended: Operation) -> None:
-    """Record it, notify, and free the name, now or by the poll timer: the import itself is over."""
+    """Record the end, notify, and free the name; if that fails now, the poll timer does it later."""
     try:
         reconcile.go_on(services, lease.save(services, ended))
     except (Stale, NotReady) as error:
-        log.warning("the operation is closed later (%s)", type(error).__name__)
+        log.warning("the poll timer will close the operation (%s)", type(error).__name__)

@@ -1,4 +1,4 @@
-"""What people and timers do to an open operation: cancel it, bring its answer, start it early, give it up."""
+"""Interventions in an open operation: cancel it, provide its certificate, expedite it, fail it."""
 
 from dataclasses import replace
 
@@ -19,7 +19,9 @@ log = logger("operations")
 
 
 def cancel(services: Services, vault: str, name: str) -> Operation:
-    """Ask for the open operation to be canceled. It takes effect unless the certificate is merged first."""
+    """Request cancellation of the certificate's open operation; it takes effect unless the certificate is merged first.
+
+    Returns the operation, unchanged if it was canceled before. Raises NotFound (no open operation), NotReady."""
     for _ in range(5):
         operation = services.storage.open(vault, name)
         if operation is None:
@@ -27,47 +29,50 @@ def cancel(services: Services, vault: str, name: str) -> Operation:
         if operation.cancel_requested or operation.state.ended:
             return operation
         try:
-            asked = replace(operation, cancel_requested=True, next_attempt_at=services.now())
-            saved = services.storage.save(asked)
+            canceling = replace(operation, cancel_requested=True, next_attempt_at=services.now())
+            saved = services.storage.save(canceling)
         except Stale:
             continue
         lease.wake_up(services, saved)
         return saved
-    raise NotReady(f"the operation of {name} is being changed; ask again", 1)
+    raise NotReady(f"the operation of {name} is being updated; try again", 1)
 
 
 def fail(services: Services, vault: str, name: str, identifier: str) -> bool:
-    """Close an operation whose nudges crashed every time (the poison queue). A message alone proves nothing: it is
-    heeded only when the row itself counts crashes."""
+    """Fail and close an operation whose wake-ups crashed every time (its message is in the poison queue).
+
+    The message alone is no proof: the row must count crashes, too. Returns whether the operation was failed."""
     operation = services.storage.open(vault, name)
     if operation is None or operation.id != identifier or not operation.crashes or operation.state.ended:
         return False
-    failure = Failure("Abandoned", f"given up after {operation.crashes} tries that crashed; the log tells more")
+    failure = Failure("Abandoned", f"failed after {operation.crashes} crashes; see the log for the cause")
     try:
         services.storage.save(operation.moved(State.FAILED, services.now(), failure=failure).freed())
     except Stale:
         return False
     with about(**operation.fields):
-        log.error("given up after %d crashes", operation.crashes)
+        log.error("failed after %d crashes", operation.crashes)
     reconcile.advance(services, vault, name)
     return True
 
 
 def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> Operation:
-    """Take a certificate that somebody brings for the open operation, verify it like any other, and merge it.
+    """Verify a certificate that a person provides for the open operation, and merge it.
 
-    Raises NotFound, Conflict (at work right now, or past this step), Unverified."""
+    `answer`: leaf and chain as the authority sent them (PEM, DER or PKCS#7, any order).
+    Returns the operation after the merge. Raises NotFound (no open operation), NameBusy (a worker holds it),
+    Conflict `NotWaiting` (it does not wait for a certificate), Unverified."""
     operation = lease.take(services, vault, name, even_early=True)
     if operation is None:
         if services.storage.open(vault, name) is None:
             raise NotFound(f"{name} has no operation in progress", "NoPendingOperation")
-        raise NameBusy(f"the operation of {name} is being worked on; ask again")
+        raise NameBusy(f"the operation of {name} is being processed; try again")
     try:
         pending = services.vault(vault).pending(name)
         step = decide.next_step(operation, Facts(pending))
         if step.act not in (Act.SUBMIT, Act.COLLECT) or pending is None:
             raise Conflict(
-                f"the operation of {name} cannot take a certificate now: it is {operation.state}", "NotWaiting"
+                f"the operation of {name} does not wait for a certificate: it is {operation.state}", "NotWaiting"
             )
         issued = signing.accept(services, operation, pending, answer)
     except BaseException:
@@ -79,15 +84,17 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
 
 
 def expedite(services: Services, waiting: OpenOperation) -> None:
-    """Let an operation begin now that waits for its turn by a rate: its certificate would expire before, or soon after.
-    An authority that has had enough says so, and is asked again. Raises NotReady."""
+    """Start an operation now that waits for the rate limit, because its certificate would expire too soon otherwise.
+
+    An authority whose own limit is reached answers so, and the operation backs off. Does nothing if the operation
+    has begun. Raises NotReady."""
     operation = services.storage.open(waiting.vault, waiting.name)
     if operation is None or operation.id != waiting.id or operation.state is not State.REQUESTED or operation.lease_id:
         return
     try:
-        begun = services.storage.save(replace(operation, next_attempt_at=services.now()))
+        expedited = services.storage.save(replace(operation, next_attempt_at=services.now()))
     except Stale:
         return
     with about(**operation.fields):
-        log.warning("starts ahead of the rate: its certificate cannot wait")
-    lease.wake_up(services, begun)
+        log.warning("expedited ahead of the rate limit: the certificate expires too soon to wait")
+    lease.wake_up(services, expedited)

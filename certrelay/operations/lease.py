@@ -1,4 +1,4 @@
-"""The lease on an operation's row, which keeps two workers apart, and the writes of the one who holds it."""
+"""The lease on an operation's row, so that one worker at a time advances it, and the writes of its holder."""
 
 import uuid
 from dataclasses import replace
@@ -21,7 +21,9 @@ log = logger("operations")
 def take(
     services: Services, vault: str, name: str, identifier: str | None = None, even_early: bool = False
 ) -> Operation | None:
-    """The open operation with a lease on it, or None: there is none, it is not due, or somebody else has it."""
+    """Lease the certificate's open operation; with `identifier`, only if it is that one.
+
+    None if there is no such operation, another worker holds it, or (unless `even_early`) it is not due."""
     operation = services.storage.open(vault, name)
     if operation is None or (identifier is not None and operation.id != identifier):
         return None
@@ -37,22 +39,22 @@ def take(
 
 
 def is_held(operation: Operation, now: datetime) -> bool:
-    """Whether a worker is at work on the operation, as far as its lease says."""
+    """Whether a worker holds the operation's lease."""
     return operation.lease_until is not None and operation.lease_until > now
 
 
-def _take_over(services: Services, abandoned: Operation, leased: Operation) -> Operation:
-    with about(**abandoned.fields):
-        log.warning("the last worker never came back")
-    counted = replace(leased, crashes=abandoned.crashes + 1)
-    # Once may be anybody's fault, and what it did is then found; an operation that kills all its workers must end too.
+def _take_over(services: Services, expired: Operation, leased: Operation) -> Operation:
+    with about(**expired.fields):
+        log.warning("the lease expired: the last worker did not release it")
+    counted = replace(leased, crashes=expired.crashes + 1)
+    # One dead worker proves nothing, and its effects are found; but an operation that kills every worker must end, too.
     return services.storage.save(_ended_if_late(services, counted) if counted.crashes >= MAX_CRASHES else counted)
 
 
 def save(services: Services, operation: Operation, release_lease: bool = False) -> Operation:
-    """Write the row as the holder of its lease; `release_lease` ends it. Raises Stale when it is lost.
+    """Write the row as the holder of its lease, and release the lease if `release_lease`. Raises Stale if it was lost.
 
-    A cancellation that was asked for meanwhile changes the row too: it is kept, and does not cost the lease."""
+    A cancellation that was requested meanwhile has changed the row, too: it is merged in, and the lease stays."""
     kept = operation.transitions[:1] + operation.transitions[1:][-MAX_TRANSITIONS:]
     written = replace(operation.freed() if release_lease else operation, transitions=kept)
     try:
@@ -67,16 +69,17 @@ def save(services: Services, operation: Operation, release_lease: bool = False) 
 
 
 def release(services: Services, operation: Operation) -> None:
-    """Give the lease back, if that can be done."""
+    """Release the lease; if that fails, it expires by itself."""
     try:
         save(services, operation, release_lease=True)
     except (Stale, NotReady):
-        log.info("the lease could not be released, and ends by itself")
+        log.info("the lease could not be released; it expires by itself")
 
 
 def crashed(services: Services, operation: Operation) -> None:
-    """Count the crash on the row and free it; called while the exception is handled. Past its deadline it has failed:
-    the poison queue ends only those whose message is not lost."""
+    """Count the crash on the row and release the lease. Call it while the exception is being handled.
+
+    An operation past its deadline fails here: the poison queue would miss it if its message was lost."""
     log.exception("crashed in state %s", operation.state)
     current = services.storage.open(operation.vault, operation.name)
     if current is not None and current.lease_id == operation.lease_id:
@@ -90,9 +93,9 @@ def _ended_if_late(services: Services, operation: Operation) -> Operation:
 
 
 def wake_up(services: Services, operation: Operation, delay: float = 0.0) -> None:
-    """Send the queue function a wake-up for the operation. The poll timer covers for one that cannot be sent."""
+    """Queue a wake-up for the operation, `delay` seconds from now. If the queue is down, the poll timer advances it."""
     try:
         services.storage.wake_up(operation, delay)
     except NotReady:
         with about(**operation.fields):
-            log.warning("the queue cannot be reached; the poll timer will advance it")
+            log.warning("the queue cannot be reached; the poll timer will advance the operation")

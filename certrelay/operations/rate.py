@@ -1,4 +1,4 @@
-"""When the rates of a vault and of an authority let the next operation start (`rate` in the settings)."""
+"""Rate limits of vaults and authorities (`rate` in the settings): when the next operation may start."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,7 +7,7 @@ from certrelay.services import Services
 
 
 def next_start(services: Services, vault: str, authority: str) -> datetime:
-    """When one more operation might start (UTC); nothing is reserved. Raises NotReady."""
+    """The next start time (UTC) that both rate limits allow, without reserving it. Raises NotReady."""
     now = services.now()
     limits = services.storage.limits
     return max(
@@ -19,7 +19,7 @@ def next_start(services: Services, vault: str, authority: str) -> datetime:
 
 
 def reserve(services: Services, vault: str, authority: str | None, now: datetime) -> datetime:
-    """Reserve the next start time (UTC) under both rates and return it. Raises NotReady."""
+    """Reserve the next start time (UTC) that both rate limits allow, and return it. Raises NotReady."""
     limits = services.storage.limits
     return max(
         [now, *(limits.reserve(holder, now, gap, burst) for holder, gap, burst in _rates(services, vault, authority))]
@@ -27,7 +27,7 @@ def reserve(services: Services, vault: str, authority: str | None, now: datetime
 
 
 def _rates(services: Services, vault: str, authority: str | None) -> Iterator[tuple[str, float, int]]:
-    """The holders of a rate, with the seconds between two operations and how many may start at once."""
+    """Each holder of a rate limit, with the seconds between two operations and how many may start at once."""
     known = services.settings.authorities.get(authority or "")
     rates = {
         f"vault {vault}": services.vault_settings(vault).rate,

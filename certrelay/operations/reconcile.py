@@ -1,6 +1,6 @@
-"""The reconciler. Every effect on Key Vault, on an authority and on the ledger is ordered here.
+"""The reconciler: the only place that orders the effects on Key Vault, on authorities and on the ledger.
 
-`advance` may be called twice, late, concurrently, or after a crash at any line; it ends in exactly one new version.
+`advance` may be called twice, late, concurrently, or after a crash at any line; the result is exactly one new version.
 Each step is gather (read), decide (certrelay.operations.decide, pure), act (one effect, then one write of the row).
 """
 
@@ -32,22 +32,22 @@ from certrelay.services import Services
 from certrelay.storage.operation import Failure, Kind, Operation, State
 from certrelay.storage.tables import Stale
 
-MAX_STEPS = 16
+MAX_STEPS = 16  # of one call; an operation needs fewer unless Key Vault's responses contradict each other
 
 log = logger("operations")
 
 
 def advance(services: Services, vault: str, name: str, identifier: str | None = None) -> Operation | None:
-    """Move the open operation as far as it goes now; with `identifier` only if it is that one.
+    """Advance the certificate's open operation as far as possible now; with `identifier`, only if it is that one.
 
-    None when there is nothing to do: no such operation, not due yet, or somebody else is at work on it. Raises only
-    what nobody foresaw; the row then counts a crash and is free again."""
+    Returns the operation as it is then. None if there was nothing to do: no such operation, not due yet, or another
+    worker holds it. Raises only unexpected exceptions; the row then counts a crash, and its lease is released."""
     operation = lease.take(services, vault, name, identifier)
     return go_on(services, operation) if operation is not None else None
 
 
 def go_on(services: Services, operation: Operation) -> Operation | None:
-    """Move an operation whose lease this worker holds as far as it goes now. Returns and raises what `advance` does."""
+    """Advance an operation whose lease this worker holds. Returns and raises what `advance` does."""
     with about(**operation.fields):
         return _go_on(services, operation)
 
@@ -61,9 +61,9 @@ def _go_on(services: Services, operation: Operation) -> Operation | None:
             if not operation.lease_id:
                 lease.wake_up(services, operation, (operation.next_attempt_at - services.now()).total_seconds())
                 return operation
-        return _postponed(services, operation, Failure("NoProgress", "Key Vault's answers contradict each other"))
+        return _postponed(services, operation, Failure("NoProgress", "Key Vault's responses contradict each other"))
     except Stale:
-        log.info("another worker has taken it over")
+        log.info("another worker has taken the operation over")
         return None
     except NotReady as error:
         log.warning("%s", error)
@@ -97,8 +97,8 @@ def _gather(services: Services, operation: Operation) -> Facts:
     if operation.state is State.REQUESTED and operation.kind is Kind.RENEW:
         newest = vault.get(operation.name)
         return Facts(pending, newest_version=version_of(newest) if newest else "")
-    ours = pending is not None and pending.in_progress and pending.request_id == operation.request_id
-    if operation.state is not State.ISSUED or ours:
+    still_pending = pending is not None and pending.in_progress and pending.request_id == operation.request_id
+    if operation.state is not State.ISSUED or still_pending:
         return Facts(pending)
     bundle = vault.get(operation.name)
     if bundle is None or not bundle.get("cer"):
@@ -108,17 +108,17 @@ def _gather(services: Services, operation: Operation) -> Facts:
 
 
 def _create(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    wanted = operation.request
-    crowded = concurrency.acquire_of_vault(services, operation)
-    if crowded:
-        return _wait_for_slot(services, operation, crowded)
+    request = operation.request
+    refusal = concurrency.acquire_of_vault(services, operation)
+    if refusal:
+        return _wait_for_slot(services, operation, refusal)
     try:
-        pending = services.vault(operation.vault).create(operation.name, wanted.policy, wanted.tags, wanted.enabled)
+        pending = services.vault(operation.vault).create(operation.name, request.policy, request.tags, request.enabled)
     except BeingDeleted as error:
         return _postponed(services, operation, Failure(error.code, str(error)))
     except (SoftDeleted, Invalid) as error:
         return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
-    except Conflict:
+    except Conflict:  # a pending operation appeared meanwhile: the next step adopts it or fails
         return operation
     return lease.save(services, operation.moved(State.PENDING, services.now(), request_id=pending.request_id))
 
@@ -126,29 +126,34 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
 def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     pending = facts.pending
     if pending is None or not signing.adoptable(pending, operation.request):
-        failure = Failure("NameBusy", "the name has a pending operation in Key Vault that is not CertRelay's")
+        text = (
+            "the certificate has a pending operation in Key Vault that CertRelay did not create; delete it with force"
+        )
+        failure = Failure("NameBusy", text)
         return _ended_as(services, operation, State.FAILED, failure)
     moved = operation.moved(State.PENDING, services.now(), "adopted", request_id=pending.request_id)
     return lease.save(services, moved)
 
 
 def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    crowded = concurrency.acquire(services, operation)
-    if crowded:
-        return _wait_for_slot(services, operation, crowded)
-    return _ask(services, operation, facts, lambda connector, request: connector.submit(request))
+    refusal = concurrency.acquire(services, operation)
+    if refusal:
+        return _wait_for_slot(services, operation, refusal)
+    return _call_authority(services, operation, facts, lambda connector, request: connector.submit(request))
 
 
 def _collect(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    return _ask(services, operation, facts, lambda connector, request: connector.collect(request, operation.reference))
+    return _call_authority(
+        services, operation, facts, lambda connector, request: connector.collect(request, operation.reference)
+    )
 
 
-def _ask(services: Services, operation: Operation, facts: Facts, question: signing.Question) -> Operation:
-    assert facts.pending is not None  # noqa: S101 - decide() saw it
+def _call_authority(services: Services, operation: Operation, facts: Facts, call: signing.Call) -> Operation:
+    assert facts.pending is not None  # noqa: S101 - next_step() has checked it
     try:
-        outcome = signing.ask(services, operation, facts.pending, question)
+        outcome = signing.call_authority(services, operation, facts.pending, call)
     except Unverified as error:
-        failure = Failure("UnverifiedRequest", f"Key Vault's CSR is not what was asked: {error}")
+        failure = Failure("UnverifiedRequest", f"Key Vault's CSR does not match the request: {error}")
         return _ended_as(services, operation, State.FAILED, failure)
     return _with_outcome(services, operation, facts.pending, outcome)
 
@@ -186,22 +191,22 @@ def _unavailable(services: Services, operation: Operation, outcome: Unavailable)
     if outcome.restart and operation.state is State.SUBMITTED:
         anew = operation.moved(State.PENDING, services.now(), outcome.reason, reference="")
         operation = replace(anew, attempts=max(operation.attempts, decide.orders_lost(operation)))
-    give_back = concurrency.release if operation.state is State.PENDING else concurrency.release_of_vault
-    give_back(services, operation)
+    release = concurrency.release if operation.state is State.PENDING else concurrency.release_of_vault
+    release(services, operation)
     return _postponed(services, operation, Failure("AuthorityUnavailable", outcome.reason), outcome.retry_after)
 
 
 def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    wanted, vault, tags = operation.request, services.vault(operation.vault), operation.request.tags
+    vault, tags = services.vault(operation.vault), operation.request.tags
     if operation.kind is Kind.RENEW and (renewed := vault.get(operation.name)) is not None:
         tags = tags_of_renewal(tags, renewed.get("tags") or {})
     try:
-        bundle = vault.merge(operation.name, operation.chain, tags, wanted.enabled)
+        bundle = vault.merge(operation.name, operation.chain, tags, operation.request.enabled)
     except (Invalid, NotReady, NotPermitted, Conflict) as error:
-        # Only the answer may be lost. Past the deadline nobody would look again.
-        found = _gather(services, operation)
-        if found.merged_version:
-            return _complete(services, operation, found, step)
+        # Perhaps only the response was lost. Check at once: past the deadline there is no next step that would.
+        merged = _gather(services, operation)
+        if merged.merged_version:
+            return _complete(services, operation, merged, step)
         if isinstance(error, Invalid):
             return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
         raise
@@ -231,7 +236,7 @@ def _complete(services: Services, operation: Operation, facts: Facts, step: Step
 
 
 def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    assert step.state is not None  # noqa: S101 - an END says how
+    assert step.state is not None  # noqa: S101 - every END has a state
     return _ended_as(services, operation, step.state, step.failure)
 
 
@@ -241,10 +246,10 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
         closing.free_in_key_vault(services, operation)
     services.storage.record(operation)
     if operation.kind is Kind.RENEW:
-        closing.take_note(services, operation)
-    told = outbox.operation_ended(services, operation)
-    if not told and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_WAIT_TO_TELL:
-        return _postponed(services, operation, Failure("StorageNotReady", "nobody can be told of its end"))
+        closing.update_renewal_record(services, operation)
+    queued = outbox.operation_ended(services, operation)
+    if not queued and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_NOTIFICATION_WAIT:
+        return _postponed(services, operation, Failure("StorageNotReady", "the notification could not be queued"))
     concurrency.release(services, operation)
     services.storage.remove(operation)
     closing.log_end(operation)
@@ -271,7 +276,7 @@ def _ended_as(services: Services, operation: Operation, state: State, failure: F
 
 
 def _wait_for_slot(services: Services, operation: Operation, why: str) -> Operation:
-    return _postponed(services, operation, Failure("Crowded", why), longest=decide.LONGEST_CROWDED_DELAY)
+    return _postponed(services, operation, Failure("Crowded", why), longest=decide.LONGEST_CONCURRENCY_DELAY)
 
 
 def _postponed(
@@ -281,7 +286,9 @@ def _postponed(
     retry_after: float | None = None,
     longest: float = decide.LONGEST_DELAY,
 ) -> Operation:
-    """Try again later, unless the operation is past its deadline. An ended one always tries again to be closed."""
+    """Schedule the next try and release the lease, or fail an open operation that is past its deadline.
+
+    An ended operation has no deadline: closing it is retried until it succeeds."""
     now = services.now()
     operation = replace(operation, failure=operation.failure if operation.state.ended else failure)
     too_late = None if operation.state.ended else decide.overdue(operation, now)
@@ -291,6 +298,6 @@ def _postponed(
     log.warning("%s in state %s; next try in %.0f s", failure.message, operation.state, delay)
     due = now + timedelta(seconds=delay)
     if now < operation.deadline:
-        due = min(due, operation.deadline)  # the last look, whatever was asked
+        due = min(due, operation.deadline)  # the last try, whatever Retry-After says
     later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=due)
     return lease.save(services, later, release_lease=True)

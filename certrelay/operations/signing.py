@@ -1,4 +1,4 @@
-"""Between an operation and its authority: what is asked, with which CSR, and what of the answer is accepted."""
+"""Between an operation and its authority: check the CSR, call the connector, check its outcome and certificate."""
 
 import base64
 import math
@@ -26,56 +26,60 @@ from certrelay.services import Services
 from certrelay.settings import Rules
 from certrelay.storage.operation import CertificateRequest, Operation, State
 
-type Question = Callable[[Connector, SigningRequest], Outcome]
+type Call = Callable[[Connector, SigningRequest], Outcome]  # submit or collect
 
-LONGEST_WAIT = 7 * 86_400.0  # seconds; a queue message waits no longer
-MAX_WORDS = 1000  # characters of a connector's; a row and a message hold no more than some ten thousand
+LONGEST_WAIT = 7 * 86_400.0  # seconds; the longest delay of a queue message
+MAX_TEXT = 1000  # characters of a connector's text; a row and a queue message hold some ten thousand
 
 log = logger("operations")
 
 
-def ask(services: Services, operation: Operation, pending: PendingOperation, question: Question) -> Outcome:
-    """The authority's outcome for Key Vault's CSR. Raises Unverified when the CSR is not what was asked."""
+def call_authority(services: Services, operation: Operation, pending: PendingOperation, call: Call) -> Outcome:
+    """Call the connector with Key Vault's CSR, and return its outcome; any exception it raises counts as Unavailable.
+
+    Raises Unverified when the CSR does not match the request."""
     verify.verify_csr(pending.csr, operation.request.expected)
     name = operation.request.authority or ""
     request = _signing_request(services, operation, pending)
     try:
         services.authority(name)
-        return _checked(question(services.connector(name), request))
-    except Exception as error:  # whatever a connector raises means that it could not ask
+        return _checked(call(services.connector(name), request))
+    except Exception as error:  # by contract, any exception of a connector means Unavailable
         log.exception("the connector raised")
         return Unavailable(f"the connector of {name} failed ({type(error).__name__})")
 
 
 def _checked(outcome: Outcome) -> Outcome:
-    """The outcome with words that can be kept and a time that can be waited. Raises TypeError when it is none."""
+    """The outcome with its texts cleaned and shortened and its delay bounded. Raises TypeError if it is not one."""
     match outcome:
         case Issued(bytes()):
             return outcome
         case Rejected(str() as reason):
-            return Rejected(_words(reason))
+            return Rejected(_text(reason))
         case Pending(str(), seconds, str() as awaits):
-            return replace(outcome, retry_after=_seconds(seconds), awaits=_words(awaits))
+            return replace(outcome, retry_after=_seconds(seconds), awaits=_text(awaits))
         case Unavailable(str() as reason, None):
-            return replace(outcome, reason=_words(reason))
+            return replace(outcome, reason=_text(reason))
         case Unavailable(str() as reason, float() | int() as seconds):
-            return replace(outcome, reason=_words(reason), retry_after=_seconds(seconds))
-    raise TypeError(f"{type(outcome).__name__} is no outcome")
+            return replace(outcome, reason=_text(reason), retry_after=_seconds(seconds))
+    raise TypeError(f"{type(outcome).__name__} is not an outcome")
 
 
-def _seconds(asked: float) -> float:
-    return min(max(float(asked), 0.0), LONGEST_WAIT) if math.isfinite(asked) else LONGEST_WAIT
+def _seconds(retry_after: float) -> float:
+    return min(max(float(retry_after), 0.0), LONGEST_WAIT) if math.isfinite(retry_after) else LONGEST_WAIT
 
 
-def _words(text: str) -> str:
-    """One line without control characters, of bounded length."""
-    visible = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_WORDS])
+def _text(text: str) -> str:
+    """The text as one line without control characters, at most MAX_TEXT long."""
+    visible = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_TEXT])
     line = " ".join(visible.split())
-    return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 1] + "…"
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
 def accept(services: Services, operation: Operation, pending: PendingOperation, answer: bytes) -> Operation:
-    """The operation as issued, by the rules of its authority and of its vault. Raises Unverified or Invalid."""
+    """Verify `answer` (PEM, DER or PKCS#7) by the rules of the authority and of the vault.
+
+    Returns the operation in state `issued`, with its chain. Raises Unverified or another Invalid."""
     now = services.now()
     authority = services.authority(operation.request.authority or "").settings
     expected = operation.request.expected
@@ -83,27 +87,28 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
         verify.verify_answer(answer, pending.csr, expected, _limits(rules), now)
         for rules in (authority.rules, services.vault_settings(operation.vault).rules)
     ]
-    return operation.moved(State.ISSUED, now, chain=min(chains, key=len))  # without the root if either says so
+    return operation.moved(State.ISSUED, now, chain=min(chains, key=len))  # without the root if either rule says so
 
 
 def _limits(rules: Rules) -> verify.Limits:
     return verify.Limits(rules.max_validity_days, rules.keep_root, rules.issuer_pins, rules.public_trust)
 
 
-def adoptable(pending: PendingOperation, wanted: CertificateRequest) -> bool:
-    """Ours, as far as can be told: the same kind of issuer and a CSR for exactly what we ask."""
-    if pending.issuer.lower() != wanted.issuer.lower():
+def adoptable(pending: PendingOperation, request: CertificateRequest) -> bool:
+    """Whether a pending operation in Key Vault can serve the request: it has the same issuer and a matching CSR."""
+    if pending.issuer.lower() != request.issuer.lower():
         return False
     try:
-        verify.verify_csr(pending.csr, wanted.expected)
+        verify.verify_csr(pending.csr, request.expected)
     except Unverified:
         return False
     return True
 
 
 def is_for_key_of(certificate: bytes, operation: Operation) -> bool:
-    """Whether the newest certificate (DER) is the one that was issued, or another one for its key. With a key that is
-    used again only the very same will do, for the version before has that key too."""
+    """Whether `certificate` (DER) is the one that was issued, or another one for the same key.
+
+    With `reuse_key` it must be the issued one, since the version before it has the same key."""
     leaf = operation.chain[0]
     if operation.request.policy["key_props"].get("reuse_key"):
         return certificate == leaf
@@ -111,7 +116,7 @@ def is_for_key_of(certificate: bytes, operation: Operation) -> bool:
 
 
 def is_newest(bundle: Mapping[str, Any], operation: Operation) -> bool:
-    """Whether a CertificateBundle is the very certificate of the operation's chain."""
+    """Whether a CertificateBundle holds the leaf of the operation's chain."""
     return bool(operation.chain) and base64.b64decode(bundle.get("cer") or "") == operation.chain[0]
 
 
@@ -125,7 +130,7 @@ def public_key_of(certificate: bytes) -> bytes:
 
 
 def cancel_order(services: Services, operation: Operation) -> None:
-    """Cancel the operation's order at the authority, if it can; best effort."""
+    """Cancel the operation's order at the authority, if its connector can cancel. Best effort: errors are logged."""
     if not operation.reference or operation.request.authority not in services.settings.authorities:
         return
     try:
@@ -138,14 +143,14 @@ def cancel_order(services: Services, operation: Operation) -> None:
 
 
 def _signing_request(services: Services, operation: Operation, pending: PendingOperation) -> SigningRequest:
-    asked = operation.request.expected
+    expected = operation.request.expected
     days = operation.request.validity_days or 365
     replaced = services.vault(operation.vault).get(operation.name, operation.replaces) if operation.replaces else None
     return SigningRequest(
         operation_id=operation.id,
         csr=pending.csr,
-        names=asked.names,
+        names=expected.names,
         not_after=services.now().replace(microsecond=0) + timedelta(days=days),
         replaces=base64.b64decode(replaced["cer"]) if replaced and replaced.get("cer") else None,
-        is_ca=asked.is_ca,
+        is_ca=expected.is_ca,
     )

@@ -1,4 +1,4 @@
-"""Opening an operation: one at a time for each certificate, at the pace of the rates."""
+"""Open operations: one at a time for each certificate, as fast as the rate limits allow."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,12 +17,15 @@ from certrelay.storage.operation import (
     operation_id,
 )
 
-SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(hours=16), timedelta(days=1)  # unless settings or connector say more
+SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(hours=16), timedelta(days=1)  # by default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who asked for an operation, and why. `replaces` is the version that a renewal renews, which ends at `expires`."""
+    """Who requested an operation, and why.
+
+    `replaces`: the version (of Key Vault) that a renewal replaces, and `expires`: when that version expires (UTC).
+    `idempotency_key`: a second request with the same key returns the operation of the first."""
 
     requested_by: str
     kind: Kind = Kind.CREATE
@@ -33,21 +36,23 @@ class Origin:
 
 
 def open_operation(services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin) -> Operation:
-    """Open an operation, or return the open (or, with the same idempotency key, the ended) one for the same request.
+    """Open an operation, or return the existing one for the same request.
 
-    Raises Conflict when the name is busy with something else."""
+    An existing operation is the certificate's open one or, with an idempotency key, the ended one with that key.
+    Raises NameBusy (the certificate has another operation), NotReady."""
     existing = by_key_or_open(services, vault, name, origin.idempotency_key)
     if existing is not None:
         return _same(existing, request)
     earlier = services.vault(vault).pending(name)
     if earlier is not None and earlier.in_progress and not signing.adoptable(earlier, request):
-        raise NameBusy(f"{name} has a pending operation in Key Vault that is not CertRelay's")
+        text = f"{name} has a pending operation in Key Vault that CertRelay did not create"
+        raise NameBusy(f"{text}; wait for it, or delete it with force")
     operation = _requested(services, vault, name, request, origin)
     opened = services.storage.insert(replace(operation, earlier_request_id=earlier.request_id if earlier else ""))
     if opened is None:
         existing = services.storage.open(vault, name)
         if existing is None:
-            raise NameBusy(f"{name} was busy until just now; try again")
+            raise NameBusy(f"another operation of {name} has just ended; try again")
         return _same(existing, request)
     lease.wake_up(services, opened, (opened.next_attempt_at - opened.requested_at).total_seconds())
     return opened
@@ -56,11 +61,11 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
 def _requested(services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin) -> Operation:
     now = services.now()
     start = reserve(services, vault, request.authority, now)
-    left = origin.expires - start if origin.expires is not None else None
+    remaining = origin.expires - start if origin.expires is not None else None
     return Operation(
         id=operation_id(vault, name, origin.idempotency_key), vault=vault, name=name, kind=origin.kind,
         state=State.REQUESTED, request=request, requested_by=origin.requested_by, requested_at=now,
-        next_attempt_at=start, deadline=start + _time_allowed(services, request, left), reason=origin.reason,
+        next_attempt_at=start, deadline=start + _time_allowed(services, request, remaining), reason=origin.reason,
         replaces=origin.replaces, transitions=(Transition(State.REQUESTED, now),),
     )  # fmt: skip
 
@@ -68,15 +73,16 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
 def _same(existing: Operation, request: CertificateRequest) -> Operation:
     if existing.request.fingerprint() == request.fingerprint():
         return existing
-    raise NameBusy(f"{existing.name} has another operation: {existing.id} ({existing.state})")
+    raise NameBusy(f"{existing.name} has a different operation: {existing.id} ({existing.state})")
 
 
-def _time_allowed(services: Services, request: CertificateRequest, left: timedelta | None) -> timedelta:
+def _time_allowed(services: Services, request: CertificateRequest, remaining: timedelta | None) -> timedelta:
+    """From start to deadline: as the settings or the connector say, else by the time that the certificate has left."""
     if request.authority is None:
         return timedelta(days=7)
     known = services.authority(request.authority)
-    given = known.settings.deadline_hours or getattr(known.connector_class, "default_deadline_hours", None)
-    if given:
-        return timedelta(hours=given)
-    # An order that hangs leaves a certificate of six days, renewed two days before its end, time for two more.
-    return LONGEST_DEADLINE if left is None else min(max(left / 3, SHORTEST_DEADLINE), LONGEST_DEADLINE)
+    hours = known.settings.deadline_hours or getattr(known.connector_class, "default_deadline_hours", None)
+    if hours:
+        return timedelta(hours=hours)
+    # A six-day certificate, renewed two days before it expires, has time for two more orders if the first one hangs.
+    return LONGEST_DEADLINE if remaining is None else min(max(remaining / 3, SHORTEST_DEADLINE), LONGEST_DEADLINE)
