@@ -1,1 +1,1 @@
-"""Renewal in time: what is due, the sweep that finds it, replacements, forecasts, alerts and the digest."""
+"""Renewal: what is due, the sweep that finds it, replacements, forecasts, alerts and the daily digest."""

@@ -1,4 +1,4 @@
-"""Alerts: certificates that near their end, or reached it, without a renewal."""
+"""Alerts: certificates that expire soon, or have expired, without a renewal."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,59 +13,62 @@ from certrelay.renewal.due import half_time
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
-LOOK_AGAIN = timedelta(days=1)
+CHECK_POLICY_AGAIN = timedelta(days=1)
 
 log = logger("alerts")
 
 
 def stage(item: CertificateItem, now: datetime) -> str:
-    """`expired`; `expiring`: half of the time for its renewal has passed, or, where we do not renew, nine tenths of the
-    lifetime have (Key Vault's own issuers renew at 80 % by default); or nothing."""
+    """The alert stage of a certificate: `expired`, `expiring` or "".
+
+    A managed certificate is `expiring` when half of the time for its renewal has passed; any other one when nine tenths
+    of its lifetime have (by default Key Vault's own issuers renew at 80 %). Disabled certificates have no stage."""
     if item.expires is None or not item.enabled:
         return ""
     if item.expires <= now:
         return "expired"
     begins = item.not_before or item.created or item.expires
-    late_at = half_time(item) or item.expires - (item.expires - begins) / 10
-    return "expiring" if now > late_at else ""
+    overdue_at = half_time(item) or item.expires - (item.expires - begins) / 10
+    return "expiring" if now > overdue_at else ""
 
 
-def unsent(item: CertificateItem, note: RenewalRecord, now: datetime) -> str:
-    """The stage and the version (`stage:thumbprint`) that nobody was told of, or nothing."""
-    reached = "" if has_time(item, note, now) else stage(item, now)
-    alarm = f"{reached}:{item.thumbprint}"
-    return alarm if reached and note.alerted != alarm else ""
+def unsent(item: CertificateItem, record: RenewalRecord, now: datetime) -> str:
+    """The alert (`stage:thumbprint`) that is due and was not sent yet, or ""."""
+    reached = "" if has_time(item, record, now) else stage(item, now)
+    alert = f"{reached}:{item.thumbprint}"
+    return alert if reached and record.alerted != alert else ""
 
 
-def send(services: Services, alias: str, item: CertificateItem, note: RenewalRecord) -> RenewalRecord:
-    """Tell once per version and stage; the note that remembers it, unless it could not be queued.
+def send(services: Services, alias: str, item: CertificateItem, record: RenewalRecord) -> RenewalRecord:
+    """Send the certificate's alert if one is due: once for each version and stage.
 
-    Key Vault's own issuers renew by the policy, which may say later than nine tenths of the lifetime: nobody is told
-    before half of the time is over that it leaves them. The policy is looked at once a day until then."""
+    Returns the record, which remembers the alert if it was queued. The policy of a certificate that Key Vault's own
+    issuer renews may set a later date than nine tenths of the lifetime: `expiring` is then sent when half of the time
+    after that date has passed. Until then the policy is read once a day. Raises NotReady and other CertRelayErrors."""
     now = services.now()
-    told = unsent(item, note, now)
-    if not told or item.expires is None:
-        return note
+    alert = unsent(item, record, now)
+    if not alert or item.expires is None:
+        return record
     reached = stage(item, now)
     written = {} if is_managed(item.tags) else (services.vault(alias).get(item.name) or {}).get("policy") or {}
-    late_at = _late_at(item, written)
-    if reached == "expiring" and late_at is not None and now < late_at:
-        waiting = replace(note, ask_at=min(late_at, now + LOOK_AGAIN))
-        services.storage.renewals.save(waiting, note)
+    overdue_at = _overdue_at(item, written)
+    if reached == "expiring" and overdue_at is not None and now < overdue_at:
+        waiting = replace(record, ask_at=min(overdue_at, now + CHECK_POLICY_AGAIN))
+        services.storage.renewals.save(waiting, record)
         return waiting
     why = _why(services, alias, item, written)
     with about(vault=alias, certificate=item.name):
         log.error("%s (%s): %s", reached, item.expires.isoformat(), why)
     data = {"expires": item.expires.isoformat(), "authority": authority_of(item.tags), "why": why}
-    if not outbox.enqueue(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{told}", now):
-        return note
-    noted = replace(note, alerted=told)
-    services.storage.renewals.save(noted, note)
-    return noted
+    if not outbox.enqueue(services, reached, f"{alias}/{item.name}", data, f"{alias}.{item.name}.{alert}", now):
+        return record
+    alerted = replace(record, alerted=alert)
+    services.storage.renewals.save(alerted, record)
+    return alerted
 
 
 def check(services: Services, alias: str, name: str) -> None:
-    """Raise the alarm of one certificate, if it has one that nobody was told of. Raises NotReady."""
+    """Send one certificate's alert if it is due and was not sent yet. Raises NotReady."""
     bundle = services.vault(alias).get(name)
     if bundle is None:
         return
@@ -73,14 +76,14 @@ def check(services: Services, alias: str, name: str) -> None:
     send(services, alias, item, services.storage.renewals.record(alias, name).about(item.thumbprint))
 
 
-def has_time(item: CertificateItem, note: RenewalRecord, now: datetime) -> bool:
-    """Whether Key Vault's own issuer need not have renewed it yet, as far as is noted."""
-    waits = not is_managed(item.tags) and note.ask_at is not None and now < note.ask_at
+def has_time(item: CertificateItem, record: RenewalRecord, now: datetime) -> bool:
+    """Whether, by the policy as last read, Key Vault's own issuer is not late with the renewal yet."""
+    waits = not is_managed(item.tags) and record.ask_at is not None and now < record.ask_at
     return waits and stage(item, now) == "expiring"
 
 
-def _late_at(item: CertificateItem, written: dict[str, Any]) -> datetime | None:
-    """When half of the time is over that the policy leaves Key Vault's own issuer; None if that renews nothing."""
+def _overdue_at(item: CertificateItem, written: dict[str, Any]) -> datetime | None:
+    """When half of the time that the policy leaves Key Vault's own issuer is over; None if it does not renew."""
     begins, trigger = item.not_before or item.created, policy.threshold(written)
     if item.expires is None or begins is None or not trigger or not _renewed_by_key_vault(written):
         return None
@@ -101,9 +104,9 @@ def _issuer(written: dict[str, Any]) -> str:
 def _why(services: Services, alias: str, item: CertificateItem, written: dict[str, Any]) -> str:
     if is_managed(item.tags):
         last = next(iter(services.storage.ended(alias, item.name)), None)
-        open_one = services.storage.open(alias, item.name)
-        failure = open_one.failure if open_one else last.failure if last else None
-        return f"The last try: {failure.message}" if failure else "No renewal has been tried yet."
+        current = services.storage.open(alias, item.name)
+        failure = current.failure if current else last.failure if last else None
+        return f"The last try failed: {failure.message}" if failure else "No renewal has been tried yet."
     if _renewed_by_key_vault(written):
-        return f"Key Vault should have renewed it with issuer {_issuer(written)}, and did not."
-    return "Nobody renews it: adopt it, or renew it by hand."
+        return f"Key Vault should have renewed it with issuer {_issuer(written)}, but did not."
+    return "Nothing renews it: adopt it, or renew it by hand."

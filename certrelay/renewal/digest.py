@@ -1,4 +1,4 @@
-"""The daily digest: everything counted once."""
+"""The daily digest: how many certificates are managed, due, expiring, expired or failing."""
 
 from collections import Counter
 from datetime import timedelta
@@ -18,7 +18,7 @@ COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired"
 
 
 def send_digest(services: Services) -> dict[str, Any]:
-    """Count all certificates, notify people of the numbers, and return them by name."""
+    """Count the certificates of all vaults and queue the numbers as a notification; returns them by name."""
     now = services.now()
     counted = Counter(dict.fromkeys(COUNTED, 0))
     for alias in services.settings.vaults:
@@ -27,7 +27,7 @@ def send_digest(services: Services) -> dict[str, Any]:
         except CertRelayError as error:
             counted[f"unreadable_vault_{alias}"] = 1
             with about(vault=alias):
-                log.error("the vault is missing in the digest: %s", error)
+                log.error("the vault is missing from the digest: %s", error)
     counted["operations_open"] = sum(1 for _ in services.storage.worklist())
     outbox.enqueue(services, "digest", "all vaults", counted, f"digest.{now.date().isoformat()}", now)
     return dict(counted)
@@ -38,12 +38,12 @@ def _count(services: Services, alias: str, counted: Counter[str]) -> None:
     for page in services.vault(alias).certificates():
         counted["certificates"] += len(page)
         watched = [item for item in page if due_of(item) or stage(item, now)]
-        notes = services.storage.renewals.records(alias, [item.name for item in watched])
+        records = services.storage.renewals.records(alias, [item.name for item in watched])
         for item in watched:
-            note = (notes.get(item.name.lower()) or RenewalRecord(alias, item.name)).about(item.thumbprint)
+            record = (records.get(item.name.lower()) or RenewalRecord(alias, item.name)).about(item.thumbprint)
             due = due_of(item)
             counted["managed"] += due is not None
             counted["due_within_a_week"] += due is not None and due <= now + timedelta(days=7)
-            counted["renewals_failing"] += due is not None and note.failures > 0
-            if (reached := stage(item, now)) and not has_time(item, note, now):
+            counted["renewals_failing"] += due is not None and record.failures > 0
+            if (reached := stage(item, now)) and not has_time(item, record, now):
                 counted[reached] += 1

@@ -5,18 +5,16 @@ from datetime import datetime, timedelta
 from certrelay.keyvault.client import CertificateItem
 from certrelay.keyvault.tags import is_managed, threshold_of
 
-DEFAULT_SHARE_LEFT = 1 / 3
-
-
+DEFAULT_SHARE_LEFT = 1 / 3  # of the lifetime
 SHORTEST_LEFT = timedelta(days=3)
 
 
 def due_at(not_before: datetime, expires: datetime, threshold: tuple[str, int] | None = None) -> datetime:
-    """When a certificate is to be renewed: at its threshold (`certrelay.keyvault.tags.threshold_of`), or by
-    default when a third of its lifetime is left.
+    """When to renew a certificate: at `threshold` (certrelay.keyvault.tags.threshold_of), by default when a third of
+    its lifetime is left.
 
-    There are always 3 days (or a sixth of a shorter lifetime) for several tries, and a third of the lifetime passes
-    first, so that no renewal follows upon the last one."""
+    At least 3 days (or a sixth of a lifetime shorter than 18 days) are left for retries. At least a third of the
+    lifetime passes first, so that a certificate is not renewed right after it was issued."""
     lifetime = expires - not_before
     match threshold:
         case ("lifetime_percentage", number):
@@ -29,7 +27,7 @@ def due_at(not_before: datetime, expires: datetime, threshold: tuple[str, int] |
 
 
 def due_of(item: CertificateItem) -> datetime | None:
-    """When a certificate of the list is due; None when CertRelay does not look after it."""
+    """When a certificate from the list is due; None if it is not managed, is disabled, or has no expiry date."""
     if not is_managed(item.tags) or not item.enabled or item.expires is None:
         return None
     begins = item.not_before or item.created or item.expires
@@ -37,13 +35,12 @@ def due_of(item: CertificateItem) -> datetime | None:
 
 
 def half_time(item: CertificateItem) -> datetime | None:
-    """When half of the time for the renewal of a certificate of the list is over; None when CertRelay does not look
-    after it."""
+    """When half of the time between the due date and expiry has passed; None if `due_of` is None."""
     due = due_of(item)
     return due + (item.expires - due) / 2 if due is not None and item.expires is not None else None
 
 
 def can_wait(item: CertificateItem, now: datetime) -> bool:
-    """Whether less than half of the time for the renewal of a certificate of the list has passed."""
+    """Whether less than half of the time between the due date and expiry has passed."""
     half = half_time(item)
     return half is not None and now < half

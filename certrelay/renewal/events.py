@@ -1,4 +1,7 @@
-"""Key Vault's events. An event is a hint, never an instruction: it makes us look at what Key Vault itself says now."""
+"""Key Vault's events. An event only triggers a check: what Key Vault itself says now decides.
+
+https://learn.microsoft.com/azure/event-grid/event-schema-key-vault
+"""
 
 import re
 from collections.abc import Mapping
@@ -17,14 +20,14 @@ log = logger("events")
 
 
 def handle(services: Services, kind: str, data: Mapping[str, Any]) -> None:
-    """Renew the certificate that an event speaks of, if it is managed and due, and tell people when it has expired.
+    """Renew the certificate of an event if it is managed and due; send an alert if it has expired.
 
-    An event about a new version starts nothing.
-    Raises NotReady, so that Event Grid delivers again; whatever else an event says or lacks does nothing."""
-    found = _where(services, str(data.get("Id", "")))
-    if kind not in (NEAR_EXPIRY, EXPIRED) or found is None:
+    `kind`: the event's type, `data`: its data. Other event types, such as a new version, and malformed events are
+    ignored. Raises NotReady, so that Event Grid delivers the event again."""
+    certificate = _where(services, str(data.get("Id", "")))
+    if kind not in (NEAR_EXPIRY, EXPIRED) or certificate is None:
         return
-    vault, name = found
+    vault, name = certificate
     with about(vault=vault, certificate=name):
         _handle(services, kind, vault, name)
 
@@ -39,7 +42,7 @@ def _handle(services: Services, kind: str, vault: str, name: str) -> None:
     except NotReady:
         raise
     except CertRelayError as error:
-        log.error("%s: it cannot be renewed: %s", kind, error)
+        log.error("%s: the certificate cannot be renewed: %s", kind, error)
     else:
         log.info("%s: renewed by operation %s", kind, operation.id)
 

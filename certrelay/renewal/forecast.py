@@ -1,4 +1,4 @@
-"""What will be renewed when, and whether the rates of the authorities allow it."""
+"""The forecast: what will be renewed when, and whether the rate limits of the authorities allow it."""
 
 import heapq
 from collections import Counter
@@ -22,7 +22,9 @@ log = logger("forecast")
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One renewal to come, of the version that ends at `expires`. `due` in the past means: at the next sweep."""
+    """One future renewal, of a version that expires at `expires`. One whose `due` is past is for the next sweep.
+
+    Both times are UTC."""
 
     vault: str
     name: str
@@ -33,7 +35,9 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The renewals of one UTC day by one authority; `capacity` is what its rate allows in a day (None: no limit)."""
+    """The number of renewals of one authority on one day.
+
+    `date`: YYYY-MM-DD (UTC). `capacity`: how many a day the authority's rate limit allows; None without a limit."""
 
     date: str
     authority: str
@@ -43,7 +47,8 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """`renewals`: the soonest 20,000, soonest first; `days` count all. What `unreadable_vaults` hold is in neither."""
+    """`renewals`: the first 20,000, soonest first. `days`: counts of all. Certificates of `unreadable_vaults` are in
+    neither."""
 
     renewals: list[Expected]
     days: list[Day]
@@ -51,21 +56,26 @@ class Forecast:
 
 
 def expected(services: Services, days: int) -> Forecast:
-    """The renewals of the next `days` days, from the certificate lists and what is noted of the certificates: what
-    their authorities suggest, and rests after failures. A new version is taken to live as long as the one before it,
-    and to be renewed in its turn. What is overdue counts for today."""
+    """The renewals of the next `days` days, from the certificate lists and the renewal records (renewal windows and
+    back-offs).
+
+    A new version is assumed to live as long as the one before it, and to be renewed again. Overdue renewals count for
+    today. A vault that cannot be read is listed in `unreadable_vaults`."""
     now = services.now()
     counted: Counter[tuple[str, str]] = Counter()
     unreadable: list[str] = []
 
-    def each() -> Iterator[Expected]:
+    def renewals() -> Iterator[Expected]:
         for alias in services.settings.vaults:
-            for one in _in_vault(services, alias, now + timedelta(days=days), unreadable):
-                counted[max(one.due, now).date().isoformat(), one.authority] += 1
-                yield one
+            for renewal in _in_vault(services, alias, now + timedelta(days=days), unreadable):
+                counted[max(renewal.due, now).date().isoformat(), renewal.authority] += 1
+                yield renewal
 
-    soonest = heapq.nsmallest(MAX_ENTRIES, each(), key=lambda one: one.due)
-    by_day = [Day(date, who, number, _capacity(services, who)) for (date, who), number in sorted(counted.items())]
+    soonest = heapq.nsmallest(MAX_ENTRIES, renewals(), key=lambda renewal: renewal.due)
+    by_day = [
+        Day(date, authority, count, _capacity(services, authority))
+        for (date, authority), count in sorted(counted.items())
+    ]
     return Forecast(soonest, by_day, unreadable)
 
 
@@ -79,25 +89,25 @@ def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[
     try:
         for page in services.vault(alias).certificates():
             managed = [item for item in page if due_of(item) is not None]
-            notes = services.storage.renewals.records(alias, [item.name for item in managed])
+            records = services.storage.renewals.records(alias, [item.name for item in managed])
             for item in managed:
-                note = notes.get(item.name.lower()) or RenewalRecord(alias, item.name)
-                yield from _one_after_the_other(services, item, note.about(item.thumbprint), until)
+                record = records.get(item.name.lower()) or RenewalRecord(alias, item.name)
+                yield from _of_certificate(services, item, record.about(item.thumbprint), until)
     except CertRelayError as error:
         with about(vault=alias):
-            log.warning("the vault is missing in the forecast: %s", error)
+            log.warning("the vault is missing from the forecast: %s", error)
         unreadable.append(alias)
 
 
-def _one_after_the_other(
-    services: Services, item: CertificateItem, note: RenewalRecord, until: datetime
+def _of_certificate(
+    services: Services, item: CertificateItem, record: RenewalRecord, until: datetime
 ) -> Iterator[Expected]:
     begins, by_dates, expires = item.not_before or item.created, due_of(item), item.expires
     authority = authority_of(item.tags)
     if authority is None or begins is None or by_dates is None or expires is None:
         return
-    due, period, lifetime = note.due(by_dates), max(by_dates - begins, SHORTEST_PERIOD), expires - begins
+    due, period, lifetime = record.due(by_dates), max(by_dates - begins, SHORTEST_PERIOD), expires - begins
     while due <= until:
-        yield Expected(note.vault, item.name, authority, due, expires)
+        yield Expected(record.vault, item.name, authority, due, expires)
         renewed_at = max(due, services.now())
         due, expires = renewed_at + period, renewed_at + lifetime

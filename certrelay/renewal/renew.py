@@ -1,4 +1,4 @@
-"""How a renewal starts: the same policy, names, tags and authority for the next version."""
+"""Start a renewal: the next version of a certificate with the same policy, names, tags and authority."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,48 +22,52 @@ LONGEST_QUEUE = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a renewal changes; None: as in the version that it renews."""
+    """What a renewal changes; None keeps what the renewed version has."""
 
     authority: str | None = None
     reuse_key: bool | None = None
 
 
 def renew(services: Services, vault: str, name: str, origin: Origin, changes: Changes = Changes()) -> Operation:
-    """Open the operation that renews the newest version now, due or not: same policy, names, tags and authority.
+    """Open an operation that renews the newest version now, due or not, or return the renewal that is open already.
 
-    Raises NotFound (no such certificate), Conflict (`NotManaged`, or busy), NotPermitted, NotReady."""
+    Raises Invalid (unknown authority), NotFound (no such certificate), Conflict (`NotManaged`), NameBusy, NotPermitted,
+    NotReady."""
     rules.check_authority_exists(services, changes.authority)
-    open_one = _open_renewal(services, vault, name, origin, changes)
-    return open_one or _open(services, vault, name, origin, changes, _managed_bundle(services, vault, name))
+    existing = _open_renewal(services, vault, name, origin, changes)
+    return existing or _open(services, vault, name, origin, changes, _managed_bundle(services, vault, name))
 
 
 def renew_if_due(services: Services, vault: str, name: str, origin: Origin) -> Operation:
-    """The same, unless the newest version is not due: by its dates or its renewal window, enabled, and not backed off.
+    """Renew the newest version like `renew`, but only if it is due (by its dates or its renewal window).
 
-    As long as it can wait, the rates must let it start within hours, so that what expires sooner never queues behind
-    it. Raises what `renew` raises, and Conflict (`NotDue`, `Booked`)."""
-    open_one = _open_renewal(services, vault, name, origin, Changes())
-    if open_one is not None:
-        return open_one
+    While the certificate can wait, the rate limits must let the renewal start within 6 hours, so that certificates that
+    expire sooner never queue behind it. Raises what `renew` raises, NotDue (not due, disabled, or backed off) and
+    Booked (the rate limits are exhausted for the next 6 hours)."""
+    existing = _open_renewal(services, vault, name, origin, Changes())
+    if existing is not None:
+        return existing
     bundle = _managed_bundle(services, vault, name)
     item = item_of(bundle)
     if not _is_due(services, vault, item):
-        raise NotDue(f"{name} is not due, backs off after a failure, or is disabled")
+        raise NotDue(f"{name} is not due, is backed off after a failure, or is disabled")
     if can_wait(item, services.now()) and booked(services, vault, authority_of(item.tags) or "", LONGEST_QUEUE):
-        raise Booked(f"{name} is due and can wait: the rates let nothing start for hours")
+        raise Booked(f"{name} is due but can wait: the rate limits are exhausted for the next 6 hours")
     return _open(services, vault, name, origin, Changes(), bundle)
 
 
 def _open_renewal(services: Services, vault: str, name: str, origin: Origin, changes: Changes) -> Operation | None:
-    """The renewal that is open, or was begun with the same idempotency key. Raises Conflict when it is another one."""
-    found = by_key_or_open(services, vault, name, origin.idempotency_key)
-    if found is None or found.kind is not Kind.RENEW:
+    """The renewal that is open or was started with the same idempotency key; None without one.
+
+    Raises NameBusy if it has other changes."""
+    existing = by_key_or_open(services, vault, name, origin.idempotency_key)
+    if existing is None or existing.kind is not Kind.RENEW:
         return None
-    reuses_key = bool(found.request.policy["key_props"].get("reuse_key"))
+    reuses_key = bool(existing.request.policy["key_props"].get("reuse_key"))
     same_key = changes.reuse_key in (None, reuses_key)
-    if not same_key or changes.authority not in (None, found.request.authority):
-        raise NameBusy(f"{name} has another renewal: {found.id} ({found.state})")
-    return found
+    if not same_key or changes.authority not in (None, existing.request.authority):
+        raise NameBusy(f"{name} has a different renewal: {existing.id} ({existing.state})")
+    return existing
 
 
 def _managed_bundle(services: Services, vault: str, name: str) -> dict[str, Any]:
@@ -90,12 +94,13 @@ def _open(
 
 
 def _exact_before(services: Services, vault: str, name: str, version: str) -> tuple[str, ...]:
-    """What had to be met exactly by the version that is renewed; nothing when CertRelay did not make it."""
-    return next((one.request.exact for one in services.storage.ended(vault, name) if one.version == version), ())
+    """Which properties the renewed version had to meet exactly; none if CertRelay did not issue it."""
+    history = services.storage.ended(vault, name)
+    return next((operation.request.exact for operation in history if operation.version == version), ())
 
 
 def booked(services: Services, vault: str, authority: str, ahead: timedelta) -> bool:
-    """Whether the rates let one more operation begin only later than so far ahead. Raises NotReady."""
+    """Whether the rate limits are exhausted for at least the time `ahead`. Raises NotReady."""
     return rate.next_start(services, vault, authority) > services.now() + ahead
 
 
@@ -109,11 +114,13 @@ def _is_due(services: Services, vault: str, item: CertificateItem) -> bool:
 def renewed_request(
     services: Services, authority: str, policy: Mapping[str, Any], tags: Mapping[str, str], enabled: bool
 ) -> CertificateRequest:
-    """The request that makes the same certificate again. Raises NotFound when the authority is not configured."""
+    """The request for the next version of a certificate with this policy (Key Vault's JSON) and these tags.
+
+    Raises NotFound if the authority is not configured."""
     known = services.authority(authority)
     kept = {key: value for key, value in policy.items() if key not in ("id", "attributes")}
     issuer = {"issuer": {**(policy.get("issuer") or {}), "name": "Unknown"}}
     days = validity_days_of(tags) or default_days(known.settings)
     threshold = threshold_of(tags)
-    own = managed_tags(authority, days, dict([threshold]) if threshold else None)
-    return CertificateRequest({**kept, **issuer}, authority, days, {**caller_tags(tags), **own}, enabled)
+    managed = managed_tags(authority, days, dict([threshold]) if threshold else None)
+    return CertificateRequest({**kept, **issuer}, authority, days, {**caller_tags(tags), **managed}, enabled)

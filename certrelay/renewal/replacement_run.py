@@ -1,7 +1,7 @@
-"""The work of a replacement (certrelay.renewal.replacements).
+"""Run replacements (certrelay.renewal.replacements).
 
-The poll timer goes through the vaults page by page and remembers where it stopped, so that a cut costs nothing. Each
-certificate that was started is a row: whatever is repeated, none is renewed twice for one replacement.
+The poll timer goes through the vaults page by page and saves its position, so that an interruption loses nothing. Each
+certificate whose renewal was started has a row, so that no repetition renews it twice for the same replacement.
 """
 
 import base64
@@ -25,69 +25,71 @@ from certrelay.services import Services
 from certrelay.storage.operation import split_operation_id
 from certrelay.storage.tables import ETAG, Row, Stale
 
-BUDGET = timedelta(seconds=60)
-LONGEST_WAIT = timedelta(days=1)
-AHEAD = timedelta(hours=1)
-DONE = "~"  # no page is left
-PATIENCE = 3  # certificates in a row that a vault was not ready for, until it is left to the next run
+BUDGET = timedelta(seconds=60)  # of one run
+LONGEST_WAIT = timedelta(days=1)  # for a vault or a certificate that cannot be used, until it counts as refused
+AHEAD = timedelta(hours=1)  # how far ahead a replacement reserves start times
+DONE = "~"  # the cursor of a vault without further pages
+PATIENCE = 3  # certificates in a row that fail because the vault is not ready; the next run then continues there
 
 log = logger("replacements")
 
 
 def advance_all(services: Services) -> None:
-    """The poll timer's part: go on with what is running, for a minute at most, and note how its operations ended."""
+    """Advance all running replacements, for a minute at most, and record how their operations ended."""
     until = services.now() + BUDGET
     for row in services.storage.replacements.query("PartitionKey eq @jobs and state ne 'settled'", jobs=JOBS):
         try:
-            found = from_row(row)
-            if found.state == "running":
-                _go_on(services, found, until)
-            _take_again(services, found, until)
-            _note_ends(services, found, until)
+            job = from_row(row)
+            if job.state == "running":
+                _start_renewals(services, job, until)
+            _retry_waiting(services, job, until)
+            _record_ends(services, job, until)
         except (Stale, NotReady) as error:
             with about(replacement=row["RowKey"]):
-                log.warning("it goes on later: %s", error)
+                log.warning("the replacement continues in the next run: %s", error)
 
 
-def _go_on(services: Services, job: Replacement, until: datetime) -> None:
+def _start_renewals(services: Services, job: Replacement, until: datetime) -> None:
     vaults = sorted(job.criteria.vaults or services.settings.vaults)
     for alias in vaults:
         try:
-            job = _go_through(services, job, alias, until)
+            job = _start_in_vault(services, job, alias, until)
         except StorageNotReady:
             raise
-        except CertRelayError as error:  # one vault that cannot be used must not keep the others waiting
+        except CertRelayError as error:  # one unusable vault must not delay the others
             with about(replacement=job.id, vault=alias):
                 log.warning("the vault cannot be used now: %s", error)
-            job = _left_out(services, find(services, job.id), alias, error)
-        if job.state != "running":  # it was canceled meanwhile
+            job = _failing(services, find(services, job.id), alias, error)
+        if job.state != "running":  # canceled meanwhile
             return
     if all(job.cursor.get(alias) == DONE for alias in vaults):
         save(services, replace(job, state="started"))
 
 
-def _go_through(services: Services, job: Replacement, alias: str, until: datetime) -> Replacement:
-    """The job after all pages of a vault that are left, or after those for which there was time and the rates had room:
-    only so far ahead, so that what expires meanwhile need not queue behind the whole replacement."""
+def _start_in_vault(services: Services, job: Replacement, alias: str, until: datetime) -> Replacement:
+    """Go through the vault's remaining pages, while there is time and the rate limits have room; returns the job.
+
+    Start times are reserved an hour ahead only, so that certificates that become due do not queue behind the whole
+    replacement."""
     while (path := job.cursor.get(alias, CERTIFICATES)) != DONE and services.now() < until:
         try:
             page, following = services.vault(alias).page(path)
-        except Invalid:  # Key Vault knows the place in its list no more: what was started from it is known
+        except Invalid:  # Key Vault no longer accepts the position; start over, rows tell which renewals were started
             return _moved(services, job, alias, CERTIFICATES, job.looked_at)
         trouble = 0
         for item in map(item_of, page):
-            if _listed(job.criteria, item) and _known(services, job, alias, item.name) is None:
+            if _listed(job.criteria, item) and _row_of(services, job, alias, item.name) is None:
                 if renew.booked(services, alias, authority_of(item.tags) or "", AHEAD):
                     return _moved(services, job, alias, path, job.looked_at) if alias in job.failing_since else job
-                trouble = 0 if _take(services, job, alias, item.name) else trouble + 1
+                trouble = 0 if _renew(services, job, alias, item.name) else trouble + 1
             if trouble >= PATIENCE:
                 raise NotReady(f"{PATIENCE} certificates in a row cannot be renewed")
         job = _moved(services, job, alias, following or DONE, job.looked_at + len(page))
     return job
 
 
-def _left_out(services: Services, job: Replacement, alias: str, error: CertRelayError) -> Replacement:
-    """A vault that cannot be used for a day on end is given up, and the progress says so."""
+def _failing(services: Services, job: Replacement, alias: str, error: CertRelayError) -> Replacement:
+    """Record that a vault fails. After a day without success it is skipped, and counts as refused in the progress."""
     now = services.now()
     since = job.failing_since.get(alias)
     if since is None:
@@ -100,19 +102,20 @@ def _left_out(services: Services, job: Replacement, alias: str, error: CertRelay
 
 
 def _moved(services: Services, job: Replacement, alias: str, cursor: str, looked_at: int) -> Replacement:
-    failing = {one: since for one, since in job.failing_since.items() if one != alias}
+    failing = {vault: since for vault, since in job.failing_since.items() if vault != alias}
     moved = replace(job, cursor={**job.cursor, alias: cursor}, failing_since=failing, looked_at=looked_at)
     return save(services, moved)
 
 
 def _listed(criteria: Criteria, item: CertificateItem) -> bool:
+    """Whether a managed, enabled certificate meets the criteria that the list can tell: authority and name."""
     authority = authority_of(item.tags)
-    wanted = criteria.authority is None or criteria.authority == authority
-    return bool(authority) and wanted and item.enabled and name_allowed(criteria.names, item.name)
+    meets = criteria.authority in (None, authority)
+    return bool(authority) and meets and item.enabled and name_allowed(criteria.names, item.name)
 
 
 def matches(services: Services, alias: str, name: str, criteria: Criteria) -> bool:
-    """What the list does not tell, read in the certificate; only if it is asked for."""
+    """Whether the certificate meets the criteria that the list cannot tell; it is read only if there are any."""
     if not (criteria.issuer or criteria.serial_numbers or criteria.key_type or criteria.issued_before):
         return True
     bundle = services.vault(alias).get(name)
@@ -132,17 +135,18 @@ def matches(services: Services, alias: str, name: str, criteria: Criteria) -> bo
 
 @lru_cache(maxsize=8)
 def _numbers(serial_numbers: tuple[str, ...]) -> frozenset[int]:
-    """Thousands are read once, not for each certificate again."""
+    """The serial numbers, parsed once: there may be thousands, and they are needed for each certificate."""
     return frozenset(serial_number(text) for text in serial_numbers)
 
 
-def _known(services: Services, job: Replacement, alias: str, name: str) -> Row | None:
+def _row_of(services: Services, job: Replacement, alias: str, name: str) -> Row | None:
     return services.storage.replacements.get(job.id, f"{alias}|{name.lower()}")
 
 
-def _take(services: Services, job: Replacement, alias: str, name: str, waits_since: str = "") -> bool:
-    """Renew the certificate if it matches, and note it; False when the vault was not ready for it. That, or that the
-    name is busy, is noted as well, so that one certificate does not keep the others waiting."""
+def _renew(services: Services, job: Replacement, alias: str, name: str, waits_since: str = "") -> bool:
+    """Renew the certificate if it matches, and save its row. Returns False if the vault was not ready.
+
+    Then, or while another operation is open, the row waits for a later run, so that the other certificates need not."""
     waiting = {"state": "waiting", "since": waits_since or services.now().isoformat()}
     keys = {"PartitionKey": job.id, "RowKey": f"{alias}|{name.lower()}"}
     row: Row = {**keys, "name": name, "operation": "", "detail": ""}
@@ -166,29 +170,30 @@ def _take(services: Services, job: Replacement, alias: str, name: str, waits_sin
         return True
     except CertRelayError as error:
         with about(replacement=job.id, vault=alias, certificate=name):
-            log.error("it cannot be renewed: %s", error)
+            log.error("the certificate cannot be renewed: %s", error)
         table.upsert(row | {"state": "refused", "detail": str(error)})
         return True
-    except Exception as error:  # a bug that one certificate brings to light shall not stop the others
+    except Exception as error:  # a bug that one certificate triggers must not stop the others
         with about(replacement=job.id, vault=alias, certificate=name):
-            log.exception("it could not be renewed")
+            log.exception("the certificate could not be renewed")
         table.upsert(row | {"state": "refused", "detail": type(error).__name__})
         return True
 
 
-def _take_again(services: Services, job: Replacement, until: datetime) -> None:
-    """What a vault was not ready for, or what is busy; given up after a day."""
+def _retry_waiting(services: Services, job: Replacement, until: datetime) -> None:
+    """Retry the certificates whose vault was not ready, or that were busy; after a day they count as refused."""
     table = services.storage.replacements
     for row in list(table.query("PartitionKey eq @id and state eq 'waiting'", id=job.id)):
         since = str(row["since"])
         if job.state == "canceled" or services.now() > datetime.fromisoformat(since) + LONGEST_WAIT:
             table.upsert({key: row[key] for key in row if key != ETAG} | {"state": "refused"})
         elif services.now() < until:
-            _take(services, job, row["RowKey"].split("|")[0], row["name"], since)
+            _renew(services, job, row["RowKey"].split("|")[0], row["name"], since)
 
 
-def _note_ends(services: Services, job: Replacement, until: datetime) -> None:
-    open_ones = {one.id for one in services.storage.worklist()}
+def _record_ends(services: Services, job: Replacement, until: datetime) -> None:
+    """Copy the final states of ended operations into the rows; settle the replacement when no row is left open."""
+    open_ids = {entry.id for entry in services.storage.worklist()}
     table, left = services.storage.replacements, 0
     for row in list(table.query("PartitionKey eq @id", id=job.id)):
         where = split_operation_id(str(row["operation"]))
@@ -196,10 +201,11 @@ def _note_ends(services: Services, job: Replacement, until: datetime) -> None:
             left += 1
         elif row["state"] != "inProgress":
             continue
-        elif row["operation"] in open_ones or where is None or services.now() >= until:
+        elif row["operation"] in open_ids or where is None or services.now() >= until:
             left += 1
         else:
-            ended = next((one for one in services.storage.ended(*where) if one.id == row["operation"]), None)
+            history = services.storage.ended(*where)
+            ended = next((operation for operation in history if operation.id == row["operation"]), None)
             if ended is not None:
                 table.upsert({key: row[key] for key in row if key != ETAG} | {"state": ended.state.value})
     if job.state in ("started", "canceled") and not left:

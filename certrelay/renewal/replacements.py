@@ -1,7 +1,7 @@
-"""Replace everything: renew all certificates that match, at the pace of the rates, with progress to read.
+"""Replacements: renew all certificates that match some criteria, as fast as the rate limits allow, and show progress.
 
-For the day a CA revokes everything. A replacement is a row, and so is each certificate that it matched;
-certrelay.renewal.replacement_run does the work.
+This is for the day on which a CA announces a mass revocation. A replacement is a row, and so is each certificate that
+it matched. certrelay.renewal.replacement_run does the work.
 """
 
 import json
@@ -25,7 +25,10 @@ COLUMN_BYTES = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """All that are given must hold. `names` are patterns over the certificate's names in Key Vault, serials hex."""
+    """Which certificates to replace: those that meet all criteria that are set.
+
+    `names`: patterns (certrelay.rules.name_allowed) for the certificate's name in Key Vault. `issuer`: a distinguished
+    name (RFC 4514). `serial_numbers`: hex. `key_type`: RSA or EC. `issued_before`: with a time zone."""
 
     vaults: tuple[str, ...] = ()
     authority: str | None = None
@@ -38,8 +41,11 @@ class Criteria:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """`cursor` is the path of the list's page to look at next, by vault; `failing_since` when a vault began to be out
-    of order (ISO 8601). `state` is running, started (all that match), canceled, or settled: all have ended."""
+    """One replacement, as its row has it.
+
+    `state`: running, started (the renewals of all matches were started), canceled, or settled (all of them ended).
+    `cursor`: by vault, the path of the next list page to read. `failing_since`: by vault, since when it fails (ISO
+    8601). `looked_at`: how many certificates were looked at so far."""
 
     id: str
     criteria: Criteria
@@ -53,20 +59,22 @@ class Replacement:
 
 
 def start(services: Services, criteria: Criteria, requested_by: str, idempotency_key: str | None = None) -> Replacement:
-    """Begin; the same key finds the same one. Raises Invalid for criteria that match everything or nothing known,
-    Conflict when the key was used with other ones."""
+    """Start a replacement, or return the one that was started with the same idempotency key.
+
+    Raises Invalid (no criteria, or impossible ones), Conflict `KeyReused` (the key was used with other criteria),
+    NotReady."""
     _check(services, criteria)
     identifier = uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex if idempotency_key else uuid.uuid4().hex
-    made = Replacement(identifier, criteria, requested_by, services.now())
-    services.storage.replacements.insert(_to_row(made))
-    found = find(services, identifier)
-    if found.criteria != criteria:
-        raise Conflict("the Idempotency-Key was used for a replacement with other criteria", "KeyReused")
-    return found
+    services.storage.replacements.insert(_to_row(Replacement(identifier, criteria, requested_by, services.now())))
+    job = find(services, identifier)
+    if job.criteria != criteria:
+        text = "the Idempotency-Key was used for a replacement with other criteria; use a new one"
+        raise Conflict(text, "KeyReused")
+    return job
 
 
 def find(services: Services, identifier: str) -> Replacement:
-    """Raises NotFound."""
+    """The replacement with this id. Raises NotFound."""
     row = services.storage.replacements.get(JOBS, identifier) if re.fullmatch("[0-9a-f]{32}", identifier) else None
     if row is None:
         raise NotFound(f"there is no replacement {identifier!r}", "NoSuchReplacement")
@@ -74,26 +82,28 @@ def find(services: Services, identifier: str) -> Replacement:
 
 
 def cancel(services: Services, identifier: str) -> Replacement:
-    """Start no further renewals; those that were started go on. Raises NotFound, NotReady."""
+    """Cancel a replacement: start no further renewals. Those that were started continue. Raises NotFound, NotReady."""
     for _ in range(5):
-        found = find(services, identifier)
-        if found.state not in ("running", "started"):
-            return found
+        job = find(services, identifier)
+        if job.state not in ("running", "started"):
+            return job
         try:
-            return save(services, replace(found, state="canceled"))
+            return save(services, replace(job, state="canceled"))
         except Stale:
             continue
-    raise NotReady("the replacement is being worked on; ask again", 1)
+    raise NotReady("the replacement is being updated; try again", 1)
 
 
 def serial_number(text: str) -> int:
-    """A serial number in hex, as tools write it: `04:AB`, `04 ab`, `0x4ab`. Raises ValueError."""
+    """Parse a serial number in hex, as tools write it: `04:AB`, `04 ab`, `0x4ab`. Raises ValueError."""
     return int(re.sub(r"[\s:]", "", text), 16)
 
 
 def progress(services: Services, identifier: str) -> dict[str, int]:
-    """How many were matched, and how many of these are inProgress, completed, failed, canceled, refused, or
-    waiting for a vault that was not ready, or for another operation to end."""
+    """The number of certificates that matched (`matched`), and of these by state.
+
+    States: inProgress, completed, failed, canceled, refused (cannot be renewed), or waiting (for a vault that is not
+    ready, or for another operation to end). Raises NotFound, NotReady."""
     find(services, identifier)
     counted = Counter(
         str(row["state"]) for row in services.storage.replacements.query("PartitionKey eq @id", id=identifier)
@@ -103,23 +113,25 @@ def progress(services: Services, identifier: str) -> dict[str, int]:
 
 def _check(services: Services, criteria: Criteria) -> None:
     faults = [
-        Fault("/vaults", f"there is no vault {one!r}") for one in criteria.vaults if one not in services.settings.vaults
+        Fault("/vaults", f"there is no vault {alias!r}")
+        for alias in criteria.vaults
+        if alias not in services.settings.vaults
     ]
     if criteria.authority is not None and criteria.authority not in services.settings.authorities:
         faults.append(Fault("/authority", f"there is no authority {criteria.authority!r}"))
     if criteria == Criteria(vaults=criteria.vaults):
         faults.append(
-            Fault("", "say what to replace: authority, names, issuer, serial_numbers, key_type or issued_before")
+            Fault("", "needs a criterion: authority, names, issuer, serial_numbers, key_type or issued_before")
         )
     for index, text in enumerate(criteria.serial_numbers):
         try:
             serial_number(text)
         except ValueError:
-            faults.append(Fault(f"/serial_numbers/{index}", "is no serial number in hex"))
+            faults.append(Fault(f"/serial_numbers/{index}", "must be a serial number in hex"))
     try:
         comparable(criteria.issuer or "CN=any")
     except Invalid:
-        faults.append(Fault("/issuer", "is no distinguished name such as CN=R3, O=Let's Encrypt, C=US"))
+        faults.append(Fault("/issuer", "must be a distinguished name such as CN=R3, O=Let's Encrypt, C=US"))
     if criteria.key_type not in (None, "RSA", "EC"):
         faults.append(Fault("/key_type", "must be RSA or EC"))
     if faults:
@@ -127,6 +139,7 @@ def _check(services: Services, criteria: Criteria) -> None:
 
 
 def save(services: Services, job: Replacement) -> Replacement:
+    """Write the replacement's row; returns the job with its new ETag. Raises Stale if the row has changed, NotReady."""
     return replace(job, etag=services.storage.replacements.replace(_to_row(job), job.etag))
 
 
@@ -134,7 +147,9 @@ def _to_row(job: Replacement) -> Row:
     written: dict[str, Any] = asdict(job.criteria)
     before = job.criteria.issued_before
     written["issued_before"] = before.isoformat() if before else None
-    packed = zlib.compress(json.dumps(written).encode())  # thousands of serial numbers: a column holds 64 KiB
+    packed = zlib.compress(
+        json.dumps(written).encode()
+    )  # there may be thousands of serial numbers; a column has 64 KiB
     parts = [packed[at : at + COLUMN_BYTES] for at in range(0, len(packed), COLUMN_BYTES)]
     return {
         "PartitionKey": JOBS,
@@ -150,13 +165,14 @@ def _to_row(job: Replacement) -> Row:
 
 
 def from_row(row: Mapping[str, Any]) -> Replacement:
+    """The replacement of a row."""
     packed = b"".join(bytes(row[key]) for key in sorted(row) if key.startswith("criteria_"))
     written = json.loads(zlib.decompress(packed))
     written |= {key: tuple(written[key]) for key in ("vaults", "names", "serial_numbers")}
     before = written["issued_before"]
     written["issued_before"] = datetime.fromisoformat(before) if before else None
-    asked_at = datetime.fromisoformat(row["requested_at"])
+    requested_at = datetime.fromisoformat(row["requested_at"])
     return Replacement(
-        row["RowKey"], Criteria(**written), row["requested_by"], asked_at, row["state"], json.loads(row["cursor"]),
+        row["RowKey"], Criteria(**written), row["requested_by"], requested_at, row["state"], json.loads(row["cursor"]),
         json.loads(row["failing_since"]), int(row["looked_at"]), row[ETAG],
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""The timers' work: advance what is due, and find in the certificate lists what has to be renewed.
+"""The work of the timers: advance the operations that are due, and renew the certificates that are due.
 
-A vault of N certificates costs ⌈N/25⌉ requests to Key Vault when nothing is due: dates and tags in the list say enough.
+A vault of N certificates costs ⌈N/25⌉ requests to Key Vault when nothing is due, since the list has dates and tags.
 """
 
 import heapq
@@ -22,16 +22,19 @@ from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
 # functionTimeout is five minutes; the last operation of a poll, and then the replacements, may take a minute each.
+# The other three count from the start of a sweep.
 POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (2, 3, 4, 4.5))
-PATIENCE = 3  # refusals in a row until a vault that cannot be used now is left to the next sweep
+PATIENCE = 3  # failures in a row after which a vault that is not ready is left to the next sweep
 
 log = logger("sweep")
 
 
 @dataclass(slots=True)
 class Swept:
-    """What one sweep did: certificates looked at, renewals started (vault/name) and refused (vault/name: why), and how
-    many authorities' suggestions were asked for."""
+    """What one sweep did.
+
+    `looked_at`: number of certificates. `started`: renewals started (`vault/name`). `refused`: renewals and vaults that
+    failed (`vault/name: reason` or `vault: reason`). `asked`: number of requests for renewal information."""
 
     looked_at: int = 0
     started: list[str] = field(default_factory=list)
@@ -47,31 +50,34 @@ class _Due:
     reason: str = field(compare=False)
     authority: str = field(compare=False)
     can_wait: bool = field(compare=False)
-    note: RenewalRecord = field(compare=False)
+    record: RenewalRecord = field(compare=False)
 
 
 def advance_due(services: Services) -> int:
-    """Advance every open operation that is due, then the replacements; how many operations were due.
+    """Advance all open operations that are due, longest due first, then the replacements.
 
-    One that crashes does not stop the others. Whatever a run has no time for is the next one's, longest due first."""
+    Returns how many operations were due. One that crashes does not stop the others; what a run has no time for is left
+    to the next one. Raises NotReady when the ledger cannot be read."""
     begun = services.now()
     worklist = sorted(services.storage.worklist(begun), key=lambda entry: entry.next_attempt_at)
     for entry in worklist:
         if services.now() - begun > POLL_BUDGET:
-            log.warning("%d operations are due; the next run goes on", len(worklist))
+            log.warning("%d operations are due, too many for one run; the next run continues", len(worklist))
             break
         try:
             reconcile.advance(services, entry.vault, entry.name, entry.id)
         except Exception:
             with about(operation=entry.id):
-                log.exception("it could not be advanced")
+                log.exception("the operation could not be advanced")
     replacement_run.advance_all(services)
     return len(worklist)
 
 
 def sweep(services: Services) -> Swept:
-    """Start the renewals that are due, soonest expiry first, a bounded batch a run, from the lists alone; then ask the
-    authorities that suggest when to renew, longest not asked first, and act upon what they say."""
+    """Start the renewals that are due, soonest expiry first, at most one batch (`renewal_batch`) a run.
+
+    Then fetch renewal information (RFC 9773) from the authorities that offer it, for the certificates whose information
+    is oldest, and start the renewals that it makes due."""
     return _Sweep(services).run()
 
 
@@ -84,18 +90,18 @@ class _Sweep:
         self._trouble: Counter[str] = Counter()
         self._booked: set[tuple[str, str]] = set()
         self._swept = Swept()
-        self._can_tell = True
+        self._can_notify = True
 
     def run(self) -> Swept:
-        # A batch of each vault, so that the names of one that cannot be used leave the others theirs.
-        due = [heapq.nsmallest(self._batch, self._due_in(alias)) for alias in self._vaults()]
-        for one in heapq.merge(*due):
-            self._renew(one)
+        # A batch of each vault, so that an unusable vault does not take up the batch of the others.
+        batches = [heapq.nsmallest(self._batch, self._due_in(alias)) for alias in self._vaults()]
+        for due in heapq.merge(*batches):
+            self._renew(due)
         self._ask()
         return self._swept
 
     def _vaults(self) -> list[str]:
-        """In any order: should the lists take too long, no vault is left out for ever."""
+        """In random order: if the lists take too long, no vault is left out for ever."""
         aliases = list(self._services.settings.vaults)
         return self._services.jitter.sample(aliases, len(aliases))
 
@@ -107,121 +113,123 @@ class _Sweep:
             for page in self._pages(alias):
                 self._swept.looked_at += len(page)
                 yield from self._due_on(alias, page)
-        except CertRelayError as error:  # one vault that is down, or closed to us, must not stop the others
+        except CertRelayError as error:  # one vault that is down or forbidden must not stop the others
             self._refused(alias, str(error))
             with about(vault=alias):
                 log.error("the vault cannot be swept now: %s", error)
 
     def _pages(self, alias: str) -> Iterator[list[CertificateItem]]:
-        """The list from where the last sweep had to stop, to its end or as far as there is time for."""
+        """The list from the position where the last sweep stopped, to its end or until the time is up."""
         vault, storage = self._services.vault(alias), self._services.storage
-        begun_at = path = storage.renewals.list_position(alias) or CERTIFICATES
+        start = path = storage.renewals.list_position(alias) or CERTIFICATES
         while path and not self._time_is_up(LISTING_BUDGET):
             try:
                 page, path = vault.page(path)
             except Invalid:
-                if path != begun_at or path == CERTIFICATES:
+                if path != start or path == CERTIFICATES:
                     raise
                 with about(vault=alias):
-                    log.warning("Key Vault does not know the position in its list any more; it is read from the start")
+                    log.warning("Key Vault no longer accepts the position in its list; reading from the start")
                 page, path = [], CERTIFICATES
             yield [item_of(item) for item in page]
         if path:
             with about(vault=alias):
-                log.warning("the lists take too long: the next sweep goes on here")
-        if path or begun_at != CERTIFICATES:
+                log.warning("the lists take too long; the next sweep continues here")
+        if path or start != CERTIFICATES:
             storage.renewals.save_list_position(alias, path)
 
     def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
         services, now = self._services, self._services.now()
         watched = [item for item in page if due_of(item) or alerts.stage(item, now)]
-        notes = services.storage.renewals.records(alias, [item.name for item in watched])
+        records = services.storage.renewals.records(alias, [item.name for item in watched])
         for item in watched:
-            known = notes.get(item.name.lower()) or RenewalRecord(alias, item.name)
-            note = known.about(item.thumbprint)
-            if known.thumbprint not in ("", note.thumbprint):
-                services.storage.renewals.save(note, known)
-            note = self._alarmed(alias, item, note)
-            due, open_one = _due(item, note, now), self._open.get((alias, item.name.lower()))
-            if open_one is not None:
-                if due is not None and open_one.next_attempt_at - now > (due.expires - now) / 2:
-                    intervene.expedite(services, open_one)
+            saved = records.get(item.name.lower()) or RenewalRecord(alias, item.name)
+            record = saved.about(item.thumbprint)
+            if saved.thumbprint not in ("", record.thumbprint):
+                services.storage.renewals.save(record, saved)
+            record = self._alerted(alias, item, record)
+            due, operation = _due(item, record, now), self._open.get((alias, item.name.lower()))
+            if operation is not None:
+                if due is not None and operation.next_attempt_at - now > (due.expires - now) / 2:
+                    intervene.expedite(services, operation)
             elif due is not None:
                 yield due
-            elif (question := renewal_info.question(services, item, note)) is not None:
+            elif (question := renewal_info.question(services, item, record)) is not None:
                 self._questions.append(question)
         if len(self._questions) > 10 * self._batch:
             self._questions = heapq.nsmallest(self._batch, self._questions)
 
-    def _alarmed(self, alias: str, item: CertificateItem, note: RenewalRecord) -> RenewalRecord:
-        if not self._can_tell:  # a queue that is down costs seconds each time: the lists must go on
-            return note
+    def _alerted(self, alias: str, item: CertificateItem, record: RenewalRecord) -> RenewalRecord:
+        """Send the certificate's alert if one is due; returns its record."""
+        if not self._can_notify:  # each try costs seconds while the queue is down; the sweep must not wait for it
+            return record
         try:
-            noted = alerts.send(self._services, alias, item, note)
-            self._can_tell = not alerts.unsent(item, noted, self._services.now())
-            return noted
-        except Exception:  # what cannot be told of one certificate stops the renewal of none
+            alerted = alerts.send(self._services, alias, item, record)
+            self._can_notify = not alerts.unsent(item, alerted, self._services.now())
+            return alerted
+        except Exception:  # a failed alert must not stop any renewal
             with about(vault=alias, certificate=item.name):
-                log.exception("its alert could not be sent")
-            return note
+                log.exception("the alert could not be sent")
+            return record
 
     def _ask(self) -> None:
-        asked = heapq.nsmallest(self._batch, self._questions)
-        for item, note in renewal_info.ask(self._services, asked, self._begun + ASKING_BUDGET):
+        """Fetch renewal information, and renew what is due by it."""
+        questions = heapq.nsmallest(self._batch, self._questions)
+        for item, record in renewal_info.ask(self._services, questions, self._begun + ASKING_BUDGET):
             self._swept.asked += 1
-            if (due := _due(item, note, self._services.now())) is not None:
+            if (due := _due(item, record, self._services.now())) is not None:
                 self._renew(due)
 
-    def _renew(self, one: _Due) -> None:
-        if not self._left or self._trouble[one.vault] >= PATIENCE or self._time_is_up(STARTING_BUDGET):
+    def _renew(self, due: _Due) -> None:
+        if not self._left or self._trouble[due.vault] >= PATIENCE or self._time_is_up(STARTING_BUDGET):
             return
-        if one.can_wait and (one.vault, one.authority) in self._booked:
+        if due.can_wait and (due.vault, due.authority) in self._booked:
             return
         self._left -= 1
         try:
-            renew.renew_if_due(self._services, one.vault, one.name, Origin(requested_by="sweep", reason=one.reason))
-            self._swept.started.append(f"{one.vault}/{one.name}")
-            self._trouble[one.vault] = 0
+            renew.renew_if_due(self._services, due.vault, due.name, Origin(requested_by="sweep", reason=due.reason))
+            self._swept.started.append(f"{due.vault}/{due.name}")
+            self._trouble[due.vault] = 0
         except NotDue:
             return
         except Booked as error:
-            self._put_off(one, error)
+            self._postpone(due, error)
         except CertRelayError as error:
-            self._refused(f"{one.vault}/{one.name}", str(error))
-            with about(vault=one.vault, certificate=one.name):
-                log.error("it is due and cannot be renewed: %s", error)
-            self._let_rest(one)
-            self._trouble[one.vault] += isinstance(error, NotReady)
-        except Exception as error:  # a bug that one certificate brings to light shall not stop the others
-            self._refused(f"{one.vault}/{one.name}", type(error).__name__)
-            with about(vault=one.vault, certificate=one.name):
-                log.exception("it is due and could not be renewed")
-            self._let_rest(one)
+            self._refused(f"{due.vault}/{due.name}", str(error))
+            with about(vault=due.vault, certificate=due.name):
+                log.error("the certificate is due but cannot be renewed: %s", error)
+            self._back_off(due)
+            self._trouble[due.vault] += isinstance(error, NotReady)
+        except Exception as error:  # a bug that one certificate triggers must not stop the others
+            self._refused(f"{due.vault}/{due.name}", type(error).__name__)
+            with about(vault=due.vault, certificate=due.name):
+                log.exception("the certificate is due but could not be renewed")
+            self._back_off(due)
 
-    def _put_off(self, one: _Due, why: Booked) -> None:
-        if one.can_wait:
-            with about(vault=one.vault, authority=one.authority):
-                log.info("%s; left to the next sweep, with all others that can wait", why)
-            self._booked.add((one.vault, one.authority))
+    def _postpone(self, due: _Due, error: Booked) -> None:
+        if due.can_wait:
+            with about(vault=due.vault, authority=due.authority):
+                log.info("%s; the next sweep tries again, also for all others that can wait", error)
+            self._booked.add((due.vault, due.authority))
             self._left += 1
 
-    def _let_rest(self, one: _Due) -> None:
-        """Let the next sweep pass over a certificate that cannot be renewed, so that many of them starve nobody."""
-        rested = one.note.backed_off(one.note.failures + 1, self._services.now(), one.expires)
+    def _back_off(self, due: _Due) -> None:
+        """Let the next sweeps skip a certificate that cannot be renewed, so that such certificates starve no others."""
+        backed_off = due.record.backed_off(due.record.failures + 1, self._services.now(), due.expires)
         try:
-            self._services.storage.renewals.save(rested, one.note)
+            self._services.storage.renewals.save(backed_off, due.record)
         except NotReady as error:
-            with about(vault=one.vault, certificate=one.name):
-                log.warning("its back-off could not be saved: %s", error)
+            with about(vault=due.vault, certificate=due.name):
+                log.warning("the back-off could not be saved: %s", error)
 
-    def _refused(self, where: str, why: str) -> None:
-        self._swept.refused.append(f"{where}: {why}")
+    def _refused(self, where: str, reason: str) -> None:
+        self._swept.refused.append(f"{where}: {reason}")
 
 
-def _due(item: CertificateItem, note: RenewalRecord, now: datetime) -> _Due | None:
-    """The certificate as due now: by its dates or by its authority's suggestion, and not at rest."""
+def _due(item: CertificateItem, record: RenewalRecord, now: datetime) -> _Due | None:
+    """The certificate if it is due now, by its dates or its renewal window, and not backed off; else None."""
     by_dates, authority = due_of(item), authority_of(item.tags)
-    if authority is None or by_dates is None or item.expires is None or note.due(by_dates) > now:
+    if authority is None or by_dates is None or item.expires is None or record.due(by_dates) > now:
         return None
     reason = "due" if by_dates <= now else "suggested by the authority"
-    return _Due(item.expires, note.vault, item.name, reason, authority, can_wait(item, now), note)
+    return _Due(item.expires, record.vault, item.name, reason, authority, can_wait(item, now), record)
