@@ -1,1 +1,1 @@
-"""Telling people: events queued in an outbox, delivered to webhooks, Teams and Slack."""
+"""Notifications: events queued in an outbox and delivered to webhooks, Teams and Slack."""

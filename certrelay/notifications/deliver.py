@@ -1,4 +1,4 @@
-"""Delivery of queued events to their targets, retried for a day. Addresses come from the settings only."""
+"""Deliver queued events to their targets, and retry for a day. Target URLs come from the settings only."""
 
 import json
 import logging
@@ -11,26 +11,26 @@ from certrelay.notifications.formats import FORMATS
 from certrelay.services import Services
 
 CONNECT_SECONDS, READ_SECONDS = 5, 15
-RETRIED = (408, 425, 429)
+RETRIED = (408, 425, 429)  # HTTP statuses besides 5xx
 FIRST_DELAY, LONGEST_DELAY, MAX_TRIES = 60, 3600, 29  # seconds; about a day in all
 
 log = logger("notifications")
 
-# The address of a Teams or Slack webhook is its password, and urllib3 writes it at DEBUG.
+# The URL of a Teams or Slack webhook is its password, and urllib3 logs it at DEBUG.
 _delivering: ContextVar[bool] = ContextVar("delivering", default=False)
 logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not _delivering.get())
 
 
 def deliver(services: Services, message: Mapping[str, Any]) -> None:
-    """Post one queued event to its target; what it cannot take now goes back into the queue, for a day.
+    """Post one queued event to its target; if the target fails, queue the event again, for a day at most.
 
-    Raises ValueError for no event, NotReady."""
+    `message`: as certrelay.notifications.outbox queues it. Raises ValueError for any other message, NotReady."""
     target = services.settings.notifications.get(str(message.get("target")))
     event = message.get("event")
     if message.get("v") != 1 or not isinstance(event, dict):
         raise ValueError("not a notification of version 1")
     if target is None:
-        log.warning("a notification for a target that is not in the settings any more is dropped")
+        log.warning("a notification was dropped: its target is no longer in the settings")
         return
     body, headers = FORMATS[target.kind](target, event, int(services.now().timestamp()))
     status = _post(target.url.get_secret_value(), body, headers)
@@ -38,28 +38,29 @@ def deliver(services: Services, message: Mapping[str, Any]) -> None:
         _try_later(services, message)
     elif status >= 300:
         with about(target=message["target"]):
-            log.error("the target refuses notifications with status %d", status)
+            log.error("the target refused a notification with status %d", status)
 
 
 def _try_later(services: Services, message: Mapping[str, Any]) -> None:
-    """After a minute, then two, four …, then each hour."""
-    before = message.get("tries")
-    tries = before + 1 if isinstance(before, int) else 1
+    """Queue the message again: after a minute, then two, four …, then every hour."""
+    previous = message.get("tries")
+    tries = previous + 1 if isinstance(previous, int) else 1
     if tries > MAX_TRIES:
         subject = str(message["event"].get("subject"))
         with about(target=message["target"]):
-            log.error("the event of %s was not delivered within a day, and is dropped", subject)
+            log.error("the event of %s was dropped: it could not be delivered within a day", subject)
         return
     delay = min(FIRST_DELAY * 2 ** (tries - 1), LONGEST_DELAY)
     services.storage.notifications.send(json.dumps({**message, "tries": tries}), delay)
 
 
 def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """The HTTP status of the response; 0 without a response."""
     import requests
 
     token = _delivering.set(True)
     try:
-        answer = requests.post(
+        response = requests.post(
             url, body, headers=headers, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True
         )
     except requests.RequestException as error:
@@ -67,5 +68,5 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
         return 0
     finally:
         _delivering.reset(token)
-    answer.close()
-    return answer.status_code
+    response.close()
+    return response.status_code

@@ -1,4 +1,4 @@
-"""Events as their targets take them: signed CloudEvents, and sentences for Teams and Slack."""
+"""The formats of the targets: signed CloudEvents for webhooks, sentences for Teams and Slack."""
 
 import base64
 import hashlib
@@ -14,8 +14,9 @@ type Event = dict[str, Any]
 
 
 def _webhook(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
-    """Structured CloudEvents, signed after https://www.standardwebhooks.com (HMAC-SHA256 of id, time and body). What
-    separates these three, a full stop, must not be in the id."""
+    """Structured CloudEvents, signed as https://www.standardwebhooks.com says (HMAC-SHA256 of id, time and body).
+
+    A full stop separates these three, so the id must not contain one."""
     body = json.dumps(event).encode()
     identifier = str(event["id"]).replace(".", ":")
     headers = {
@@ -31,14 +32,14 @@ def _webhook(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, s
 
 
 def _slack(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
-    """Escaped, so that the words of an authority make no link and call nobody:
+    """A message with escaped text, so that an authority's text can neither create links nor mention people:
     https://api.slack.com/reference/surfaces/formatting#escaping."""
     text = html.escape(sentence(event), quote=False)
     return json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
 
 
 def _teams(target: Target, event: Event, now: int) -> tuple[bytes, dict[str, str]]:
-    """An adaptive card, as the Teams workflow "when a webhook request is received" takes it."""
+    """An adaptive card, as the Teams workflow "when a webhook request is received" expects it."""
     text = {"type": "TextBlock", "text": sentence(event), "wrap": True}
     card = {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4"}
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card | {"body": [text]}}
@@ -53,7 +54,7 @@ FORMATS: dict[str, Callable[[Target, Event, int], tuple[bytes, dict[str, str]]]]
 
 
 def sentence(event: Event) -> str:
-    """The event for people."""
+    """The event as a sentence for people."""
     data, subject = event["data"], event["subject"]
     match str(event["type"]).rsplit(".", 1)[-1]:
         case "completed":
@@ -64,11 +65,11 @@ def sentence(event: Event) -> str:
                 f"{subject}: {data.get('kind')} failed: {(data.get('error') or {}).get('message', 'no reason given')}"
             )
         case "waiting":
-            return f"{subject} waits for people, until {data.get('deadline')}: {data.get('awaits')}."
+            return f"{subject} waits for a person until {data.get('deadline')}: {data.get('awaits')}."
         case "expiring":
             return f"{subject} expires on {data.get('expires')} and has not been renewed. {data.get('why', '')}".strip()
         case "expired":
             return f"{subject} EXPIRED on {data.get('expires')}. {data.get('why', '')}".strip()
         case _:
-            counted = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in data.items())
-            return f"CertRelay today: {counted}."
+            counts = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in data.items())
+            return f"CertRelay today: {counts}."

@@ -1,6 +1,6 @@
-"""Events for people, queued for every target in the settings that wants them.
+"""The outbox: queue events for every target in the settings that subscribes to them.
 
-A notification that fails never fails or repeats a renewal. An event's id is the same on every repeat.
+Notification failures never fail or repeat a renewal. An event that is queued again has the same id.
 """
 
 import json
@@ -20,7 +20,9 @@ log = logger("notifications")
 
 
 def operation_ended(services: Services, operation: Operation) -> bool:
-    """Queue the event of an operation's end; a canceled one has none. Returns whether all that is needed is queued."""
+    """Queue `completed` or `failed` for an ended operation; a canceled one has no event.
+
+    Returns False if an event could not be queued for all its targets."""
     kind = EVENTS.get(operation.state)
     if kind is None:
         return True
@@ -38,18 +40,18 @@ def operation_ended(services: Services, operation: Operation) -> bool:
 
 
 def operation_waits(services: Services, operation: Operation, awaits: str) -> None:
-    """Queue the event that an order waits for people. Repeated after a crash, it has the same event id."""
+    """Queue `waiting`: the order waits for people, who must do what `awaits` says (one clause)."""
     data = {"operation": operation.id, "authority": operation.request.authority, "awaits": awaits,
             "deadline": operation.deadline.isoformat()}  # fmt: skip
-    looked_at = operation.next_attempt_at
-    event_id = f"{operation.id}.waiting.{int(looked_at.timestamp())}"
-    log.warning("the order waits for people: %s", awaits)
+    event_id = f"{operation.id}.waiting.{int(operation.next_attempt_at.timestamp())}"  # the same after a crash
+    log.warning("the order waits for a person: %s", awaits)
     enqueue(services, "waiting", f"{operation.vault}/{operation.name}", data, event_id, services.now())
 
 
 def enqueue(services: Services, kind: str, subject: str, data: Mapping[str, Any], event_id: str, at: datetime) -> bool:
-    """Queue one CloudEvent (1.0) for every target that wants its kind. Returns whether all are queued; does not raise
-    when storage is down."""
+    """Queue one CloudEvent (1.0) of type `certrelay.certificate.KIND` for every target that subscribes to `kind`.
+
+    Returns whether all were queued; does not raise when storage is down."""
     event: Event = {
         "specversion": "1.0",
         "id": event_id,
@@ -66,6 +68,6 @@ def enqueue(services: Services, kind: str, subject: str, data: Mapping[str, Any]
             try:
                 services.storage.notifications.send(json.dumps({"v": 1, "target": name, "event": event}))
             except NotReady:
-                log.error("the event %s of %s is not sent to %s: the queue cannot be reached", kind, subject, name)
+                log.error("the event %s of %s was not queued for %s: storage cannot be reached", kind, subject, name)
                 queued = False
     return queued
