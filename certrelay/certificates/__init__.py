@@ -1,1 +1,1 @@
-"""What callers ask of certificates: create, import, adopt, edit, read and revoke them."""
+"""The requests of callers: create, import, adopt, edit, read and revoke certificates, and manage issuers."""

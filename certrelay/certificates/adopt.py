@@ -1,4 +1,4 @@
-"""Adoption: a certificate that was made or imported elsewhere is from now on renewed by an authority of ours."""
+"""Adopt a certificate that was created or imported elsewhere, so that CertRelay renews it; release a managed one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +16,11 @@ from certrelay.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """`trigger` is a lifetime action's: `lifetime_percentage` or `days_before_expiry`. Without `validity_days` the
-    lifetime stays what it is now. `force` takes the certificate from another authority."""
+    """How to renew an adopted certificate.
+
+    `authority`: its name in the settings. `validity_days`: by default the lifetime of the newest version. `trigger`:
+    that of a lifetime action, `lifetime_percentage` or `days_before_expiry`. `force`: adopt it even if another
+    authority manages it."""
 
     authority: str
     validity_days: int | None = None
@@ -25,53 +28,57 @@ class Adoption:
     force: bool = False
 
 
-def adopt(services: Services, vault: str, name: str, asked: Adoption) -> dict[str, Any]:
-    """Look after the newest version from now on; the CertificateBundle. Nothing is renewed at once. May be repeated.
+def adopt(services: Services, vault: str, name: str, adoption: Adoption) -> dict[str, Any]:
+    """Manage a certificate from now on. It is not renewed at once. May be repeated.
 
-    Key Vault's own renewal is switched off last: cut off in between, both would renew it, rather than nobody.
-    Raises NotFound, Invalid, NotPermitted, Conflict, NotReady."""
+    Key Vault's own renewal is switched off last: if the call is interrupted, both renew it rather than neither.
+    Returns the CertificateBundle. Raises NotFound, Invalid, NotPermitted (by the rules), Conflict `Managed` (another
+    authority manages it), NameBusy, NotReady."""
     services.vault_settings(vault)
-    rules.check_authority_exists(services, asked.authority)
+    rules.check_authority_exists(services, adoption.authority)
     find.refuse_while_open(services, vault, name)
-    kept = services.vault(vault)
-    bundle = kept.get(name)
+    client = services.vault(vault)
+    bundle = client.get(name)
     if bundle is None or not bundle.get("cer"):
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     tags = bundle.get("tags") or {}
-    if authority_of(tags) not in (None, asked.authority) and not asked.force:
-        raise Conflict(f"{name} is managed by authority {authority_of(tags)}; take it with force", "Managed")
-    days = asked.validity_days or _lifetime_days(bundle)
-    if asked.trigger is not None:
+    if authority_of(tags) not in (None, adoption.authority) and not adoption.force:
+        raise Conflict(f"{name} is managed by authority {authority_of(tags)}; adopt it with force", "Managed")
+    days = adoption.validity_days or _lifetime_days(bundle)
+    if adoption.trigger is not None:
         faults: list[Fault] = []
-        policy.check_trigger(asked.trigger, policy.months_of(days), "/trigger", faults)
+        policy.check_trigger(adoption.trigger, policy.months_of(days), "/trigger", faults)
         if faults:
             raise Invalid(faults)
-    wanted_tags = caller_tags(tags) | managed_tags(asked.authority, days, asked.trigger)
-    if len(wanted_tags) > MAX_TAGS:
-        raise Invalid([Fault("", f"{name} has too many tags: Key Vault allows 15, and CertRelay needs some")])
-    request = renew.renewed_request(services, asked.authority, bundle["policy"], wanted_tags, True)
+    new_tags = caller_tags(tags) | managed_tags(adoption.authority, days, adoption.trigger)
+    if len(new_tags) > MAX_TAGS:
+        text = f"{name} has too many tags: Key Vault allows {MAX_TAGS}, CertRelay's own included; remove some"
+        raise Invalid([Fault("", text)])
+    request = renew.renewed_request(services, adoption.authority, bundle["policy"], new_tags, True)
     rules.check(services, vault, request)
-    adopted = kept.call("PATCH", f"/certificates/{name}", {"tags": wanted_tags})
+    adopted = client.call("PATCH", f"/certificates/{name}", {"tags": new_tags})
     months = {"validity_months": policy.months_of(days)}
-    ours = {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only(), "x509_props": months}
-    return {**adopted, "policy": kept.call("PATCH", f"/certificates/{name}/policy", ours)}
+    changes = {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only(), "x509_props": months}
+    return {**adopted, "policy": client.call("PATCH", f"/certificates/{name}/policy", changes)}
 
 
 def release(services: Services, vault: str, name: str) -> dict[str, Any]:
-    """Look after it no longer: no renewal, no alarm. Raises NotFound, Conflict (an operation is open), NotReady."""
+    """Stop managing a certificate: CertRelay neither renews it nor keeps a renewal record.
+
+    Returns the CertificateBundle. Raises NotFound, NameBusy, NotReady."""
     services.vault_settings(vault)
     find.refuse_while_open(services, vault, name)
     bundle = services.vault(vault).get(name)
     if bundle is None:
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
-    theirs = caller_tags(bundle.get("tags") or {})
+    tags = caller_tags(bundle.get("tags") or {})
     services.storage.renewals.delete(vault, name)
-    return services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": theirs})
+    return services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": tags})
 
 
 def _lifetime_days(bundle: Mapping[str, Any]) -> int:
-    begins, ends = (moment(bundle["attributes"].get(edge)) for edge in ("nbf", "exp"))
-    return max(1, round((ends - begins).total_seconds() / 86_400)) if begins and ends else 90
+    not_before, expires = (moment(bundle["attributes"].get(key)) for key in ("nbf", "exp"))
+    return max(1, round((expires - not_before).total_seconds() / 86_400)) if not_before and expires else 90
 
 
 def _mail_only() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A new certificate, or a new version of one: from what a caller wrote to an open operation."""
+"""Create a certificate or a new version of one: from the caller's specification to an open operation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,9 @@ MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
 @dataclass(frozen=True, slots=True)
 class CertificateSpec:
-    """A caller's wish. `policy` is Key Vault's JSON; the names beside it are short for its x509_props."""
+    """What a caller requests. `policy` is Key Vault's JSON; subject and names are short forms for its x509_props.
+
+    Without `authority`, a Key Vault issuer issues. `enabled`: whether the new version is enabled."""
 
     authority: str | None = None
     policy: dict[str, Any] = field(default_factory=dict)
@@ -48,52 +50,54 @@ def create(
     services: Services,
     vault: str,
     name: str,
-    asked: CertificateSpec,
+    spec: CertificateSpec,
     *,
     requested_by: str,
     idempotency_key: str | None = None,
 ) -> Operation:
-    """Open the operation that makes the certificate. Raises Invalid (every fault), NotPermitted, Conflict, NotReady."""
-    wanted = complete(services, vault, name, asked)
-    rules.check(services, vault, wanted)
+    """Open the operation that creates the certificate, or return the existing one for the same request.
+
+    Raises Invalid (with every fault), NotPermitted, NameBusy, NotReady."""
+    request = complete(services, vault, name, spec)
+    rules.check(services, vault, request)
     origin = submit.Origin(requested_by=requested_by, idempotency_key=idempotency_key)
-    return submit.open_operation(services, vault, name, wanted, origin)
+    return submit.open_operation(services, vault, name, request, origin)
 
 
-def complete(services: Services, vault: str, name: str, asked: CertificateSpec) -> CertificateRequest:
-    """The whole request, defaults filled in. No call to Key Vault. Raises Invalid naming every fault."""
+def complete(services: Services, vault: str, name: str, spec: CertificateSpec) -> CertificateRequest:
+    """The complete request, with defaults. Does not call Key Vault. Raises Invalid with every fault."""
     faults = where_faults(services, vault, name)
-    authority = services.settings.authorities.get(asked.authority or "")
+    authority = services.settings.authorities.get(spec.authority or "")
     try:
-        rules.check_authority_exists(services, asked.authority)
+        rules.check_authority_exists(services, spec.authority)
     except Invalid as error:
         faults += error.faults
-    days = asked.validity_days
-    written = _with_short_names(asked, faults)
+    days = spec.validity_days
+    written = _with_short_names(spec, faults)
     if authority is not None and days is None:
         days = policy.days_of(written) or default_days(authority.settings)
     completed: dict[str, Any] = {}
     names = SubjectNames()
     try:
-        completed, names = policy.complete(written, authority=asked.authority, validity_days=days)
+        completed, names = policy.complete(written, authority=spec.authority, validity_days=days)
     except Invalid as error:
-        faults += [_as_written(asked, fault) for fault in error.faults]
-    tags = _tags(asked, days, completed, faults)
+        faults += [_as_written(spec, fault) for fault in error.faults]
+    tags = _tags(spec, days, completed, faults)
     if faults:
         raise Invalid(faults)
     return CertificateRequest(
-        completed, asked.authority, days if asked.authority else None, tags, asked.enabled,
-        exact=tuple(key for key in ("key_usage", "ekus") if (asked.policy.get("x509_props") or {}).get(key)),
+        completed, spec.authority, days if spec.authority else None, tags, spec.enabled,
+        exact=tuple(key for key in ("key_usage", "ekus") if (spec.policy.get("x509_props") or {}).get(key)),
         names=names,
     )  # fmt: skip
 
 
 def where_faults(services: Services, vault: str, name: str) -> list[Fault]:
-    """What is wrong with the vault's alias and the certificate's name in a path."""
+    """The faults of the vault alias and the certificate name in a path."""
     faults = []
     if vault not in services.settings.vaults:
         known = ", ".join(sorted(services.settings.vaults))
-        faults.append(Fault("", f"there is no vault {vault!r}; known are: {known}"))
+        faults.append(Fault("", f"there is no vault {vault!r}; the settings have: {known}"))
     if not CERTIFICATE_NAME.fullmatch(name):
         faults.append(Fault("", "a certificate's name has 1 to 127 letters, digits and hyphens"))
     if name.lower() in RESERVED_NAMES:
@@ -101,38 +105,39 @@ def where_faults(services: Services, vault: str, name: str) -> list[Fault]:
     return faults
 
 
-def _with_short_names(asked: CertificateSpec, faults: list[Fault]) -> dict[str, Any]:
-    written = {**asked.policy, "x509_props": dict(asked.policy.get("x509_props") or {})}
+def _with_short_names(spec: CertificateSpec, faults: list[Fault]) -> dict[str, Any]:
+    """The policy with the short forms filled in, and a common name from the first DNS name if there is no subject."""
+    written = {**spec.policy, "x509_props": dict(spec.policy.get("x509_props") or {})}
     x509 = written["x509_props"]
     sans = dict(x509.get("sans") or {})
     for key, short in _SHORT.items():
-        values = list(getattr(asked, short))
+        values = list(getattr(spec, short))
         if values and sans.get(key):
-            faults.append(Fault(f"/{short}", f"is given in policy/x509_props/sans/{key} as well"))
+            faults.append(Fault(f"/{short}", f"is also in policy/x509_props/sans/{key}; use only one of them"))
         if values:
             sans[key] = values
-    if asked.subject and x509.get("subject"):
-        faults.append(Fault("/subject", "is given in policy/x509_props/subject as well"))
-    subject = asked.subject or x509.get("subject") or ""
+    if spec.subject and x509.get("subject"):
+        faults.append(Fault("/subject", "is also in policy/x509_props/subject; use only one of them"))
+    subject = spec.subject or x509.get("subject") or ""
     first = next(iter(sans.get("dns_names") or ()), None)
     if not subject and isinstance(first, str) and first.isascii() and 0 < len(first) <= MAX_COMMON_NAME:
         subject = f"CN={first.rstrip('.')}"
     return written | {"x509_props": x509 | {"subject": subject, "sans": sans}}
 
 
-def _as_written(asked: CertificateSpec, fault: Fault) -> Fault:
-    """The fault at the place where the caller wrote the value: the short form where that was used."""
+def _as_written(spec: CertificateSpec, fault: Fault) -> Fault:
+    """The fault with a pointer to where the caller wrote the value: to the short form if that was used."""
     for key, short in _SHORT.items():
-        if getattr(asked, short):
+        if getattr(spec, short):
             for long in (f"/policy/x509_props/sans/{key}", f"/{key}"):
                 if fault.pointer == long or fault.pointer.startswith(long + "/"):
                     return Fault(f"/{short}" + fault.pointer.removeprefix(long), fault.detail)
     return fault
 
 
-def _tags(asked: CertificateSpec, days: int | None, completed: dict[str, Any], faults: list[Fault]) -> dict[str, str]:
-    check_tags(asked.tags, faults)
-    if asked.authority is None or days is None:
-        return dict(asked.tags)
-    given = policy.threshold(completed) if asked.policy.get("lifetime_actions") else None
-    return dict(asked.tags) | managed_tags(asked.authority, days, given)
+def _tags(spec: CertificateSpec, days: int | None, completed: dict[str, Any], faults: list[Fault]) -> dict[str, str]:
+    check_tags(spec.tags, faults)
+    if spec.authority is None or days is None:
+        return dict(spec.tags)
+    trigger = policy.threshold(completed) if spec.policy.get("lifetime_actions") else None
+    return dict(spec.tags) | managed_tags(spec.authority, days, trigger)

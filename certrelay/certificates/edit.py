@@ -1,4 +1,4 @@
-"""Changing what is there: tags, enabled, policy; deleting and recovering; freeing a name."""
+"""Edit existing certificates: tags, enabled, policy; delete and recover them; delete a stuck operation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,9 @@ type Json = dict[str, Any]
 
 
 def update(services: Services, vault: str, name: str, tags: Mapping[str, str] | None, enabled: bool | None) -> Json:
-    """Replace the caller's tags (CertRelay's own stay), or switch the newest version on or off; the bundle."""
+    """Replace the caller's tags (CertRelay's own stay), and enable or disable the newest version; None keeps either.
+
+    Returns the CertificateBundle. Raises Invalid, NotFound, NotReady."""
     faults: list[Fault] = []
     check_tags(tags or {}, faults)
     if faults:
@@ -36,9 +38,10 @@ def update(services: Services, vault: str, name: str, tags: Mapping[str, str] | 
 
 
 def update_policy(services: Services, vault: str, name: str, changes: Json) -> Json:
-    """Merge `changes` into the policy, as Key Vault does; the whole policy. It holds from the next version on.
+    """Merge `changes` (Key Vault's JSON) into the policy, as Key Vault does. They apply from the next version on.
 
-    Threshold and validity of a managed certificate are kept in its tags as well, where sweep and renewal read them."""
+    Threshold and validity of a managed certificate are written to its tags, too, where the sweep reads them.
+    Returns the whole policy. Raises Invalid (with every fault), NotFound, NotReady."""
     current = bundle(services, vault, name)
     tags = current.get("tags") or {}
     authority = authority_of(tags)
@@ -49,62 +52,67 @@ def update_policy(services: Services, vault: str, name: str, changes: Json) -> J
     checked, _ = policy.complete(
         merged, authority=authority or ("-" if issuer.lower() == "unknown" else None), validity_days=None
     )
-    answer = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", _normalised(changes, checked))
+    updated = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", _normalised(changes, checked))
     trigger = policy.threshold(checked) if "lifetime_actions" in changes else None
-    own = {**threshold_tag(trigger), **_validity(changes, tags)} if authority else {}
-    if own:
-        services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": {**tags, **own}})
-    return answer
+    new_tags = {**threshold_tag(trigger), **_validity(changes, tags)} if authority else {}
+    if new_tags:
+        services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": {**tags, **new_tags}})
+    return updated
 
 
 def _normalised(changes: Json, checked: Json) -> Json:
-    """The changes with the names as `checked` has them: A-labels without a trailing dot, as in a new certificate."""
+    """The changes with normalised names, as `checked` has them: A-labels without a trailing dot."""
     sans = (changes.get("x509_props") or {}).get("sans")
     if not sans:
         return changes
-    found = {kind: checked["x509_props"]["sans"].get(kind, []) for kind in sans}
-    return changes | {"x509_props": changes["x509_props"] | {"sans": found}}
+    normalised = {kind: checked["x509_props"]["sans"].get(kind, []) for kind in sans}
+    return changes | {"x509_props": changes["x509_props"] | {"sans": normalised}}
 
 
 def _validity(changes: Json, tags: Mapping[str, str]) -> dict[str, str]:
-    """The tag knows days, the policy only months: a policy that is read and sent back changes nothing."""
-    days, kept = policy.days_of(changes), validity_days_of(tags)
-    months = policy.months_of(kept) if kept else None
+    """The validity tag for the changes, or nothing.
+
+    The tag has days, the policy only months: sending back the policy as it was read must not change the tag."""
+    days, current = policy.days_of(changes), validity_days_of(tags)
+    months = policy.months_of(current) if current else None
     return {} if days is None or changes["x509_props"]["validity_months"] == months else validity_tag(days)
 
 
 def delete(services: Services, vault: str, name: str) -> Json:
-    """Soft-delete it; Key Vault's DeletedCertificateBundle. Raises Conflict while an operation is open."""
+    """Soft-delete a certificate with all its versions.
+
+    Returns Key Vault's DeletedCertificateBundle. Raises NotFound, NameBusy (an operation is open), NotReady."""
     services.vault_settings(vault)
     find.refuse_while_open(services, vault, name)
-    answer = services.vault(vault).call("DELETE", f"/certificates/{name}")
+    deleted = services.vault(vault).call("DELETE", f"/certificates/{name}")
     services.storage.renewals.delete(vault, name)
-    return answer
+    return deleted
 
 
 def recover(services: Services, vault: str, name: str) -> Json:
-    """Bring a soft-deleted certificate back; its bundle."""
+    """Recover a soft-deleted certificate. Returns its CertificateBundle. Raises NotFound, NotReady."""
     services.vault_settings(vault)
     return services.vault(vault).call("POST", f"/deletedcertificates/{name}/recover")
 
 
 def delete_pending(services: Services, vault: str, name: str, force: bool) -> Operation | None:
-    """Free a name: end our operation as canceled, whatever it waits for, and delete its pending operation in Key Vault.
+    """Delete a stuck operation: end it as canceled, and delete its pending operation in Key Vault.
 
-    With `force` also a pending operation in Key Vault that is not ours; then None.
-    Raises NotFound, Conflict, NotReady."""
+    With `force`, also delete a pending operation in Key Vault that CertRelay did not create.
+    Returns the operation, or None if CertRelay had none. Raises NotFound (nothing to delete), NameBusy (a worker holds
+    it), Conflict `NotOurs` (`force` is needed), NotReady."""
     services.vault_settings(vault)
     operation = services.storage.open(vault, name)
     if operation is None:
         _delete_foreign(services, vault, name, force)
         return None
     if lease.is_held(operation, services.now()):
-        raise NameBusy(f"the operation of {name} is being worked on; try again in a moment")
-    failure = Failure("Deleted", "the operation was deleted by hand")
+        raise NameBusy(f"the operation of {name} is being processed; try again in a moment")
+    failure = Failure("Deleted", "the operation was deleted on request")
     try:
         services.storage.save(operation.moved(State.CANCELED, services.now(), failure=failure).freed())
     except Stale:
-        raise NameBusy(f"the operation of {name} is being worked on; ask again") from None
+        raise NameBusy(f"the operation of {name} is being processed; try again") from None
     lease.wake_up(services, operation)
     return reconcile.advance(services, vault, name) or find.latest(services, vault, name)
 
@@ -114,7 +122,8 @@ def _delete_foreign(services: Services, vault: str, name: str, force: bool) -> N
     if pending is None:
         raise NotFound(f"{name} has no operation in progress", "NoPendingOperation")
     if not force:
-        raise Conflict(f"the pending operation of {name} is not CertRelay's; delete it with force", "NotOurs")
+        text = f"CertRelay did not create the pending operation of {name}; delete it with force"
+        raise Conflict(text, "NotOurs")
     services.vault(vault).delete_pending(name, pending.request_id)
 
 

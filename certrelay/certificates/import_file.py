@@ -1,4 +1,4 @@
-"""Import of a certificate with its key. Both touch only memory and Key Vault."""
+"""Import a certificate with its private key. The key goes from memory to Key Vault only; it is never stored."""
 
 import base64
 import binascii
@@ -23,13 +23,16 @@ from certrelay.storage.operation import CertificateRequest, Kind, Operation, Sta
 PEM = "application/x-pem-file"
 _URL_SAFE = str.maketrans("-_", "+/")
 LONGEST_IMPORT = timedelta(hours=1)
-MAX_CHAIN_BYTES = 40_000
+MAX_CHAIN_BYTES = 40_000  # of DER; a column of the operation's row holds 64 KiB
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ImportCommand:
-    """What a caller sends: `value` is base64 (PFX, DER, PEM) or PEM text. Has no repr, since it holds a key."""
+    """What a caller sends. It has no repr, since it holds a private key.
+
+    `value`: base64 of a PFX, DER or PEM file, or PEM text. `strict`: refuse a file that would have to be changed.
+    `force`: import over a managed certificate."""
 
     value: str
     password: str | None = None
@@ -42,8 +45,9 @@ class ImportCommand:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """`bundle` is Key Vault's CertificateBundle; `changes` says what was changed in the file, a sentence each;
-    `is_new` is False when the newest version was this certificate already."""
+    """`bundle`: Key Vault's CertificateBundle. `changes`: what was changed in the file, one sentence each.
+
+    `is_new`: False if the newest version was this certificate already."""
 
     bundle: dict[str, Any]
     changes: tuple[str, ...]
@@ -51,30 +55,32 @@ class Imported:
 
 
 def import_certificate(
-    services: Services, vault: str, name: str, given: ImportCommand, *, requested_by: str
+    services: Services, vault: str, name: str, command: ImportCommand, *, requested_by: str
 ) -> Imported:
-    """Import it, unless it is there already. Raises Invalid (every fault), Conflict, NotPermitted, NotReady."""
+    """Import the file, unless the newest version is this certificate already.
+
+    Raises Invalid (with every fault), Conflict `Managed` (`force` is needed), NameBusy, NotPermitted, NotReady."""
     faults = where_faults(services, vault, name)
-    check_tags(given.tags or {}, faults)
-    bundle = _bundle(services, given, faults)
+    check_tags(command.tags or {}, faults)
+    bundle = _bundle(services, command, faults)
     if bundle is not None:
-        faults += _policy_faults(given.policy, bundle)
+        faults += _policy_faults(command.policy, bundle)
     if faults or bundle is None:
         raise Invalid(faults)
     current = services.vault(vault).get(name)
     leaf = bundle.chain[0].public_bytes(Encoding.DER)
     if current and current.get("cer") and base64.b64decode(current["cer"]) == leaf:
         return Imported(current, bundle.changes, is_new=False)
-    if current and is_managed(current.get("tags") or {}) and not given.force:
-        raise Conflict(f"{name} is renewed by CertRelay; import over it with force", "Managed")
+    if current and is_managed(current.get("tags") or {}) and not command.force:
+        raise Conflict(f"CertRelay manages {name}; import over it with force", "Managed")
     operation = replace(_operation(services, vault, name, requested_by), chain=_chain(bundle))
-    made = import_now(services, operation, _body(bundle, given))
-    return Imported(made, bundle.changes, is_new=True)
+    imported = import_now(services, operation, _body(bundle, command))
+    return Imported(imported, bundle.changes, is_new=True)
 
 
-def _bundle(services: Services, given: ImportCommand, faults: list[Fault]) -> key_bundles.Bundle | None:
+def _bundle(services: Services, command: ImportCommand, faults: list[Fault]) -> key_bundles.Bundle | None:
     try:
-        bundle = key_bundles.read_bundle(_bytes(given.value), given.password, strict=given.strict)
+        bundle = key_bundles.read_bundle(_bytes(command.value), command.password, strict=command.strict)
         key_bundles.verify_bundle(bundle, services.now())
     except Invalid as error:
         faults += [replace(fault, pointer=fault.pointer or "/value") for fault in error.faults]
@@ -83,19 +89,20 @@ def _bundle(services: Services, given: ImportCommand, faults: list[Fault]) -> ke
 
 
 def _policy_faults(policy: Mapping[str, Any], bundle: key_bundles.Bundle) -> Iterator[Fault]:
-    """Where the given policy contradicts the file. Key Vault would keep the policy, and renew by it."""
-    key, asked = bundle.private_key, policy.get("key_props") or {}
+    """Where the policy contradicts the file. Key Vault would accept that, and use the policy for renewals."""
+    key, key_props = bundle.private_key, policy.get("key_props") or {}
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         return  # verify_bundle has refused it
     curve = _CURVES.get(key.curve.name) if isinstance(key, ec.EllipticCurvePrivateKey) else None
-    found = {"kty": "EC" if curve else "RSA", "key_size": key.key_size, "crv": curve}
-    for name, value in found.items():
-        wanted = str(asked.get(name, value)).removesuffix("-HSM")
-        if wanted != str(value):
-            yield Fault(f"/policy/key_props/{name}", f"is {wanted}, and the file's key is {value or 'of another type'}")
+    in_file = {"kty": "EC" if curve else "RSA", "key_size": key.key_size, "crv": curve}
+    for name, value in in_file.items():
+        in_policy = str(key_props.get(name, value)).removesuffix("-HSM")
+        if in_policy != str(value):
+            text = f"is {in_policy}, but the key in the file is {value or 'of another type'}"
+            yield Fault(f"/policy/key_props/{name}", text)
     subject = (policy.get("x509_props") or {}).get("subject")
     if subject and common_name(subject) != names_of(bundle.chain[0]).common_name:
-        yield Fault("/policy/x509_props/subject", "has another common name than the file's certificate")
+        yield Fault("/policy/x509_props/subject", "has a different common name than the certificate in the file")
 
 
 def _bytes(value: str) -> bytes:
@@ -104,13 +111,14 @@ def _bytes(value: str) -> bytes:
     try:
         return base64.b64decode("".join(value.split()).translate(_URL_SAFE), validate=True)
     except (binascii.Error, ValueError):
-        raise Invalid("is neither base64 nor PEM text") from None
+        raise Invalid("must be base64 or PEM text") from None
 
 
-def _body(bundle: key_bundles.Bundle, given: ImportCommand) -> dict[str, Any]:
-    attributes = {"enabled": given.enabled}
-    body: dict[str, Any] = {"attributes": attributes, "policy": given.policy, "tags": dict(given.tags or {})}
-    if (given.policy.get("secret_props") or {}).get("contentType") == PEM:
+def _body(bundle: key_bundles.Bundle, command: ImportCommand) -> dict[str, Any]:
+    """Key Vault's ImportCertificateParameters."""
+    attributes = {"enabled": command.enabled}
+    body: dict[str, Any] = {"attributes": attributes, "policy": command.policy, "tags": dict(command.tags or {})}
+    if (command.policy.get("secret_props") or {}).get("contentType") == PEM:
         return body | {"value": bundle.pem().decode()}
     password = secrets.token_urlsafe(24)
     return body | {"value": base64.b64encode(bundle.pfx(password)).decode(), "pwd": password}
@@ -126,6 +134,6 @@ def _operation(services: Services, vault: str, name: str, requested_by: str) -> 
 
 
 def _chain(bundle: key_bundles.Bundle) -> tuple[bytes, ...]:
-    """The file's chain (DER, leaf first), or the leaf alone where a row has no room for more."""
+    """The file's chain (DER, leaf first), or only the leaf if the row has no room for more."""
     chain = tuple(certificate.public_bytes(Encoding.DER) for certificate in bundle.chain)
     return chain if sum(map(len, chain)) <= MAX_CHAIN_BYTES else chain[:1]

@@ -1,4 +1,7 @@
-"""Key Vault's issuer resources and contacts, passed through. Credentials go in and never come out."""
+"""Key Vault's issuers, contacts and soft-deleted certificates. Issuer credentials are written but never returned.
+
+https://learn.microsoft.com/rest/api/keyvault/certificates
+"""
 
 from typing import Any
 
@@ -10,42 +13,49 @@ type Json = dict[str, Any]
 
 
 def issuers(services: Services, vault: str) -> list[Json]:
+    """The vault's issuers, each with `name` and `provider`. Raises NotFound, NotReady."""
     services.vault_settings(vault)
     pages = services.vault(vault).pages("/certificates/issuers?maxresults=25")
     return [_named(item) for page in pages for item in page]
 
 
 def issuer(services: Services, vault: str, name: str, method: str, body: Json | None = None) -> Json:
-    """GET, PUT, PATCH or DELETE one issuer resource. Raises NotFound, Invalid, NotPermitted, NotReady."""
+    """GET, PUT, PATCH or DELETE one issuer. Returns Key Vault's IssuerBundle without the password.
+
+    Raises NotFound, Invalid, NotPermitted, NotReady."""
     services.vault_settings(vault)
     if not CERTIFICATE_NAME.fullmatch(name):
-        raise Invalid([Fault("", "an issuer's name has 1 to 127 letters, digits and hyphens")])
-    answer = services.vault(vault).call(method, f"/certificates/issuers/{name}", body)
-    (answer.get("credentials") or {}).pop("pwd", None)
-    return _named(answer)
+        raise Invalid([Fault("", "an issuer's name must have 1 to 127 letters, digits and hyphens")])
+    response = services.vault(vault).call(method, f"/certificates/issuers/{name}", body)
+    (response.get("credentials") or {}).pop("pwd", None)
+    return _named(response)
 
 
 def contacts(services: Services, vault: str, method: str, body: Json | None = None) -> Json:
-    """GET, PUT or DELETE the contacts; GET of none is an empty list."""
+    """GET, PUT or DELETE the certificate contacts. Returns `{"contacts": [...]}`; the list is empty if there are none.
+
+    Raises NotFound (DELETE without contacts), Invalid, NotPermitted, NotReady."""
     services.vault_settings(vault)
     try:
-        answer = services.vault(vault).call(method, "/certificates/contacts", body)
+        response = services.vault(vault).call(method, "/certificates/contacts", body)
     except NotFound:
         if method != "GET":
             raise
-        answer = {}
-    return {"contacts": answer.get("contacts") or []}
+        response = {}
+    return {"contacts": response.get("contacts") or []}
 
 
 def deleted(services: Services, vault: str) -> list[Json]:
-    """The soft-deleted certificates."""
+    """The soft-deleted certificates, each with `name`, `deletedDate`, `scheduledPurgeDate` and `tags`.
+
+    Dates are in seconds since 1970. Raises NotFound, NotReady."""
     services.vault_settings(vault)
-    kept = ("name", "deletedDate", "scheduledPurgeDate", "tags")
+    keys = ("name", "deletedDate", "scheduledPurgeDate", "tags")
     pages = services.vault(vault).pages("/deletedcertificates?maxresults=25")
-    found = [
+    items = [
         {**item, "name": str(item["id"]).split("/certificates/")[-1].split("/")[0]} for page in pages for item in page
     ]
-    return [{key: item[key] for key in kept if key in item} for item in found]
+    return [{key: item[key] for key in keys if key in item} for item in items]
 
 
 def _named(item: Json) -> Json:

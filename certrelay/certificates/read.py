@@ -1,4 +1,4 @@
-"""Looking at certificates: lists with filters, one with its renewal plan, versions, chains."""
+"""Read certificates: filtered lists, one certificate with its renewal plan and chain, versions, history, CSR."""
 
 import base64
 import binascii
@@ -16,14 +16,17 @@ from certrelay.renewal.due import due_at, due_of
 from certrelay.services import Services
 from certrelay.storage.operation import Operation
 
-MAX_PAGES = 40
+MAX_PAGES = 40  # of Key Vault's list, read for one request
 
 type Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """All that are given must hold. `state`: managed, unmanaged, enabled, disabled, due, expiring or expired."""
+    """Which certificates to list: those that meet all filters that are set.
+
+    `state`: managed, unmanaged, enabled, disabled, due, expiring or expired. `issuer`: the name of the policy's
+    issuer."""
 
     authority: str | None = None
     issuer: str | None = None
@@ -33,7 +36,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """When a certificate will be renewed, and why then. `due` None: nobody here renews it."""
+    """When CertRelay will renew a certificate (UTC), and why then; `due` is None if it will not."""
 
     due: datetime | None
     reason: str
@@ -41,7 +44,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A CertificateBundle; `chain` (DER, leaf first) is what CertRelay merged or imported, empty when it was not us."""
+    """A CertificateBundle with its renewal plan and chain.
+
+    `chain`: DER, leaf first; empty if CertRelay did not merge or import the version."""
 
     bundle: Json
     plan: Plan
@@ -51,81 +56,83 @@ class Detail:
 def certificates(
     services: Services, vault: str, filters: Filters, limit: int, continuation: str | None
 ) -> tuple[list[CertificateItem], str | None]:
-    """At most `limit` certificates and, where there may be more, what to ask with next. An answer may hold fewer, even
-    none, before the end: a request reads a bounded part of the list. Raises Invalid, NotFound, NotReady."""
+    """At most `limit` certificates, and the continuation for the next call; None at the end of the list.
+
+    A call reads a bounded part of the list, so it may return fewer, even none, before the end.
+    Raises Invalid (the continuation), NotFound, NotReady."""
     services.vault_settings(vault)
     path, skip = _position(continuation)
-    found: list[CertificateItem] = []
+    matching: list[CertificateItem] = []
     for _ in range(MAX_PAGES):
         page, following = services.vault(vault).page(path)
         items = [item_of(item) for item in page]
         for number, item in enumerate(items[skip:], skip + 1):
-            if _wanted(services, vault, item, filters):
-                found.append(item)
-            if len(found) == limit and number < len(items):
-                return found, _continuation(path, number)
+            if _matches(services, vault, item, filters):
+                matching.append(item)
+            if len(matching) == limit and number < len(items):
+                return matching, _continuation(path, number)
         path, skip = following, 0
-        if not path or len(found) >= limit:
+        if not path or len(matching) >= limit:
             break
-    return found, _continuation(path, 0) if path else None
+    return matching, _continuation(path, 0) if path else None
 
 
 def bundle(services: Services, vault: str, name: str, version: str = "") -> Json:
-    """A CertificateBundle with a certificate in it. Raises NotFound."""
+    """The CertificateBundle of a version, by default the newest. Raises NotFound, NotReady."""
     services.vault_settings(vault)
-    found = services.vault(vault).get(name, version)
-    if found is None:
+    certificate = services.vault(vault).get(name, version)
+    if certificate is None:
         where = f"version {version} of certificate {name!r}" if version else f"certificate {name!r}"
         raise NotFound(f"there is no {where} in vault {vault}", "CertificateNotFound")
-    return found
+    return certificate
 
 
 def detail(services: Services, vault: str, name: str) -> Detail:
-    """The newest version with its plan and its chain. Raises NotFound."""
-    found = bundle(services, vault, name)
-    return Detail(found, _plan(services, vault, name, found), _chain(services, vault, name, version_of(found)))
+    """The newest version with its renewal plan and its chain. Raises NotFound, NotReady."""
+    newest = bundle(services, vault, name)
+    return Detail(newest, _plan(services, vault, name, newest), _chain(services, vault, name, version_of(newest)))
 
 
 def policy(services: Services, vault: str, name: str) -> Json:
-    """The certificate's policy, as Key Vault has it. Raises NotFound."""
+    """The certificate's policy, in Key Vault's JSON. Raises NotFound, NotReady."""
     bundle(services, vault, name)
     return services.vault(vault).call("GET", f"/certificates/{name}/policy")
 
 
 def versions(services: Services, vault: str, name: str) -> list[Json]:
-    """All versions, as items of Key Vault's list. Raises NotFound."""
+    """All versions, as items of Key Vault's list. Raises NotFound, NotReady."""
     bundle(services, vault, name)
     return list(services.vault(vault).versions(name))
 
 
 def csr(services: Services, vault: str, name: str) -> bytes:
-    """The pending operation's CSR (PKCS#10, DER) while it waits to be signed. Raises NotFound."""
+    """The CSR (PKCS#10, DER) of the pending operation. Raises NotFound if there is none in progress, NotReady."""
     pending = services.vault(vault).pending(name)
     if pending is None or not pending.in_progress or not pending.csr:
-        raise NotFound(f"{name} has no CSR that waits to be signed", "NoPendingOperation")
+        raise NotFound(f"{name} has no pending operation with a CSR", "NoPendingOperation")
     return pending.csr
 
 
 def history(services: Services, vault: str, name: str) -> list[Operation]:
-    """The certificate's operations that have ended, newest first."""
+    """The certificate's ended operations, newest first. Raises NotReady."""
     return services.storage.ended(vault, name)
 
 
-def _plan(services: Services, vault: str, name: str, found: Json) -> Plan:
-    tags, attributes = found.get("tags") or {}, found.get("attributes") or {}
+def _plan(services: Services, vault: str, name: str, newest: Json) -> Plan:
+    tags, attributes = newest.get("tags") or {}, newest.get("attributes") or {}
     begins, expires = moment(attributes.get("nbf")), moment(attributes.get("exp"))
     if not is_managed(tags) or begins is None or expires is None:
-        return Plan(None, "Key Vault or nobody renews it; adopt it to have it renewed here")
+        return Plan(None, "CertRelay does not renew it; adopt it to change that")
     if not attributes.get("enabled", True):
         return Plan(None, "it is disabled")
     threshold = threshold_of(tags)
     due = due_at(begins, expires, threshold)
     reason = "threshold {}={}".format(*threshold) if threshold else "a third of its lifetime is left then"
-    note = services.storage.renewals.record(vault, name).about(item_of(found).thumbprint)
-    if note.renew_at and note.renew_at < due:
-        due, reason = note.renew_at, "the authority suggests it (RFC 9773)"
-    if note.backed_off_until and note.backed_off_until > max(due, services.now()):
-        return Plan(note.backed_off_until, f"{reason}; {note.failures} tries failed, the next one is after a rest")
+    record = services.storage.renewals.record(vault, name).about(item_of(newest).thumbprint)
+    if record.renew_at and record.renew_at < due:
+        due, reason = record.renew_at, "the authority suggests it (RFC 9773)"
+    if record.backed_off_until and record.backed_off_until > max(due, services.now()):
+        return Plan(record.backed_off_until, f"{reason}; backed off after {record.failures} failed tries")
     return Plan(due, reason)
 
 
@@ -136,7 +143,7 @@ def _chain(services: Services, vault: str, name: str, version: str) -> tuple[byt
     return ()
 
 
-def _wanted(services: Services, vault: str, item: CertificateItem, filters: Filters) -> bool:
+def _matches(services: Services, vault: str, item: CertificateItem, filters: Filters) -> bool:
     now = services.now()
     authority = authority_of(item.tags)
     if filters.authority is not None and filters.authority != authority:
@@ -172,5 +179,5 @@ def _position(continuation: str | None) -> tuple[str, int]:
     if not (
         isinstance(path, str) and re.match(r"/certificates\?[^/\s]*$", path) and isinstance(skip, int) and skip >= 0
     ):
-        raise Invalid([Fault("/continuation", "is not one that an earlier answer gave")])
+        raise Invalid([Fault("/continuation", "must be the continuation of an earlier response")])
     return path, skip

@@ -1,4 +1,4 @@
-"""Revocation: the authority is told; what Key Vault holds is switched off or replaced."""
+"""Revoke a version of a certificate: at its authority, and in Key Vault, where it is replaced or disabled."""
 
 import base64
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ type Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """`version`: empty for the newest. `reason`: of RFC 5280, section 5.3.1. `replace`: renew the certificate, too."""
+    """`version`: of Key Vault; empty for the newest. `reason`: RFC 5280, section 5.3.1. `replace`: renew it, too."""
 
     version: str = ""
     reason: RevocationReason = RevocationReason.UNSPECIFIED
@@ -29,33 +29,35 @@ class Revocation:
 def revoke(
     services: Services, vault: str, name: str, revocation: Revocation, origin: Origin
 ) -> tuple[Json, Operation | None]:
-    """Have a version revoked by its authority. Returns its CertificateBundle, and the renewal if there is one.
+    """Revoke a version at its authority. Returns its CertificateBundle, and the renewal with `replace`.
 
-    To replace it a renewal is opened first, so that the name is not without a certificate; else the version is
-    disabled. Repeated with the version named it is no error and renews once.
-    Raises Invalid, NotFound, Conflict (the authority cannot), NotReady."""
+    With `replace`, the renewal is opened first, so that a failure leaves no revoked certificate without a replacement;
+    without it, the version is disabled. A repeat with the same version is no error, and renews once.
+    Raises Invalid, NotFound, Conflict (`NotManaged`, `CannotRevoke`, `RevocationRefused`), NameBusy, NotReady."""
     if not revocation.version and (revocation.replace or origin.idempotency_key is not None):
-        # When the request is repeated the newest version may be the replacement.
-        raise Invalid([Fault("/version", "name the version, so that a repeat does not revoke its replacement")])
+        # When the request is repeated, the newest version may be the replacement.
+        raise Invalid([Fault("/version", "is required here, so that a repeat does not revoke the replacement")])
     newest = read.bundle(services, vault, name)
-    found = read.bundle(services, vault, name, revocation.version) if revocation.version else newest
+    revoked = read.bundle(services, vault, name, revocation.version) if revocation.version else newest
     authority = authority_of(newest.get("tags") or {})
     if authority is None:
-        raise Conflict(f"{name} is not managed by CertRelay: its authority is unknown", "NotManaged")
+        text = f"CertRelay does not manage {name}, so its authority is unknown; revoke it at the authority"
+        raise Conflict(text, "NotManaged")
     services.authority(authority)
     connector = services.connector(authority)
     if not isinstance(connector, Revokes):
-        raise Conflict(f"authority {authority} cannot revoke", "CannotRevoke")
+        text = f"the connector of authority {authority} cannot revoke; revoke it at the authority"
+        raise Conflict(text, "CannotRevoke")
     operation = None
     if revocation.replace and (origin.idempotency_key or revocation.version == version_of(newest)):
         operation = renew.renew(services, vault, name, replace(origin, reason=f"revoked: {revocation.reason}"))
     try:
-        connector.revoke(base64.b64decode(found["cer"]), revocation.reason)
+        connector.revoke(base64.b64decode(revoked["cer"]), revocation.reason)
     except ConnectorError as error:
-        raise Conflict(f"authority {authority} did not revoke it: {error}", "RevocationRefused") from error
+        raise Conflict(f"authority {authority} did not revoke {name}: {error}", "RevocationRefused") from error
     except Exception as error:
-        raise NotReady(f"authority {authority} could not be asked ({type(error).__name__})", 30) from error
+        raise NotReady(f"authority {authority} could not be reached ({type(error).__name__})", 30) from error
     if not revocation.replace:
-        path = f"/certificates/{name}/{version_of(found)}"
-        found = services.vault(vault).call("PATCH", path, {"attributes": {"enabled": False}})
-    return found, operation
+        path = f"/certificates/{name}/{version_of(revoked)}"
+        revoked = services.vault(vault).call("PATCH", path, {"attributes": {"enabled": False}})
+    return revoked, operation
