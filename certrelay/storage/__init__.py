@@ -1,1 +1,1 @@
-"""What CertRelay remembers, in tables, queues and blobs. The only room that knows the storage SDKs."""
+"""CertRelay's state, in tables, queues and blobs. The only room that uses the storage SDKs."""

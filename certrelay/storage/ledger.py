@@ -1,13 +1,14 @@
-"""The ledger: all tables and queues, and the operations among them.
+"""The ledger: operations, and access to all other tables and queues.
 
-    operations    the open ones. Keys: vault, certificate name in lower case. The row is the lock and the worklist
-    history       how each operation went. Keys: `vault|name`, the end of the operation's id
-    renewals      what the sweep remembers (certrelay.storage.renewals)
-    limits        rates and concurrency of vaults and authorities (certrelay.storage.limits)
+    operations    open operations. Keys: vault, certificate name in lower case. Each row is a lock, and all are the
+                  worklist
+    history       ended operations. Keys: `vault|name`, the last part of the operation's id
+    renewals      the sweep's records (certrelay.storage.renewals)
+    limits        rate and concurrency limits of vaults and authorities (certrelay.storage.limits)
     replacements  replacements (certrelay.renewal.replacements) and the certificates of each
 
-Every write of an open row carries its ETag. A message in the queue `signing` is a wake-up: it says where to look, and
-nothing else. The queue `notifications` holds what people are told (certrelay.notifications.outbox).
+Every write of an open operation's row carries its ETag. A message in the queue `signing` is a wake-up: it names an
+operation and says nothing else. The queue `notifications` holds events (certrelay.notifications.outbox).
 """
 
 import json
@@ -27,7 +28,7 @@ QUEUES = ("signing", "notifications")
 
 @dataclass(frozen=True, slots=True)
 class OpenOperation:
-    """One line of the worklist."""
+    """One entry of the worklist; `next_attempt_at` is UTC."""
 
     vault: str
     name: str
@@ -38,7 +39,9 @@ class OpenOperation:
 
 
 class Ledger:
-    """All methods raise NotReady when the storage account cannot be used now."""
+    """All methods raise NotReady when the storage account cannot be used now.
+
+    `prefix` of the constructor: of all table and queue names."""
 
     def __init__(self, account: Account, prefix: str = "") -> None:
         self._operations, self._history, renewals, limits, self.replacements = (
@@ -48,55 +51,57 @@ class Ledger:
         self._signing, self.notifications = (account.queue(prefix + name) for name in QUEUES)
 
     def open(self, vault: str, name: str) -> Operation | None:
-        """The open operation of a certificate name."""
+        """The certificate's open operation, or None."""
         row = self._operations.get(vault, name.lower())
         return from_entity(row, row[ETAG]) if row else None
 
     def insert(self, operation: Operation) -> Operation | None:
-        """Open the operation; None when one is open for the name already."""
+        """Insert the operation, and return it with its ETag; None if the certificate has an open operation.
+
+        Raises Invalid if it is too large."""
         etag = self._operations.insert(_keys(operation) | _columns(operation))
         return replace(operation, etag=etag) if etag else None
 
     def save(self, operation: Operation) -> Operation:
-        """Write the row; the operation with its new ETag. Raises Stale when the row changed since it was read."""
+        """Write the row, and return the operation with its new ETag. Raises Stale if the row has changed."""
         etag = self._operations.replace(_keys(operation) | _columns(operation), operation.etag)
         return replace(operation, etag=etag)
 
     def close(self, operation: Operation) -> None:
-        """Put the ended operation into the history, then remove its row. Raises Stale when the row changed."""
+        """Write an ended operation to the history, then delete its row. Raises Stale if the row has changed."""
         self.record(operation)
         self.remove(operation)
 
     def record(self, operation: Operation) -> None:
-        """Put an operation that has ended into the history."""
+        """Write an ended operation to the history; may be repeated."""
         keys = {"PartitionKey": _history_of(operation.vault, operation.name), "RowKey": operation.id.split(".")[-1]}
         self._history.upsert(keys | _columns(operation))
 
     def remove(self, operation: Operation) -> None:
-        """Free the name. Raises Stale when the row changed."""
+        """Delete the operation's row, which frees the certificate's name. Raises Stale if the row has changed."""
         self._operations.delete(operation.vault, operation.name.lower(), operation.etag)
 
     def ended(self, vault: str, name: str) -> list[Operation]:
-        """The history of a certificate name, newest first."""
+        """The certificate's ended operations, newest first."""
         rows = self._history.query("PartitionKey eq @partition", partition=_history_of(vault, name))
-        return sorted((from_entity(row) for row in rows), key=lambda one: one.requested_at, reverse=True)
+        return sorted((from_entity(row) for row in rows), key=lambda operation: operation.requested_at, reverse=True)
 
     def worklist(self, due_by: datetime | None = None) -> Iterator[OpenOperation]:
-        """The open operations, or only those whose next attempt is due."""
+        """The open operations of all vaults; with `due_by` (UTC), only those whose next attempt is due by then."""
         columns = ["PartitionKey", "name", "id", "next_attempt_at", "state", "authority"]
         due = {"due": due_by.isoformat()} if due_by else {}
         for row in self._operations.query("next_attempt_at le @due" if due else "", columns, **due):
             names = row["PartitionKey"], row["name"], row["id"]
-            moment = datetime.fromisoformat(row["next_attempt_at"])
-            yield OpenOperation(*names, row.get("authority") or None, moment, row["state"])
+            next_attempt_at = datetime.fromisoformat(row["next_attempt_at"])
+            yield OpenOperation(*names, row.get("authority") or None, next_attempt_at, row["state"])
 
     def wake_up(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
-        """Send a wake-up: the queue function looks at the operation, after a delay."""
-        text = {"v": 1, "vault": operation.vault, "name": operation.name, "operation": operation.id}
-        self._signing.send(json.dumps(text), delay_seconds)
+        """Queue a wake-up: after the delay, the queue function advances the operation."""
+        message = {"v": 1, "vault": operation.vault, "name": operation.name, "operation": operation.id}
+        self._signing.send(json.dumps(message), delay_seconds)
 
     def check(self) -> None:
-        """Raise NotReady unless tables and queue answer."""
+        """Raise NotReady unless the tables and the queue respond."""
         next(self.worklist(), None)
         self._signing.check()
 

@@ -1,6 +1,7 @@
 """Rate and concurrency limits, shared by all workers through one table.
 
-Rows of a rate: PartitionKey `rate`, RowKey the holder of the limit (`vault main`, `authority corp`).
+A holder is what has the limit: `vault main`, `authority corp`.
+Rows of a rate limit: PartitionKey `rate`, RowKey the holder.
 Rows of a concurrency limit: PartitionKey `concurrency of HOLDER`, RowKey a number.
 """
 
@@ -9,7 +10,7 @@ from datetime import datetime, timedelta
 from certrelay.errors import NotReady
 from certrelay.storage.tables import ETAG, Row, Stale, Table
 
-MAX_RACES = 50
+MAX_RACES = 50  # lost in a row, until a reservation fails
 
 
 class Limits:
@@ -22,7 +23,7 @@ class Limits:
         """Reserve the next start time for an operation of `holder` (an authority or a vault) and return it (UTC).
 
         `burst` operations may start at once, then one each `interval_seconds`: the generic cell rate algorithm
-        (ITU-T I.371). Raises NotReady as well when too many workers reserve at the same time."""
+        (ITU-T I.371). Also raises NotReady when too many workers reserve at the same time."""
         for _ in range(MAX_RACES):
             row = self._table.get("rate", holder)
             free_at, start = _next_start(row, now, timedelta(seconds=interval_seconds), burst)
@@ -31,13 +32,13 @@ class Limits:
         raise NotReady(f"too many operations of {holder} at once; try again", 2)
 
     def next_start(self, holder: str, now: datetime, interval_seconds: float, burst: int) -> datetime:
-        """What `reserve` would return now; nothing is reserved."""
+        """What `reserve` would return now, without reserving it."""
         return _next_start(self._table.get("rate", holder), now, timedelta(seconds=interval_seconds), burst)[1]
 
     def acquire(self, holder: str, operation_id: str, limit: int, now: datetime, until: datetime) -> bool:
-        """Whether the operation is now, or was already, one of the `limit` that `holder` may have at once.
+        """Acquire one of the `limit` slots of `holder` for the operation, unless it holds one.
 
-        It holds its place until it is released, and no longer than `until` (UTC)."""
+        The operation holds it until `release`, or until the time `until` (UTC). Returns False if no slot is free."""
         partition = f"concurrency of {holder}"
         rows = {row["RowKey"]: row for row in self._table.query("PartitionKey eq @holder", holder=partition)}
         if any(row["operation"] == operation_id for row in rows.values()):
@@ -52,13 +53,14 @@ class Limits:
         return False
 
     def release(self, holder: str, operation_id: str) -> None:
-        """Free the operation's place, if it has one."""
+        """Release the operation's slot, if it holds one."""
         condition = "PartitionKey eq @holder and operation eq @operation"
         rows = self._table.query(condition, holder=f"concurrency of {holder}", operation=operation_id)
         for row in list(rows):
             self._table.delete(row["PartitionKey"], row["RowKey"], row[ETAG])
 
     def _put(self, row: Row, before: Row | None) -> bool:
+        """Write a row that is as it was `before`, or absent if that is None. Returns False if the race is lost."""
         if before is None:
             return self._table.insert(row) is not None
         try:
@@ -69,6 +71,6 @@ class Limits:
 
 
 def _next_start(row: Row | None, now: datetime, interval: timedelta, burst: int) -> tuple[datetime, datetime]:
-    """The row's `free_at` after one more operation, and when that operation may start."""
+    """The row's new `free_at` after one more operation, and when that operation may start (both UTC)."""
     free_at = max(datetime.fromisoformat(row["free_at"]) if row else now, now) + interval
     return free_at, max(now, free_at - interval * burst)

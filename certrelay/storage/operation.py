@@ -1,4 +1,4 @@
-"""What CertRelay knows of an operation: one attempt to get one new version of one certificate."""
+"""An operation as it is stored: one attempt to get one new version of one certificate."""
 
 import base64
 import enum
@@ -15,12 +15,12 @@ from certrelay.keyvault import policy
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
 
-MAX_DETAIL = 200  # characters of a transition: a row keeps some sixty of them in 64 KiB
+MAX_DETAIL = 200  # characters of a transition; a row holds some sixty transitions in 64 KiB
 CERTIFICATE_NAME = re.compile(r"^[0-9A-Za-z-]{1,127}$")
 
 
 class State(enum.StrEnum):
-    """Where an operation stands; the last three are its ends."""
+    """The state of an operation; the last three are final."""
 
     REQUESTED = "requested"
     PENDING = "pending"
@@ -32,22 +32,26 @@ class State(enum.StrEnum):
 
     @property
     def ended(self) -> bool:
+        """Whether the state is final."""
         return self in (State.COMPLETED, State.FAILED, State.CANCELED)
 
 
 class Kind(enum.StrEnum):
+    """What an operation was requested for."""
+
     CREATE = "create"
     RENEW = "renew"
     IMPORT = "import"
 
 
-@dataclass(frozen=True)  # without slots: `expected` is worked out once, and kept
+@dataclass(frozen=True)  # without slots, for the cached property
 class CertificateRequest:
-    """What is asked for. `policy` is Key Vault's policy in the JSON of its REST API; `issuer` is Key Vault's word.
+    """The certificate that an operation requests.
 
-    With an authority the issuer is `Unknown` and `validity_days` says how long the certificate is to be valid. `exact`
-    names the x509_props (`key_usage`, `ekus`) that the caller asked for: the certificate must have exactly these. The
-    policy's `names`, normalised, may be given by who has them."""
+    `policy`: Key Vault's CertificatePolicy, complete, in the JSON of its REST API. `authority`: its name in the
+    settings; the policy's issuer is then `Unknown`, and `validity_days` the requested validity. `tags`, `enabled`: of
+    the new version. `exact`: the x509_props (`key_usage`, `ekus`) that the caller set, which the certificate must match
+    exactly. `names`: the policy's normalised names; without them they are worked out when needed."""
 
     policy: dict[str, Any]
     authority: str | None = None
@@ -64,13 +68,15 @@ class CertificateRequest:
 
     @property
     def issuer(self) -> str:
+        """The name of the policy's issuer, as Key Vault uses the term."""
         return str(self.policy["issuer"]["name"])
 
     def fingerprint(self) -> str:
-        """Two requests are the same when this is: SHA-256 (hex) of their canonical JSON."""
+        """SHA-256 (hex) of the request's canonical JSON: the same for equal requests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
+        """The request as JSON, for the table and the fingerprint; without `names`, which follow from the policy."""
         return {
             "policy": self.policy,
             "authority": self.authority,
@@ -88,7 +94,7 @@ class CertificateRequest:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an operation failed, or why its last try did not succeed: a stable code and a sentence."""
+    """Why an operation, or its last try, failed: a stable code for programs and a sentence for people."""
 
     code: str
     message: str
@@ -96,6 +102,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
+    """When (UTC) an operation entered a state, and why, if that needs saying."""
+
     state: State
     at: datetime
     detail: str = ""
@@ -103,11 +111,13 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """The open row of one certificate name. Times are UTC.
+    """An operation, as its row has it. Times are UTC.
 
-    `earlier_request_id` is the pending operation that Key Vault already had before this one; `request_id` is this
-    one's (the fencing token). `reference` is the authority's. `chain` is DER, leaf first. `replaces` is the version
-    that a renewal renews. `crashes` counts the tries that ended in an error nobody foresaw.
+    `request_id`: Key Vault's id of the pending operation (the fencing token); `earlier_request_id`: that of the one
+    before it. `reference`: the connector's, which identifies the order. `chain`: the issued chain (DER, leaf first).
+    `version`: the new version in Key Vault; `replaces`: the version that a renewal replaces. `attempts`: failed tries
+    in the present state. `crashes`: tries that ended in an unexpected exception or with a dead worker.
+    `failure`: why the operation failed or, while it is open, why its last try failed. `etag`: of the row.
     """
 
     id: str
@@ -138,7 +148,9 @@ class Operation:
     etag: str = ""
 
     def moved(self, state: State, at: datetime, detail: str = "", **changes: Any) -> "Operation":
-        """This operation in the next state, with the transition on record and the failed tries forgotten."""
+        """This operation in the next state, with the transition recorded and attempts and failure reset.
+
+        `changes`: further fields to set."""
         ended = {"ended_at": at} if state.ended else {}
         entry = Transition(state, at, detail if len(detail) <= MAX_DETAIL else detail[: MAX_DETAIL - 1] + "…")
         fresh = {"state": state, "attempts": 0, "next_attempt_at": at, "transitions": (*self.transitions, entry)}
@@ -146,7 +158,7 @@ class Operation:
 
     @property
     def fields(self) -> dict[str, str | None]:
-        """What log lines about this operation say of it (certrelay.log.about)."""
+        """The fields of log lines about this operation (certrelay.log.about)."""
         authority = self.request.authority
         return {"operation": self.id, "vault": self.vault, "certificate": self.name, "authority": authority}
 
@@ -156,13 +168,13 @@ class Operation:
 
 
 def operation_id(vault: str, name: str, idempotency_key: str | None = None) -> str:
-    """A new operation's id, which tells vault and name so that it can be found; the same for the same key."""
+    """The id of a new operation, `VAULT.NAME.UNIQUE`; the same for the same idempotency key."""
     unique = hashlib.sha256(f"{vault}|{name.lower()}|{idempotency_key}".encode()).hexdigest()[:32]
     return f"{vault}.{name}.{unique if idempotency_key else uuid.uuid4().hex}"
 
 
 def split_operation_id(identifier: str) -> tuple[str, str] | None:
-    """Vault and certificate name of an operation's id; None when it is no such id."""
+    """The vault and certificate name in an operation's id; None if the id is malformed."""
     parts = identifier.split(".")
     return (parts[0], parts[1]) if len(parts) == 3 and CERTIFICATE_NAME.match(parts[1]) else None
 
@@ -184,7 +196,7 @@ _NUMBERS = ("attempts", "crashes")
 
 
 def to_entity(operation: Operation) -> dict[str, Any]:
-    """The operation's properties for a table. Long texts are binary (64 KiB each; strings hold half of that)."""
+    """The operation as columns of a table. Long texts are binary: a column holds 64 KiB, as a string half of that."""
     entity: dict[str, Any] = {name: getattr(operation, name) for name in (*_TEXTS, *_NUMBERS)}
     entity |= {name: value.isoformat() for name in _TIMES if (value := getattr(operation, name)) is not None}
     entity |= {"kind": operation.kind.value, "state": operation.state.value}
@@ -220,7 +232,3 @@ def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
         failure=Failure(code, entity["failure_message"]) if code else None,
         etag=etag,
     )
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,44 +1,46 @@
-"""What the sweep remembers: a record for each certificate, and how far it got in each vault's list."""
+"""The sweep's state: a renewal record for each certificate, and its position in the list of each vault."""
 
 from certrelay.storage.renewal_record import RenewalRecord, from_entity, to_entity
 from certrelay.storage.tables import Table
 
-_POSITIONS = "|sweep"  # no vault's alias, so no vault's certificates are in this partition
+_POSITIONS = "|sweep"  # a partition of its own, since no vault alias contains `|`
 
 
 class Renewals:
-    """Keys as in `operations`: vault, name in lower case. Methods raise NotReady when storage cannot be used now."""
+    """Keys: vault, certificate name in lower case. All methods raise NotReady when storage cannot be used now."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def records(self, vault: str, names: list[str]) -> dict[str, RenewalRecord]:
-        """The records of these certificates, by name in lower case. One request for neighbours in the alphabet."""
+        """The records of these certificates that exist, by name in lower case.
+
+        Reads all rows between the first and the last name, so that a page of a list costs one request."""
         if not names:
             return {}
         keys = sorted(name.lower() for name in names)
         between = "PartitionKey eq @vault and RowKey ge @first and RowKey le @last"
         rows = self._table.query(between, vault=vault, first=keys[0], last=keys[-1])
-        wanted = set(keys)
-        return {row["RowKey"]: from_entity(row) for row in rows if row["RowKey"] in wanted}
+        requested = set(keys)
+        return {row["RowKey"]: from_entity(row) for row in rows if row["RowKey"] in requested}
 
     def record(self, vault: str, name: str) -> RenewalRecord:
-        """The record of one certificate; an empty one when nothing is remembered."""
+        """The record of one certificate; an empty one if none exists."""
         return self.records(vault, [name]).get(name.lower()) or RenewalRecord(vault, name)
 
     def save(self, record: RenewalRecord, known: RenewalRecord) -> None:
-        """Write what changed since the record was `known`. What others wrote into the row meanwhile stays."""
+        """Write the columns that differ from `known`, the record as it was read; other columns keep their values."""
         self._table.merge(to_entity(record, known))
 
     def delete(self, vault: str, name: str) -> None:
-        """Forget the certificate."""
+        """Delete the record of a certificate, if it exists."""
         self._table.delete(vault, name.lower())
 
     def list_position(self, vault: str) -> str:
-        """The path of the page where the last sweep had to stop; empty when it reached the end."""
+        """The path of the list page where the last sweep stopped; empty if it reached the end."""
         row = self._table.get(_POSITIONS, vault)
         return str(row["path"]) if row else ""
 
     def save_list_position(self, vault: str, path: str) -> None:
-        """Remember where the sweep has to go on in the vault's list; empty: at its start."""
+        """Save the path of the list page where the next sweep continues; empty for the start."""
         self._table.upsert({"PartitionKey": _POSITIONS, "RowKey": vault, "path": path})

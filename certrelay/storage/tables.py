@@ -1,6 +1,6 @@
-"""Tables and queues of the storage account: the only module that knows their SDKs.
+"""Tables and queues of the storage account: the only module that uses their SDKs.
 
-Whatever cannot be reached or refuses raises StorageNotReady; a lost race raises Stale.
+Every method raises StorageNotReady when storage cannot be reached or refuses a request. Stale means a lost race.
 """
 
 import math
@@ -24,17 +24,18 @@ type Row = dict[str, Any]
 
 
 class Stale(Exception):
-    """The row changed since it was read: somebody else is at work on it."""
+    """The row has changed since it was read: another worker has written it."""
 
 
 class Table:
-    """One table, made at its first use. A row is a dict with PartitionKey, RowKey and, when read, its `etag`."""
+    """One table, created at first use. A row is a dict with PartitionKey, RowKey and, when it was read, `etag`."""
 
     def __init__(self, client: "TableClient") -> None:
         self._client = client
         self._made = False
 
     def get(self, partition: str, key: str) -> Row | None:
+        """The row with these keys, or None."""
         from azure.core.exceptions import ResourceNotFoundError
 
         with self._reachable():
@@ -44,7 +45,7 @@ class Table:
                 return None
 
     def insert(self, row: Row) -> str | None:
-        """The new row's ETag; None when there is one with these keys. Raises Invalid when it is too large."""
+        """Insert a row, and return its ETag; None if a row with its keys exists. Raises Invalid if it is too large."""
         from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
         with self._reachable():
@@ -53,12 +54,12 @@ class Table:
             except ResourceExistsError:
                 return None
             except HttpResponseError as error:
-                if any(code in str(error) for code in TOO_LARGE):  # this call leaves the code in the text
-                    raise Invalid("it is larger than can be kept") from error
+                if any(code in str(error) for code in TOO_LARGE):  # for this call the SDK has the code in its text only
+                    raise Invalid("the request is too large to be stored; shorten it") from error
                 raise
 
     def replace(self, row: Row, etag: str) -> str:
-        """The row's new ETag. Raises Stale when it changed or is gone."""
+        """Replace the row that has this `etag`, and return its new ETag. Raises Stale if it has changed or is gone."""
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
         from azure.data.tables import UpdateMode
@@ -74,20 +75,21 @@ class Table:
             return str(written["etag"])
 
     def upsert(self, row: Row) -> None:
+        """Insert a row, or replace the one with its keys."""
         from azure.data.tables import UpdateMode
 
         with self._reachable():
             self._client.upsert_entity(row, UpdateMode.REPLACE)
 
     def merge(self, row: Row) -> None:
-        """Write these columns, and leave the row's others as they are; a row that is absent is made."""
+        """Write these columns and keep the row's other ones; insert the row if it does not exist."""
         from azure.data.tables import UpdateMode
 
         with self._reachable():
             self._client.upsert_entity(row, UpdateMode.MERGE)
 
     def delete(self, partition: str, key: str, etag: str = "") -> None:
-        """Absent is fine. Raises Stale when an `etag` is given and the row changed."""
+        """Delete a row, if it exists. Raises Stale if an `etag` is given and the row has changed."""
         from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
 
@@ -102,10 +104,9 @@ class Table:
                     raise
 
     def query(self, condition: str = "", select: list[str] | None = None, **parameters: str) -> Iterator[Row]:
-        """The rows that fulfil an OData condition, with `@name` for its parameters."""
+        """The rows that meet an OData `condition`, which refers to `parameters` as `@name`; `select` names columns."""
         with self._reachable():
-            found = self._client.query_entities(condition, select=select, parameters=parameters)
-            for entity in found:
+            for entity in self._client.query_entities(condition, select=select, parameters=parameters):
                 yield _row(entity)
 
     @contextmanager
@@ -118,18 +119,20 @@ class Table:
 
 
 class Queue:
-    """One queue, made at its first use. Messages are base64, as the Functions host expects."""
+    """One queue, created at first use. Messages are base64, as the Functions host expects."""
 
     def __init__(self, client: "QueueClient") -> None:
         self._client = client
         self._made = False
 
     def send(self, text: str, delay_seconds: float = 0) -> None:
+        """Send a message that becomes visible after the delay, six days at most."""
         delay = min(max(math.ceil(delay_seconds), 0), MAX_DELAY_SECONDS)
         with self._reachable():
             self._client.send_message(text, visibility_timeout=delay)
 
     def check(self) -> None:
+        """Send one request that proves that the queue can be reached."""
         with self._reachable():
             self._client.get_queue_properties()
 
@@ -143,7 +146,9 @@ class Queue:
 
 
 class Account:
-    """The storage account that `settings` (see certrelay.settings) name: by connection string or the app's identity."""
+    """The storage account of the app, as the AzureWebJobsStorage settings name it.
+
+    `credential`: the app's own identity, for settings without a connection string."""
 
     def __init__(self, settings: Mapping[str, str], credential: "TokenCredential | None") -> None:
         from azure.data.tables import TableServiceClient
@@ -162,9 +167,11 @@ class Account:
         self._queues = QueueServiceClient(queue_url, credential=credential, **queue_options)
 
     def table(self, name: str) -> Table:
+        """The table with this name; sends no request."""
         return Table(self._tables.get_table_client(name))
 
     def queue(self, name: str) -> Queue:
+        """The queue with this name; sends no request."""
         from azure.storage.queue import TextBase64EncodePolicy
 
         return Queue(self._queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy()))
@@ -177,7 +184,7 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        raise StorageNotReady(f"the storage account answered {error.status_code}") from error
+        raise StorageNotReady(f"the storage account responded with status {error.status_code}") from error
     except AzureError as error:
         raise StorageNotReady("the storage account cannot be reached") from error
 

@@ -63,6 +63,6 @@ def test_a_request_that_is_too_large_for_a_row_is_refused_and_not_put_off(world:
     """Check 37. The names alone may be longer than what a column holds."""
     long = tuple(f"https://contoso.example/{number}/{'x' * 2000}" for number in range(60))
     asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), uris=long)
-    with pytest.raises(Invalid, match="larger than can be kept"):
+    with pytest.raises(Invalid, match="too large to be stored; shorten it"):
         creations.create(world.services, ALIAS, world.name(), asked, requested_by="test")
     assert world.vault.pending(world.name()) is None
