@@ -1,4 +1,4 @@
-"""What is asked of an authority besides orders: its abilities, its account key, its CRL."""
+"""Authorities, apart from orders: what they can do, their account keys and their CRLs."""
 
 from certrelay.connectors.base import (
     Cancels,
@@ -18,7 +18,7 @@ log = logger("authorities")
 
 
 def roll_over(services: Services, authority: str) -> str:
-    """Replace the key of our account (RFC 8555, section 7.3.5); the id of the key in use from now on.
+    """Replace the key of CertRelay's account at the authority (RFC 8555, section 7.3.5). Returns the new key's id.
 
     Raises NotFound (no such authority), Conflict (`CannotRollOver`, `RolloverRefused`), NotReady."""
     services.authority(authority)
@@ -28,20 +28,22 @@ def roll_over(services: Services, authority: str) -> str:
     try:
         return connector.roll_over_account_key()
     except ConnectorError as error:
-        raise Conflict(f"the account key of {authority} was not rolled over: {error}", "RolloverRefused") from error
+        raise Conflict(f"the account key of {authority} was not replaced: {error}", "RolloverRefused") from error
     except Exception as error:
-        raise NotReady(f"authority {authority} could not be asked ({type(error).__name__})", 30) from error
+        raise NotReady(f"authority {authority} could not be reached ({type(error).__name__})", 30) from error
 
 
 def publish_crls(services: Services) -> list[str]:
-    """Have every authority that publishes its own CRL publish a fresh one; the names of those that did."""
+    """Publish a fresh CRL of every authority that issues its own. Returns the names of the authorities that succeeded.
+
+    A failure is logged and does not stop the others."""
     published = []
     for name, authority in services.settings.authorities.items():
         if not issubclass(authority.connector_class, PublishesRevocations):
             continue
         try:
             connector = services.connector(name)
-            assert isinstance(connector, PublishesRevocations)  # noqa: S101 - asked just above
+            assert isinstance(connector, PublishesRevocations)  # noqa: S101 - its class is checked above
             connector.publish_crl(services.now())
             published.append(name)
         except Exception as error:  # one authority must not stop the others
@@ -52,7 +54,7 @@ def publish_crls(services: Services) -> list[str]:
 
 
 def abilities(connector: type[Connector]) -> list[str]:
-    """What a kind of authority can do beyond signing."""
+    """What a kind of authority can do besides signing, as the HTTP API names it."""
     known = {
         "revoke": Revokes, "cancel": Cancels, "renewal window": SuggestsRenewal, "health": ChecksHealth,
         "account key rollover": RollsOverAccountKey,

@@ -1,4 +1,4 @@
-"""What authorities can do, and whether they, the vaults and the storage account can be reached, and how quickly."""
+"""Whether the storage account, the vaults and the authorities can be reached, and how quickly they respond."""
 
 import functools
 import time
@@ -16,7 +16,9 @@ from certrelay.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """`detail` says what is wrong; `milliseconds` is how long the look took."""
+    """The result of one check.
+
+    `what`: `storage`, `vault NAME` or `authority NAME`. `milliseconds`: how long it took. `detail`: what is wrong."""
 
     what: str
     ok: bool
@@ -25,12 +27,12 @@ class Reached:
 
 
 def check(services: Services) -> list[Reached]:
-    """One cheap look at everything, side by side."""
+    """Check everything at the same time, with one cheap request each. Does not raise."""
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda one: _look(*one), _looks(services)))
+        return list(pool.map(lambda probe: _run(*probe), _probes(services)))
 
 
-def _looks(services: Services) -> Iterator[tuple[str, Callable[[], object]]]:
+def _probes(services: Services) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "storage", services.storage.check
     for alias in services.settings.vaults:
         yield f"vault {alias}", functools.partial(_vault, services, alias)
@@ -48,12 +50,12 @@ def _authority(services: Services, name: str) -> None:
         connector.check()
 
 
-def _look(what: str, ask: Callable[[], object]) -> Reached:
+def _run(what: str, probe: Callable[[], object]) -> Reached:
     begun, detail = time.monotonic(), ""
     try:
-        ask()
+        probe()
     except (CertRelayError, ConnectorError) as error:
         detail = str(error)
-    except Exception as error:  # a connector's own text may say too much
+    except Exception as error:  # its text may contain secrets
         detail = f"failed ({type(error).__name__})"
     return Reached(what, not detail, round((time.monotonic() - begun) * 1000), detail)

@@ -1,4 +1,4 @@
-"""The outside world, connected: settings, storage, vaults, authorities, clock and chance. Built once, lazily."""
+"""The services that everything uses: settings, storage, vaults, connectors, clock and randomness. Connected lazily."""
 
 import functools
 import random
@@ -18,6 +18,10 @@ from certrelay.storage.tables import Account
 
 @dataclass(frozen=True, slots=True)
 class Services:
+    """`vault`: the client of a vault, by alias. `connector`: of an authority, by name. `now`: the time (UTC).
+
+    `jitter`: randomness for back-off, and for the renewal time in a window."""
+
     settings: Settings
     storage: Ledger
     vault: Callable[[str], Vault]
@@ -26,14 +30,14 @@ class Services:
     jitter: random.Random = field(default_factory=random.SystemRandom)
 
     def authority(self, name: str) -> Authority:
-        """Raises NotFound naming the known ones."""
+        """The authority with this name. Raises NotFound, listing the configured ones."""
         try:
             return self.settings.authorities[name]
         except KeyError:
             raise _unknown("authority", name, self.settings.authorities) from None
 
     def vault_settings(self, alias: str) -> VaultSettings:
-        """Raises NotFound naming the known ones."""
+        """The settings of the vault with this alias. Raises NotFound, listing the configured ones."""
         try:
             return self.settings.vaults[alias]
         except KeyError:
@@ -41,7 +45,7 @@ class Services:
 
 
 def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Services:
-    """The real world. Vaults and authorities are connected when they are first used, and then kept."""
+    """The real services. Vaults and connectors are created at first use, and then kept; this sends no request."""
 
     @functools.cache
     def credential(client_id: str | None = None) -> Any:
@@ -52,10 +56,12 @@ def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
 
     @functools.cache
     def vault_named(alias: str) -> Vault:
-        found = settings.vaults.get(alias)
-        if found is None:  # an operation may outlive its vault's place in the settings, and the vault may come back
+        vault = settings.vaults.get(alias)
+        if (
+            vault is None
+        ):  # its operations may still be open when a vault is removed from the settings; it may come back
             raise NotReady(f"vault {alias} is not in the settings", code="VaultNotConfigured")
-        return connect_to_vault(found.url, credential(found.client_id))
+        return connect_to_vault(vault.url, credential(vault.client_id))
 
     @functools.cache
     def connector_named(name: str) -> Connector:
@@ -70,4 +76,5 @@ def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
 
 
 def _unknown(kind: str, name: str, known: Any) -> NotFound:
-    return NotFound(f"there is no {kind} {name!r}; known are: {', '.join(sorted(known)) or 'none'}", "NotConfigured")
+    names = ", ".join(sorted(known)) or "none"
+    return NotFound(f"there is no {kind} {name!r}; the settings have: {names}", "NotConfigured")

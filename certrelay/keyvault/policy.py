@@ -1,4 +1,4 @@
-"""Key Vault's certificate policy, in the JSON of its REST API: defaults, checks, and what follows for the CSR.
+"""Key Vault's certificate policy, in the JSON of its REST API: defaults, checks, and the properties of the CSR.
 
 https://learn.microsoft.com/rest/api/keyvault/certificates/create-certificate/create-certificate#certificatepolicy
 """
@@ -33,13 +33,14 @@ type Json = dict[str, Any]
 
 
 def complete(policy: Json, *, authority: str | None, validity_days: int | None) -> tuple[Json, SubjectNames]:
-    """`policy` with Key Vault's defaults filled in and its values checked, and its names, normalised.
+    """Fill in Key Vault's defaults, check all values, and normalise the names; returns the policy and its names.
 
-    With an authority the issuer is Unknown. Raises Invalid naming every fault by its JSON pointer below `/policy`."""
+    With an `authority` the issuer is Unknown; `validity_days` sets `validity_months`. `policy` itself is not changed.
+    Raises Invalid with every fault and its JSON pointer (RFC 6901) below `/policy`."""
     policy = copy.deepcopy(policy)
     faults: list[Fault] = []
     _complete_key(policy.setdefault("key_props", {}), faults)
-    asked = _complete_x509(policy.setdefault("x509_props", {}), validity_days, faults)
+    normalised = _complete_x509(policy.setdefault("x509_props", {}), validity_days, faults)
     content_type = policy.setdefault("secret_props", {}).setdefault("contentType", CONTENT_TYPES[0])
     if content_type not in CONTENT_TYPES:
         faults.append(Fault("/policy/secret_props/contentType", f"must be one of {', '.join(CONTENT_TYPES)}"))
@@ -49,11 +50,11 @@ def complete(policy: Json, *, authority: str | None, validity_days: int | None) 
     _check_actions(policy["lifetime_actions"], months, faults)
     if faults:
         raise Invalid(faults)
-    return policy, asked
+    return policy, normalised
 
 
 def names(policy: Json) -> SubjectNames:
-    """The normalised names a policy asks for. Raises Invalid."""
+    """The normalised names of a policy. Raises Invalid if a name is malformed."""
     x509 = policy.get("x509_props") or {}
     sans = x509.get("sans") or {}
     return subject_names(
@@ -66,16 +67,16 @@ def names(policy: Json) -> SubjectNames:
     )
 
 
-def expected(policy: Json, asked: SubjectNames | None = None, exact: Collection[str] = ()) -> Expected:
-    """What a CSR and a certificate for this (complete) policy must look like.
+def expected(policy: Json, normalised: SubjectNames | None = None, exact: Collection[str] = ()) -> Expected:
+    """What a CSR and a certificate for this complete policy must look like.
 
-    `asked`: its names, where they are normalised already. `exact`: which of `key_usage` and `ekus` must be met exactly.
-    Raises Invalid when a name is none."""
+    `normalised`: the policy's names, if they are normalised already. `exact`: which of `key_usage` and `ekus` must
+    match exactly. Raises Invalid if a name is malformed."""
     key = policy["key_props"]
     x509 = policy["x509_props"]
     kind = "RSA" if key["kty"].startswith("RSA") else "EC"
     return Expected(
-        names=asked or names(policy),
+        names=normalised or names(policy),
         key_type=kind,
         key_size=key["key_size"] if kind == "RSA" else None,
         curve=key.get("crv") if kind == "EC" else None,
@@ -86,18 +87,18 @@ def expected(policy: Json, asked: SubjectNames | None = None, exact: Collection[
 
 
 def months_of(days: int) -> int:
-    """Key Vault's validity_months of a certificate that an authority makes for so many days."""
+    """The `validity_months` of a policy whose certificate is valid for so many days."""
     return max(1, -(-days // 31))
 
 
 def days_of(policy: Json) -> int | None:
-    """The days of the policy's validity_months, if it has any."""
+    """The policy's `validity_months` in days; None without them."""
     months = (policy.get("x509_props") or {}).get("validity_months")
     return round(months * 365 / 12) if isinstance(months, int) else None
 
 
 def threshold(policy: Json) -> Json | None:
-    """The trigger of the policy's lifetime action: `lifetime_percentage` or `days_before_expiry`."""
+    """The trigger of the policy's lifetime action: `lifetime_percentage` or `days_before_expiry`; None without one."""
     actions = policy.get("lifetime_actions") or []
     return dict(actions[0]["trigger"]) if actions else None
 
@@ -116,16 +117,16 @@ def _complete_key(key: Json, faults: list[Fault]) -> None:
         if key.setdefault("key_size", 2048) not in RSA_SIZES:
             faults.append(Fault(f"{where}/key_size", f"must be one of {', '.join(map(str, RSA_SIZES))}"))
         if key.get("crv"):
-            faults.append(Fault(f"{where}/crv", "belongs to EC keys"))
+            faults.append(Fault(f"{where}/crv", "is for EC keys only; leave it out"))
     elif kind in ("EC", "EC-HSM"):
         if key.setdefault("crv", "P-256") not in CURVES:
             faults.append(Fault(f"{where}/crv", f"must be one of {', '.join(CURVES)}"))
         elif key.setdefault("key_size", CURVES[key["crv"]]) != CURVES[key["crv"]]:
-            faults.append(Fault(f"{where}/key_size", f"of {key['crv']} is {CURVES[key['crv']]}"))
+            faults.append(Fault(f"{where}/key_size", f"must be {CURVES[key['crv']]} for {key['crv']}"))
     else:
         faults.append(Fault(f"{where}/kty", "must be one of RSA, EC, RSA-HSM, EC-HSM"))
     if kind.endswith("-HSM") and key["exportable"]:
-        faults.append(Fault(f"{where}/exportable", "a key in an HSM is not exportable"))
+        faults.append(Fault(f"{where}/exportable", "must be false for a key in an HSM"))
 
 
 def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -> SubjectNames:
@@ -153,36 +154,36 @@ def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -
 def _normalise_names(x509: Json, faults: list[Fault]) -> SubjectNames:
     sans = x509.get("sans") or {}
     if not x509.get("subject") and not any(sans.values()):
-        faults.append(Fault("/policy/x509_props", "a subject or a subject alternative name must be present"))
+        faults.append(Fault("/policy/x509_props", "a subject or a subject alternative name is required"))
         return SubjectNames()
     if sum(len(values) for values in sans.values() if values) > MAX_NAMES:
         faults.append(Fault("/policy/x509_props/sans", f"at most {MAX_NAMES} names are allowed"))
         return SubjectNames()
     try:
-        asked = names({"x509_props": x509})
+        normalised = names({"x509_props": x509})
     except Invalid as error:
         faults += error.faults
         return SubjectNames()
     x509["sans"] = {
         key: list(values)
         for key, values in {
-            "dns_names": asked.dns_names,
-            "emails": asked.email_addresses,
-            "upns": asked.user_principal_names,
-            "uris": asked.uris,
-            "ipAddresses": asked.ip_addresses,
+            "dns_names": normalised.dns_names,
+            "emails": normalised.email_addresses,
+            "upns": normalised.user_principal_names,
+            "uris": normalised.uris,
+            "ipAddresses": normalised.ip_addresses,
         }.items()
         if values
     }
-    return asked
+    return normalised
 
 
 def _check_issuer(issuer: Json, authority: str | None, faults: list[Fault]) -> None:
     name = issuer.setdefault("name", "Unknown" if authority else "Self")
     if authority and name.lower() != "unknown":
-        faults.append(Fault("/policy/issuer/name", "is Unknown when an authority signs; leave it out"))
+        faults.append(Fault("/policy/issuer/name", "must be Unknown when an authority signs; leave it out"))
     elif not authority and name.lower() == "unknown":
-        faults.append(Fault("/authority", "is missing: issuer Unknown needs an authority that signs"))
+        faults.append(Fault("/authority", "is required when the policy's issuer is Unknown"))
 
 
 def _check_actions(actions: list[Json], months: Any, faults: list[Fault]) -> None:
@@ -194,7 +195,9 @@ def _check_actions(actions: list[Json], months: Any, faults: list[Fault]) -> Non
 
 
 def check_trigger(trigger: Mapping[str, Any], months: Any, where: str, faults: list[Fault]) -> None:
-    """A lifetime action's trigger for a certificate of so many months, by Key Vault's limits."""
+    """Check a lifetime action's trigger for a certificate valid for so many months by Key Vault's limits.
+
+    Appends faults; `where` is the trigger's JSON pointer."""
     days, share = trigger.get("days_before_expiry"), trigger.get("lifetime_percentage")
     if (days is None) == (share is None):
         faults.append(Fault(where, "needs either days_before_expiry or lifetime_percentage"))

@@ -1,7 +1,7 @@
-"""The tags that CertRelay keeps on a certificate in Key Vault: who renews it, when, and for how many days.
+"""CertRelay's tags on a certificate in Key Vault: which authority renews it, when, and for how many days.
 
-The sweep reads these tags in the certificate list, which is why it costs one request for each 25 certificates. Nothing
-outside this module knows how they are spelled. Others may write tags too: what cannot be read counts as absent.
+The sweep reads them from the certificate list, so it costs only one request for each 25 certificates. No other module
+knows their names. Others may write tags, too: a malformed one counts as absent.
 """
 
 import re
@@ -29,60 +29,62 @@ def is_managed(tags: Tags) -> bool:
 
 
 def threshold_of(tags: Tags) -> tuple[str, int] | None:
-    """When to renew: `lifetime_percentage` or `days_before_expiry`, and the number; None for the default."""
+    """When to renew: (`lifetime_percentage` or `days_before_expiry`, number); None for the default."""
     kind, _, number = tags.get(_THRESHOLD, "").partition("=")
     known = kind in ("lifetime_percentage", "days_before_expiry") and _NUMBER.fullmatch(number)
     return (kind, int(number)) if known else None
 
 
 def validity_days_of(tags: Tags) -> int | None:
-    """The days of validity to ask for at a renewal; None when the tags do not say."""
+    """The validity, in days, to request at a renewal; None if the tags do not say."""
     written = tags.get(_VALIDITY, "")
     return int(written) or None if _NUMBER.fullmatch(written) else None
 
 
 def managed_tags(authority: str, days: int, trigger: Mapping[str, int] | None) -> dict[str, str]:
-    """CertRelay's tags for a certificate that `authority` renews for `days`; `trigger` as in a lifetime action."""
+    """CertRelay's tags for a certificate that `authority` renews with a validity of `days`.
+
+    `trigger`: as in a lifetime action; None for the default."""
     return {_AUTHORITY: authority, **validity_tag(days), **threshold_tag(trigger)}
 
 
 def threshold_tag(trigger: Mapping[str, int] | None) -> dict[str, str]:
-    """The tag for the trigger of a lifetime action; nothing without one."""
+    """The tag for the trigger of a lifetime action; an empty dict without one."""
     return {_THRESHOLD: ",".join(f"{key}={value}" for key, value in trigger.items())} if trigger else {}
 
 
 def validity_tag(days: int) -> dict[str, str]:
-    """The tag for the days of validity."""
+    """The tag for the validity in days."""
     return {_VALIDITY: str(days)}
 
 
 def certrelay_tags(tags: Tags) -> dict[str, str]:
-    """Only CertRelay's own."""
+    """CertRelay's tags only."""
     return {key: value for key, value in tags.items() if key in _OWN}
 
 
 def caller_tags(tags: Tags) -> dict[str, str]:
-    """All but CertRelay's own."""
+    """All tags except CertRelay's."""
     return {key: value for key, value in tags.items() if key not in _OWN}
 
 
 def tags_of_renewal(requested: Tags, newest: Tags) -> dict[str, str]:
-    """The tags of a renewed version.
+    """The tags of a renewed version: those of the newest version now, with the requested authority.
 
-    Those of the newest version, which may have changed while the authority took its time, with the authority that was
-    requested; without CertRelay's own if the certificate was released meanwhile."""
+    They may have changed since the request. If the certificate was released meanwhile, CertRelay's are left out."""
     if _AUTHORITY not in newest:
         return caller_tags(newest)
     return {**certrelay_tags(requested), **newest, _AUTHORITY: requested[_AUTHORITY]}
 
 
 def check_tags(tags: Tags, faults: list[Fault]) -> None:
-    """Append a fault for each of a caller's tags that breaks Key Vault's limits or is CertRelay's own."""
+    """Append a fault for each of a caller's tags that exceeds Key Vault's limits or has the name of one of ours."""
     if len({*tags, *_OWN}) > MAX_TAGS:
-        faults.append(Fault("/tags", f"at most {MAX_TAGS - len(_OWN)} tags, since CertRelay needs {len(_OWN)}"))
+        text = f"at most {MAX_TAGS - len(_OWN)} tags are allowed, since CertRelay needs {len(_OWN)}"
+        faults.append(Fault("/tags", text))
     for key, value in tags.items():
         pointer = "/tags/" + key.replace("~", "~0").replace("/", "~1")
         if not key or len(key) > MAX_TAG_LENGTH or len(value) > MAX_TAG_LENGTH:
-            faults.append(Fault(pointer, f"a tag's name and value have at most {MAX_TAG_LENGTH} characters"))
+            faults.append(Fault(pointer, f"a tag's name and value may have at most {MAX_TAG_LENGTH} characters"))
         if key in _OWN:
-            faults.append(Fault(pointer, "is CertRelay's own tag"))
+            faults.append(Fault(pointer, "is a tag that CertRelay sets; leave it out"))

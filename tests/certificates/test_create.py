@@ -147,8 +147,8 @@ def narrowed(services: Services, **rules: Any) -> Services:
     [
         ({"key_types": ["EC"]}, {"kty": "RSA-HSM", "exportable": False}, "does not allow RSA keys"),
         ({"key_types": ["RSA"]}, {"kty": "EC"}, "does not allow EC keys"),
-        ({"exportable": False}, {"kty": "EC"}, "wants keys that are not exportable"),
-        ({"exportable": True}, {"kty": "EC", "exportable": False}, "wants keys that are exportable"),
+        ({"exportable": False}, {"kty": "EC"}, "requires keys that are not exportable"),
+        ({"exportable": True}, {"kty": "EC", "exportable": False}, "requires keys that are exportable"),
     ],
 )
 def test_a_key_that_the_rules_do_not_allow_is_refused(
@@ -186,7 +186,7 @@ def test_what_a_connector_does_not_declare_is_refused_before_anything_is_sent(
     unable = replace(able, settings=replace(able.settings, authorities={"a1": a1}))
     asked = replace(asked, authority="a1")
     check(able, "main", create.complete(able, "main", "www", asked))
-    assert refusal(unable, asked) == f"authority a1 cannot do {feature.value.replace('_', ' ')}"
+    assert refusal(unable, asked) == f"authority a1 does not support {feature.value.replace('_', ' ')}"
 
 
 @pytest.mark.parametrize(
