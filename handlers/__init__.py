@@ -4,6 +4,7 @@
 """
 
 import functools
+import logging
 import threading
 
 import azure.functions as func
@@ -21,7 +22,11 @@ def settings() -> Settings:
 
 
 def start() -> func.AuthLevel:
-    """Refuse to be indexed with wrong settings. Returns the level of HTTP functions: a key, unless Entra ID decides."""
+    """Refuse to be indexed with wrong settings, and keep the SDKs' requests out of the log.
+
+    Returns the level of HTTP functions: a function key, unless Entra ID decides."""
+    # host.json cannot: the host knows a worker's log lines by the function, not by their logger.
+    logging.getLogger("azure").setLevel(logging.WARNING)
     return func.AuthLevel.ANONYMOUS if settings().app_service_authentication else func.AuthLevel.FUNCTION
 
 

@@ -15,6 +15,7 @@ from certrelay.services import Services
 from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Operation
 
 RESERVED_NAMES = ("contacts", "issuers")  # Key Vault has paths of its own for them
+MAX_DAYS = 3650  # of an authority's certificate
 MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
 
@@ -76,6 +77,9 @@ def complete(services: Services, vault: str, name: str, spec: CertificateSpec) -
     written = _with_short_names(spec, faults)
     if authority is not None and days is None:
         days = policy.days_of(written) or default_days(authority.settings)
+        if days > MAX_DAYS:
+            text = f"an authority's certificate is valid for at most {MAX_DAYS} days"
+            faults.append(Fault("/policy/x509_props/validity_months", text))
     completed: dict[str, Any] = {}
     names = SubjectNames()
     try:

@@ -16,6 +16,7 @@ from certrelay.renewal.due import due_at, due_of
 from certrelay.services import Services
 from certrelay.storage.operation import Operation
 
+VERSION = re.compile("[0-9a-f]{32}")
 MAX_PAGES = 40  # of Key Vault's list, read for one request
 
 type Json = dict[str, Any]
@@ -78,8 +79,10 @@ def certificates(
 
 
 def bundle(services: Services, vault: str, name: str, version: str = "") -> Json:
-    """The CertificateBundle of a version, by default the newest. Raises NotFound, NotReady."""
+    """The CertificateBundle of a version, by default the newest. Raises Invalid, NotFound, NotReady."""
     services.vault_settings(vault)
+    if version and not VERSION.fullmatch(version):
+        raise Invalid([Fault("/version", "a version is 32 hexadecimal digits")])
     certificate = services.vault(vault).get(name, version)
     if certificate is None:
         where = f"version {version} of certificate {name!r}" if version else f"certificate {name!r}"

@@ -28,6 +28,7 @@ KEY_USAGES = (
 CONTENT_TYPES = ("application/x-pkcs12", "application/x-pem-file")
 DEFAULT_EKUS = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]
 MAX_NAMES = 100
+MAX_MONTHS = 1200
 
 type Json = dict[str, Any]
 
@@ -92,9 +93,13 @@ def months_of(days: int) -> int:
 
 
 def days_of(policy: Json) -> int | None:
-    """The policy's `validity_months` in days; None without them."""
+    """The policy's `validity_months` in days; None without them, or when they are out of range."""
     months = (policy.get("x509_props") or {}).get("validity_months")
-    return round(months * 365 / 12) if isinstance(months, int) else None
+    return round(months * 365 / 12) if isinstance(months, int) and _is_range_of_months(months) else None
+
+
+def _is_range_of_months(months: Any) -> bool:
+    return isinstance(months, int) and 1 <= months <= MAX_MONTHS
 
 
 def threshold(policy: Json) -> Json | None:
@@ -131,11 +136,11 @@ def _complete_key(key: Json, faults: list[Fault]) -> None:
 
 def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -> SubjectNames:
     where = "/policy/x509_props"
+    if not _is_range_of_months(x509.get("validity_months", 1)):
+        faults.append(Fault(f"{where}/validity_months", f"must be from 1 to {MAX_MONTHS}"))
     if validity_days is not None:
         x509["validity_months"] = months_of(validity_days)
-    months = x509.setdefault("validity_months", 12)
-    if not 1 <= months <= 1200:
-        faults.append(Fault(f"{where}/validity_months", "must be from 1 to 1200"))
+    x509.setdefault("validity_months", 12)
     x509.setdefault("key_usage", ["digitalSignature", "keyEncipherment"])
     faults += [
         Fault(f"{where}/key_usage/{index}", f"must be one of {', '.join(KEY_USAGES)}")
@@ -146,7 +151,7 @@ def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -
     faults += [
         Fault(f"{where}/ekus/{index}", "must be an object identifier such as 1.3.6.1.5.5.7.3.1")
         for index, oid in enumerate(x509["ekus"])
-        if not re.match(r"^[0-2](\.(0|[1-9][0-9]*)){1,20}$", oid)
+        if not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]{0,38})){1,20}", oid, re.ASCII)
     ]
     return _normalise_names(x509, faults)
 

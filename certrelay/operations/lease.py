@@ -8,6 +8,7 @@ from certrelay.errors import NotReady
 from certrelay.log import about, logger
 from certrelay.operations.decide import overdue
 from certrelay.services import Services
+from certrelay.storage.ledger import CLOCK_SKEW, FARTHEST_ATTEMPT
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.tables import Stale
 
@@ -28,7 +29,7 @@ def take(
     if operation is None or (identifier is not None and operation.id != identifier):
         return None
     now = services.now()
-    early = not even_early and operation.next_attempt_at > now + timedelta(seconds=1)
+    early = not (even_early or is_due(operation, now))
     if is_held(operation, now) or (early and not operation.cancel_requested):
         return None
     try:
@@ -39,8 +40,17 @@ def take(
 
 
 def is_held(operation: Operation, now: datetime) -> bool:
-    """Whether a worker holds the operation's lease."""
-    return operation.lease_until is not None and operation.lease_until > now
+    """Whether a worker holds the operation's lease. One that ends later than any can was taken by a wrong clock."""
+    until = operation.lease_until
+    return until is not None and now < until <= now + LEASE + CLOCK_SKEW
+
+
+def is_due(operation: Operation, now: datetime) -> bool:
+    """Whether it is time for the next attempt. One later than any can be was set by a wrong clock, and is due."""
+    waits = operation.next_attempt_at > now + timedelta(seconds=1)
+    requested_later = operation.requested_at > now + CLOCK_SKEW
+    too_far = operation.state is not State.REQUESTED and operation.next_attempt_at > now + FARTHEST_ATTEMPT
+    return not waits or requested_later or too_far
 
 
 def _take_over(services: Services, expired: Operation, leased: Operation) -> Operation:

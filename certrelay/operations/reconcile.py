@@ -111,7 +111,7 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
     request = operation.request
     refusal = concurrency.acquire_of_vault(services, operation)
     if refusal:
-        return _wait_for_slot(services, operation, refusal)
+        return _postponed(services, operation, Failure("Crowded", refusal), longest=decide.LONGEST_CONCURRENCY_DELAY)
     try:
         pending = services.vault(operation.vault).create(operation.name, request.policy, request.tags, request.enabled)
     except BeingDeleted as error:
@@ -138,7 +138,7 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
 def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     refusal = concurrency.acquire(services, operation)
     if refusal:
-        return _wait_for_slot(services, operation, refusal)
+        return _postponed(services, operation, Failure("Crowded", refusal), longest=decide.LONGEST_CONCURRENCY_DELAY)
     return _call_authority(services, operation, facts, lambda connector, request: connector.submit(request))
 
 
@@ -273,10 +273,6 @@ _ACTS: dict[Act, Callable[[Services, Operation, Facts, Step], Operation]] = {
 def _ended_as(services: Services, operation: Operation, state: State, failure: Failure | None = None) -> Operation:
     detail = failure.message if failure else ""
     return lease.save(services, operation.moved(state, services.now(), detail, failure=failure))
-
-
-def _wait_for_slot(services: Services, operation: Operation, why: str) -> Operation:
-    return _postponed(services, operation, Failure("Crowded", why), longest=decide.LONGEST_CONCURRENCY_DELAY)
 
 
 def _postponed(

@@ -14,7 +14,7 @@ operation and says nothing else. The queue `notifications` holds events (certrel
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from certrelay.storage.limits import Limits
@@ -22,6 +22,9 @@ from certrelay.storage.operation import Operation, from_entity, to_entity
 from certrelay.storage.renewals import Renewals
 from certrelay.storage.tables import ETAG, Account, Row
 
+CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at the most
+FARTHEST_ATTEMPT = timedelta(days=8)  # a week at the most is waited for an authority
+DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
 TABLES = ("operations", "history", "renewals", "limits", "replacements")
 QUEUES = ("signing", "notifications")
 
@@ -87,10 +90,13 @@ class Ledger:
         return sorted((from_entity(row) for row in rows), key=lambda operation: operation.requested_at, reverse=True)
 
     def worklist(self, due_by: datetime | None = None) -> Iterator[OpenOperation]:
-        """The open operations of all vaults; with `due_by` (UTC), only those whose next attempt is due by then."""
+        """The open operations of all vaults; with `due_by` (UTC), only those whose next attempt is due by then.
+
+        Due are also those whose times no right clock can have set: they are not left waiting for a year to come."""
         columns = ["PartitionKey", "name", "id", "next_attempt_at", "state", "authority"]
-        due = {"due": due_by.isoformat()} if due_by else {}
-        for row in self._operations.query("next_attempt_at le @due" if due else "", columns, **due):
+        moments = {"due": due_by, "soon": due_by + CLOCK_SKEW, "far": due_by + FARTHEST_ATTEMPT} if due_by else {}
+        written = {name: moment.isoformat() for name, moment in moments.items()}
+        for row in self._operations.query(DUE if due_by else "", columns, **written):
             names = row["PartitionKey"], row["name"], row["id"]
             next_attempt_at = datetime.fromisoformat(row["next_attempt_at"])
             yield OpenOperation(*names, row.get("authority") or None, next_attempt_at, row["state"])

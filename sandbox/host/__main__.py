@@ -22,8 +22,7 @@ def main() -> int:
         parser.add_argument(f"--{name}-key", required=True)
     given = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    for noisy in ("azure", "uvicorn"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what the app logs, its SDKs too, is hidden by the app only
     keys = Keys(given.master_key, given.function_key, given.eventgrid_key)
     try:
         asyncio.run(_run(given.app.resolve(), given.port, keys, given.clock.resolve() if given.clock else None))

@@ -3,6 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from certrelay.storage.operation import State
 from certrelay.storage.tables import Stale
 from tests.operations.creations import create
 from tests.world import ALIAS, Killed, World
+
+YEARS = timedelta(days=3650)
 
 
 def test_the_same_nudge_delivered_by_many_workers_at_once_makes_one_order_and_one_version(world: World) -> None:
@@ -89,3 +93,31 @@ def test_an_error_nobody_foresaw_is_raised_counted_and_the_row_is_free(world: Wo
     assert row is not None
     assert (row.crashes, row.lease_id) == (1, "")
     assert world.finish(name).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("changes", [{"lease_until": YEARS}, {"next_attempt_at": YEARS, "state": State.SUBMITTED},
+                                     {"next_attempt_at": YEARS, "requested_at": YEARS}])  # fmt: skip
+def test_times_that_only_a_wrong_clock_can_have_set_hold_up_nobody(world: World, changes: dict[str, Any]) -> None:
+    name = world.name()
+    now = world.services.now()
+    opened = create(world, name)
+    world.ca.wait = 1
+    reconcile.advance(world.services, ALIAS, name)
+    row = world.services.storage.open(ALIAS, name)
+    assert row is not None
+    wrong: dict[str, Any] = {key: now + value if value is YEARS else value for key, value in changes.items()}
+    if "lease_until" in wrong:
+        wrong |= {"lease_id": "of a worker whose clock is wrong", "next_attempt_at": now}
+    world.services.storage.save(replace(row, **wrong))
+    assert [entry.id for entry in world.services.storage.worklist(now)] == [opened.id]
+    assert reconcile.advance(world.services, ALIAS, name) is not None
+    assert world.services.storage.open(ALIAS, name) is None
+
+
+def test_a_start_that_a_rate_has_reserved_far_ahead_is_kept(world: World) -> None:
+    name = world.name()
+    opened = create(world, name)
+    far = replace(opened, next_attempt_at=opened.requested_at + timedelta(days=60))
+    world.services.storage.save(far)
+    assert reconcile.advance(world.services, ALIAS, name) is None
+    assert list(world.services.storage.worklist(world.services.now())) == []
