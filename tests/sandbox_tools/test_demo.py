@@ -20,6 +20,8 @@ from sandbox.demo import make_pfx
 from sandbox.processes import accepts_connections, free_ports
 from sandbox.up import PORTS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "sandbox.demo"]
 # The same with another folder for its logs: other demos may be running meanwhile.
@@ -27,8 +29,6 @@ ELSEWHERE = """
 import sys
 from pathlib import Path
 from sandbox import demo
-
-pytestmark = pytest.mark.slow
 demo.DEFAULT_DIRECTORY = Path(sys.argv.pop(1))
 sys.exit(demo.main())
 """
@@ -108,6 +108,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
     ) as process:
         deadline = time.monotonic() + 300
         while not accepts_connections(ports[PORTS.index("ca")]):
+            assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -143,6 +144,7 @@ def test_where_a_part_dies_its_last_words_are_the_reason(tmp_path: Path) -> None
     ) as process:
         deadline = time.monotonic() + 300
         while not accepts_connections(port):
+            assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         subprocess.run(["pkill", "-KILL", "-P", str(process.pid), "-f", "sandbox.host"], check=True)
