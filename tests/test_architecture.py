@@ -82,9 +82,8 @@ def test_a_test_module_stays_small_and_what_it_shares_is_in_a_helper_module(path
 @pytest.mark.parametrize("room", sorted({path.parent for path in Path("tests").rglob("test_*.py")}), ids=str)
 def test_tests_stand_in_the_same_rooms_as_the_code(room: Path) -> None:
     inside = room.relative_to("tests")
-    sandbox = Path("sandbox", room.name.removeprefix("sandbox_")) if room.name.startswith("sandbox_") else inside
-    rooms = [Path("certrelay", inside), inside, sandbox]
-    assert inside == Path("sandbox_tools") or any(one.is_dir() for one in rooms), f"{room} mirrors no room of the code"
+    rooms = [Path("certrelay", inside), inside]
+    assert any(one.is_dir() for one in rooms), f"{room} mirrors no room of the code"
 
 
 def test_no_request_body_has_room_for_an_address_that_the_app_would_ask() -> None:

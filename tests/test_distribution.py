@@ -60,7 +60,7 @@ def test_one_file_needs_no_worker_and_the_number_that_is_given_wins(tmp_path: Pa
     ("node_id", "group"),
     [
         ("tests/handlers/test_contract.py::test_a[x::y]", "handlers"),
-        ("tests/sandbox_vault/test_names.py::Test::test_b", "tests/sandbox_vault/test_names.py"),
+        ("tests/sandbox/vault/test_names.py::Test::test_b", "tests/sandbox/vault/test_names.py"),
         ("tests/test_killed_host.py::test_c", "tests/test_killed_host.py::test_c"),
     ],
 )

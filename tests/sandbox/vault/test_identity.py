@@ -10,7 +10,7 @@ from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 
 from sandbox.identity import SYSTEM_ASSIGNED, Identities, InvalidTokenError
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Rest, certificate_client, self_signed
+from tests.sandbox.vault.support import Rest, certificate_client, self_signed
 
 READER = "33333333-3333-3333-3333-333333333333"
 

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "dev.py"
+SOURCE = Path(__file__).parents[1] / "dev.py"
 OLD_VERSIONS = ("3.9", "3.10", "3.11", "3.12")
 
 # These stand in the checkout's root, where `python -m` finds them first.

@@ -16,8 +16,8 @@ from sandbox.vault import VaultServer
 from sandbox.vault.model import Certificate, from_json, to_json
 from sandbox.vault.seed import Seed, seed
 from sandbox.vault.store import SqliteStore
-from tests.sandbox_vault.program import POLICY, Program, program
-from tests.sandbox_vault.webhook import Webhook, eventually
+from tests.sandbox.vault.program import POLICY, Program, program
+from tests.sandbox.vault.webhook import Webhook, eventually
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from sandbox.vault.pfx import write_pfx
 from sandbox.vault.pfx_order import certificate_order
-from tests.sandbox_vault.support import Authority, Rest, certify, openssl, properties, self_signed, validity
+from tests.sandbox.vault.support import Authority, Rest, certify, openssl, properties, self_signed, validity
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from sandbox.identity import TENANT
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Authority, Rest
+from tests.sandbox.vault.support import Authority, Rest
 
 needs_az = pytest.mark.skipif(shutil.which("az") is None, reason="azure-cli is not installed")
 VAULT = ("--vault-name", "127")  # with the suffix .0.0.1:PORT

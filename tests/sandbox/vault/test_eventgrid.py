@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.eventgrid import Publisher, Subscription, check_webhook, cloud_event
-from tests.sandbox_vault.webhook import Webhook, eventually
+from tests.sandbox.vault.webhook import Webhook, eventually
 
 
 def event(subject: str, kind: str = "Microsoft.KeyVault.CertificateNearExpiry") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from azure.storage.queue import QueueServiceClient
 
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
-from tests.sandbox_host.support import KEYS, running, until
+from tests.sandbox.host.support import KEYS, running, until
 
 pytestmark = pytest.mark.slow
 

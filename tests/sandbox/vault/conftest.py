@@ -13,7 +13,7 @@ from azure.keyvault.secrets import SecretClient
 
 from sandbox.clock import Clock
 from sandbox.vault import Settings, VaultServer
-from tests.sandbox_vault.support import Authority, Rest, certificate_client, use_identity
+from tests.sandbox.vault.support import Authority, Rest, certificate_client, use_identity
 
 _numbers = itertools.count()
 

@@ -16,7 +16,7 @@ from azure.keyvault.secrets import SecretClient
 from cryptography import x509
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Rest, properties, self_signed
+from tests.sandbox.vault.support import Rest, properties, self_signed
 
 UNKNOWN = {"issuer": {"name": "Unknown"}, "x509_props": {"subject": "CN=a.example"}}
 

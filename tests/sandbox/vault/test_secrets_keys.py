@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 from sandbox.vault import VaultServer
 from sandbox.vault.render import base64url
-from tests.sandbox_vault.support import Authority, Rest, openssl, properties, self_signed
+from tests.sandbox.vault.support import Authority, Rest, openssl, properties, self_signed
 
 
 def test_openssl_reads_the_pfx_with_an_empty_password(

@@ -14,8 +14,8 @@ from sandbox.clock import Clock
 from sandbox.eventgrid import Subscription
 from sandbox.vault import Settings, VaultServer
 from sandbox.vault.seed import Seed, seed
-from tests.sandbox_vault.support import Authority, der, pending, properties, self_signed
-from tests.sandbox_vault.webhook import Webhook, eventually
+from tests.sandbox.vault.support import Authority, der, pending, properties, self_signed
+from tests.sandbox.vault.webhook import Webhook, eventually
 
 DAY = 86400
 TOPIC = (

@@ -10,7 +10,7 @@ from azure.keyvault.secrets import SecretClient
 
 from sandbox.vault import VaultServer
 from sandbox.vault.seed import Seed, seed
-from tests.sandbox_vault.support import Rest, properties, self_signed
+from tests.sandbox.vault.support import Rest, properties, self_signed
 
 NOT_FOUND = (
     "A certificate with (name/id) {} was not found in this key vault. If you recently deleted this certificate you may "

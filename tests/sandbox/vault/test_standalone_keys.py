@@ -13,7 +13,7 @@ from azure.keyvault.keys import KeyClient, KeyCurveName
 from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.program import Program
+from tests.sandbox.vault.program import Program
 
 DIGEST = hashlib.sha256(b"what is signed").digest()
 

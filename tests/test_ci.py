@@ -11,7 +11,7 @@ import pytest
 
 import dev
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TOOL = (
     "import os, sys; print(os.path.basename(__file__), *sys.argv[1:]); sys.exit(int(os.environ.get('{name}', '0')))\n"
 )

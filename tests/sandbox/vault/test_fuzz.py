@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sandbox.vault import VaultServer
 from sandbox.vault.routes import ROUTES
-from tests.sandbox_vault.support import Authority, Rest
+from tests.sandbox.vault.support import Authority, Rest
 
 FAST = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True

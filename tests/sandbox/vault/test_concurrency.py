@@ -10,7 +10,7 @@ from azure.keyvault.certificates import CertificateClient
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Authority, Rest, pending
+from tests.sandbox.vault.support import Authority, Rest, pending
 
 POLICY = {"key_props": {"kty": "EC"}, "x509_props": {"subject": "CN=a"}, "issuer": {"name": "Unknown"}}
 

@@ -10,7 +10,7 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Rest, certificate_client, properties, self_signed
+from tests.sandbox.vault.support import Rest, certificate_client, properties, self_signed
 
 EC = {"key_props": {"kty": "EC"}, "x509_props": {"subject": "CN=a"}}
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs7, pkcs12
 
 from sandbox.vault import VaultServer
-from tests.sandbox_vault.support import Authority, Rest, certify, der, pending, properties, self_signed
+from tests.sandbox.vault.support import Authority, Rest, certify, der, pending, properties, self_signed
 
 
 def text(certificate: x509.Certificate) -> str:

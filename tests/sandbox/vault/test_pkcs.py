@@ -17,7 +17,7 @@ from sandbox.vault.pfx import write_pfx
 from sandbox.vault.pfx_order import certificate_order, too_many_iterations
 from sandbox.vault.pkcs import decode_base64, order_chain, read_pem, read_pfx, read_x5c, thumbprint, write_pem
 from sandbox.vault.store import MemoryStore, SqliteStore
-from tests.sandbox_vault.support import Authority, certify, openssl
+from tests.sandbox.vault.support import Authority, certify, openssl
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PKCS8 = KEY.private_bytes(Encoding.DER, serialization.PrivateFormat.PKCS8, NoEncryption())

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from sandbox.clock import Clock
 from sandbox.vault import Settings, VaultServer
-from tests.sandbox_vault.support import Rest, certificate_client, properties, self_signed, use_identity
-from tests.sandbox_vault.webhook import eventually
+from tests.sandbox.vault.support import Rest, certificate_client, properties, self_signed, use_identity
+from tests.sandbox.vault.webhook import eventually
 
 DAY = 86400
 DIGICERT = {

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from sandbox.azurite import Azurite
-from tests.sandbox_host.support import Host, running, until
+from tests.sandbox.host.support import Host, running, until
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from tests.sandbox_vault.support import Rest, openssl, properties, self_signed
+from tests.sandbox.vault.support import Rest, openssl, properties, self_signed
 
 UNKNOWN = {"issuer": {"name": "Unknown"}, "x509_props": {"subject": "CN=a.example"}}
 
