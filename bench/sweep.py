@@ -20,7 +20,8 @@ from azure.keyvault.certificates import CertificateClient
 
 from bench.vault import Program
 from certrelay import settings
-from certrelay.keyvault.client import API_VERSION, PAGE, Vault
+from certrelay.keyvault.certificate import PAGE
+from certrelay.keyvault.client import API_VERSION, Vault
 from certrelay.renewal import sweep
 from certrelay.services import Services
 from certrelay.storage.ledger import Ledger

@@ -5,15 +5,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certrelay.connectors.base import Connector, Context
 from certrelay.errors import NotFound, NotReady
-from certrelay.keyvault.client import Vault
-from certrelay.keyvault.client import connect as connect_to_vault
 from certrelay.settings import Authority, Settings, VaultSettings
 from certrelay.storage.ledger import Ledger
-from certrelay.storage.tables import Account
+
+if TYPE_CHECKING:
+    from certrelay.keyvault.client import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Services:
 
     settings: Settings
     storage: Ledger
-    vault: Callable[[str], Vault]
+    vault: Callable[[str], "Vault"]
     connector: Callable[[str], Connector]
     now: Callable[[], datetime]
     jitter: random.Random = field(default_factory=random.SystemRandom)
@@ -45,23 +45,26 @@ class Services:
 
 
 def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Services:
-    """The real services. Vaults and connectors are created at first use, and then kept; this sends no request."""
+    """The real services. Vaults and connectors are created at first use, and then kept; this sends no request.
+
+    The Azure SDKs take longer to import than the rest of the app. So they are imported here, by the first call that
+    needs them, and not when the app starts."""
+    from azure.identity import DefaultAzureCredential
+
+    from certrelay.keyvault import client
+    from certrelay.storage.tables import Account
 
     @functools.cache
     def credential(client_id: str | None = None) -> Any:
-        from azure.identity import DefaultAzureCredential
-
         options = {"managed_identity_client_id": client_id} if client_id else {}
         return DefaultAzureCredential(exclude_interactive_browser_credential=True, **options)
 
     @functools.cache
-    def vault_named(alias: str) -> Vault:
+    def vault_named(alias: str) -> client.Vault:
         vault = settings.vaults.get(alias)
-        if (
-            vault is None
-        ):  # its operations may still be open when a vault is removed from the settings; it may come back
+        if vault is None:  # its operations may still be open after it was removed from the settings; it may come back
             raise NotReady(f"vault {alias} is not in the settings", code="VaultNotConfigured")
-        return connect_to_vault(vault.url, credential(vault.client_id))
+        return client.connect(vault.url, credential(vault.client_id))
 
     @functools.cache
     def connector_named(name: str) -> Connector:

@@ -7,7 +7,7 @@ import azure.functions as func
 
 from certrelay.certificates import issuers, read
 from certrelay.certificates.read import Filters
-from certrelay.keyvault.client import CertificateItem, version_of
+from certrelay.keyvault.certificate import CertificateItem, version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.renewal.due import due_of
 from handlers import render, response_models, services

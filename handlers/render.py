@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certrelay.keyvault.client import version_of
+from certrelay.keyvault.certificate import version_of
 from certrelay.pki.names import names_of
 from certrelay.storage.operation import Operation, State
 

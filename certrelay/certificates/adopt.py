@@ -7,7 +7,7 @@ from typing import Any
 from certrelay import rules
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from certrelay.keyvault import policy
-from certrelay.keyvault.client import moment
+from certrelay.keyvault.certificate import moment
 from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, managed_tags
 from certrelay.operations import find
 from certrelay.renewal import renew

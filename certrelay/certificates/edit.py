@@ -17,7 +17,7 @@ from certrelay.keyvault.tags import (
 from certrelay.operations import find, lease, reconcile
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Operation, State
-from certrelay.storage.tables import Stale
+from certrelay.storage.rows import Stale
 
 type Json = dict[str, Any]
 

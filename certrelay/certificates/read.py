@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrelay.errors import Fault, Invalid, NotFound
-from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of, moment, version_of
+from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of, moment, version_of
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
 from certrelay.renewal import alerts
 from certrelay.renewal.due import due_at, due_of

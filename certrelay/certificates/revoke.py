@@ -7,7 +7,7 @@ from typing import Any
 from certrelay.certificates import read
 from certrelay.connectors.base import ConnectorError, RevocationReason, Revokes
 from certrelay.errors import Conflict, Fault, Invalid, NotReady
-from certrelay.keyvault.client import version_of
+from certrelay.keyvault.certificate import version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew

@@ -7,10 +7,13 @@ starts a thread that outlives the function. https://learn.microsoft.com/rest/api
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.pipeline.policies import RetryPolicy
+from azure.core.rest import HttpRequest
+from azure.keyvault.certificates import CertificateClient
 
 from certrelay.errors import (
     BeingDeleted,
@@ -22,53 +25,25 @@ from certrelay.errors import (
     NotReady,
     SoftDeleted,
 )
-
-if TYPE_CHECKING:
-    from azure.keyvault.certificates import CertificateClient
+from certrelay.keyvault.certificate import (
+    CERTIFICATES,
+    PAGE,
+    CertificateItem,
+    Json,
+    PendingOperation,
+    item_of,
+    pending_operation,
+)
 
 API_VERSION = "2025-07-01"
-PAGE = 25
-CERTIFICATES = f"/certificates?maxresults={PAGE}"
 BUDGET_SECONDS = 25.0
 LONGEST_SLEEP = 4
-
-type Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PendingOperation:
-    """Key Vault's CertificateOperation. `status` is inProgress, completed, cancelled or failed."""
-
-    request_id: str
-    status: str
-    csr: bytes
-    issuer: str
-    error_code: str = ""
-    error_message: str = ""
-    cancellation_requested: bool = False
-
-    @property
-    def in_progress(self) -> bool:
-        return self.status.lower() == "inprogress"
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateItem:
-    """One line of the certificate list: what the sweep needs and nothing that costs a request of its own."""
-
-    name: str
-    enabled: bool
-    created: datetime | None
-    not_before: datetime | None
-    expires: datetime | None
-    tags: Mapping[str, str]
-    thumbprint: str
 
 
 class Vault:
     """One Key Vault. Every method raises NotReady, NotPermitted, Conflict, Invalid or NotFound as Key Vault answers."""
 
-    def __init__(self, client: "CertificateClient") -> None:
+    def __init__(self, client: CertificateClient) -> None:
         self._client = client
 
     @property
@@ -77,12 +52,12 @@ class Vault:
 
     def create(self, name: str, policy: Json, tags: Mapping[str, str], enabled: bool) -> PendingOperation:
         body = {"policy": policy, "tags": dict(tags), "attributes": {"enabled": enabled}}
-        return _pending(self.call("POST", f"/certificates/{name}/create", body))
+        return pending_operation(self.call("POST", f"/certificates/{name}/create", body))
 
     def pending(self, name: str) -> PendingOperation | None:
         """The pending operation of a name, ended ones included, until it is deleted."""
         try:
-            return _pending(self.call("GET", f"/certificates/{name}/pending"))
+            return pending_operation(self.call("GET", f"/certificates/{name}/pending"))
         except NotFound:
             return None
 
@@ -137,9 +112,6 @@ class Vault:
 
     def call(self, method: str, path: str, body: Json | None = None, **query: str) -> Json:
         """One request; the answer's JSON. `query` is added to the path's own."""
-        from azure.core.exceptions import AzureError, ClientAuthenticationError
-        from azure.core.rest import HttpRequest
-
         path, _, own = path.partition("?")
         own = re.sub(r"(^|&)api-version=[^&]*", "", own).lstrip("&")
         parameters = "&".join(f"{key}={quote(value)}" for key, value in {**query, "api-version": API_VERSION}.items())
@@ -155,61 +127,20 @@ class Vault:
         raise _refusal(response)
 
 
+class _ShortRetries(RetryPolicy[Any, Any]):
+    def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
+        """The SDK sleeps for as long as a Retry-After says, whatever its timeouts."""
+        asked = self.get_retry_after(response) or 0.0
+        return asked <= LONGEST_SLEEP and super().is_retry(settings, response)
+
+
 def connect(url: str, credential: Any) -> Vault:
     """The vault at `url`, with short retries: waiting longer is the reconciler's, not a function's."""
-    from azure.core.pipeline.policies import RetryPolicy
-    from azure.keyvault.certificates import CertificateClient
-
-    class ShortRetries(RetryPolicy[Any, Any]):
-        def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
-            """The SDK sleeps for as long as a Retry-After says, whatever its timeouts."""
-            asked = self.get_retry_after(response) or 0.0
-            return asked <= LONGEST_SLEEP and super().is_retry(settings, response)
-
-    retries = ShortRetries(retry_total=3, retry_backoff_factor=0.5, retry_backoff_max=LONGEST_SLEEP)
+    retries = _ShortRetries(retry_total=3, retry_backoff_factor=0.5, retry_backoff_max=LONGEST_SLEEP)
     return Vault(CertificateClient(url, credential, connection_timeout=5, read_timeout=20, retry_policy=retries))
 
 
-def version_of(bundle: Json) -> str:
-    """The version in the `id` of a CertificateBundle."""
-    return str(bundle["id"]).rstrip("/").rsplit("/", 1)[-1]
-
-
-def moment(seconds: int | None) -> datetime | None:
-    """Key Vault's UNIX seconds as UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def _pending(body: Json) -> PendingOperation:
-    error = body.get("error") or {}
-    return PendingOperation(
-        request_id=str(body.get("request_id", "")),
-        status=str(body.get("status", "")),
-        csr=base64.b64decode(body.get("csr") or ""),
-        issuer=str((body.get("issuer") or {}).get("name", "")),
-        error_code=str(error.get("code", "")),
-        error_message=str(error.get("message", "")),
-        cancellation_requested=bool(body.get("cancellation_requested")),
-    )
-
-
-def item_of(item: Json) -> CertificateItem:
-    """One line of Key Vault's certificate list."""
-    attributes = item.get("attributes") or {}
-    return CertificateItem(
-        name=str(item["id"]).split("/certificates/", 1)[1].split("/")[0],
-        enabled=bool(attributes.get("enabled", True)),
-        created=moment(attributes.get("created")),
-        not_before=moment(attributes.get("nbf")),
-        expires=moment(attributes.get("exp")),
-        tags=item.get("tags") or {},
-        thumbprint=base64.urlsafe_b64decode(str(item.get("x5t", "")) + "==").hex(),
-    )
-
-
 def _json_object(response: Any) -> Json:
-    from azure.core.exceptions import AzureError
-
     try:
         answer = response.json() if response.content else {}
     except (AzureError, ValueError, RecursionError):

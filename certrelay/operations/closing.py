@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 
 from certrelay.errors import CertRelayError, Conflict, NotPermitted, NotReady
-from certrelay.keyvault.client import item_of
+from certrelay.keyvault.certificate import item_of
 from certrelay.log import logger
 from certrelay.operations import signing
 from certrelay.services import Services

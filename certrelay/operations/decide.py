@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certrelay.keyvault.client import PendingOperation
+from certrelay.keyvault.certificate import PendingOperation
 from certrelay.storage.operation import Failure, Kind, Operation, State
 
 # All in seconds.

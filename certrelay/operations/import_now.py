@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from certrelay.errors import CertRelayError, NameBusy, NotReady
-from certrelay.keyvault.client import version_of
+from certrelay.keyvault.certificate import version_of
 from certrelay.log import about, logger
 from certrelay.operations import lease, reconcile
 from certrelay.operations.signing import is_newest
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Operation, State
-from certrelay.storage.tables import Stale
+from certrelay.storage.rows import Stale
 
 log = logger("operations")
 

@@ -13,7 +13,7 @@ from certrelay.storage.operation import (
     Operation,
     State,
 )
-from certrelay.storage.tables import Stale
+from certrelay.storage.rows import Stale
 
 log = logger("operations")
 

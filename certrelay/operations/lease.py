@@ -10,7 +10,7 @@ from certrelay.operations.decide import overdue
 from certrelay.services import Services
 from certrelay.storage.ledger import CLOCK_SKEW, FARTHEST_ATTEMPT
 from certrelay.storage.operation import Operation, State
-from certrelay.storage.tables import Stale
+from certrelay.storage.rows import Stale
 
 LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
 MAX_TRANSITIONS = 60

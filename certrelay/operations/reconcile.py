@@ -22,7 +22,7 @@ from certrelay.errors import (
     StorageNotReady,
     Unverified,
 )
-from certrelay.keyvault.client import PendingOperation, version_of
+from certrelay.keyvault.certificate import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
 from certrelay.log import about, logger
 from certrelay.notifications import outbox
@@ -30,7 +30,7 @@ from certrelay.operations import closing, concurrency, decide, lease, signing
 from certrelay.operations.decide import Act, Facts, Step
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Kind, Operation, State
-from certrelay.storage.tables import Stale
+from certrelay.storage.rows import Stale
 
 MAX_STEPS = 16  # of one call; an operation needs fewer unless Key Vault's responses contradict each other
 

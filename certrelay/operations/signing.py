@@ -7,6 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from certrelay.connectors.base import (
     Cancels,
     Connector,
@@ -19,7 +22,7 @@ from certrelay.connectors.base import (
     Unavailable,
 )
 from certrelay.errors import Unverified
-from certrelay.keyvault.client import PendingOperation
+from certrelay.keyvault.certificate import PendingOperation
 from certrelay.log import logger
 from certrelay.pki import verify
 from certrelay.services import Services
@@ -122,9 +125,6 @@ def is_newest(bundle: Mapping[str, Any], operation: Operation) -> bool:
 
 def public_key_of(certificate: bytes) -> bytes:
     """The SubjectPublicKeyInfo (DER) of a certificate (DER)."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     loaded = x509.load_der_x509_certificate(certificate)
     return loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrelay.keyvault import policy
-from certrelay.keyvault.client import CertificateItem, item_of
+from certrelay.keyvault.certificate import CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of, is_managed
 from certrelay.log import about, logger
 from certrelay.notifications import outbox

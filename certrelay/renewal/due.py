@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from certrelay.keyvault.client import CertificateItem
+from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import is_managed, threshold_of
 
 DEFAULT_SHARE_LEFT = 1 / 3  # of the lifetime

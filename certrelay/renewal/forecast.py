@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certrelay.errors import CertRelayError
-from certrelay.keyvault.client import CertificateItem
+from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.renewal.due import due_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from certrelay import rules
 from certrelay.errors import Booked, Conflict, NameBusy, NotDue, NotFound
-from certrelay.keyvault.client import CertificateItem, item_of, version_of
+from certrelay.keyvault.certificate import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
 from certrelay.operations import rate
 from certrelay.operations.find import by_key_or_open

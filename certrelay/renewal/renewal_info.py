@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from certrelay.connectors.base import RenewalWindow, SuggestsRenewal
 from certrelay.errors import CertRelayError
-from certrelay.keyvault.client import CertificateItem
+from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import logger
 from certrelay.services import Services

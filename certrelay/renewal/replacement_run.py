@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certrelay.errors import CertRelayError, Invalid, NameBusy, NotReady, StorageNotReady
-from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
+from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations.submit import Origin
@@ -23,7 +23,7 @@ from certrelay.renewal.replacements import JOBS, Criteria, Replacement, find, fr
 from certrelay.rules import name_allowed
 from certrelay.services import Services
 from certrelay.storage.operation import split_operation_id
-from certrelay.storage.tables import ETAG, Row, Stale
+from certrelay.storage.rows import ETAG, Row, Stale
 
 BUDGET = timedelta(seconds=60)  # of one run
 LONGEST_WAIT = timedelta(days=1)  # for a vault or a certificate that cannot be used, until it counts as refused

@@ -17,7 +17,7 @@ from typing import Any
 from certrelay.errors import Conflict, Fault, Invalid, NotFound, NotReady
 from certrelay.pki.distinguished_names import comparable
 from certrelay.services import Services
-from certrelay.storage.tables import ETAG, Row, Stale
+from certrelay.storage.rows import ETAG, Row, Stale
 
 JOBS = "replacements"
 COLUMN_BYTES = 60_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certrelay.errors import Booked, CertRelayError, Invalid, NotDue, NotReady
-from certrelay.keyvault.client import CERTIFICATES, CertificateItem, item_of
+from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations import intervene, reconcile

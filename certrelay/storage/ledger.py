@@ -15,12 +15,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certrelay.storage.limits import Limits
 from certrelay.storage.operation import Operation, from_entity, to_entity
 from certrelay.storage.renewals import Renewals
-from certrelay.storage.tables import ETAG, Account, Row
+from certrelay.storage.rows import ETAG, Row
+
+if TYPE_CHECKING:
+    from certrelay.storage.tables import Account
 
 CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at the most
 FARTHEST_ATTEMPT = timedelta(days=8)  # a week at the most is waited for an authority
@@ -46,7 +49,7 @@ class Ledger:
 
     `prefix` of the constructor: of all table and queue names."""
 
-    def __init__(self, account: Account, prefix: str = "") -> None:
+    def __init__(self, account: "Account", prefix: str = "") -> None:
         self._operations, self._history, renewals, limits, self.replacements = (
             account.table(prefix + name) for name in TABLES
         )

@@ -6,9 +6,13 @@ Rows of a concurrency limit: PartitionKey `concurrency of HOLDER`, RowKey a numb
 """
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from certrelay.errors import NotReady
-from certrelay.storage.tables import ETAG, Row, Stale, Table
+from certrelay.storage.rows import ETAG, Row, Stale
+
+if TYPE_CHECKING:
+    from certrelay.storage.tables import Table
 
 MAX_RACES = 50  # lost in a row, until a reservation fails
 
@@ -16,7 +20,7 @@ MAX_RACES = 50  # lost in a row, until a reservation fails
 class Limits:
     """All methods raise NotReady when the storage account cannot be used now."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: "Table") -> None:
         self._table = table
 
     def reserve(self, holder: str, now: datetime, interval_seconds: float, burst: int) -> datetime:

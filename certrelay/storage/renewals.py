@@ -1,7 +1,11 @@
 """The sweep's state: a renewal record for each certificate, and its position in the list of each vault."""
 
+from typing import TYPE_CHECKING
+
 from certrelay.storage.renewal_record import RenewalRecord, from_entity, to_entity
-from certrelay.storage.tables import Table
+
+if TYPE_CHECKING:
+    from certrelay.storage.tables import Table
 
 _POSITIONS = "|sweep"  # a partition of its own, since no vault alias contains `|`
 
@@ -9,7 +13,7 @@ _POSITIONS = "|sweep"  # a partition of its own, since no vault alias contains `
 class Renewals:
     """Keys: vault, certificate name in lower case. All methods raise NotReady when storage cannot be used now."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: "Table") -> None:
         self._table = table
 
     def records(self, vault: str, names: list[str]) -> dict[str, RenewalRecord]:

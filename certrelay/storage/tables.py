@@ -6,38 +6,31 @@ Every method raises StorageNotReady when storage cannot be reached or refuses a 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import TableClient, TableServiceClient, UpdateMode
+from azure.storage.queue import LinearRetry, QueueClient, QueueServiceClient, TextBase64EncodePolicy
 
 from certrelay.errors import Invalid, StorageNotReady
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.data.tables import TableClient
-    from azure.storage.queue import QueueClient
+from certrelay.storage.rows import ETAG, Row, Stale
 
 MAX_DELAY_SECONDS = 6 * 24 * 3600
-ETAG = "etag"
 TOO_LARGE = ("PropertyValueTooLarge", "EntityTooLarge", "RequestBodyTooLarge")
 _RETRIES: dict[str, Any] = {"retry_total": 3, "connection_timeout": 5, "read_timeout": 20}
-
-type Row = dict[str, Any]
-
-
-class Stale(Exception):
-    """The row has changed since it was read: another worker has written it."""
 
 
 class Table:
     """One table, created at first use. A row is a dict with PartitionKey, RowKey and, when it was read, `etag`."""
 
-    def __init__(self, client: "TableClient") -> None:
+    def __init__(self, client: TableClient) -> None:
         self._client = client
         self._made = False
 
     def get(self, partition: str, key: str) -> Row | None:
         """The row with these keys, or None."""
-        from azure.core.exceptions import ResourceNotFoundError
-
         with self._reachable():
             try:
                 return _row(self._client.get_entity(partition, key))
@@ -46,8 +39,6 @@ class Table:
 
     def insert(self, row: Row) -> str | None:
         """Insert a row, and return its ETag; None if a row with its keys exists. Raises Invalid if it is too large."""
-        from azure.core.exceptions import HttpResponseError, ResourceExistsError
-
         with self._reachable():
             try:
                 return str(self._client.create_entity(row)["etag"])
@@ -60,10 +51,6 @@ class Table:
 
     def replace(self, row: Row, etag: str) -> str:
         """Replace the row that has this `etag`, and return its new ETag. Raises Stale if it has changed or is gone."""
-        from azure.core import MatchConditions
-        from azure.core.exceptions import HttpResponseError
-        from azure.data.tables import UpdateMode
-
         unchanged: Any = MatchConditions.IfNotModified
         with self._reachable():
             try:
@@ -76,23 +63,16 @@ class Table:
 
     def upsert(self, row: Row) -> None:
         """Insert a row, or replace the one with its keys."""
-        from azure.data.tables import UpdateMode
-
         with self._reachable():
             self._client.upsert_entity(row, UpdateMode.REPLACE)
 
     def merge(self, row: Row) -> None:
         """Write these columns and keep the row's other ones; insert the row if it does not exist."""
-        from azure.data.tables import UpdateMode
-
         with self._reachable():
             self._client.upsert_entity(row, UpdateMode.MERGE)
 
     def delete(self, partition: str, key: str, etag: str = "") -> None:
         """Delete a row, if it exists. Raises Stale if an `etag` is given and the row has changed."""
-        from azure.core import MatchConditions
-        from azure.core.exceptions import HttpResponseError
-
         unchanged: dict[str, Any] = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
         with self._reachable():
             try:
@@ -121,7 +101,7 @@ class Table:
 class Queue:
     """One queue, created at first use. Messages are base64, as the Functions host expects."""
 
-    def __init__(self, client: "QueueClient") -> None:
+    def __init__(self, client: QueueClient) -> None:
         self._client = client
         self._made = False
 
@@ -150,10 +130,7 @@ class Account:
 
     `credential`: the app's own identity, for settings without a connection string."""
 
-    def __init__(self, settings: Mapping[str, str], credential: "TokenCredential | None") -> None:
-        from azure.data.tables import TableServiceClient
-        from azure.storage.queue import LinearRetry, QueueServiceClient
-
+    def __init__(self, settings: Mapping[str, str], credential: TokenCredential | None) -> None:
         queue_options: dict[str, Any] = {**_RETRIES, "retry_policy": LinearRetry(backoff=1, retry_total=3)}
         connection_string = settings.get("AzureWebJobsStorage")
         if connection_string:
@@ -172,15 +149,11 @@ class Account:
 
     def queue(self, name: str) -> Queue:
         """The queue with this name; sends no request."""
-        from azure.storage.queue import TextBase64EncodePolicy
-
         return Queue(self._queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy()))
 
 
 @contextmanager
 def _reachable() -> Iterator[None]:
-    from azure.core.exceptions import AzureError, HttpResponseError
-
     try:
         yield
     except HttpResponseError as error:
@@ -190,8 +163,6 @@ def _reachable() -> Iterator[None]:
 
 
 def _make(create: Callable[[], object]) -> None:
-    from azure.core.exceptions import ResourceExistsError
-
     try:
         create()
     except ResourceExistsError:

@@ -9,7 +9,7 @@ from cryptography import x509
 from certrelay.certificates import adopt
 from certrelay.certificates.adopt import Adoption
 from certrelay.errors import Conflict, Invalid, NotFound, NotReady
-from certrelay.keyvault.client import item_of
+from certrelay.keyvault.certificate import item_of
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.due import due_of

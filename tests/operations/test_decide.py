@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrelay.keyvault.client import PendingOperation
+from certrelay.keyvault.certificate import PendingOperation
 from certrelay.operations import decide
 from certrelay.operations.decide import Act, Facts, next_step
 from certrelay.storage.operation import CertificateRequest, Failure, Kind, Operation, State, from_entity, to_entity

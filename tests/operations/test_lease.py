@@ -11,7 +11,7 @@ import pytest
 from certrelay.connectors.base import SigningRequest
 from certrelay.operations import lease, reconcile
 from certrelay.storage.operation import State
-from certrelay.storage.tables import Stale
+from certrelay.storage.rows import Stale
 from tests.operations.creations import create
 from tests.world import ALIAS, Killed, World
 

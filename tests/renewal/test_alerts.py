@@ -9,7 +9,7 @@ import pytest
 
 from certrelay.certificates import issuers
 from certrelay.connectors.base import Rejected
-from certrelay.keyvault.client import item_of
+from certrelay.keyvault.certificate import item_of
 from certrelay.renewal import alerts, digest, sweep
 from certrelay.renewal import events as hints
 from certrelay.storage.operation import State

@@ -8,7 +8,8 @@ import pytest
 from certrelay.certificates import create
 from certrelay.certificates.create import CertificateSpec
 from certrelay.errors import Invalid
-from certrelay.keyvault.client import CERTIFICATES, Vault, item_of
+from certrelay.keyvault.certificate import CERTIFICATES, item_of
+from certrelay.keyvault.client import Vault
 from certrelay.renewal import replacement_run, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services

@@ -14,7 +14,8 @@ from certrelay.certificates import read as reading
 from certrelay.connectors.base import RenewalWindow
 from certrelay.errors import Invalid, NotPermitted
 from certrelay.keyvault import client as key_vault
-from certrelay.keyvault.client import CERTIFICATES, Vault
+from certrelay.keyvault.certificate import CERTIFICATES
+from certrelay.keyvault.client import Vault
 from certrelay.operations.submit import Origin
 from certrelay.renewal import digest, renew, sweep
 from certrelay.services import Services

@@ -1,0 +1,83 @@
+"""What Key Vault's REST API says about certificates, read: lines of a list, pending operations, versions, times.
+
+https://learn.microsoft.com/rest/api/keyvault/certificates. Nothing here needs the SDK (certrelay.keyvault.client does).
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+PAGE = 25
+CERTIFICATES = f"/certificates?maxresults={PAGE}"
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOperation:
+    """Key Vault's CertificateOperation. `status` is inProgress, completed, cancelled or failed."""
+
+    request_id: str
+    status: str
+    csr: bytes
+    issuer: str
+    error_code: str = ""
+    error_message: str = ""
+    cancellation_requested: bool = False
+
+    @property
+    def in_progress(self) -> bool:
+        return self.status.lower() == "inprogress"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateItem:
+    """One line of the certificate list: what the sweep needs and nothing that costs a request of its own."""
+
+    name: str
+    enabled: bool
+    created: datetime | None
+    not_before: datetime | None
+    expires: datetime | None
+    tags: Mapping[str, str]
+    thumbprint: str
+
+
+def pending_operation(body: Json) -> PendingOperation:
+    """Key Vault's CertificateOperation."""
+    error = body.get("error") or {}
+    return PendingOperation(
+        request_id=str(body.get("request_id", "")),
+        status=str(body.get("status", "")),
+        csr=base64.b64decode(body.get("csr") or ""),
+        issuer=str((body.get("issuer") or {}).get("name", "")),
+        error_code=str(error.get("code", "")),
+        error_message=str(error.get("message", "")),
+        cancellation_requested=bool(body.get("cancellation_requested")),
+    )
+
+
+def item_of(item: Json) -> CertificateItem:
+    """One line of Key Vault's certificate list."""
+    attributes = item.get("attributes") or {}
+    return CertificateItem(
+        name=str(item["id"]).split("/certificates/", 1)[1].split("/")[0],
+        enabled=bool(attributes.get("enabled", True)),
+        created=moment(attributes.get("created")),
+        not_before=moment(attributes.get("nbf")),
+        expires=moment(attributes.get("exp")),
+        tags=item.get("tags") or {},
+        thumbprint=base64.urlsafe_b64decode(str(item.get("x5t", "")) + "==").hex(),
+    )
+
+
+def version_of(bundle: Json) -> str:
+    """The version in the `id` of a CertificateBundle."""
+    return str(bundle["id"]).rstrip("/").rsplit("/", 1)[-1]
+
+
+def moment(seconds: int | None) -> datetime | None:
+    """Key Vault's UNIX seconds as UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
