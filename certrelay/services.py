@@ -69,8 +69,7 @@ def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
     @functools.cache
     def connector_named(name: str) -> Connector:
         authority = settings.authorities[name]
-        context = Context(name, now, credential, settings.environment)
-        return authority.connector_class(authority.connector_settings, context)
+        return authority.connector_class(authority.connector_settings, Context(name, now, credential))
 
     client_id = settings.storage.get("AzureWebJobsStorage__clientId")
     storage_credential = None if "AzureWebJobsStorage" in settings.storage else credential(client_id)

@@ -131,7 +131,6 @@ class Settings:
     renewal_batch: int
     app_service_authentication: bool
     function_key_role: str
-    environment: Mapping[str, str]
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -165,7 +164,6 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         renewal_batch=_whole_number(environment, "CERTRELAY_RENEWAL_BATCH", 500, faults),
         app_service_authentication=_app_service_authentication(environment, faults),
         function_key_role=_function_key_role(environment, faults),
-        environment=environment,
     )
     if faults:
         raise SettingsError(faults)

@@ -13,8 +13,8 @@ What a connector can do beyond this are the small protocols at the end; what it 
 """
 
 import enum
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -122,13 +122,12 @@ class Context:
     """What a connector gets from CertRelay besides its own settings.
 
     `authority` is its name in the settings; `now` tells the time (UTC); `credential` makes the app's own Azure
-    credential (an `azure.core.credentials.TokenCredential`); `environment` holds the application settings.
+    credential (an `azure.core.credentials.TokenCredential`). Secrets come with the connector's own settings.
     """
 
     authority: str
     now: Callable[[], datetime]
     credential: Callable[[], Any]
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Connector(Protocol):

@@ -87,13 +87,13 @@ class Authority:
     refused_cases: frozenset[str] = frozenset()  # of NAME_CASES, by this very server, though its protocol allows them
 
 
-def context(authority: str, environment: dict[str, str] | None = None) -> Context:
+def context(authority: str) -> Context:
     """A context without an Azure credential, on the real clock."""
 
     def no_credential() -> Any:
         raise AssertionError("this connector needs no Azure credential")
 
-    return Context(authority, lambda: datetime.now(UTC), no_credential, environment or {})
+    return Context(authority, lambda: datetime.now(UTC), no_credential)
 
 
 def finish(authority: Authority, connector: Connector, request: SigningRequest, outcome: Outcome) -> Issued:
