@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from certrelay.connectors.base import Connector, ConnectorSettings
-from certrelay.connectors.registry import connector_class
+from certrelay.connectors.registry import connector_class, settings_class
 from certrelay.errors import SettingsError
 from certrelay.setting_references import refuse_literal_secrets, resolved
 
@@ -107,10 +107,15 @@ class AuthoritySettings(_Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Authority:
+    """One authority of the settings. `connector_class` is its connector's code, imported at first use."""
+
     name: str
     settings: AuthoritySettings
-    connector_class: type[Connector]
     connector_settings: ConnectorSettings
+
+    @property
+    def connector_class(self) -> type[Connector]:
+        return connector_class(self.settings.connector)
 
 
 class Target(_Frozen):
@@ -208,16 +213,16 @@ def _authority(name: str, value: Any, environment: Mapping[str, str], faults: li
     settings = None
     try:
         settings = AuthoritySettings.model_validate(common)
-        found = connector_class(settings.connector)
-        refuse_literal_secrets(where, found.Settings, own, faults)
-        connector_settings = found.Settings.model_validate(resolved(where, own, environment, faults))
+        own_settings = settings_class(settings.connector)
+        refuse_literal_secrets(where, own_settings, own, faults)
+        connector_settings = own_settings.model_validate(resolved(where, own, environment, faults))
     except ValidationError as error:
         faults += _sentences(where, error)
     except LookupError as error:
         faults.append(f"{where}/connector: {error}")
     if len(faults) > before or settings is None:
         return None
-    return Authority(name, settings, found, connector_settings)
+    return Authority(name, settings, connector_settings)
 
 
 def _targets(environment: Mapping[str, str], faults: list[str]) -> dict[str, Target]:

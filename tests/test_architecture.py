@@ -52,6 +52,25 @@ def test_each_library_is_imported_where_it_is_at_home(path: Path) -> None:
             assert name != "os.environ" or ("os.environ" not in text and "getenv" not in text), path
 
 
+LAZY = {
+    ("certrelay/services.py", "connect"): "the SDKs of Azure take longer to import than the rest of the app",
+    ("certrelay/notifications/deliver.py", "_post"): "requests is imported by the worker that has somebody to tell",
+    ("certrelay/connectors/acme/session.py", "make_solver"): "an authority uses the library of one DNS service",
+}
+
+
+def test_nothing_is_imported_inside_a_function_but_at_the_boundaries_that_are_named() -> None:
+    """Besides these, certrelay.connectors.registry imports the code of a connector by its name."""
+    found = {
+        (str(path), function.name)
+        for path in modules(*DEPLOYED)
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(function))
+    }
+    assert found == LAZY.keys()
+
+
 MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 300, 40, 6
 
 
@@ -147,11 +166,12 @@ def test_importing_the_app_loads_no_connectors_library_and_no_client() -> None:
         "boto3",
         "botocore",
         "spnego",
+        "requests",
         "azure.core",
         "azure.identity",
         "azure.storage",
     )
-    heavy += ("azure.data", "azure.keyvault", "azure.mgmt")
+    heavy += ("azure.data", "azure.keyvault", "azure.mgmt", "certrelay.keyvault.client", "certrelay.storage.tables")
     program = f"import sys, function_app; print([name for name in sys.modules if name.startswith({heavy})])"
     done = subprocess.run([sys.executable, "-c", program], env=values, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -9,6 +9,7 @@ from certrelay import authorities, health
 from certrelay.authorities import publish_crls, roll_over
 from certrelay.connectors.base import ConnectorError, Context
 from certrelay.errors import Conflict, NotFound, NotReady
+from tests.authorities import with_connector
 from tests.world import TestCa, World
 
 
@@ -22,8 +23,8 @@ class PublishingCa(TestCa):
 def test_authorities_that_publish_their_own_crl_do_so_and_one_that_cannot_stops_nobody(world: World) -> None:
     known = world.services.settings.authorities["test-ca"]
     authorities = {
-        "broken": replace(known, connector_class=PublishingCa),
-        "mine": replace(known, connector_class=PublishingCa),
+        "broken": with_connector(known, PublishingCa),
+        "mine": with_connector(known, PublishingCa),
     }
     settings = replace(world.services.settings, authorities={**authorities, "test-ca": known})
     ca = PublishingCa(None, Context("mine", world.services.now, lambda: None))
@@ -40,7 +41,7 @@ def test_the_log_says_why_a_crl_could_not_be_published(
 
     monkeypatch.setattr(PublishingCa, "publish_crl", refuse)
     known = world.services.settings.authorities["test-ca"]
-    settings = replace(world.services.settings, authorities={"mine": replace(known, connector_class=PublishingCa)})
+    settings = replace(world.services.settings, authorities={"mine": with_connector(known, PublishingCa)})
     ca = PublishingCa(None, Context("mine", world.services.now, lambda: None))
     assert publish_crls(replace(world.services, settings=settings, connector={"mine": ca}.__getitem__)) == []
     assert "the CRL was not published: storage answered 404 ContainerNotFound [authority=mine]" in caplog.messages

@@ -1,30 +1,61 @@
-"""Which connectors exist, and how one's own is found."""
+"""Which connectors exist: the settings of each, which the app reads at its start, and where its code is.
 
+The code of a connector brings libraries that take long to import. So it is imported when an authority is first used,
+or asked for its features, and not before.
+"""
+
+import functools
 import importlib
+from dataclasses import dataclass
 from typing import cast
 
-from certrelay.connectors.base import Connector
+from certrelay.connectors.acme.settings import AcmeSettings
+from certrelay.connectors.adcs.settings import AdcsSettings
+from certrelay.connectors.aws_pca.settings import AwsPcaSettings
+from certrelay.connectors.base import Connector, ConnectorSettings
+from certrelay.connectors.est.settings import EstSettings
+from certrelay.connectors.manual.settings import ManualSettings
+from certrelay.connectors.private_ca.settings import PrivateCaSettings
+from certrelay.connectors.vault_pki.settings import VaultPkiSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`code` is the connector's class as `package.module:Class`."""
+
+    settings: type[ConnectorSettings]
+    code: str
+
 
 CONNECTORS = {
-    "acme": "certrelay.connectors.acme.connector:Acme",
-    "adcs": "certrelay.connectors.adcs:Adcs",
-    "aws_pca": "certrelay.connectors.aws_pca.connector:AwsPca",
-    "est": "certrelay.connectors.est:Est",
-    "manual": "certrelay.connectors.manual:Manual",
-    "private_ca": "certrelay.connectors.private_ca.connector:PrivateCa",
-    "vault_pki": "certrelay.connectors.vault_pki:VaultPki",
+    "acme": Entry(AcmeSettings, "certrelay.connectors.acme.connector:Acme"),
+    "adcs": Entry(AdcsSettings, "certrelay.connectors.adcs.connector:Adcs"),
+    "aws_pca": Entry(AwsPcaSettings, "certrelay.connectors.aws_pca.connector:AwsPca"),
+    "est": Entry(EstSettings, "certrelay.connectors.est.connector:Est"),
+    "manual": Entry(ManualSettings, "certrelay.connectors.manual.connector:Manual"),
+    "private_ca": Entry(PrivateCaSettings, "certrelay.connectors.private_ca.connector:PrivateCa"),
+    "vault_pki": Entry(VaultPkiSettings, "certrelay.connectors.vault_pki.connector:VaultPki"),
 }
 
 
-def connector_class(name: str) -> type[Connector]:
-    """The class for a name in CONNECTORS or for `package.module:Class`, imported now.
+def settings_class(name: str) -> type[ConnectorSettings]:
+    """The settings of a connector: a name in CONNECTORS, or `package.module:Class`, which is imported now.
 
-    Raises LookupError when there is none, in one sentence."""
-    path = CONNECTORS.get(name, name)
-    module_name, separator, class_name = path.partition(":")
+    Raises LookupError, in one sentence."""
+    known = CONNECTORS.get(name)
+    return known.settings if known else connector_class(name).Settings
+
+
+@functools.cache
+def connector_class(name: str) -> type[Connector]:
+    """The class of a connector: a name in CONNECTORS, or `package.module:Class`. Its code is imported now.
+
+    Raises LookupError, in one sentence."""
+    known = CONNECTORS.get(name)
+    module_name, separator, class_name = (known.code if known else name).partition(":")
     if not separator:
-        known = ", ".join(sorted(CONNECTORS))
-        raise LookupError(f"there is no connector {name!r}; known are {known}, or package.module:Class for your own")
+        names = ", ".join(sorted(CONNECTORS))
+        raise LookupError(f"there is no connector {name!r}; known are {names}, or package.module:Class for your own")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:

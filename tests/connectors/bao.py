@@ -6,7 +6,8 @@ from typing import Any
 import requests
 from cryptography import x509
 
-from certrelay.connectors.vault_pki import VaultPki, VaultPkiSettings
+from certrelay.connectors.vault_pki.connector import VaultPki
+from certrelay.connectors.vault_pki.settings import VaultPkiSettings
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.conformance import context
 

@@ -22,7 +22,8 @@ from certrelay.connectors.base import (
     SigningRequest,
     Unavailable,
 )
-from certrelay.connectors.http import AuthoritySession, HttpSettings, failure, sentence, unavailable
+from certrelay.connectors.http import AuthoritySession, failure, sentence, unavailable
+from certrelay.connectors.http_settings import HttpSettings
 
 UNEXPECTED = (ValueError, LookupError, TypeError, RecursionError)
 UNAUTHENTICATED = 400  # of CFSSL's own codes: it is about the key, and not about the CSR

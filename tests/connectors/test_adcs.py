@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 from pydantic import ValidationError
 
-from certrelay.connectors.adcs import Adcs, AdcsSettings
+from certrelay.connectors.adcs.connector import Adcs
+from certrelay.connectors.adcs.settings import AdcsSettings
 from certrelay.connectors.base import (
     ChecksHealth,
     Connector,
@@ -99,7 +100,7 @@ class TestAdcsAgainstAHostileServer(HostileConformance):
 def test_ntlm_is_bound_to_the_tls_certificate_or_refused(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(adcs(pages).submit(signing_request(NAMES)), Issued)
     monkeypatch.setattr(
-        "certrelay.connectors.adcs.tls_server_end_point", lambda _answer: b"tls-server-end-point:another"
+        "certrelay.connectors.adcs.connector.tls_server_end_point", lambda _answer: b"tls-server-end-point:another"
     )
     assert adcs(pages).submit(signing_request(NAMES)) == Unavailable("permission denied (HTTP 401)")
 

@@ -26,7 +26,8 @@ from certrelay.connectors.base import (
     Rejected,
     Unavailable,
 )
-from certrelay.connectors.est import Est, EstSettings
+from certrelay.connectors.est.connector import Est
+from certrelay.connectors.est.settings import EstSettings
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.conformance import Authority, Conformance, context, issue
 from tests.connectors.estserver import PASSWORD, USERNAME, EstServer, est_server, key_pem, make_certificate, why_not

@@ -17,13 +17,12 @@ from certrelay.connectors.http import (
     MAX_RETRY_AFTER,
     AuthoritySession,
     ForeignOrigin,
-    HttpSettings,
     failure,
-    origin,
     retry_after,
     sentence,
     tls_server_end_point,
 )
+from certrelay.connectors.http_settings import HttpSettings, origin
 from tests.connectors.estserver import make_certificate, pem
 from tests.connectors.hostile import HostileServer, closed_port_url, hostile_server, not_json, redirect
 from tests.connectors.signing_requests import private_key

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from certrelay.connectors.base import Feature, Pending
-from certrelay.connectors.manual import Manual, ManualSettings
+from certrelay.connectors.manual.connector import Manual
+from certrelay.connectors.manual.settings import ManualSettings
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.conformance import ABILITIES, context
 from tests.connectors.signing_requests import signing_request

@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from certrelay.connectors.base import ConnectorSettings, Feature
-from certrelay.connectors.registry import CONNECTORS, connector_class
+from certrelay.connectors.registry import CONNECTORS, connector_class, settings_class
 
-LIBRARIES = {"acme", "azure.core", "boto3", "botocore", "dns", "hvac", "josepy", "lexicon", "spnego"}
+LIBRARIES = {"acme", "azure.core", "boto3", "botocore", "dns", "hvac", "josepy", "lexicon", "requests", "spnego"}
 
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
@@ -27,12 +27,13 @@ def test_every_connector_of_the_registry_fulfils_the_contract(name: str) -> None
     assert {Feature.RSA, Feature.EC} & found.features
     assert callable(found.submit)
     assert callable(found.collect)
+    assert settings_class(name) is found.Settings
 
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
 def test_what_is_secret_in_the_settings_is_plainly_so(name: str) -> None:
     """certrelay/settings.py refuses literal values for fields that are `SecretStr` or `SecretStr | None`."""
-    for field, info in connector_class(name).Settings.model_fields.items():
+    for field, info in settings_class(name).model_fields.items():
         if re.search("password|secret_|(^|_)token$|_key$|hmac|client_certificate", field) and "url" not in field:
             assert SecretStr in {info.annotation, *get_args(info.annotation)}, field
 
@@ -40,6 +41,7 @@ def test_what_is_secret_in_the_settings_is_plainly_so(name: str) -> None:
 def test_ones_own_connector_is_found_by_module_and_class() -> None:
     found = connector_class("tests.connectors.example_connector:Cfssl")
     assert found.__name__ == "Cfssl"
+    assert settings_class("tests.connectors.example_connector:Cfssl") is found.Settings
 
 
 @pytest.mark.parametrize(
@@ -50,14 +52,15 @@ def test_ones_own_connector_is_found_by_module_and_class() -> None:
         ("no_such_module:Class", "cannot be loaded: No module named 'no_such_module'"),
         ("certrelay.connectors.manual:NoSuchClass", "cannot be loaded"),
         (":Class", "cannot be loaded"),
-        ("certrelay.connectors.manual:ManualSettings", "is no connector: it has no Settings, no features"),
+        ("certrelay.connectors.manual.settings:ManualSettings", "is no connector: it has no Settings, no features"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_in_one_sentence(name: str, fault: str) -> None:
-    with pytest.raises(LookupError) as caught:
-        connector_class(name)
-    assert fault in str(caught.value)
-    assert "\n" not in str(caught.value)
+    for look_up in (settings_class, connector_class):
+        with pytest.raises(LookupError) as caught:
+            look_up(name)
+        assert fault in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -66,19 +69,19 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(ran.stdout))
 
 
-def test_the_registry_loads_no_connector() -> None:
+def test_the_registry_loads_the_settings_of_every_connector_and_the_code_of_none() -> None:
     loaded = loaded_by("import certrelay.connectors.registry")
-    assert {name for name in loaded if name.startswith("connectors.")} == {
-        "certrelay.connectors.base",
-        "certrelay.connectors.registry",
-    }
+    assert {entry.settings.__module__ for entry in CONNECTORS.values()} <= loaded
+    assert not loaded & {entry.code.partition(":")[0] for entry in CONNECTORS.values()}
     assert not loaded & LIBRARIES
 
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
-def test_reading_a_connectors_settings_loads_no_library_that_only_its_work_needs(name: str) -> None:
-    loaded = loaded_by(f"from certrelay.connectors.registry import connector_class; connector_class({name!r}).Settings")
-    assert not loaded & LIBRARIES
+def test_the_code_of_a_connector_is_loaded_when_it_is_asked_for(name: str) -> None:
+    code = CONNECTORS[name].code.partition(":")[0]
+    loaded = loaded_by(f"from certrelay.connectors.registry import connector_class; connector_class({name!r}).features")
+    assert code in loaded
+    assert not loaded & {entry.code.partition(":")[0] for entry in CONNECTORS.values()} - {code}
 
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))

@@ -21,7 +21,8 @@ from certrelay.connectors.base import (
     Revokes,
     Unavailable,
 )
-from certrelay.connectors.vault_pki import VaultPki, VaultPkiSettings
+from certrelay.connectors.vault_pki.connector import VaultPki
+from certrelay.connectors.vault_pki.settings import VaultPkiSettings
 from certrelay.pki.subject import SubjectNames
 from sandbox.openbao import OpenBao
 from tests.connectors.answers import alternative_names, certificates, common_names, leaf_of, verify_names

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from certrelay.connectors.base import ConnectorError, Issued, Unavailable
-from certrelay.connectors.vault_pki import VaultPki, VaultPkiSettings
+from certrelay.connectors.vault_pki.connector import VaultPki
+from certrelay.connectors.vault_pki.settings import VaultPkiSettings
 from tests.connectors.bao import NAMES, Pki
 from tests.connectors.conformance import context
 from tests.connectors.hostile import HostileServer, hostile_server

@@ -10,6 +10,7 @@ from certrelay.renewal import sweep
 from certrelay.renewal.renewal_info import with_window
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
+from tests.authorities import with_connector
 from tests.renewal.suggesting import SuggestingCa
 from tests.world import ALIAS, DAY, World, made
 
@@ -18,7 +19,7 @@ from tests.world import ALIAS, DAY, World, made
 def suggesting(lonely_world: World) -> World:
     ca = SuggestingCa(None, type("Context", (), {"now": staticmethod(lonely_world.services.now)}))
     known = lonely_world.services.settings.authorities["test-ca"]
-    authority = replace(known, connector_class=SuggestingCa)
+    authority = with_connector(known, SuggestingCa)
     settings = replace(lonely_world.services.settings, authorities={"test-ca": authority})
     services = replace(lonely_world.services, connector=lambda name: ca, settings=settings)
     return replace(lonely_world, services=services, ca=ca)

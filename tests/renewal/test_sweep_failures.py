@@ -21,6 +21,7 @@ from certrelay.renewal import digest, renew, sweep
 from certrelay.services import Services
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
+from tests.authorities import with_connector
 from tests.renewal.suggesting import SuggestingCa
 from tests.world import ALIAS, DAY, World, made, vault_that_fails, with_vaults
 
@@ -32,7 +33,7 @@ SELF = {"issuer": {"name": "Self"}, "x509_props": {"subject": "CN=x"}, "lifetime
 
 def suggesting(world: World) -> tuple[Services, SuggestingCa]:
     ca = SuggestingCa(None, type("Context", (), {"now": staticmethod(world.services.now)}))
-    known = replace(world.services.settings.authorities["test-ca"], connector_class=SuggestingCa)
+    known = with_connector(world.services.settings.authorities["test-ca"], SuggestingCa)
     settings = replace(world.services.settings, authorities={"test-ca": known})
     return replace(world.services, connector=lambda name: ca, settings=settings), ca
 

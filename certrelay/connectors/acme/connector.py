@@ -6,9 +6,11 @@ line loses at most an order that nobody finalizes.
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from certrelay.connectors.acme.dns import Solver
+from certrelay.connectors.acme.faults import FAULTS, outcome_of
+from certrelay.connectors.acme.session import AcmeSession
 from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import (
     ConnectorError,
@@ -25,9 +27,6 @@ from certrelay.connectors.base import (
 )
 from certrelay.connectors.http import AuthoritySession
 from certrelay.connectors.single_flight import SingleFlight
-
-if TYPE_CHECKING:
-    from certrelay.connectors.acme.session import AcmeSession
 
 HOST_NAME = re.compile(r"^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z0-9-]*[a-z][a-z0-9-]*$")
 REASON_CODES = {
@@ -94,9 +93,8 @@ class Acme:
     def _forget_session(self) -> None:
         self._known = None
 
-    def _session(self) -> "AcmeSession":
-        """Made at first use: it loads the libraries, and asks Key Vault for the public account key."""
-        from certrelay.connectors.acme.session import AcmeSession
+    def _session(self) -> AcmeSession:
+        """Made at first use: it asks Key Vault for the public account key."""
 
         def made() -> AcmeSession:
             known = self._known
@@ -108,8 +106,6 @@ class Acme:
 
     def _ask[T](self, step: Callable[[], T]) -> T:
         """Once more after another process has rolled the account key over."""
-        from certrelay.connectors.acme.faults import FAULTS
-
         try:
             return step()
         except FAULTS as fault:
@@ -119,8 +115,6 @@ class Acme:
         return step()
 
     def _outcome(self, step: Callable[[], Outcome]) -> Outcome:
-        from certrelay.connectors.acme.faults import FAULTS, outcome_of
-
         try:
             return self._ask(step)
         except FAULTS as fault:
@@ -130,8 +124,6 @@ class Acme:
             return outcome
 
     def _or_raise[T](self, ask: Callable[[], T]) -> T:
-        from certrelay.connectors.acme.faults import FAULTS, outcome_of
-
         try:
             return self._ask(ask)
         except FAULTS as fault:

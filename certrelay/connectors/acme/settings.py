@@ -1,16 +1,15 @@
 """What the settings say of an ACME authority."""
 
 import base64
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from certrelay.connectors.acme.dns.settings import DnsSettings, NoDns
-from certrelay.connectors.http import HttpSettings
-
-if TYPE_CHECKING:
-    pass
+from certrelay.connectors.http_settings import HttpSettings
 
 
 def _base64url(secret: SecretStr) -> SecretStr:
@@ -31,9 +30,6 @@ def _mail_address(text: str) -> str:
 
 
 def _account_key(secret: SecretStr) -> SecretStr:
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     try:
         key = load_pem_private_key(secret.get_secret_value().encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

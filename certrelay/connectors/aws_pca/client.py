@@ -7,13 +7,20 @@ import functools
 import io
 import logging
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any
 
+import boto3
 import urllib3
-from pydantic import Field, SecretStr, model_validator
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.credentials import AssumeRoleWithWebIdentityCredentialFetcher, DeferredRefreshableCredentials
+from botocore.loaders import create_loader
+from botocore.session import Session
 
+from certrelay.connectors.aws_pca.settings import AwsPcaSettings
 from certrelay.connectors.base import Context
-from certrelay.connectors.http import AuthoritySession, AuthorityUrl, HttpSettings
+from certrelay.connectors.http import AuthoritySession
+from certrelay.connectors.http_settings import HttpSettings
 from certrelay.connectors.single_flight import SingleFlight
 
 # At DEBUG they log whole requests, session tokens among them.
@@ -22,78 +29,18 @@ for noisy in ("boto3", "botocore"):
 # At WARNING it logs whatever STS answered, with all its lines; the outcome says it in one.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
-CA_ARN = r"^arn:(aws[a-z-]*):acm-pca:([a-z0-9-]+):\d{12}:certificate-authority/[0-9a-f-]{36}$"
-
 
 class LoginFailed(Exception):
     """There is nothing to log in with; its text is fit for the caller."""
 
 
-class AwsPcaSettings(HttpSettings):
-    """One authority, and one of two ways to log in.
-
-    An access key; or `role_arn` with `audience`: the app's managed identity presents a token for `audience` (an
-    application ID URI) to AWS STS. `signing_algorithm` must fit the authority's key. `url` and `sts_url` are AWS's
-    own regional addresses unless set (a VPC endpoint, say).
-    """
-
-    certificate_authority_arn: str = Field(pattern=CA_ARN)
-    url: AuthorityUrl
-    sts_url: AuthorityUrl
-    template_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:acm-pca:::template/[A-Za-z0-9_]+/V\d$")
-    signing_algorithm: Literal[
-        "SHA256WITHRSA",
-        "SHA384WITHRSA",
-        "SHA512WITHRSA",
-        "SHA256WITHECDSA",
-        "SHA384WITHECDSA",
-        "SHA512WITHECDSA",
-    ] = "SHA256WITHRSA"
-    access_key_id: str | None = None
-    secret_access_key: SecretStr | None = None
-    role_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")
-    audience: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _regional_addresses(cls, values: Any) -> Any:
-        arn = values.get("certificate_authority_arn") if isinstance(values, dict) else None
-        parts = arn.split(":") if isinstance(arn, str) else []
-        if len(parts) < 4:
-            return values
-        domain = "amazonaws.com.cn" if parts[1] == "aws-cn" else "amazonaws.com"
-        defaults = {"url": f"https://acm-pca.{parts[3]}.{domain}", "sts_url": f"https://sts.{parts[3]}.{domain}"}
-        return {**defaults, **values}
-
-    @model_validator(mode="after")
-    def _one_way_to_log_in(self) -> Self:
-        names = ("access_key_id", "secret_access_key", "role_arn", "audience")
-        given = {name for name in names if getattr(self, name)}
-        if given not in ({"access_key_id", "secret_access_key"}, {"role_arn", "audience"}):
-            raise ValueError("needs either access_key_id and secret_access_key, or role_arn and audience")
-        return self
-
-    @property
-    def partition(self) -> str:
-        return self.certificate_authority_arn.split(":")[1]
-
-    @property
-    def region(self) -> str:
-        return self.certificate_authority_arn.split(":")[3]
-
-
 @functools.cache
 def _loader() -> Any:
     """Of AWS's descriptions of its services, which are large: read once."""
-    from botocore.loaders import create_loader
-
     return create_loader()
 
 
 def pca_client(settings: AwsPcaSettings, context: Context) -> Any:
-    import boto3
-    from botocore.session import Session
-
     core = Session()
     core.register_component("data_loader", _loader())
     if settings.role_arn:
@@ -112,25 +59,26 @@ def pca_client(settings: AwsPcaSettings, context: Context) -> Any:
 
 def _config() -> Any:
     """No retries: the reconciler makes them. Nothing from files or the environment that leads elsewhere."""
-    from botocore.config import Config
-
     return Config(retries={"total_max_attempts": 1}, proxies={}, ignore_configured_endpoint_urls=True)
+
+
+class _SharedCredentials(DeferredRefreshableCredentials):  # type: ignore[misc]
+    """Where nobody can go on without a refresh, those who waited for another's share its failure."""
+
+    def __init__(self, fetch: Callable[[], Any], method: str) -> None:
+        super().__init__(fetch, method)
+        self._flight = SingleFlight()
+
+    def _refresh(self) -> None:
+        refresh = super()._refresh
+        if self.refresh_needed(self._mandatory_refresh_timeout):
+            self._flight.do(refresh)
+        else:
+            refresh()
 
 
 def _assume_role(core: Any, settings: AwsPcaSettings, context: Context) -> None:
     """https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html"""
-    from botocore.credentials import AssumeRoleWithWebIdentityCredentialFetcher, DeferredRefreshableCredentials
-
-    flight = SingleFlight()
-
-    class SharedCredentials(DeferredRefreshableCredentials):  # type: ignore[misc]
-        def _refresh(self) -> None:
-            """Where nobody can go on without the refresh, those who waited for another's share its failure."""
-            refresh = super()._refresh
-            if self.refresh_needed(self._mandatory_refresh_timeout):
-                flight.do(refresh)
-            else:
-                refresh()
 
     def identity_token() -> str:
         try:
@@ -149,13 +97,11 @@ def _assume_role(core: Any, settings: AwsPcaSettings, context: Context) -> None:
     fetcher = AssumeRoleWithWebIdentityCredentialFetcher(
         sts_client, identity_token, settings.role_arn, extra_args={"RoleSessionName": "certrelay"}
     )
-    core._credentials = SharedCredentials(fetcher.fetch_credentials, "assume-role-with-web-identity")
+    core._credentials = _SharedCredentials(fetcher.fetch_credentials, "assume-role-with-web-identity")
 
 
 def _sender(settings: HttpSettings) -> Callable[..., Any]:
     """botocore's hook for sending a request, through a session with our limits."""
-    from botocore.awsrequest import AWSResponse
-
     session = AuthoritySession(settings)
 
     def send(request: Any, **_event: Any) -> Any:

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import requests
+from botocore.exceptions import BotoCoreError, ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from requests.structures import CaseInsensitiveDict
 
-from certrelay.connectors.aws_pca.client import AwsPcaSettings, LoginFailed, pca_client
+from certrelay.connectors.aws_pca.client import LoginFailed, pca_client
+from certrelay.connectors.aws_pca.settings import AwsPcaSettings
 from certrelay.connectors.base import (
     ConnectorError,
     ConnectorSettings,
@@ -146,8 +148,6 @@ class _Failed(Exception):
 
 
 def _failed(error: Exception, now: datetime) -> _Failed:
-    from botocore.exceptions import BotoCoreError, ClientError
-
     match error:
         case ClientError():
             return _refused(error.response, now)

@@ -20,6 +20,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.core.rest import HttpRequest
+from azure.identity import DefaultAzureCredential
 from azure.keyvault.certificates import (
     CertificateClient,
     CertificateOperation,
@@ -258,8 +259,6 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the certificate, or an intermediate's CSR, as PEM. 1 and a sentence when it cannot."""
-    from azure.identity import DefaultAzureCredential
-
     given = _arguments(arguments)
     wanted = Authority(
         given.name,

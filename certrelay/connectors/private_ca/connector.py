@@ -9,11 +9,11 @@ import functools
 import logging
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
+from azure.core.exceptions import AzureError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from pydantic import Field, SecretStr, field_validator, model_validator
 
 from certrelay.connectors.base import (
     ConnectorError,
@@ -28,61 +28,18 @@ from certrelay.connectors.base import (
     Unavailable,
 )
 from certrelay.connectors.http import sentence
-from certrelay.connectors.private_ca.profile import DEFAULT_EXTENDED_KEY_USAGES, Decided, Profile, Refused, certificate
+from certrelay.connectors.private_ca.crl import publish
+from certrelay.connectors.private_ca.issuer import Issuers, Unusable, azure_failure, azure_unavailable
+from certrelay.connectors.private_ca.profile import Decided, Profile, Refused, certificate
+from certrelay.connectors.private_ca.records import Intent, Records, Revocation, request_digest
+from certrelay.connectors.private_ca.settings import PrivateCaSettings
+from certrelay.storage.blobs import BlobStore, Changed, open_container
 
 BACKDATED = timedelta(minutes=5)  # for clocks that are behind
-CONTAINER = r"^[a-z0-9](-?[a-z0-9]){2,62}$"
-OID = r"^[0-2](\.(0|[1-9][0-9]*))+$"
 
 # At INFO they log requests and answers with their headers.
 for noisy in ("azure.core", "azure.identity", "azure.storage"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-class PrivateCaSettings(ConnectorSettings):
-    """The certificate that signs, where records go, and what is issued.
-
-    Storage is reached by `storage_account_url` (https, with the app's identity) or `storage_connection_string`.
-    `chain_certificates` (PEM) are those above an intermediate, without the root; they go out with every
-    certificate, and their name constraints hold. `crl_distribution_point` is the public URL of the CRL's blob.
-    """
-
-    vault_url: str = Field(pattern=r"^https://[^/\s]+/?$")
-    ca_certificate_name: str = Field(pattern=r"^[0-9a-zA-Z-]{1,127}$")
-    storage_account_url: str | None = Field(default=None, pattern=r"^https://\S+$")
-    storage_connection_string: SecretStr | None = None
-    records_container: str = Field(default="private-ca", pattern=CONTAINER)
-    crl_container: str = Field(default="private-ca-crl", pattern=CONTAINER)
-    max_validity_days: int = Field(default=397, ge=1, le=36_500)
-    extended_key_usages: tuple[str, ...] = Field(default=DEFAULT_EXTENDED_KEY_USAGES, min_length=1)
-    issue_ca_certificates: bool = False
-    crl_distribution_point: str | None = Field(default=None, pattern=r"^http://\S+$")
-    aia_issuer_url: str | None = Field(default=None, pattern=r"^http://\S+$")
-    crl_validity_hours: int = Field(default=168, ge=2, le=8760)
-    chain_certificates: str = ""
-    rsa_padding: Literal["pkcs1v15", "pss"] = "pkcs1v15"
-
-    @field_validator("extended_key_usages")
-    @classmethod
-    def _object_identifiers(cls, oids: tuple[str, ...]) -> tuple[str, ...]:
-        for oid in oids:
-            x509.ObjectIdentifier(oid)
-        return oids
-
-    @field_validator("chain_certificates")
-    @classmethod
-    def _certificates(cls, pem: str) -> str:
-        if pem:
-            x509.load_pem_x509_certificates(pem.encode())
-        return pem
-
-    @model_validator(mode="after")
-    def _one_storage_and_two_containers(self) -> Self:
-        if (self.storage_account_url is None) == (self.storage_connection_string is None):
-            raise ValueError("needs either storage_account_url or storage_connection_string")
-        if self.records_container == self.crl_container:
-            raise ValueError("crl_container is public and must not be records_container")
-        return self
 
 
 class PrivateCa:
@@ -95,10 +52,6 @@ class PrivateCa:
         self._settings, self._context = settings, context
 
     def submit(self, request: SigningRequest) -> Outcome:
-        from azure.core.exceptions import AzureError
-
-        from certrelay.connectors.private_ca.issuer import Unusable, azure_unavailable
-
         try:
             return Issued(self._certificate(request))
         except Refused as refused:
@@ -113,8 +66,6 @@ class PrivateCa:
 
     def _certificate(self, request: SigningRequest) -> bytes:
         """The certificate and its chain, PEM. Raises Refused, Unusable and AzureError."""
-        from certrelay.connectors.private_ca.records import request_digest
-
         intent = self._records.intent(request.operation_id) or self._decide(request)
         if intent.request != request_digest(request):
             raise Refused("this operation was begun for another request")
@@ -128,10 +79,8 @@ class PrivateCa:
             issued = self._records.keep_issued(serial, signed.public_bytes(Encoding.DER), request.operation_id)
         return x509.load_der_x509_certificate(issued).public_bytes(Encoding.PEM) + self._chain(intent.issuer_version)
 
-    def _decide(self, request: SigningRequest) -> Any:
+    def _decide(self, request: SigningRequest) -> Intent:
         """Checks the whole request, then keeps what is decided."""
-        from certrelay.connectors.private_ca.records import Intent, request_digest
-
         issuer, now = self._issuers.current(), self._context.now().astimezone(UTC).replace(microsecond=0)
         issuer.verify_can_sign(now)
         latest = min(
@@ -147,11 +96,6 @@ class PrivateCa:
         return self._records.keep_intent(request.operation_id, Intent(request_digest(request), issuer.version, decided))
 
     def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
-        from azure.core.exceptions import AzureError
-
-        from certrelay.connectors.private_ca.issuer import Unusable, azure_failure
-        from certrelay.connectors.private_ca.records import Revocation
-
         found, now = x509.load_der_x509_certificate(certificate), self._context.now().astimezone(UTC)
         try:
             if not self._issuers.current().issued(found):
@@ -165,12 +109,6 @@ class PrivateCa:
 
     def publish_crl(self, now: datetime) -> x509.CertificateRevocationList:
         """Publish a new CRL; for a timer, more often than `crl_validity_hours`. Raises ConnectorError."""
-        from azure.core.exceptions import AzureError
-
-        from certrelay.connectors.private_ca.crl import publish
-        from certrelay.connectors.private_ca.issuer import Unusable, azure_failure
-        from certrelay.storage.blobs import Changed
-
         validity = timedelta(hours=self._settings.crl_validity_hours)
         blob = f"{self._settings.ca_certificate_name}.crl"
         try:
@@ -185,10 +123,6 @@ class PrivateCa:
             raise ConnectorError("the CRL is being published by others all the time; try again") from None
 
     def check(self) -> None:
-        from azure.core.exceptions import AzureError
-
-        from certrelay.connectors.private_ca.issuer import Unusable, azure_failure
-
         try:
             self._issuers.current(fresh=True).verify_can_sign(self._context.now())
             for container in (self._settings.records_container, self._settings.crl_container):
@@ -205,22 +139,16 @@ class PrivateCa:
         return self._context.credential()
 
     @functools.cached_property
-    def _issuers(self) -> Any:
-        from certrelay.connectors.private_ca.issuer import Issuers
-
+    def _issuers(self) -> Issuers:
         settings = self._settings
         pss = settings.rsa_padding == "pss"
         return Issuers(settings.vault_url, settings.ca_certificate_name, self._credential, self._context.now, pss)
 
     @functools.cached_property
-    def _records(self) -> Any:
-        from certrelay.connectors.private_ca.records import Records
-
+    def _records(self) -> Records:
         return Records(self._store(self._settings.records_container), self._settings.ca_certificate_name)
 
-    def _store(self, container: str) -> Any:
-        from certrelay.storage.blobs import open_container
-
+    def _store(self, container: str) -> BlobStore:
         secret = self._settings.storage_connection_string
         text = secret.get_secret_value() if secret else None
         return open_container(container, self._settings.storage_account_url, text, None if text else self._credential)

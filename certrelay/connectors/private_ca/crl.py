@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.connectors.base import RevocationReason
 from certrelay.connectors.private_ca.issuer import Issuer
@@ -53,8 +54,6 @@ def _signed(
     now: datetime,
     validity: timedelta,
 ) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     this_update = max(now, previous.last_update_utc) if previous is not None else now
     builder = (
         x509.CertificateRevocationListBuilder()

@@ -11,7 +11,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from certrelay.connectors.base import SigningRequest
 from certrelay.pki.name_constraints import names_not_allowed
@@ -211,9 +211,3 @@ def _pointers(profile: Profile) -> list[tuple[x509.ExtensionType, bool]]:
         described = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)
         found.append((x509.AuthorityInformationAccess([described]), False))
     return found
-
-
-DEFAULT_EXTENDED_KEY_USAGES = (
-    ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
-    ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
-)

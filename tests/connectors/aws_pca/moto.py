@@ -16,8 +16,8 @@ from typing import Any
 import requests
 from cryptography import x509
 
-from certrelay.connectors.aws_pca.client import AwsPcaSettings
 from certrelay.connectors.aws_pca.connector import AwsPca
+from certrelay.connectors.aws_pca.settings import AwsPcaSettings
 from certrelay.connectors.base import Outcome
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.conformance import context

@@ -10,7 +10,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 from pydantic import ValidationError
 
-from certrelay.connectors.aws_pca.client import AwsPcaSettings
+from certrelay.connectors.aws_pca.settings import AwsPcaSettings
 from certrelay.connectors.base import Pending, Unavailable
 from tests.connectors.aws_pca.moto import ARN, KEY, NAMES, Moto, aws_pca
 from tests.connectors.hostile import TIMEOUT, HostileServer, closed_port_url, hang, hostile_server

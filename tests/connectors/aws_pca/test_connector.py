@@ -6,8 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from certrelay.connectors.aws_pca.client import AwsPcaSettings
 from certrelay.connectors.aws_pca.connector import AwsPca
+from certrelay.connectors.aws_pca.settings import AwsPcaSettings
 from certrelay.connectors.base import (
     ChecksHealth,
     Connector,

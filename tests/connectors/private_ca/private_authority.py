@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.connectors.base import Context, Issued
 from certrelay.connectors.private_ca.bootstrap import Authority, bootstrap_root
-from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettings
+from certrelay.connectors.private_ca.connector import PrivateCa
+from certrelay.connectors.private_ca.settings import PrivateCaSettings
 from certrelay.keyvault.remote_key import Key, vault_key
 from certrelay.pki.subject import SubjectNames
 from sandbox.azurite import Azurite

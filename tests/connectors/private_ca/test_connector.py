@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
 from certrelay.connectors.base import ChecksHealth, ConnectorError, Feature, RevocationReason, Revokes, Unavailable
-from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettings
+from certrelay.connectors.private_ca.connector import PrivateCa
+from certrelay.connectors.private_ca.settings import PrivateCaSettings
 from certrelay.keyvault.remote_key import CLIENT_OPTIONS
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.conformance import Authority, Conformance

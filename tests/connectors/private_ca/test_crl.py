@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from certrelay.connectors.base import ConnectorError, Issued, RevocationReason
 from certrelay.connectors.private_ca import crl as private_ca_crl
-from certrelay.connectors.private_ca.connector import PrivateCa, PrivateCaSettings
+from certrelay.connectors.private_ca.connector import PrivateCa
 from certrelay.connectors.private_ca.records import Records
+from certrelay.connectors.private_ca.settings import PrivateCaSettings
 from certrelay.pki.subject import SubjectNames
 from certrelay.storage.blobs import BlobStore, Changed
 from handlers import notifications

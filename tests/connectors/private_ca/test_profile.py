@@ -17,14 +17,8 @@ from hypothesis import strategies as st
 
 from certrelay.connectors.base import SigningRequest
 from certrelay.connectors.private_ca.bootstrap import Authority, _self_signed
-from certrelay.connectors.private_ca.profile import (
-    DEFAULT_EXTENDED_KEY_USAGES,
-    Decided,
-    Profile,
-    Refused,
-    certificate,
-    key_usage,
-)
+from certrelay.connectors.private_ca.profile import Decided, Profile, Refused, certificate, key_usage
+from certrelay.connectors.private_ca.settings import DEFAULT_EXTENDED_KEY_USAGES
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.answers import alternative_names, common_names
 from tests.connectors.private_ca.private_authority import openssl, pem_file

@@ -1,5 +1,6 @@
 """The setting `dns` of an ACME authority: which zone is changed how."""
 
+import ipaddress
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -15,8 +16,6 @@ def _host_and_port(address: str) -> str:
 
 def host_port(address: str) -> tuple[str, int]:
     """Raises ValueError."""
-    import ipaddress
-
     if address.count(":") > 1 and not address.startswith("["):
         address = f"[{address}]"
     host, _, port = address.rpartition(":") if address[-1:].isdigit() and ":" in address else (address, "", "53")
@@ -60,7 +59,7 @@ class AzureDns(LookedUp):
 
     provider: Literal["azure"]
     subscription_id: str = Field(pattern=r"^[0-9a-fA-F-]{36}$")
-    resource_group: str = Field(pattern=r"^[-\w._()]{1,90}$")
+    resource_group: str = Field(min_length=1, max_length=90, pattern=r"^[-\w._()]+$")
     ttl: int = Field(default=60, ge=1, le=3600)
 
 

@@ -7,13 +7,12 @@ forgets the order, so that the same CSR once more is a new certificate.
 import base64
 import binascii
 import warnings
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import requests
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-from pydantic import Field, SecretStr, field_validator, model_validator
 from requests.auth import HTTPBasicAuth
 
 from certrelay.connectors.base import (
@@ -28,10 +27,9 @@ from certrelay.connectors.base import (
     SigningRequest,
     Unavailable,
 )
+from certrelay.connectors.est.settings import EstSettings
 from certrelay.connectors.http import (
     AuthoritySession,
-    HttpSettings,
-    certificate_and_key,
     failure,
     retry_after,
     sentence,
@@ -41,34 +39,6 @@ from certrelay.connectors.http import (
 DEFAULT_RETRY_AFTER = 60.0
 MAX_CHAIN = 10
 DENIED = (requests.codes.unauthorized, requests.codes.forbidden)
-
-
-class EstSettings(HttpSettings):
-    """`url` is the server without `/.well-known/est`; `label` the additional path segment (section 3.2.2), if any.
-
-    `ca_certificates` are the explicit trust anchors (section 3.6.1). Log in with `username` and `password`, with
-    `client_certificate` (chain and unencrypted key in one PEM), or with both. `reenroll = false` sends renewals to
-    simpleenroll: needed where simplereenroll insists on the old certificate's key in the TLS handshake.
-    """
-
-    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")
-    username: str | None = None
-    password: SecretStr | None = None
-    client_certificate: SecretStr | None = None
-    reenroll: bool = True
-
-    @field_validator("client_certificate")
-    @classmethod
-    def _certificate_and_key(cls, pem: SecretStr | None) -> SecretStr | None:
-        return pem and certificate_and_key(pem)
-
-    @model_validator(mode="after")
-    def _some_login(self) -> Self:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password go together")
-        if self.username is None and self.client_certificate is None:
-            raise ValueError("needs username and password, or client_certificate")
-        return self
 
 
 class Est:

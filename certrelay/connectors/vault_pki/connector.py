@@ -7,12 +7,15 @@ and it cannot be asked for an earlier order.
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import requests
+from azure.core.exceptions import AzureError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from pydantic import Field, SecretStr, model_validator
+from hvac.adapters import JSONAdapter
+from hvac.api.auth_methods import JWT, AppRole
+from hvac.api.secrets_engines import Pki
 
 from certrelay.connectors.base import (
     ConnectorError,
@@ -26,46 +29,12 @@ from certrelay.connectors.base import (
     SigningRequest,
     Unavailable,
 )
-from certrelay.connectors.http import AuthoritySession, HttpSettings, failure, retry_after, sentence
+from certrelay.connectors.http import AuthoritySession, failure, retry_after, sentence
 from certrelay.connectors.single_flight import SingleFlight
-
-if TYPE_CHECKING:
-    from hvac.adapters import JSONAdapter
+from certrelay.connectors.vault_pki.settings import VaultPkiSettings
 
 USER_PRINCIPAL_NAME = "1.3.6.1.4.1.311.20.2.3"
 MAX_TOKEN_USE = timedelta(hours=12)
-
-SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
-PATH_PATTERN = rf"^{SEGMENT}(/{SEGMENT})*$"
-
-
-class VaultPkiSettings(HttpSettings):
-    """One role of one PKI mount, and one of three ways to log in:
-
-    `token`, `role_id` with `secret_id` (AppRole), or `jwt_role` with `jwt_audience` (the app's managed identity:
-    the audience is the application ID URI that the token is issued for). `auth_mount` is where that method is
-    mounted, if not under its own name. `verbatim` signs the CSR as it is, past the role's rules on names.
-    `send_not_after = false` leaves the validity to the role: needed where it says `not_after_bound=forbid`.
-    """
-
-    mount: str = Field(default="pki", pattern=PATH_PATTERN)
-    role: str = Field(pattern=rf"^{SEGMENT}$")
-    namespace: str | None = Field(default=None, pattern=PATH_PATTERN)
-    verbatim: bool = False
-    send_not_after: bool = True
-    token: SecretStr | None = None
-    role_id: str | None = None
-    secret_id: SecretStr | None = None
-    jwt_role: str | None = None
-    jwt_audience: str | None = None
-    auth_mount: str | None = Field(default=None, pattern=PATH_PATTERN)
-
-    @model_validator(mode="after")
-    def _one_way_to_log_in(self) -> Self:
-        given = {name for name in ("token", "role_id", "secret_id", "jwt_role", "jwt_audience") if getattr(self, name)}
-        if given not in ({"token"}, {"role_id", "secret_id"}, {"jwt_role", "jwt_audience"}):
-            raise ValueError("needs exactly one of: token; role_id and secret_id; jwt_role and jwt_audience")
-        return self
 
 
 class _Refused(Exception):
@@ -122,9 +91,7 @@ class VaultPki:
     def _signing_path(self) -> str:
         return f"{'sign-verbatim' if self._settings.verbatim else 'sign'}/{self._settings.role}"
 
-    def _sign(self, adapter: "JSONAdapter", request: SigningRequest) -> Any:
-        from hvac.api.secrets_engines import Pki
-
+    def _sign(self, adapter: JSONAdapter, request: SigningRequest) -> Any:
         pki: Any = Pki(adapter)
         csr = x509.load_der_x509_csr(request.csr).public_bytes(Encoding.PEM).decode()
         asked = _parameters(request)
@@ -137,9 +104,7 @@ class VaultPki:
             return pki.sign_verbatim(csr, self._settings.role, asked, mount)
         return pki.sign_certificate(self._settings.role, csr, common_name, asked, mount)
 
-    def _adapter(self, token: str | None = None) -> "JSONAdapter":
-        from hvac.adapters import JSONAdapter
-
+    def _adapter(self, token: str | None = None) -> JSONAdapter:
         return JSONAdapter(
             base_uri=self._settings.url,
             token=token,
@@ -148,7 +113,7 @@ class VaultPki:
             ignore_exceptions=True,
         )
 
-    def _ask(self, call: Callable[["JSONAdapter"], Any]) -> dict[str, Any]:
+    def _ask(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
         """One call with a good token. A token that is denied may have been revoked: log in once more.
 
         Raises requests.RequestException, _Refused."""
@@ -161,7 +126,7 @@ class VaultPki:
             raise _Refused(requests.codes.ok, "it answered JSON that is nested too deeply", None) from None
         return _json_object(answer, self._now())
 
-    def _ask_or_raise(self, call: Callable[["JSONAdapter"], Any]) -> dict[str, Any]:
+    def _ask_or_raise(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
         try:
             return self._ask(call)
         except requests.RequestException as error:
@@ -174,7 +139,7 @@ class _Login:
     """The token that all threads share. After two thirds of its lease it is renewed or, failing that, replaced."""
 
     def __init__(
-        self, settings: VaultPkiSettings, context: Context, adapter: Callable[[str | None], "JSONAdapter"]
+        self, settings: VaultPkiSettings, context: Context, adapter: Callable[[str | None], JSONAdapter]
     ) -> None:
         self._settings, self._context, self._adapter = settings, context, adapter
         self._flight, self._lock = SingleFlight(), threading.Lock()
@@ -221,8 +186,6 @@ class _Login:
         return {"auth": {"client_token": self._given}}
 
     def _log_in(self) -> dict[str, Any]:
-        from hvac.api.auth_methods import JWT, AppRole
-
         settings, adapter = self._settings, self._adapter(None)
         if settings.role_id:
             secret_id = settings.secret_id.get_secret_value() if settings.secret_id else None
@@ -239,8 +202,6 @@ class _Login:
             raise _Refused(requests.codes.forbidden, f"login: {refusal.reason}", refusal.wait) from None
 
     def _managed_identity_token(self) -> str:
-        from azure.core.exceptions import AzureError
-
         try:
             return str(self._context.credential().get_token(f"{self._settings.jwt_audience}/.default").token)
         except AzureError as error:

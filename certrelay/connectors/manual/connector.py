@@ -6,15 +6,8 @@ look at it reminds the operators, by the notification `waiting`.
 
 from typing import ClassVar
 
-from pydantic import Field
-
 from certrelay.connectors.base import ConnectorSettings, Context, Feature, Outcome, Pending, SigningRequest
-
-
-class ManualSettings(ConnectorSettings):
-    """`remind_every`: seconds between two reminders, a week at most: no message of the queue waits longer."""
-
-    remind_every: float = Field(default=86_400.0, ge=60.0, le=604_800.0)
+from certrelay.connectors.manual.settings import ManualSettings
 
 
 class Manual:

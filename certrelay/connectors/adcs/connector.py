@@ -11,13 +11,15 @@ import binascii
 import html
 import logging
 import re
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
 import requests
+import spnego
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from pydantic import Field, SecretStr, model_validator
+from spnego.channel_bindings import GssChannelBindings
 
+from certrelay.connectors.adcs.settings import AdcsSettings
 from certrelay.connectors.base import (
     ConnectorError,
     ConnectorSettings,
@@ -32,13 +34,12 @@ from certrelay.connectors.base import (
 )
 from certrelay.connectors.http import (
     AuthoritySession,
-    HttpSettings,
     failure,
-    origin,
     sentence,
     tls_server_end_point,
     unavailable,
 )
+from certrelay.connectors.http_settings import origin
 
 NUMBER = r"([0-9]{1,10})(?![0-9])"  # a DWORD
 ISSUED_LINK = re.compile(rf"certnew\.cer\?ReqID={NUMBER}", re.I)
@@ -58,29 +59,6 @@ DETAIL = r"(?s:.{0,200}?)<DD>\s*([^<]*)"
 
 # At DEBUG it logs NTLM's messages, from which a password can be guessed.
 logging.getLogger("spnego").setLevel(logging.INFO)
-
-
-class AdcsSettings(HttpSettings):
-    """`url` is the server, without `/certsrv`; `template` the certificate template's name (not its display name).
-
-    `login` is how `username` (`DOMAIN\\user` or `user@domain`) and `password` are presented. Kerberos takes the
-    machine's own ticket cache or key table where they are left out; it needs the package `pyspnego[kerberos]`.
-    `retry_after`: seconds between two looks at a request that waits for a certificate manager.
-    """
-
-    template: str = Field(pattern=r"^[A-Za-z0-9 ._-]+$")
-    login: Literal["ntlm", "kerberos", "basic"] = "ntlm"
-    username: str | None = None
-    password: SecretStr | None = None
-    retry_after: float = Field(default=300.0, gt=0)
-
-    @model_validator(mode="after")
-    def _credentials(self) -> Self:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password go together")
-        if self.username is None and self.login != "kerberos":
-            raise ValueError(f"login {self.login} needs username and password")
-        return self
 
 
 class Adcs:
@@ -215,9 +193,6 @@ class Adcs:
         return answer
 
     def _initiator(self, answer: requests.Response) -> Any:
-        import spnego
-        from spnego.channel_bindings import GssChannelBindings
-
         settings, binding = self._settings, tls_server_end_point(answer)
         return spnego.client(
             settings.username,

@@ -1,0 +1,1 @@
+"""An authority that is people."""

@@ -1,0 +1,61 @@
+"""What the settings say of a private authority; docs/private-ca.md."""
+
+from typing import Literal, Self
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from certrelay.connectors.base import ConnectorSettings
+
+CONTAINER = r"^[a-z0-9](-?[a-z0-9]){2,62}$"
+DEFAULT_EXTENDED_KEY_USAGES = (
+    ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
+    ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
+)
+
+
+class PrivateCaSettings(ConnectorSettings):
+    """The certificate that signs, where records go, and what is issued.
+
+    Storage is reached by `storage_account_url` (https, with the app's identity) or `storage_connection_string`.
+    `chain_certificates` (PEM) are those above an intermediate, without the root; they go out with every
+    certificate, and their name constraints hold. `crl_distribution_point` is the public URL of the CRL's blob.
+    """
+
+    vault_url: str = Field(pattern=r"^https://[^/\s]+/?$")
+    ca_certificate_name: str = Field(pattern=r"^[0-9a-zA-Z-]{1,127}$")
+    storage_account_url: str | None = Field(default=None, pattern=r"^https://\S+$")
+    storage_connection_string: SecretStr | None = None
+    records_container: str = Field(default="private-ca", pattern=CONTAINER)
+    crl_container: str = Field(default="private-ca-crl", pattern=CONTAINER)
+    max_validity_days: int = Field(default=397, ge=1, le=36_500)
+    extended_key_usages: tuple[str, ...] = Field(default=DEFAULT_EXTENDED_KEY_USAGES, min_length=1)
+    issue_ca_certificates: bool = False
+    crl_distribution_point: str | None = Field(default=None, pattern=r"^http://\S+$")
+    aia_issuer_url: str | None = Field(default=None, pattern=r"^http://\S+$")
+    crl_validity_hours: int = Field(default=168, ge=2, le=8760)
+    chain_certificates: str = ""
+    rsa_padding: Literal["pkcs1v15", "pss"] = "pkcs1v15"
+
+    @field_validator("extended_key_usages")
+    @classmethod
+    def _object_identifiers(cls, oids: tuple[str, ...]) -> tuple[str, ...]:
+        for oid in oids:
+            x509.ObjectIdentifier(oid)
+        return oids
+
+    @field_validator("chain_certificates")
+    @classmethod
+    def _certificates(cls, pem: str) -> str:
+        if pem:
+            x509.load_pem_x509_certificates(pem.encode())
+        return pem
+
+    @model_validator(mode="after")
+    def _one_storage_and_two_containers(self) -> Self:
+        if (self.storage_account_url is None) == (self.storage_connection_string is None):
+            raise ValueError("needs either storage_account_url or storage_connection_string")
+        if self.records_container == self.crl_container:
+            raise ValueError("crl_container is public and must not be records_container")
+        return self
