@@ -6,10 +6,11 @@ A connector answers `submit` and `collect` with one of four outcomes, and nothin
     ├── Issued       the authority's answer, in any encoding; CertRelay picks the leaf, orders and verifies
     ├── Pending      not yet; come back with this reference
     ├── Rejected     no, and it will not change; never retried
-    └── Unavailable  could not ask; retried with back-off until the operation's deadline
+    └── Unavailable  not now; retried with back-off until the operation's deadline
 
-Whatever a connector raises counts as Unavailable. It may be called twice, late, or after a crash at any line.
-What a connector can do beyond this are the small protocols at the end; what it cannot do it leaves out of `features`.
+Any exception that a connector raises counts as Unavailable. It may be called twice, late, or after a crash at any line.
+The small protocols at the end are optional abilities. What an authority cannot put into a certificate is left out of
+`features`.
 """
 
 import enum
@@ -26,7 +27,7 @@ MAX_REFERENCE_BYTES = 16_000
 
 
 class Feature(enum.StrEnum):
-    """What an authority can put into, or do for, a certificate. Undeclared ones are refused before `submit`."""
+    """What an authority can put into a certificate, or do for it. Undeclared features are refused before `submit`."""
 
     WILDCARD = "wildcard"
     IP_ADDRESS = "ip_address"
@@ -42,7 +43,7 @@ class Feature(enum.StrEnum):
 
 
 class RevocationReason(enum.StrEnum):
-    """CRLReason of RFC 5280, section 5.3.1, as far as an end-entity certificate's owner may give it."""
+    """CRLReason of RFC 5280, section 5.3.1: the values that the owner of an end-entity certificate may give."""
 
     UNSPECIFIED = "unspecified"
     KEY_COMPROMISE = "keyCompromise"
@@ -58,10 +59,10 @@ class RevocationReason(enum.StrEnum):
 class SigningRequest:
     """One CSR to be signed.
 
-    `operation_id` is the same on every repeat of one order: an idempotency handle. `csr` is a DER PKCS#10
-    (RFC 2986). `not_after` is the wanted end of validity (UTC); authorities without REQUESTED_VALIDITY ignore it.
-    `replaces` is the DER of the certificate that this one renews (RFC 9773, section 5; RFC 7030, section 4.2.2).
-    `is_ca` asks for a CA certificate.
+    `operation_id` is the same on every repeat of one order: an idempotency key. `csr` is a PKCS#10 request in DER
+    (RFC 2986). `not_after` is the requested end of validity (UTC); authorities without REQUESTED_VALIDITY ignore it.
+    `replaces` is the certificate (DER) that this one renews (RFC 9773, section 5; RFC 7030, section 4.2.2).
+    `is_ca` requests a CA certificate.
     """
 
     operation_id: str
@@ -83,7 +84,7 @@ class Issued:
 class Pending:
     """`reference` finds the order again (opaque, public, at most MAX_REFERENCE_BYTES); `retry_after` in seconds.
 
-    `awaits` is what people have to do first, in one clause: CertRelay tells them, as often as it is answered."""
+    `awaits` is what people have to do first, in one clause. CertRelay notifies them each time this is returned."""
 
     reference: str
     retry_after: float = 10.0
@@ -99,9 +100,9 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """`retry_after` in seconds where the authority named one.
+    """`retry_after` in seconds, if the authority named one.
 
-    `restart` says that the reference is worthless (an order that expired, say): the next try submits anew."""
+    `restart` discards the reference (of an expired order, say): the next attempt submits a new order."""
 
     reason: str
     retry_after: float | None = None
@@ -112,17 +113,17 @@ type Outcome = Issued | Pending | Rejected | Unavailable
 
 
 class ConnectorSettings(BaseModel):
-    """What every authority's settings share. Unknown keys are refused. A secret is a `SecretStr` field."""
+    """The base of every connector's settings. Unknown keys are refused. A secret is a `SecretStr` field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a connector gets from CertRelay besides its own settings.
+    """What a connector gets from CertRelay besides its own settings, which hold its secrets.
 
-    `authority` is its name in the settings; `now` tells the time (UTC); `credential` makes the app's own Azure
-    credential (an `azure.core.credentials.TokenCredential`). Secrets come with the connector's own settings.
+    `authority` is its name in the settings; `now` returns the current time (UTC); `credential` returns the app's own
+    Azure credential (an `azure.core.credentials.TokenCredential`).
     """
 
     authority: str
@@ -131,9 +132,10 @@ class Context:
 
 
 class Connector(Protocol):
-    """One kind of authority. Construction reads settings only: no network, no slow import.
+    """One kind of authority. The constructor reads the settings and makes no request.
 
-    Where people decide, `default_deadline_hours` may say how long they have; it is a day otherwise."""
+    A class attribute `default_deadline_hours` is optional: how long an order may take if the settings do not say.
+    Without it the deadline is at most a day; authorities where people decide need more."""
 
     Settings: ClassVar[type[ConnectorSettings]]
     features: ClassVar[frozenset[Feature]]
@@ -145,31 +147,31 @@ class Connector(Protocol):
         ...
 
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
-        """Look once, without waiting, at the order that `reference` names, and take its next step if it has one."""
+        """Check the order that `reference` names once, without waiting, and take its next step, if any."""
         ...
 
 
 class ConnectorError(Exception):
-    """An optional ability could not be carried out; its text is fit for the caller."""
+    """An optional ability failed; the text is fit for the caller."""
 
 
 @runtime_checkable
 class Revokes(Protocol):
     def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
-        """Revoke the certificate (DER). Doing it twice is no error. Raises ConnectorError when refused."""
+        """Revoke the certificate (DER). Revoking it twice is no error. Raises ConnectorError when refused."""
         ...
 
 
 @runtime_checkable
 class Cancels(Protocol):
     def cancel(self, reference: str) -> None:
-        """Withdraw the order. Best effort: raises ConnectorError when the authority cannot any more."""
+        """Cancel the order, best effort. Raises ConnectorError when the authority no longer can."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RenewalWindow:
-    """RFC 9773, section 4.2: renew at a random moment in [start, end); ask again after `retry_after` seconds."""
+    """RFC 9773, section 4.2: renew at a random time in [start, end) (UTC); ask again after `retry_after` seconds."""
 
     start: datetime
     end: datetime
@@ -180,21 +182,21 @@ class RenewalWindow:
 @runtime_checkable
 class SuggestsRenewal(Protocol):
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
-        """The authority's suggestion for the certificate (DER); None when it has none. Raises ConnectorError."""
+        """When the authority suggests to renew the certificate (DER); None: no suggestion. Raises ConnectorError."""
         ...
 
 
 @runtime_checkable
 class PublishesRevocations(Protocol):
     def publish_crl(self, now: datetime) -> object:
-        """Publish a fresh CRL (RFC 5280, section 5). Raises ConnectorError."""
+        """Publish a new CRL (RFC 5280, section 5). Raises ConnectorError."""
         ...
 
 
 @runtime_checkable
 class RollsOverAccountKey(Protocol):
     def roll_over_account_key(self) -> str:
-        """Replace the key of our account (RFC 8555, section 7.3.5); the id of the new one. Raises ConnectorError."""
+        """Replace our account key (RFC 8555, section 7.3.5). Returns the new key's id. Raises ConnectorError."""
         ...
 
 

@@ -1,8 +1,7 @@
-"""HTTP to one certificate authority: its configured origin and no other, TLS verified, everything bounded.
+"""HTTP to one certificate authority: only its configured origin, TLS always verified, every response bounded.
 
-What a session refuses or cuts off it raises as `requests.RequestException`; `failure` puts that into a sentence.
-The environment is not consulted: neither REQUESTS_CA_BUNDLE, which `requests` prefers to `Session.verify`, nor
-proxies, nor ~/.netrc.
+A session raises `requests.RequestException` for what it refuses or cuts off; `failure` describes that in a clause. It
+ignores the environment: REQUESTS_CA_BUNDLE (which `requests` prefers to `Session.verify`), proxies and ~/.netrc.
 """
 
 import contextlib
@@ -37,7 +36,7 @@ CONNECT_TIMEOUT = 10.0
 
 
 class UnboundedAnswer(requests.RequestException):
-    """The answer was longer than MAX_BODY_BYTES, or came too slowly."""
+    """The response was longer than MAX_BODY_BYTES, or too slow."""
 
 
 class ForeignOrigin(requests.RequestException):
@@ -45,7 +44,7 @@ class ForeignOrigin(requests.RequestException):
 
 
 class AuthoritySession(requests.Session):
-    """A `requests.Session` for one authority. `client_certificate`: certificate chain and its key in one PEM."""
+    """A `requests.Session` for one authority. `client_certificate`: certificate, chain and key in one PEM."""
 
     def __init__(self, settings: HttpSettings, client_certificate: SecretStr | None = None) -> None:
         super().__init__()
@@ -56,14 +55,14 @@ class AuthoritySession(requests.Session):
         self.mount("http://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """No redirect is ever followed: the answer is the 3xx itself."""
+        """Never follow a redirect: the response is the 3xx itself."""
 
 
 class _HeaderDeadline:
-    """Cuts off an answer whose header has not arrived in time."""
+    """Cuts off a response whose header does not arrive in time."""
 
     def getresponse(self: Any) -> Any:
-        # Taken first, for a connection that the server closes forgets its socket before the body is read.
+        # Taken first: a connection that the server closes forgets its socket before the body is read.
         connected = self.sock
         peer = connected.getpeercert(binary_form=True) if isinstance(connected, ssl.SSLSocket) else None
         with _cut_off(connected, self.timeout):
@@ -74,7 +73,7 @@ class _HeaderDeadline:
 
 @contextlib.contextmanager
 def _cut_off(connected: socket.socket, seconds: float) -> Iterator[None]:
-    """The timeout of a socket is that of one byte only: here it is that of all that is read."""
+    """Limit the time of everything that is read. A socket's own timeout limits only the wait for the next byte."""
     cut = threading.Timer(seconds, _shut_down, (connected,))
     cut.daemon = True
     cut.start()
@@ -115,7 +114,7 @@ class _BoundedAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any) -> requests.Response:
         if origin(request.url or "") != self._origin:
-            raise ForeignOrigin("a request outside the configured origin", request=request)
+            raise ForeignOrigin("a request to an origin other than the configured one", request=request)
         deadline = time.monotonic() + self._timeout
         timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
         response = super().send(request, stream=True, timeout=timeout, verify=True)
@@ -133,7 +132,7 @@ class _BoundedAdapter(HTTPAdapter):
         return host, {"ssl_context": self._tls}
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Nothing to add: the TLS context holds the roots, and `requests` would add its own."""
+        """Do nothing: the TLS context holds the roots, and `requests` would add its own."""
 
 
 def tls_server_end_point(response: requests.Response) -> bytes | None:
@@ -158,7 +157,7 @@ def _read_body(response: requests.Response, deadline: float) -> None:
             while (chunk := response.raw.read1(65_536, decode_content=True)) and len(body) <= MAX_BODY_BYTES:
                 body += chunk
         if len(body) > MAX_BODY_BYTES or time.monotonic() > deadline:
-            raise UnboundedAnswer("too long or too slow an answer", response=response)
+            raise UnboundedAnswer("a response that is too long or too slow", response=response)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         if isinstance(error, requests.RequestException):
             raise
@@ -171,10 +170,10 @@ def _read_body(response: requests.Response, deadline: float) -> None:
 def _tls_context(ca_certificates: str | None, client_certificate: SecretStr | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=ca_certificates, cafile=None if ca_certificates else certifi.where())
     if ca_certificates:
-        # Python asks RFC 5280's form of every root since 3.13; roots of one's own are often older than that.
+        # Since 3.13, Python wants every root to comply with RFC 5280; private roots are often older than that.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if client_certificate:
-        # OpenSSL's loader wants a file name; an anonymous memory file keeps the key off every disk.
+        # OpenSSL's loader takes only a file name; an anonymous memory file keeps the key off the disk.
         with os.fdopen(os.memfd_create("client-certificate"), "wb", buffering=0) as memory:
             memory.write(client_certificate.get_secret_value().encode())
             context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
@@ -182,14 +181,14 @@ def _tls_context(ca_certificates: str | None, client_certificate: SecretStr | No
 
 
 def sentence(text: object, limit: int = 500) -> str:
-    """An authority's own words, fit for a log line and a caller: one line, no control characters, bounded."""
+    """An authority's text, fit for a log and a caller: one line of at most `limit` characters, none of them control."""
     visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in str(text)[: 4 * limit])
     line = " ".join(visible.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def failure(error: Exception) -> str:
-    """Why a request got no usable answer: one clause without URL, header or body."""
+    """Why a request got no usable response: one clause without URL, header or body."""
     match error:
         case requests.exceptions.SSLError():
             fault = _verification_fault(error)
@@ -197,17 +196,17 @@ def failure(error: Exception) -> str:
         case requests.Timeout():
             return "it did not answer in time"
         case UnboundedAnswer():
-            return "its answer was too long or too slow"
+            return "its response was too long or too slow"
         case ForeignOrigin():
-            return "it pointed to another origin than the configured one"
+            return "it pointed to an origin other than the configured one"
         case requests.ConnectionError():
-            return "it could not be reached, or broke off the connection"
+            return "it could not be reached, or dropped the connection"
         case _:
             return f"the request failed ({type(error).__name__})"
 
 
 def _verification_fault(error: BaseException | None) -> str | None:
-    """The TLS library's own words, which stand at the bottom of the chain of causes."""
+    """The TLS library's own text, found at the end of the chain of causes."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return sentence(error.verify_message)
@@ -230,7 +229,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def unavailable(answer: requests.Response | Exception, now: datetime) -> Unavailable:
-    """The outcome for a request that failed, or whose answer says nothing about the order."""
+    """The outcome of a request that failed, or whose response says nothing about the order."""
     if isinstance(answer, requests.Response):
         return Unavailable(f"it answered HTTP {answer.status_code}", retry_after(answer.headers, now))
     return Unavailable(failure(answer))

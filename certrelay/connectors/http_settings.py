@@ -1,4 +1,4 @@
-"""What an authority that is reached over HTTP has in its settings (certrelay.connectors.http sends the requests)."""
+"""The settings of authorities that are reached over HTTP (certrelay.connectors.http sends the requests)."""
 
 import ipaddress
 from typing import Annotated
@@ -45,14 +45,14 @@ def _certificates_pem(pem: str) -> str:
 
 
 def certificate_and_key(pem: SecretStr) -> SecretStr:
-    """For a settings field that holds a client certificate, its chain and its key in PEM. Raises ValueError."""
+    """Validate a settings field that holds a client certificate, its chain and its key in PEM. Raises ValueError."""
     text = pem.get_secret_value().encode()
     try:
         certificate, key = x509.load_pem_x509_certificates(text)[0], load_pem_private_key(text, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("must hold a certificate, its chain and its unencrypted key in PEM") from None
     if certificate.public_key() != key.public_key():
-        raise ValueError("must begin with the certificate of its key")
+        raise ValueError("must start with the certificate of its key")
     return pem
 
 
@@ -61,10 +61,10 @@ CertificatesPem = Annotated[str, AfterValidator(_certificates_pem)]
 
 
 class HttpSettings(ConnectorSettings):
-    """What every authority reached over HTTP has in its settings.
+    """Settings that all connectors with HTTP share.
 
-    `ca_certificates` are the only roots (PEM) that its TLS certificate may chain to; without them, the public ones.
-    `timeout` in seconds: the longest wait for a byte, and the longest time for one whole answer.
+    `ca_certificates` are the only roots (PEM) that the server's TLS certificate may chain to; default: public roots.
+    `timeout` in seconds: the longest wait for a byte, and the longest time for a whole response.
     """
 
     url: AuthorityUrl

@@ -1,7 +1,7 @@
-"""Which connectors exist: the settings of each, which the app reads at its start, and where its code is.
+"""The connectors: the settings class of each, which the app needs when it starts, and where its code is.
 
-The code of a connector brings libraries that take long to import. So it is imported when an authority is first used,
-or asked for its features, and not before.
+A connector's code imports libraries that load slowly. So the code is imported when an authority is first used, or its
+features are first needed.
 """
 
 import functools
@@ -39,7 +39,7 @@ CONNECTORS = {
 
 
 def settings_class(name: str) -> type[ConnectorSettings]:
-    """The settings of a connector: a name in CONNECTORS, or `package.module:Class`, which is imported now.
+    """The settings class of a connector. `name` is a key of CONNECTORS, or `package.module:Class`, imported now.
 
     Raises LookupError, in one sentence."""
     known = CONNECTORS.get(name)
@@ -48,7 +48,7 @@ def settings_class(name: str) -> type[ConnectorSettings]:
 
 @functools.cache
 def connector_class(name: str) -> type[Connector]:
-    """The class of a connector: a name in CONNECTORS, or `package.module:Class`. Its code is imported now.
+    """The class of a connector, imported now. `name` is a key of CONNECTORS, or `package.module:Class`.
 
     Raises LookupError, in one sentence."""
     known = CONNECTORS.get(name)
@@ -62,5 +62,5 @@ def connector_class(name: str) -> type[Connector]:
         raise LookupError(f"connector {name!r} cannot be loaded: {error}") from error
     missing = [part for part in ("Settings", "features", "submit", "collect") if not hasattr(found, part)]
     if missing:
-        raise LookupError(f"{name!r} is no connector: it has no {', no '.join(missing)}")
+        raise LookupError(f"{name!r} is not a connector: it has no {', no '.join(missing)}")
     return cast(type[Connector], found)

@@ -1,12 +1,12 @@
-"""Threads that need the same answer from a server that may hang: one asks, and those who waited share its failure."""
+"""For threads that need the same answer from a server that may hang: one asks; those that wait share a failure."""
 
 import threading
 from collections.abc import Callable
 
 
 class SingleFlight:
-    """One call at a time. Whoever waited while another's call failed fails with it, at once: behind a server that
-    hangs, threads would otherwise wait for each other's timeouts until functionTimeout ends them all."""
+    """One call at a time. Threads that waited for a call that fails fail with it, at once. Otherwise each would wait in
+    turn for a server that hangs, until functionTimeout ends them all."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -14,7 +14,7 @@ class SingleFlight:
         self._failure: Exception | None = None
 
     def do[T](self, call: Callable[[], T]) -> T:
-        """What `call` returns or raises. It may answer from memory what an earlier call has learned."""
+        """Return or raise what `call` does. `call` may return what an earlier call has cached."""
         calls_before = self._calls
         with self._lock:
             if self._failure is not None and self._calls != calls_before:

@@ -26,7 +26,7 @@ from certrelay.connectors.http import AuthoritySession, failure, sentence, unava
 from certrelay.connectors.http_settings import HttpSettings
 
 UNEXPECTED = (ValueError, LookupError, TypeError, RecursionError)
-UNAUTHENTICATED = 400  # of CFSSL's own codes: it is about the key, and not about the CSR
+UNAUTHENTICATED = 400  # CFSSL's own code for a wrong key; it says nothing about the CSR
 
 
 class CfsslSettings(HttpSettings):
@@ -66,7 +66,7 @@ class Cfssl:
         except requests.RequestException as error:
             return Unavailable(failure(error))
         except UNEXPECTED:
-            return Unavailable("it answered something else than CFSSL would")
+            return Unavailable("its answer is not one of CFSSL's")
 
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
         return Unavailable("CFSSL answers at once", restart=True)
@@ -77,7 +77,7 @@ class Cfssl:
         except requests.RequestException as error:
             raise ConnectorError(failure(error)) from None
         except UNEXPECTED:
-            raise ConnectorError("it answered something else than CFSSL would") from None
+            raise ConnectorError("its answer is not one of CFSSL's") from None
 
     def _post(self, endpoint: str, body: dict[str, Any]) -> requests.Response:
         return self._session.post(f"{self._settings.url}/api/v1/cfssl/{endpoint}", json=body)

@@ -351,7 +351,7 @@ def test_a_reference_that_is_no_request_id_is_never_sent(pages: Pages) -> None:
 def test_a_start_page_of_something_else_is_not_healthy() -> None:
     with (
         hostile_server(scripted("", "<html>Welcome to IIS</html>")) as server,
-        pytest.raises(ConnectorError, match="not that of web enrollment"),
+        pytest.raises(ConnectorError, match="not a web enrollment page"),
     ):
         adcs(server).check()
 

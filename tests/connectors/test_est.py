@@ -211,7 +211,7 @@ def test_a_certificate_of_another_key_is_not_taken() -> None:
     other = make_certificate("a.example.com", key, None, key, is_ca=False)
     body = base64.b64encode(pkcs7.serialize_certificates([other], serialization.Encoding.DER))
     outcome, _ = outcome_of(lambda page: answer(page, 200, body))
-    assert outcome == Unavailable("it answered without a certificate for the CSR's key")
+    assert outcome == Unavailable("its answer holds no certificate for the CSR's key")
 
 
 def test_a_certificate_with_a_key_of_an_unknown_kind_does_not_keep_the_others() -> None:
@@ -281,5 +281,5 @@ def test_a_client_certificate_and_the_key_of_another_are_refused() -> None:
     key = private_key("ec-384")
     certificate = make_certificate("a", key, None, key, is_ca=False)
     pem = certificate.public_bytes(serialization.Encoding.PEM).decode() + key_pem(private_key("ec-256"))
-    with pytest.raises(ValidationError, match="begin with the certificate of its key"):
+    with pytest.raises(ValidationError, match="start with the certificate of its key"):
         EstSettings(url="https://est.example.com", client_certificate=SecretStr(pem))

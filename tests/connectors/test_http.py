@@ -75,7 +75,7 @@ def test_a_request_outside_the_configured_origin_is_never_sent() -> None:
         with session, pytest.raises(ForeignOrigin) as caught:
             session.get(server.foreign_url)
         assert not server.foreign_requests
-        assert failure(caught.value) == "it pointed to another origin than the configured one"
+        assert failure(caught.value) == "it pointed to an origin other than the configured one"
 
 
 def test_a_redirect_is_the_answer_even_where_the_caller_would_follow_it() -> None:

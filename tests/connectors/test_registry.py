@@ -52,7 +52,7 @@ def test_ones_own_connector_is_found_by_module_and_class() -> None:
         ("no_such_module:Class", "cannot be loaded: No module named 'no_such_module'"),
         ("certrelay.connectors.manual:NoSuchClass", "cannot be loaded"),
         (":Class", "cannot be loaded"),
-        ("certrelay.connectors.manual.settings:ManualSettings", "is no connector: it has no Settings, no features"),
+        ("certrelay.connectors.manual.settings:ManualSettings", "is not a connector: it has no Settings, no features"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_in_one_sentence(name: str, fault: str) -> None:

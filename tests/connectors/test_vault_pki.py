@@ -78,7 +78,7 @@ def test_it_is_issued_at_once_with_its_chain_and_there_is_nothing_to_collect(pki
     assert isinstance(outcome, Issued)
     assert len(x509.load_pem_x509_certificates(outcome.answer)) == 3
     assert pki.approle().collect(request, "anything") == Unavailable(
-        "an order is answered at once and kept nowhere", restart=True
+        "orders are answered at once and never stored", restart=True
     )
 
 

@@ -164,4 +164,4 @@ def test_a_lease_of_any_length_is_taken() -> None:
     with hostile_server(log_in) as server:
         login = {"role": "web", "role_id": "r", "secret_id": "s", "ca_certificates": server.ca_certificates}
         connector = VaultPki(VaultPkiSettings.model_validate({"url": server.url, **login}), context("bao"))
-        assert connector.submit(signing_request(NAMES)) == Unavailable("it answered without a certificate")
+        assert connector.submit(signing_request(NAMES)) == Unavailable("its answer holds no certificate")

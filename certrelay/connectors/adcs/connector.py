@@ -1,9 +1,8 @@
 """Microsoft Active Directory Certificate Services over its web enrollment pages (`/certsrv`).
 
-The pages are made for people: what became of a request is told by links, by the disposition's code and message, and by
-the content type of the certificate's address. Their elements have the same ids in all languages. NTLM and Kerberos
-(RFC 4559) log a connection in, bound to its TLS certificate (RFC 5929), as Extended Protection for Authentication
-demands.
+The pages are made for people. Links, the disposition's code and message, and the content type at the certificate's
+address say what became of a request. The elements have the same ids in all languages. NTLM and Kerberos (RFC 4559)
+authenticate a connection, bound to its TLS certificate (RFC 5929), as Extended Protection for Authentication requires.
 """
 
 import base64
@@ -45,19 +44,19 @@ NUMBER = r"([0-9]{1,10})(?![0-9])"  # a DWORD
 ISSUED_LINK = re.compile(rf"certnew\.cer\?ReqID={NUMBER}", re.I)
 REQUEST_ID = re.compile(rf"Request Id is\s+{NUMBER}|ReqID={NUMBER}", re.I)
 DISPOSITION = re.compile(r'disposition message(?: is|:)[\s"]*([^"\n]+)', re.I)
-# Facilities 9 and 11 (security, certificates) of an HRESULT: what the policy module, templates and chains say.
+# HRESULTs of facilities 9 and 11 (security, certificates): errors of the policy module, templates and chains.
 POLICY_CODE = re.compile(r"0x800[9b][0-9a-f]{4}", re.I)
 # CRYPT_E_NO_REVOCATION_CHECK, CRYPT_E_REVOCATION_OFFLINE, CERT_E_REVOCATION_FAILURE: the CA cannot check its own chain.
 PASSING_CODE = re.compile(r"0x8009201[23]|0x800b010e", re.I)
 CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
 MAX_LEGS = 4
-# What an error page says of the call to the CA, and CERTSRV_E_PROPERTY_EMPTY: the CA does not know the request.
+# On an error page: the HRESULT of a failed call to the CA; CERTSRV_E_PROPERTY_EMPTY: the CA has no such request.
 FAILED_CALL, NOT_KNOWN = re.compile(r"0x[89a-f][0-9a-f]{7}", re.I), re.compile("0x80094004", re.I)
 ERROR, DENIED, REVOKED = 1, 2, 6  # CR_DISP_…, certcli.h
-ELEMENT = 2000  # characters of an element that are read
+ELEMENT = 2000  # how many characters after an element's id are searched
 DETAIL = r"(?s:.{0,200}?)<DD>\s*([^<]*)"
 
-# At DEBUG it logs NTLM's messages, from which a password can be guessed.
+# At DEBUG it logs NTLM messages, which allow offline guessing of the password.
 logging.getLogger("spnego").setLevel(logging.INFO)
 
 
@@ -92,7 +91,7 @@ class Adcs:
                     return self._unavailable(answer)
                 page = answer.content.decode(errors="replace")
                 if issued := ISSUED_LINK.search(page):
-                    # From here on there is an order: whatever fails, its id goes back.
+                    # From here on there is an order: return its id whatever fails.
                     outcome = self._fetch(session, issued[1])
                     return Pending(issued[1]) if isinstance(outcome, Unavailable) else outcome
                 return self._disposition(page)
@@ -112,7 +111,7 @@ class Adcs:
         if answer.status_code != requests.codes.ok:
             raise ConnectorError(self._unavailable(answer).reason)
         if b"certrqus.asp" not in answer.content.lower():
-            raise ConnectorError("its start page is not that of web enrollment")
+            raise ConnectorError("its start page is not a web enrollment page")
 
     def _fetch(self, session: AuthoritySession, request_id: str) -> Outcome:
         """The certificate with its chain, or what became of the request."""
@@ -131,7 +130,7 @@ class Adcs:
         return Issued(certificate.content)
 
     def _disposition(self, page: str, request_id: str | None = None) -> Outcome:
-        """What a page that offers no certificate says about the request. The first one to say so tells people."""
+        """The outcome on a page without a certificate. Without `request_id` the order is new, and people are told."""
         is_new = request_id is None
         if request_id is None and (
             found := REQUEST_ID.search(page) or _told(page, "locInfoReqID", rf"[^0-9]*{NUMBER}")
@@ -148,7 +147,7 @@ class Adcs:
         if request_id:
             awaits = f"a certificate manager decides on request {request_id}" if is_new else ""
             return Pending(request_id, self._settings.retry_after, awaits)
-        return Unavailable(words or "its answer is not a page of web enrollment")
+        return Unavailable(words or "its answer is not a web enrollment page")
 
     def _unavailable(self, answer: requests.Response) -> Unavailable:
         if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
@@ -170,7 +169,7 @@ class Adcs:
     def _log_in(
         self, session: AuthoritySession, request: requests.PreparedRequest, answer: requests.Response
     ) -> requests.Response:
-        """RFC 4559, section 5. The session belongs to one thread, so that all legs go over one connection."""
+        """RFC 4559, section 5. The session belongs to one thread, so all legs use one connection."""
         scheme = "NTLM" if self._settings.login == "ntlm" else "Negotiate"
         challenge: bytes | None = None
         try:
@@ -188,7 +187,7 @@ class Adcs:
             raise _LoginFailed("login kerberos needs the package pyspnego[kerberos], which is not installed") from None
         except requests.RequestException:
             raise
-        except Exception as error:  # pyspnego's, and those of the Kerberos library below it
+        except Exception as error:  # pyspnego's errors, and those of the Kerberos library below it
             raise _LoginFailed(f"login failed ({type(error).__name__})") from None
         return answer
 
@@ -205,7 +204,7 @@ class Adcs:
 
 
 class _LoginFailed(requests.RequestException):
-    """Its text is fit for the caller."""
+    """The text is fit for the caller."""
 
 
 def _challenge(answer: requests.Response, scheme: str) -> bytes | None:
@@ -253,7 +252,7 @@ def _words(page: str) -> str:
 
 
 def _failed_call(page: str) -> str:
-    """What became of the pages' own call to the CA, unless it succeeded."""
+    """The result of the pages' own call to the CA, unless it succeeded."""
     result = _told(page, "locResultLabel", DETAIL)
     return sentence(html.unescape(result[1])) if result and FAILED_CALL.search(result[1]) else ""
 

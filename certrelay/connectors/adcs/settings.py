@@ -1,4 +1,4 @@
-"""What the settings say of an AD CS authority."""
+"""The settings of an AD CS authority."""
 
 from typing import Literal, Self
 
@@ -8,11 +8,11 @@ from certrelay.connectors.http_settings import HttpSettings
 
 
 class AdcsSettings(HttpSettings):
-    """`url` is the server, without `/certsrv`; `template` the certificate template's name (not its display name).
+    """`url` is the server, without `/certsrv`; `template` is the certificate template's name (not its display name).
 
-    `login` is how `username` (`DOMAIN\\user` or `user@domain`) and `password` are presented. Kerberos takes the
-    machine's own ticket cache or key table where they are left out; it needs the package `pyspnego[kerberos]`.
-    `retry_after`: seconds between two looks at a request that waits for a certificate manager.
+    `login` is how `username` (`DOMAIN\\user` or `user@domain`) and `password` are presented. Without them, Kerberos
+    uses the machine's own ticket cache or keytab; it needs the package `pyspnego[kerberos]`.
+    `retry_after`: seconds between two polls of a request that waits for a certificate manager.
     """
 
     template: str = Field(pattern=r"^[A-Za-z0-9 ._-]+$")

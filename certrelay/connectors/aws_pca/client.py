@@ -1,6 +1,6 @@
-"""Logging in to AWS: the settings of `aws_pca`, and the boto3 client that they make.
+"""The boto3 client of an AWS Private CA authority, and its login.
 
-boto3 makes and signs the requests; they travel over a session of certrelay/connectors/http.py, like everybody's.
+boto3 builds and signs the requests; a session of certrelay/connectors/http.py, with its limits, sends them.
 """
 
 import functools
@@ -23,20 +23,20 @@ from certrelay.connectors.http import AuthoritySession
 from certrelay.connectors.http_settings import HttpSettings
 from certrelay.connectors.single_flight import SingleFlight
 
-# At DEBUG they log whole requests, session tokens among them.
+# At DEBUG they log whole requests, including session tokens.
 for noisy in ("boto3", "botocore"):
     logging.getLogger(noisy).setLevel(logging.INFO)
-# At WARNING it logs whatever STS answered, with all its lines; the outcome says it in one.
+# At WARNING it logs the whole response of STS, which may have many lines; the outcome says it in one.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 
 class LoginFailed(Exception):
-    """There is nothing to log in with; its text is fit for the caller."""
+    """There is no token to log in with; the text is fit for the caller."""
 
 
 @functools.cache
 def _loader() -> Any:
-    """Of AWS's descriptions of its services, which are large: read once."""
+    """Loads AWS's service descriptions, which are large, once."""
     return create_loader()
 
 
@@ -58,12 +58,12 @@ def pca_client(settings: AwsPcaSettings, context: Context) -> Any:
 
 
 def _config() -> Any:
-    """No retries: the reconciler makes them. Nothing from files or the environment that leads elsewhere."""
+    """No retries, since the reconciler retries. No endpoint or proxy from files or the environment."""
     return Config(retries={"total_max_attempts": 1}, proxies={}, ignore_configured_endpoint_urls=True)
 
 
 class _SharedCredentials(DeferredRefreshableCredentials):  # type: ignore[misc]
-    """Where nobody can go on without a refresh, those who waited for another's share its failure."""
+    """Credentials of all threads. If a mandatory refresh fails, the threads that waited for it share the failure."""
 
     def __init__(self, fetch: Callable[[], Any], method: str) -> None:
         super().__init__(fetch, method)
@@ -101,7 +101,7 @@ def _assume_role(core: Any, settings: AwsPcaSettings, context: Context) -> None:
 
 
 def _sender(settings: HttpSettings) -> Callable[..., Any]:
-    """botocore's hook for sending a request, through a session with our limits."""
+    """A hook for botocore that sends a request through a session with our limits."""
     session = AuthoritySession(settings)
 
     def send(request: Any, **_event: Any) -> Any:

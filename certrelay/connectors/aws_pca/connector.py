@@ -1,6 +1,6 @@
 """AWS Private Certificate Authority, https://docs.aws.amazon.com/privateca/latest/APIReference/.
 
-An order's reference is the ARN of the certificate, which AWS names before it has made it.
+An order's reference is the certificate's ARN, which AWS returns before the certificate exists.
 """
 
 import functools
@@ -58,7 +58,7 @@ REASONS = {
 
 
 class AwsPca:
-    """Connector `aws_pca`. AWS takes a repeated order for the same one for five minutes only."""
+    """Connector `aws_pca`. AWS recognizes a repeated order for five minutes only."""
 
     Settings: ClassVar[type[ConnectorSettings]] = AwsPcaSettings
     features: ClassVar[frozenset[Feature]] = frozenset(Feature) - {Feature.FINDS_EARLIER_ORDER}
@@ -68,7 +68,7 @@ class AwsPca:
 
     @functools.cached_property
     def _client(self) -> Any:
-        """Made when it is first needed: it takes a tenth of a second."""
+        """Created when first needed, since that takes a tenth of a second."""
         return pca_client(self._settings, self._context)
 
     def submit(self, request: SigningRequest) -> Outcome:
@@ -84,7 +84,7 @@ class AwsPca:
             match self._ask("issue_certificate", **order):
                 case {"CertificateArn": str(reference)}:
                     return Pending(reference, ISSUING_TIME)
-            return Unavailable("it answered without the ARN of a certificate")
+            return Unavailable("its answer names no certificate ARN")
         except _Failed as failed:
             return failed.outcome
 
@@ -93,7 +93,7 @@ class AwsPca:
             match self._ask("get_certificate", CertificateArn=reference):
                 case {"Certificate": str(leaf), **rest}:
                     return Issued(f"{leaf}\n{rest.get('CertificateChain') or ''}".encode())
-            return Unavailable("it answered without a certificate")
+            return Unavailable("its answer holds no certificate")
         except _Failed as failed:
             if failed.code == "RequestInProgressException":
                 return Pending(reference, ISSUING_TIME)
@@ -104,7 +104,7 @@ class AwsPca:
         number = x509.load_der_x509_certificate(certificate).serial_number
         serial = number.to_bytes((number.bit_length() + 7) // 8).hex(":")
         if reason not in REASONS:
-            raise ConnectorError(f"AWS Private CA knows no revocation reason {reason.value}")
+            raise ConnectorError(f"AWS Private CA has no revocation reason {reason.value}")
         try:
             self._ask("revoke_certificate", CertificateSerial=serial, RevocationReason=REASONS[reason])
         except _Failed as failed:
@@ -121,7 +121,7 @@ class AwsPca:
                 return
             case {"CertificateAuthority": {"Status": str(status)}}:
                 raise ConnectorError(f"the certificate authority is {sentence(status)}, not ACTIVE")
-        raise ConnectorError("it answered without the state of the certificate authority")
+        raise ConnectorError("its answer does not say the certificate authority's status")
 
     def _template(self, request: SigningRequest) -> str | None:
         if request.is_ca:
@@ -129,7 +129,7 @@ class AwsPca:
         return self._settings.template_arn
 
     def _ask(self, operation: str, **parameters: Any) -> Any:
-        """Raises _Failed. boto3 parses what it gets into whatever shape it has, and raises what comes of it."""
+        """Raises _Failed. On a malformed response, boto3 may raise anything or return any shape."""
         try:
             arn = self._settings.certificate_authority_arn
             return getattr(self._client, operation)(CertificateAuthorityArn=arn, **parameters)
@@ -140,7 +140,7 @@ class AwsPca:
 
 
 class _Failed(Exception):
-    """A call without a usable answer: AWS's error code, if there is one, and what follows from it."""
+    """A call without a usable response: the outcome, and AWS's error code, if any."""
 
     def __init__(self, outcome: Rejected | Unavailable, code: str | None = None) -> None:
         super().__init__(outcome.reason)
@@ -155,7 +155,7 @@ def _failed(error: Exception, now: datetime) -> _Failed:
             return _Failed(Unavailable(failure(error)))
         case BotoCoreError():
             return _Failed(Unavailable(f"the request failed ({type(error).__name__})"))
-    return _Failed(Unavailable(f"its answer is not that of AWS Private CA ({type(error).__name__})"))
+    return _Failed(Unavailable(f"its answer is not one of AWS Private CA ({type(error).__name__})"))
 
 
 def _refused(response: Any, now: datetime) -> _Failed:

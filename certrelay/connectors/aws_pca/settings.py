@@ -1,4 +1,4 @@
-"""What the settings say of an authority in AWS Private CA."""
+"""The settings of an AWS Private CA authority."""
 
 from typing import Any, Literal, Self
 
@@ -13,8 +13,8 @@ class AwsPcaSettings(HttpSettings):
     """One authority, and one of two ways to log in.
 
     An access key; or `role_arn` with `audience`: the app's managed identity presents a token for `audience` (an
-    application ID URI) to AWS STS. `signing_algorithm` must fit the authority's key. `url` and `sts_url` are AWS's
-    own regional addresses unless set (a VPC endpoint, say).
+    application ID URI) to AWS STS. `signing_algorithm` must fit the authority's key. `url` and `sts_url` default to
+    AWS's regional addresses; set them for a VPC endpoint, say.
     """
 
     certificate_authority_arn: str = Field(pattern=CA_ARN)

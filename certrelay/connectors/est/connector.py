@@ -1,7 +1,7 @@
 """Enrollment over Secure Transport, RFC 7030.
 
-A server that wants time answers 202 and is asked again with the same CSR (section 4.2.3); a server that has issued
-forgets the order, so that the same CSR once more is a new certificate.
+A server that needs time answers 202, and the same CSR is sent again later (section 4.2.3). A server that has issued
+forgets the order: sending the same CSR once more gets another certificate.
 """
 
 import base64
@@ -42,7 +42,7 @@ DENIED = (requests.codes.unauthorized, requests.codes.forbidden)
 
 
 class Est:
-    """Connector `est`. The reference of a pending order is its operation id: the CSR itself finds it again."""
+    """Connector `est`. A pending order's reference is its operation id, since the CSR itself identifies the order."""
 
     Settings: ClassVar[type[ConnectorSettings]] = EstSettings
     features: ClassVar[frozenset[Feature]] = frozenset(Feature) - {
@@ -68,7 +68,7 @@ class Est:
         return self._enroll(request)
 
     def check(self) -> None:
-        """cacerts (section 4.1) proves the server; csrattrs (section 4.5) our login, where the server wants one."""
+        """cacerts (section 4.1) checks the server, csrattrs (section 4.5) our login, if the server requires one."""
         try:
             self._authorities()
             attributes = self._ask("GET", "csrattrs")
@@ -78,7 +78,7 @@ class Est:
             raise ConnectorError(f"permission denied (HTTP {attributes.status_code})")
 
     def _enroll(self, request: SigningRequest) -> Outcome:
-        """The chain is fetched first: once the server has issued, nothing may fail any more."""
+        """Fetch the chain first: once the server has issued, nothing may fail."""
         headers = {"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64"}
         try:
             authorities = self._authorities()
@@ -123,7 +123,7 @@ class Est:
 
 
 class _Unusable(Exception):
-    """There is no answer to go on with, and this is the outcome."""
+    """There is no usable response; `outcome` says why."""
 
     def __init__(self, outcome: Unavailable) -> None:
         super().__init__(outcome.reason)
@@ -131,7 +131,7 @@ class _Unusable(Exception):
 
 
 def _same_names(csr: bytes, certificate: bytes) -> bool:
-    """They are not the same where the certificate's cannot be read."""
+    """Whether subject and alternative names are the same; False if the certificate's cannot be read."""
     old, new = x509.load_der_x509_certificate(certificate), x509.load_der_x509_csr(csr)
 
     def alternatives(one: x509.Certificate | x509.CertificateSigningRequest) -> set[x509.GeneralName]:
@@ -152,7 +152,7 @@ def _issued(answer: requests.Response, authorities: list[x509.Certificate], requ
     key = x509.load_der_x509_csr(request.csr).public_key()
     leaves = [certificate for certificate in certificates if _has_key(certificate, key)]
     if not leaves:
-        return Unavailable("it answered without a certificate for the CSR's key")
+        return Unavailable("its answer holds no certificate for the CSR's key")
     chain = leaves[:1]
     while len(chain) < MAX_CHAIN and (issuer := _issuer(chain[-1], [*certificates, *authorities])):
         chain.append(issuer)
@@ -167,7 +167,7 @@ def _has_key(certificate: x509.Certificate, key: object) -> bool:
 
 
 def _issuer(certificate: x509.Certificate, candidates: list[x509.Certificate]) -> x509.Certificate | None:
-    """Out of cacerts, which may hold older and newer authorities too (section 4.1.3): the one that ends last."""
+    """The issuer that expires last: cacerts may hold older and newer certificates of it (section 4.1.3)."""
     for candidate in sorted(candidates, key=lambda one: one.not_valid_after_utc, reverse=True):
         if candidate.subject == certificate.issuer and candidate != certificate:
             try:
@@ -179,18 +179,18 @@ def _issuer(certificate: x509.Certificate, candidates: list[x509.Certificate]) -
 
 
 def _certificates(answer: requests.Response) -> list[x509.Certificate]:
-    """A certs-only PKCS#7 in base64 (section 4.1.3), or in DER as some servers have it. Raises ValueError."""
+    """A certs-only PKCS#7 in base64 (section 4.1.3), or in DER, as some servers send it. Raises ValueError."""
     try:
         der = answer.content if answer.content.startswith(b"\x30") else base64.b64decode(answer.content)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # certificates that are not in DER's order
+            warnings.simplefilter("ignore", UserWarning)  # about certificates that are not sorted as DER demands
             return pkcs7.load_der_pkcs7_certificates(der)
     except (ValueError, UnsupportedAlgorithm, binascii.Error):
-        raise ValueError("it answered something else than certificates in PKCS#7") from None
+        raise ValueError("its answer holds no certificates in PKCS#7") from None
 
 
 def _reason(answer: requests.Response) -> str:
-    """The server's words (section 4.2.3), if they are meant for people."""
+    """The server's error text (section 4.2.3), if it is meant for people."""
     if not answer.headers.get("Content-Type", "").startswith("text/plain"):
         return ""
     return sentence(answer.content.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""What the settings say of an EST authority. Sections are those of RFC 7030."""
+"""The settings of an EST authority. Section numbers are those of RFC 7030."""
 
 from typing import Self
 
@@ -8,11 +8,11 @@ from certrelay.connectors.http_settings import HttpSettings, certificate_and_key
 
 
 class EstSettings(HttpSettings):
-    """`url` is the server without `/.well-known/est`; `label` the additional path segment (section 3.2.2), if any.
+    """`url` is the server without `/.well-known/est`; `label` is the additional path segment (section 3.2.2), if any.
 
     `ca_certificates` are the explicit trust anchors (section 3.6.1). Log in with `username` and `password`, with
     `client_certificate` (chain and unencrypted key in one PEM), or with both. `reenroll = false` sends renewals to
-    simpleenroll: needed where simplereenroll insists on the old certificate's key in the TLS handshake.
+    simpleenroll: for servers whose simplereenroll requires the old certificate's key in the TLS handshake.
     """
 
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")

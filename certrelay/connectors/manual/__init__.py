@@ -1,1 +1,1 @@
-"""An authority that is people."""
+"""An authority where people sign."""

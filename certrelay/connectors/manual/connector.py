@@ -1,7 +1,7 @@
-"""An authority that is people: an operator has the CSR signed and posts the answer to CertRelay's API.
+"""An authority where people sign: an operator has the CSR signed and posts the certificate to CertRelay's API.
 
-Nothing is sent anywhere. The order stays pending until the operation gets its answer or its deadline passes; every
-look at it reminds the operators, by the notification `waiting`.
+Nothing is sent anywhere. The order stays pending until the certificate is posted or the operation's deadline passes.
+Every time the order is polled, the notification `waiting` reminds the operators.
 """
 
 from typing import ClassVar
@@ -11,7 +11,7 @@ from certrelay.connectors.manual.settings import ManualSettings
 
 
 class Manual:
-    """Connector `manual`. An order's reference is its operation id, so the same order is found again."""
+    """Connector `manual`. An order's reference is its operation id, so a repeat finds the same order."""
 
     Settings: ClassVar[type[ConnectorSettings]] = ManualSettings
     features: ClassVar[frozenset[Feature]] = frozenset(Feature)

@@ -1,4 +1,4 @@
-"""What the settings say of an authority that is people."""
+"""The settings of an authority where people sign."""
 
 from pydantic import Field
 
@@ -6,6 +6,6 @@ from certrelay.connectors.base import ConnectorSettings
 
 
 class ManualSettings(ConnectorSettings):
-    """`remind_every`: seconds between two reminders, a week at most: no message of the queue waits longer."""
+    """`remind_every`: seconds between two reminders. At most a week, since no queue message can be delayed longer."""
 
     remind_every: float = Field(default=86_400.0, ge=60.0, le=604_800.0)

@@ -1,11 +1,11 @@
-"""Make the certificate of a private authority in Key Vault: `python3 dev.py private-ca --help`.
+"""Create the certificate of a private CA in Key Vault: `python3 dev.py private-ca --help`.
 
-Key Vault gives no use of a key whose certificate is pending: the version is disabled until the merge. So a root is
-made in two versions of one certificate: the first, by the issuer Self, brings the key into being; the second, by the
-issuer Unknown with `reuse_key`, has the same key, is signed by the first version's, and is merged. An intermediate
-needs one version only, since another authority signs it.
+Key Vault does not sign with a key whose certificate is pending: the version is disabled until the merge. So a root
+takes two versions of one certificate. The first, with issuer Self, creates the key. The second, with issuer Unknown and
+`reuse_key`, has the same key, is signed with the key of the first version, and is merged. An intermediate needs only
+one version, since another authority signs it.
 
-Every step reads where things stand first. Call again after a crash or an error: it goes on from there.
+Every step first reads the current state. After a crash or an error, run it again: it continues from there.
 """
 
 import argparse
@@ -43,14 +43,14 @@ type KeyOf = Callable[[str, Any], Key]
 
 
 class BootstrapError(Exception):
-    """What stands in the way, in one sentence."""
+    """Why it cannot continue, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """`subject` as Key Vault writes it (`CN=Contoso Root, O=Contoso`); `kind` of KINDS; `hsm` asks for an HSM's key.
+    """`subject` as Key Vault writes it (`CN=Contoso Root, O=Contoso`); `kind` is one of KINDS; `hsm`: a key in an HSM.
 
-    `permitted_dns` becomes the name constraint of a root. `path_length` None means no limit."""
+    `permitted_dns` becomes the name constraint of a root. A `path_length` of None means no limit."""
 
     name: str
     subject: str
@@ -64,7 +64,7 @@ class Authority:
 def bootstrap_root(
     vault: CertificateClient, key_of: KeyOf, wanted: Authority, now: datetime, poll: float = 2.0
 ) -> x509.Certificate:
-    """The root certificate, made unless it is there. `key_of` is `vault_key` with a credential.
+    """The root certificate, created if it does not exist. `key_of` is `vault_key` with a credential.
 
     Raises BootstrapError and azure.core.exceptions.AzureError."""
     current = _current(vault, wanted)
@@ -78,18 +78,18 @@ def bootstrap_root(
     if is_authority(certificate):
         return certificate
     if not current.properties or current.properties.tags != TAGS:
-        raise BootstrapError(f"{wanted.name!r} is a certificate of something else; choose another name")
+        raise BootstrapError(f"{wanted.name!r} is a certificate for something else; choose another name")
     csr = _pending_csr(vault, wanted)
     if made := _made_meanwhile(vault, wanted):
         return made
     if csr.public_key() != certificate.public_key():
-        raise BootstrapError("the pending version has another key; delete the pending operation and begin again")
+        raise BootstrapError("the pending version has a different key; delete the pending operation and start again")
     key = key_of(str(current.key_id), certificate.public_key())
     return _merge(vault, wanted, [_self_signed(csr, key, wanted, now)])
 
 
 def _made_meanwhile(vault: CertificateClient, wanted: Authority) -> x509.Certificate | None:
-    """The root that another bootstrap merged just before this one began a version, which is then withdrawn."""
+    """The root that another bootstrap merged just before this one started a version; that version is then deleted."""
     current = _current(vault, wanted)
     certificate = x509.load_der_x509_certificate(bytes(current.cer or b"")) if current else None
     if certificate is None or not is_authority(certificate):
@@ -102,9 +102,9 @@ def _made_meanwhile(vault: CertificateClient, wanted: Authority) -> x509.Certifi
 
 
 def request_intermediate(vault: CertificateClient, wanted: Authority) -> x509.CertificateSigningRequest:
-    """The CSR for another authority to sign, the same on every call until `merge_intermediate`. Raises as above."""
+    """The CSR for another authority to sign; the same on every call until `merge_intermediate`. Raises as above."""
     if _current(vault, wanted) is not None:
-        raise BootstrapError(f"{wanted.name!r} is complete already")
+        raise BootstrapError(f"{wanted.name!r} is already complete")
     return _pending_csr(vault, wanted)
 
 
@@ -116,13 +116,13 @@ def merge_intermediate(vault: CertificateClient, wanted: Authority, answer: byte
         certificate = x509.load_der_x509_certificate(bytes(current.cer or b""))
         if certificate in given:
             return certificate
-        raise BootstrapError(f"{wanted.name!r} is complete already, with another certificate")
+        raise BootstrapError(f"{wanted.name!r} is already complete, with another certificate")
     key = _pending_csr(vault, wanted).public_key()
     leaves = [one for one in given if one.public_key() == key]
     if len(leaves) != 1:
-        raise BootstrapError("the answer does not hold one certificate for the key in Key Vault")
+        raise BootstrapError("the answer must hold exactly one certificate for the key in Key Vault")
     if not is_authority(leaves[0]):
-        raise BootstrapError("the answer is no CA certificate that may sign certificates and CRLs")
+        raise BootstrapError("the answer is not a CA certificate that may sign certificates and CRLs")
     return _merge(vault, wanted, [leaves[0], *(one for one in given if one != leaves[0])])
 
 
@@ -137,7 +137,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 
 def _current(vault: CertificateClient, wanted: Authority) -> KeyVaultCertificate | None:
-    """The newest complete version; None when there is none, or one that only waits."""
+    """The newest complete version; None if there is none, or only a pending one."""
     try:
         found = vault.get_certificate(wanted.name)
     except ResourceNotFoundError:
@@ -146,7 +146,7 @@ def _current(vault: CertificateClient, wanted: Authority) -> KeyVaultCertificate
 
 
 def _policy(wanted: Authority, issuer: str) -> dict[str, Any]:
-    """In the JSON of the REST API: CertificatePolicy."""
+    """A CertificatePolicy in the JSON of the REST API."""
     kind, size = wanted.kind.split("-")
     specific: dict[str, Any] = {"crv": f"P-{size}"} if kind == "EC" else {"key_size": int(size)}
     kty = f"{kind}-HSM" if wanted.hsm else kind
@@ -157,16 +157,16 @@ def _policy(wanted: Authority, issuer: str) -> dict[str, Any]:
             "key_usage": ["cRLSign", "digitalSignature", "keyCertSign"],
             "validity_months": min(max(1, wanted.validity.days // 31), 1200),
         },
-        # Nothing may renew an authority by itself.
+        # Key Vault must never renew a CA by itself.
         "lifetime_actions": [{"trigger": {"lifetime_percentage": 80}, "action": {"action_type": "EmailContacts"}}],
         "issuer": {"name": issuer},
     }
 
 
 def _create(vault: CertificateClient, wanted: Authority, issuer: str) -> None:
-    """Begin a version. One that is begun already is left to go on.
+    """Start a version, unless one is already pending.
 
-    Not by the SDK's `begin_create_certificate`: its poller is a thread that outlives an error."""
+    The SDK's `begin_create_certificate` is not used: its poller is a thread that outlives an error."""
     url = f"{str(vault.vault_url).rstrip('/')}/certificates/{wanted.name}/create?api-version={API_VERSION}"
     request = HttpRequest("POST", url, json={"policy": _policy(wanted, issuer), "tags": TAGS})
     response = vault.send_request(request)
@@ -185,7 +185,7 @@ def _wait(vault: CertificateClient, name: str, poll: float) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while (operation := _operation(vault, name)) and str(operation.status).lower() == "inprogress":
         if time.monotonic() > deadline:
-            raise BootstrapError("Key Vault has not completed the key's first version yet; call again")
+            raise BootstrapError("Key Vault has not completed the key's first version yet; run this again")
         time.sleep(poll)
 
 
@@ -195,7 +195,7 @@ def _pending_csr(vault: CertificateClient, wanted: Authority) -> x509.Certificat
         _create(vault, wanted, "Unknown")
         operation = _operation(vault, wanted.name)
     if operation is None or operation.issuer_name != "Unknown" or not operation.csr:
-        raise BootstrapError("another operation on this certificate is under way in Key Vault")
+        raise BootstrapError("another operation on this certificate is in progress in Key Vault")
     return x509.load_der_x509_csr(bytes(operation.csr))
 
 
@@ -227,7 +227,7 @@ def _self_signed(csr: x509.CertificateSigningRequest, key: Key, wanted: Authorit
 
 
 def _merge(vault: CertificateClient, wanted: Authority, chain: list[x509.Certificate]) -> x509.Certificate:
-    """Of two at once the first wins; what is returned is what Key Vault has."""
+    """If two merge at once, the first wins. Returns what Key Vault has."""
     try:
         vault.merge_certificate(wanted.name, [one.public_bytes(Encoding.DER) for one in chain])
     except HttpResponseError:
@@ -242,7 +242,7 @@ def _merge(vault: CertificateClient, wanted: Authority, chain: list[x509.Certifi
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "dev.py private-ca", description="Make a certificate authority whose key lives in Key Vault."
+        "dev.py private-ca", description="Create a certificate authority whose key is in Key Vault."
     )
     parser.add_argument("--vault-url", required=True)
     parser.add_argument("--name", required=True, help="of the Key Vault certificate")
@@ -250,15 +250,15 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--key", choices=KINDS, default="EC-384")
     parser.add_argument("--hsm", action="store_true", help="a key in an HSM (premium vaults)")
     parser.add_argument("--days", type=int, default=3650, help="validity of a root (default: %(default)s)")
-    parser.add_argument("--path-length", type=int, help="how many authorities may stand below a root")
+    parser.add_argument("--path-length", type=int, help="how many levels of CAs may be below a root")
     parser.add_argument("--permitted-dns", action="append", default=[], help="name constraint of a root; repeatable")
     parser.add_argument("--intermediate", action="store_true", help="print a CSR for another authority")
-    parser.add_argument("--answer", type=Path, help="PEM file that the other authority answered: merge it")
+    parser.add_argument("--answer", type=Path, help="merge this PEM file, signed by the other authority")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the certificate, or an intermediate's CSR, as PEM. 1 and a sentence when it cannot."""
+    """Print the certificate, or an intermediate's CSR, as PEM. Returns 0, or 1 after a sentence on stderr."""
     given = _arguments(arguments)
     wanted = Authority(
         given.name,

@@ -1,8 +1,8 @@
-"""An authority of one's own whose key lives in Key Vault and never leaves it; docs/private-ca.md.
+"""A private CA whose key is in Key Vault and never leaves it; docs/private-ca.md.
 
-Signing is one request, so an order is done when `submit` answers. Serial and times are decided and kept before
-anything is signed, and the first certificate that is kept is the order's: a repeat after a crash, or beside another,
-answers the same certificate.
+Signing is one request, so an order is complete when `submit` returns. Serial number and validity are decided and
+stored before anything is signed, and the first certificate that is stored is the order's: a repeat, whether after a
+crash or at the same time, returns the same certificate.
 """
 
 import functools
@@ -35,9 +35,9 @@ from certrelay.connectors.private_ca.records import Intent, Records, Revocation,
 from certrelay.connectors.private_ca.settings import PrivateCaSettings
 from certrelay.storage.blobs import BlobStore, Changed, open_container
 
-BACKDATED = timedelta(minutes=5)  # for clocks that are behind
+BACKDATED = timedelta(minutes=5)  # for clocks that are slow
 
-# At INFO they log requests and answers with their headers.
+# At INFO they log requests and responses with their headers.
 for noisy in ("azure.core", "azure.identity", "azure.storage"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -68,7 +68,7 @@ class PrivateCa:
         """The certificate and its chain, PEM. Raises Refused, Unusable and AzureError."""
         intent = self._records.intent(request.operation_id) or self._decide(request)
         if intent.request != request_digest(request):
-            raise Refused("this operation was begun for another request")
+            raise Refused("this operation was started for another request")
         serial = intent.decided.serial
         issued = self._records.issued(serial)
         if issued is None:
@@ -80,7 +80,7 @@ class PrivateCa:
         return x509.load_der_x509_certificate(issued).public_bytes(Encoding.PEM) + self._chain(intent.issuer_version)
 
     def _decide(self, request: SigningRequest) -> Intent:
-        """Checks the whole request, then keeps what is decided."""
+        """Check the whole request, then store what is decided. Raises Refused, Unusable and AzureError."""
         issuer, now = self._issuers.current(), self._context.now().astimezone(UTC).replace(microsecond=0)
         issuer.verify_can_sign(now)
         latest = min(
@@ -89,7 +89,7 @@ class PrivateCa:
             *(one.not_valid_after_utc for one in (issuer.certificate, *self._above())),
         )
         if latest <= now:
-            raise Refused("the certificate would expire at once")
+            raise Refused("the certificate would expire immediately")
         earliest = max(now - BACKDATED, issuer.certificate.not_valid_before_utc)
         decided = Decided(secrets.randbits(128) or 1, earliest, latest)
         certificate(request, decided, self._profile(issuer.certificate))
@@ -108,7 +108,7 @@ class PrivateCa:
         self.publish_crl(now)
 
     def publish_crl(self, now: datetime) -> x509.CertificateRevocationList:
-        """Publish a new CRL; for a timer, more often than `crl_validity_hours`. Raises ConnectorError."""
+        """Publish a new CRL. A timer calls this more often than `crl_validity_hours`. Raises ConnectorError."""
         validity = timedelta(hours=self._settings.crl_validity_hours)
         blob = f"{self._settings.ca_certificate_name}.crl"
         try:
@@ -120,7 +120,7 @@ class PrivateCa:
         except (Unusable, ValueError) as error:
             raise ConnectorError(sentence(error)) from None
         except Changed:
-            raise ConnectorError("the CRL is being published by others all the time; try again") from None
+            raise ConnectorError("other publishers keep replacing the CRL; try again") from None
 
     def check(self) -> None:
         try:
@@ -131,8 +131,6 @@ class PrivateCa:
             raise ConnectorError(sentence(unusable)) from None
         except AzureError as error:
             raise ConnectorError(azure_failure(error)) from None
-
-    # What it works with, made when it is first needed: the SDKs take a while to import.
 
     @functools.cached_property
     def _credential(self) -> Any:

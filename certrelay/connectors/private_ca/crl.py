@@ -1,4 +1,4 @@
-"""The revocation list of a private authority: RFC 5280, section 5. A full CRL, version 2, in one public blob."""
+"""The CRL of a private CA (RFC 5280, section 5): a full CRL, version 2, in one public blob."""
 
 from datetime import datetime, timedelta
 
@@ -26,11 +26,11 @@ REASONS = {
 def publish(
     store: BlobStore, blob: str, records: Records, issuer: Issuer, now: datetime, validity: timedelta
 ) -> x509.CertificateRevocationList:
-    """Make and publish the list of all that is revoked.
+    """Build, publish and return a CRL of everything that is revoked.
 
-    The ETag of the old list is read before the revocations are: whoever loses against another publisher reads
-    all anew, so no list that is published lacks a revocation that an earlier one had. Raises Changed when every
-    attempt was lost, ValueError when the blob holds no CRL or another authority's, and AzureError."""
+    The ETag of the old CRL is read before the revocations are. A call that loses against another publisher reads
+    everything again, so no published CRL lacks a revocation that an earlier one had. Raises Changed when every attempt
+    was lost, ValueError when the blob holds no CRL or another authority's, and AzureError."""
     for _ in range(ATTEMPTS):
         found = store.read(blob)
         previous, etag = (x509.load_der_x509_crl(found[0]), found[1]) if found else (None, None)
@@ -68,7 +68,7 @@ def _signed(
             builder = builder.add_revoked_certificate(_entry(revocation))
     signed: x509.CertificateRevocationList = issuer.sign(builder)
     if not _is_signed(signed, issuer):
-        raise ValueError("Key Vault signed the CRL with another key than the authority's")
+        raise ValueError("Key Vault signed the CRL with a key that is not the authority's")
     return signed.public_bytes(Encoding.DER)
 
 
@@ -80,7 +80,7 @@ def _is_signed(crl: x509.CertificateRevocationList, issuer: Issuer) -> bool:
 
 
 def _number(previous: x509.CertificateRevocationList | None, now: datetime) -> int:
-    """Grows always: by time, so that it does so too when the old list is lost (RFC 5280, section 5.2.3)."""
+    """Always increases (RFC 5280, section 5.2.3). It is based on time, so this holds even if the old CRL is lost."""
     seconds = int(now.timestamp())
     if previous is None:
         return seconds
@@ -88,10 +88,10 @@ def _number(previous: x509.CertificateRevocationList | None, now: datetime) -> i
 
 
 def _has_served(revocation: Revocation, previous: x509.CertificateRevocationList) -> bool:
-    """It was on a list that was made after the certificate had expired (RFC 5280, section 3.3)."""
+    """Whether it was on a CRL that was issued after the certificate expired (RFC 5280, section 3.3)."""
     if previous.last_update_utc <= revocation.not_after:
         return False
-    # A list that was made after the expiry and lacks it dropped it already, or was made before the revocation.
+    # A CRL from after the expiry that lacks it has dropped it already, or was issued before the revocation.
     listed = previous.get_revoked_certificate_by_serial_number(revocation.serial) is not None
     return listed or revocation.revoked_at <= previous.last_update_utc
 

@@ -1,4 +1,4 @@
-"""The authority's certificate as it lies in Key Vault, with the key that signs for it there."""
+"""The CA certificate in Key Vault, and the key there that signs for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ CURRENT_FOR = timedelta(minutes=5)
 
 
 class Unusable(Exception):
-    """The authority cannot sign now; its text says why."""
+    """The authority cannot sign now; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """`version` is Key Vault's, of the certificate and of its key."""
+    """`version` is Key Vault's version of the certificate and of its key."""
 
     version: str
     certificate: x509.Certificate
@@ -33,7 +33,7 @@ class Issuer:
     use_pss: bool = False
 
     def sign[T: (x509.CertificateBuilder, x509.CertificateRevocationListBuilder)](self, builder: T) -> Any:
-        """The signed certificate or CRL: one request to Key Vault."""
+        """Sign a certificate or a CRL with one request to Key Vault, and return it."""
         algorithm = signature_hash(self.key.public_key())
         if not (self.use_pss and isinstance(self.key, rsa.RSAPrivateKey)):
             return builder.sign(self.key, algorithm)
@@ -41,20 +41,21 @@ class Issuer:
         return builder.sign(self.key, algorithm, rsa_padding=chosen)
 
     def verify_can_sign(self, now: datetime) -> None:
-        """Raises Unusable for what is no CA certificate, or not valid now (RFC 5280, section 6.1.4)."""
+        """Raises Unusable unless this is a CA certificate that is valid now (RFC 5280, section 6.1.4)."""
         extensions = self.certificate.extensions
         try:
             is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
             usage = extensions.get_extension_for_class(x509.KeyUsage).value
         except x509.ExtensionNotFound:
-            raise Unusable("the certificate in Key Vault is no CA certificate; run the bootstrap") from None
+            raise Unusable("the certificate in Key Vault is not a CA certificate; run the bootstrap") from None
         if not (is_ca and usage.key_cert_sign and usage.crl_sign):
-            raise Unusable("the certificate in Key Vault is no CA certificate for certificates and CRLs")
-        if not self.certificate.not_valid_before_utc <= now < self.certificate.not_valid_after_utc:
-            raise Unusable(f"the authority's certificate is valid only until {self.certificate.not_valid_after_utc}")
+            raise Unusable("the certificate in Key Vault may not sign certificates and CRLs")
+        start, end = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
+        if not start <= now < end:
+            raise Unusable(f"the authority's certificate is valid only from {start} to {end}")
 
     def issued(self, certificate: x509.Certificate) -> bool:
-        """Whether this authority signed it (and it is not the authority's own)."""
+        """Whether this authority signed the certificate, and it is not the authority's own."""
         try:
             certificate.verify_directly_issued_by(self.certificate)
         except (ValueError, TypeError, InvalidSignature):
@@ -63,7 +64,7 @@ class Issuer:
 
 
 class Issuers:
-    """Reads issuers from Key Vault; the current one again after CURRENT_FOR. Raises AzureError and Unusable."""
+    """Reads issuers from Key Vault. The current one is cached for CURRENT_FOR. Raises AzureError and Unusable."""
 
     def __init__(
         self, vault_url: str, name: str, credential: Any, now: Callable[[], datetime], use_pss: bool = False
@@ -92,7 +93,7 @@ class Issuers:
     def _loaded(self, found: Any) -> Issuer:
         version = str(found.properties.version)
         if not found.cer:
-            raise Unusable("the authority's certificate is not complete in Key Vault; run the bootstrap")
+            raise Unusable("the authority's certificate is incomplete in Key Vault; run the bootstrap")
         if not found.properties.enabled:
             raise Unusable("the authority's certificate is disabled in Key Vault")
         if version not in self._known:
@@ -103,13 +104,13 @@ class Issuers:
 
 
 def azure_unavailable(error: AzureError, now: datetime) -> Unavailable:
-    """`azure_failure`, with the seconds that a throttling server names."""
+    """The outcome for an Azure error, with the Retry-After of a server that throttles."""
     response = getattr(error, "response", None)
     return Unavailable(azure_failure(error), retry_after(response.headers, now) if response is not None else None)
 
 
 def azure_failure(error: AzureError) -> str:
-    """One clause for people: who answered what, without URL, header or body."""
+    """One clause for people: which server answered what, without URL, header or body."""
     if isinstance(error, HttpResponseError) and error.status_code:
         code = getattr(error, "error_code", None) or getattr(error.error, "code", None) or error.reason or ""
         server = "storage" if hasattr(error, "error_code") else "Key Vault"

@@ -1,6 +1,6 @@
-"""What certificates a private authority makes: RFC 5280, sections 4.1 and 4.2.
+"""The certificates that a private CA issues: RFC 5280, sections 4.1 and 4.2.
 
-Nothing is copied from a CSR but its public key, and of its usages those that the authority allows.
+Only two things are copied from a CSR: its public key, and those of its usages that the authority allows.
 """
 
 import ipaddress
@@ -36,12 +36,12 @@ _EC_USAGES = {"digital_signature", "content_commitment", "key_agreement"}  # RFC
 
 
 class Refused(Exception):
-    """The authority does not sign this; its text says why, naming every fault."""
+    """The authority does not sign this; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`issuers`: the authority's certificate, then those above it, whose name constraints all hold."""
+    """`issuers`: the CA certificate, then those above it. The name constraints of all of them apply."""
 
     issuers: tuple[x509.Certificate, ...]
     extended_key_usages: tuple[str, ...]
@@ -52,7 +52,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What is chosen once for an order and kept before anything is signed. Times in UTC, whole seconds."""
+    """What is decided once for an order, and stored before anything is signed. Times in UTC, whole seconds."""
 
     serial: int
     not_before: datetime
@@ -60,7 +60,7 @@ class Decided:
 
 
 def general_names(names: SubjectNames) -> list[x509.GeneralName]:
-    """The subject alternative names (RFC 5280, section 4.2.1.6). Raises ValueError for one that cannot be written."""
+    """The subject alternative names (RFC 5280, section 4.2.1.6). Raises ValueError for one that cannot be encoded."""
     return [
         *(x509.DNSName(name) for name in names.dns_names),
         *(x509.RFC822Name(name) for name in names.email_addresses),
@@ -71,7 +71,7 @@ def general_names(names: SubjectNames) -> list[x509.GeneralName]:
 
 
 def _utf8_string(text: str) -> bytes:
-    """DER: the length in as few bytes as it needs (X.690, section 10.1)."""
+    """A UTF8String in DER: the length in as few bytes as possible (X.690, section 10.1)."""
     value = text.encode()
     if len(value) < 0x80:
         return bytes([0x0C, len(value)]) + value
@@ -80,7 +80,7 @@ def _utf8_string(text: str) -> bytes:
 
 
 def certificate(request: SigningRequest, decided: Decided, profile: Profile) -> x509.CertificateBuilder:
-    """The certificate of an order, ready to be signed. Raises Refused."""
+    """The certificate of an order, ready to sign. Raises Refused."""
     public_key, csr = _checked(request)
     subject, alternatives = _names(request.names, profile)
     issuer = profile.issuers[0]
@@ -104,7 +104,7 @@ def certificate(request: SigningRequest, decided: Decided, profile: Profile) -> 
 
 
 def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """RFC 5280, section 4.2.1.1: the very identifier that the issuer's certificate has."""
+    """RFC 5280, section 4.2.1.1: the same key identifier as in the issuer's certificate."""
     try:
         identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
@@ -135,10 +135,10 @@ def _names(names: SubjectNames, profile: Profile) -> tuple[x509.Name, list[x509.
         alternatives = general_names(names)
         common = [x509.NameAttribute(NameOID.COMMON_NAME, names.common_name)] if names.common_name else []
     except ValueError as error:
-        raise Refused(f"a name cannot be written into a certificate: {error}") from None
+        raise Refused(f"a name cannot be encoded in a certificate: {error}") from None
     subject = x509.Name(common)
     if not common and not alternatives:
-        raise Refused("there is no name to certify")
+        raise Refused("the request has no name to certify")
     if barred := [name for one in profile.issuers for name in names_not_allowed(subject, alternatives, one)]:
         raise Refused(f"the authority's name constraints do not allow {', '.join(dict.fromkeys(barred))}")
     return subject, alternatives
@@ -163,25 +163,25 @@ def _usages(
 
 
 def key_usage(*usages: str) -> x509.KeyUsage:
-    """RFC 5280, section 4.2.1.3, with these bits set (in cryptography's spelling)."""
+    """The extension of RFC 5280, section 4.2.1.3, with these bits set (in cryptography's spelling)."""
     return x509.KeyUsage(**{usage: usage in usages for usage in _USAGES})
 
 
 def _check_may_issue_authorities(request: SigningRequest, profile: Profile) -> None:
     if not profile.issue_ca_certificates:
-        raise Refused("this authority issues no CA certificates (its setting issue_ca_certificates)")
+        raise Refused("this authority issues no CA certificates (see its setting issue_ca_certificates)")
     if not request.names.common_name:
         raise Refused("a CA certificate needs a common name")
     for below, issuer in enumerate(profile.issuers):
         limit = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
         if limit is not None and limit <= below:
-            raise Refused("the path length of this authority, or of one above it, allows no authority below it")
+            raise Refused("the path length of this authority, or of one above it, allows no further CA below it")
 
 
 def _key_usages(
     csr: x509.CertificateSigningRequest, key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 ) -> Sequence[str]:
-    """Those of the CSR that fit the kind of key and an end entity; digitalSignature when there are none."""
+    """The CSR's key usages that fit the key type and an end entity; digitalSignature if there are none."""
     fitting = _RSA_USAGES if isinstance(key, rsa.RSAPublicKey) else _EC_USAGES
     try:
         asked = csr.extensions.get_extension_for_class(x509.KeyUsage).value
@@ -191,7 +191,7 @@ def _key_usages(
 
 
 def _extended_key_usages(csr: x509.CertificateSigningRequest, profile: Profile) -> Sequence[str]:
-    """Those of the CSR, all of which must be allowed; all that are allowed when it has none."""
+    """The CSR's extended key usages, all of which must be allowed; all allowed ones if it has none. Raises Refused."""
     try:
         asked = [oid.dotted_string for oid in csr.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value]
     except x509.ExtensionNotFound:

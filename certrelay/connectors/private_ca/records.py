@@ -1,11 +1,11 @@
-"""What a private authority remembers, in blobs below the name of its certificate.
+"""The records of a private CA, in blobs below the name of its certificate.
 
-    intents/<operation id>.json   serial and times, decided before anything is signed
-    issued/<serial>.cer           every certificate, DER; its being there is what makes an order done
-    revoked/<serial>-<0,1,2>.json when and why, one for each gravity; the same in the blob's metadata, so that one
-                                  listing makes a CRL
+    intents/<operation id>.json   serial number and validity, decided before anything is signed
+    issued/<serial>.cer           every certificate, DER; an order is complete when this exists
+    revoked/<serial>-<0,1,2>.json when and why, one for each gravity; also in the blob's metadata, so that listing the
+                                  blobs is enough to build a CRL
 
-Each is written once and never changed. Serials in lower-case hexadecimal of 32 digits.
+Each is written once and never changed. Serial numbers have 32 lower-case hexadecimal digits.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from certrelay.storage.blobs import BlobStore
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """`issuer_version` is the version of the authority's certificate; `request` the digest of what is asked."""
+    """`issuer_version` is the version of the CA certificate; `request` is the digest of the request."""
 
     request: str
     issuer_version: str
@@ -39,7 +39,7 @@ class Revocation:
 
 
 def request_digest(request: SigningRequest) -> str:
-    """What an operation id stands for: CSR, names and kind, not the time wanted."""
+    """The digest of what an operation id stands for: CSR, names and kind, but not the requested validity."""
     asked = [request.csr.hex(), repr(request.names), request.is_ca]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
@@ -57,7 +57,7 @@ class Records:
         return Intent(kept["request"], kept["issuer_version"], Decided(int(kept["serial"], 16), *times))
 
     def keep_intent(self, operation_id: str, intent: Intent) -> Intent:
-        """This intent, or the one that somebody else kept first."""
+        """Store and return this intent, or return the one that another call stored first."""
         decided = intent.decided
         kept = {
             "operation": operation_id,
@@ -81,7 +81,7 @@ class Records:
         return found[0] if found else None
 
     def keep_issued(self, serial: int, certificate: bytes, operation_id: str) -> bytes:
-        """This certificate, or the one that somebody else kept first under the same serial."""
+        """Store and return this certificate, or return the one that another call stored first under the same serial."""
         name = f"{self._root}/issued/{_hex(serial)}.cer"
         metadata = {"operation": quote(operation_id, safe="")}
         if self._store.create(name, certificate, "application/pkix-cert", metadata):
@@ -89,7 +89,7 @@ class Records:
         return self.issued(serial) or certificate
 
     def keep_revoked(self, revocation: Revocation) -> None:
-        """The first revocation of a certificate stays, until one for a graver reason comes."""
+        """Store a revocation. The first one of a certificate counts, until one for a graver reason is stored."""
         facts = {
             "revoked_at": str(int(revocation.revoked_at.timestamp())),
             "reason": revocation.reason.value,
@@ -100,7 +100,7 @@ class Records:
         self._store.create(name, json.dumps({"serial": serial, **facts}).encode(), "application/json", facts)
 
     def revoked(self) -> Iterator[Revocation]:
-        """Each certificate once: since its first revocation, for its gravest reason."""
+        """Each revoked certificate once, with the time of its first revocation and its gravest reason."""
         listed = map(_revocation, self._store.list(f"{self._root}/revoked/"))
         for _, some in groupby(listed, key=lambda one: one.serial):
             ordered = list(some)
@@ -111,7 +111,7 @@ class Records:
 
 
 def _gravity(reason: RevocationReason) -> int:
-    """A hold may become final (RFC 5280, section 5.3.1), and a key may turn out to be compromised later."""
+    """A hold may become final (RFC 5280, section 5.3.1), and a key may prove to be compromised later."""
     return {RevocationReason.CERTIFICATE_HOLD: 0, RevocationReason.KEY_COMPROMISE: 2}.get(reason, 1)
 
 

@@ -1,4 +1,4 @@
-"""What the settings say of a private authority; docs/private-ca.md."""
+"""The settings of a private CA; docs/private-ca.md."""
 
 from typing import Literal, Self
 
@@ -16,11 +16,11 @@ DEFAULT_EXTENDED_KEY_USAGES = (
 
 
 class PrivateCaSettings(ConnectorSettings):
-    """The certificate that signs, where records go, and what is issued.
+    """The certificate that signs, where its records are kept, and what it issues.
 
-    Storage is reached by `storage_account_url` (https, with the app's identity) or `storage_connection_string`.
-    `chain_certificates` (PEM) are those above an intermediate, without the root; they go out with every
-    certificate, and their name constraints hold. `crl_distribution_point` is the public URL of the CRL's blob.
+    `storage_account_url` (https, with the app's identity) or `storage_connection_string` leads to the storage account.
+    `chain_certificates` (PEM) are those above an intermediate, without the root; every issued certificate comes with
+    them, and their name constraints apply. `crl_distribution_point` is the public URL of the CRL's blob.
     """
 
     vault_url: str = Field(pattern=r"^https://[^/\s]+/?$")

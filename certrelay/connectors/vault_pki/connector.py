@@ -1,7 +1,7 @@
 """The PKI secrets engine of OpenBao and HashiCorp Vault.
 
 https://openbao.org/api-docs/secret/pki/#sign-certificate: it answers at once, so there is never anything to collect,
-and it cannot be asked for an earlier order.
+and it cannot find an earlier order.
 """
 
 import threading
@@ -38,7 +38,7 @@ MAX_TOKEN_USE = timedelta(hours=12)
 
 
 class _Refused(Exception):
-    """The server's answer was not a JSON object with status 200."""
+    """The server's response was not a JSON object with status 200."""
 
     def __init__(self, status: int, reason: str, wait: float | None) -> None:
         super().__init__(reason)
@@ -69,14 +69,14 @@ class VaultPki:
         try:
             return Issued(_chain(answer["data"]))
         except (KeyError, TypeError, ValueError, AttributeError):
-            return Unavailable("it answered without a certificate")
+            return Unavailable("its answer holds no certificate")
 
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
-        """There is never anything to collect: sign anew."""
-        return Unavailable("an order is answered at once and kept nowhere", restart=True)
+        """There is never anything to collect: submit again."""
+        return Unavailable("orders are answered at once and never stored", restart=True)
 
     def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
-        """The engine records no reason. The certificate itself is sent: with `no_store` its serial is unknown."""
+        """The engine records no reason. It gets the certificate itself: with `no_store` it does not know the serial."""
         pem = x509.load_der_x509_certificate(certificate).public_bytes(Encoding.PEM).decode()
         self._ask_or_raise(
             lambda adapter: adapter.post(f"/v1/{self._settings.mount}/revoke", json={"certificate": pem})
@@ -114,7 +114,7 @@ class VaultPki:
         )
 
     def _ask(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
-        """One call with a good token. A token that is denied may have been revoked: log in once more.
+        """One call with a valid token. A token that is denied may have been revoked: log in again, once.
 
         Raises requests.RequestException, _Refused."""
         try:
@@ -123,7 +123,7 @@ class VaultPki:
             if getattr(answer, "status_code", None) == requests.codes.forbidden and self._login.forget(token):
                 answer = call(self._adapter(self._login.token()))
         except RecursionError:
-            raise _Refused(requests.codes.ok, "it answered JSON that is nested too deeply", None) from None
+            raise _Refused(requests.codes.ok, "its answer is JSON that is nested too deeply", None) from None
         return _json_object(answer, self._now())
 
     def _ask_or_raise(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class VaultPki:
 
 
 class _Login:
-    """The token that all threads share. After two thirds of its lease it is renewed or, failing that, replaced."""
+    """The token that all threads share. After two thirds of its lease it is renewed or, if that fails, replaced."""
 
     def __init__(
         self, settings: VaultPkiSettings, context: Context, adapter: Callable[[str | None], JSONAdapter]
@@ -156,7 +156,7 @@ class _Login:
         return self._refresh(token) if token is None or self._context.now() >= self._fresh_until else token
 
     def forget(self, token: str) -> bool:
-        """Whether another login may bring a better token than this one."""
+        """Whether a new login may get a better token than this one."""
         with self._lock:
             if self._given is None and self._token == token:
                 self._token = None
@@ -170,7 +170,7 @@ class _Login:
             case {"auth": {"client_token": str(token), **rest}}:
                 lease = rest.get("lease_duration") or 0
             case _:
-                raise _Refused(requests.codes.ok, "login: it answered without a token", None)
+                raise _Refused(requests.codes.ok, "login: the answer holds no token", None)
         with self._lock:
             self._token = self._given or token
         longest = int(MAX_TOKEN_USE.total_seconds())
@@ -179,8 +179,8 @@ class _Login:
         return self._given or token
 
     def _unrenewed(self, answer: Any) -> dict[str, Any]:
-        """A given token that must not be renewed may still be good: the call itself will tell. An outage says nothing
-        about it, and it has to be renewed in time. Raises _Refused."""
+        """A configured token that may not be renewed can still be valid: the call itself will show. After an outage,
+        by contrast, renewal must be tried again in time. Raises _Refused."""
         if getattr(answer, "status_code", None) not in (requests.codes.bad_request, requests.codes.forbidden):
             return _json_object(answer, self._context.now())
         return {"auth": {"client_token": self._given}}
@@ -209,7 +209,7 @@ class _Login:
 
 
 def _parameters(request: SigningRequest) -> dict[str, Any]:
-    """The names, so that a role which does not take them from the CSR (`use_csr_sans=false`) gives the same ones."""
+    """The names too, so that a role that ignores those of the CSR (`use_csr_sans=false`) issues the same ones."""
     names = request.names
     return {
         "alt_names": ",".join(names.dns_names + names.email_addresses),
@@ -227,11 +227,11 @@ def _chain(data: dict[str, Any]) -> bytes:
 
 
 def _json_object(answer: Any, now: datetime) -> dict[str, Any]:
-    """hvac gives the JSON of a 200 and the `requests.Response` of everything else. Raises _Refused."""
+    """hvac returns the JSON of a 200, and the `requests.Response` of anything else. Raises _Refused."""
     if isinstance(answer, dict):
         return answer
     if not isinstance(answer, requests.Response):
-        raise _Refused(requests.codes.ok, "it answered something else than a JSON object", None)
+        raise _Refused(requests.codes.ok, "its answer is not a JSON object", None)
     reason = {
         requests.codes.forbidden: "permission denied",
         requests.codes.unauthorized: "permission denied",

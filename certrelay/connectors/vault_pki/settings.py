@@ -1,4 +1,4 @@
-"""What the settings say of a mount of the PKI secrets engine."""
+"""The settings of an authority that is a mount of the PKI secrets engine."""
 
 from typing import Self
 
@@ -14,9 +14,9 @@ class VaultPkiSettings(HttpSettings):
     """One role of one PKI mount, and one of three ways to log in:
 
     `token`, `role_id` with `secret_id` (AppRole), or `jwt_role` with `jwt_audience` (the app's managed identity:
-    the audience is the application ID URI that the token is issued for). `auth_mount` is where that method is
-    mounted, if not under its own name. `verbatim` signs the CSR as it is, past the role's rules on names.
-    `send_not_after = false` leaves the validity to the role: needed where it says `not_after_bound=forbid`.
+    the audience is the application ID URI that the token is issued for). `auth_mount` is where the login method is
+    mounted, if not under its own name. `verbatim` signs the CSR as it is, without the role's rules on names.
+    `send_not_after = false` leaves the validity to the role, as `not_after_bound=forbid` requires.
     """
 
     mount: str = Field(default="pki", pattern=PATH_PATTERN)

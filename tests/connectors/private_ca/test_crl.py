@@ -216,7 +216,7 @@ def test_whoever_loses_every_attempt_says_so(published: Published, monkeypatch: 
 
     monkeypatch.setattr(private_ca_crl, "ATTEMPTS", 2)
     monkeypatch.setattr(BlobStore, "replace", lose)
-    with pytest.raises(ConnectorError, match="by others"):
+    with pytest.raises(ConnectorError, match="other publishers"):
         published.connector.publish_crl(published.world.now())
 
 

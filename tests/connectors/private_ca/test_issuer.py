@@ -68,8 +68,8 @@ def test_an_expired_authority_signs_nothing(world: World, shared: Any, monkeypat
     connector = world.connector(name, **containers)
     outcome = connector.submit(signing_request(NAMES, validity=timedelta(days=300)))
     assert isinstance(outcome, Unavailable)
-    assert "valid only until" in outcome.reason
-    with pytest.raises(ConnectorError, match="valid only until"):
+    assert "valid only from" in outcome.reason
+    with pytest.raises(ConnectorError, match="valid only from"):
         connector.check()
 
 

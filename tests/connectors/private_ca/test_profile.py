@@ -139,9 +139,9 @@ def test_extended_key_usages_are_those_asked_as_far_as_all_are_allowed(asked: se
     ("names", "says"),
     [
         (SubjectNames(), "no name"),
-        (SubjectNames("x" * 65), "cannot be written"),
-        (SubjectNames(None, ("bücher.example",)), "cannot be written"),
-        (SubjectNames(None, (), (), ("300.1.1.1",)), "cannot be written"),
+        (SubjectNames("x" * 65), "cannot be encoded"),
+        (SubjectNames(None, ("bücher.example",)), "cannot be encoded"),
+        (SubjectNames(None, (), (), ("300.1.1.1",)), "cannot be encoded"),
     ],
 )
 def test_names_that_cannot_be_certified_are_refused(names: SubjectNames, says: str) -> None:
