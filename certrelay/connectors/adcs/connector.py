@@ -7,9 +7,7 @@ authenticate a connection, bound to its TLS certificate (RFC 5929), as Extended 
 
 import base64
 import binascii
-import html
 import logging
-import re
 from typing import Any, ClassVar
 
 import requests
@@ -18,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from spnego.channel_bindings import GssChannelBindings
 
+from certrelay.connectors.adcs import pages
 from certrelay.connectors.adcs.settings import AdcsSettings
 from certrelay.connectors.base import (
     ConnectorError,
@@ -34,27 +33,13 @@ from certrelay.connectors.base import (
 from certrelay.connectors.http import (
     AuthoritySession,
     failure,
-    sentence,
     tls_server_end_point,
     unavailable,
 )
 from certrelay.connectors.http_settings import origin
 
-NUMBER = r"([0-9]{1,10})(?![0-9])"  # a DWORD
-ISSUED_LINK = re.compile(rf"certnew\.cer\?ReqID={NUMBER}", re.I)
-REQUEST_ID = re.compile(rf"Request Id is\s+{NUMBER}|ReqID={NUMBER}", re.I)
-DISPOSITION = re.compile(r'disposition message(?: is|:)[\s"]*([^"\n]+)', re.I)
-# HRESULTs of facilities 9 and 11 (security, certificates): errors of the policy module, templates and chains.
-POLICY_CODE = re.compile(r"0x800[9b][0-9a-f]{4}", re.I)
-# CRYPT_E_NO_REVOCATION_CHECK, CRYPT_E_REVOCATION_OFFLINE, CERT_E_REVOCATION_FAILURE: the CA cannot check its own chain.
-PASSING_CODE = re.compile(r"0x8009201[23]|0x800b010e", re.I)
 CERTIFICATE_TYPES = ("application/pkix-cert", "application/x-pkcs7-certificates", "application/x-x509-ca-cert")
 MAX_LEGS = 4
-# On an error page: the HRESULT of a failed call to the CA; CERTSRV_E_PROPERTY_EMPTY: the CA has no such request.
-FAILED_CALL, NOT_KNOWN = re.compile(r"0x[89a-f][0-9a-f]{7}", re.I), re.compile("0x80094004", re.I)
-ERROR, DENIED, REVOKED = 1, 2, 6  # CR_DISP_…, certcli.h
-ELEMENT = 2000  # how many characters after an element's id are searched
-DETAIL = r"(?s:.{0,200}?)<DD>\s*([^<]*)"
 
 # At DEBUG it logs NTLM messages, which allow offline guessing of the password.
 logging.getLogger("spnego").setLevel(logging.INFO)
@@ -90,7 +75,7 @@ class Adcs:
                 if answer.status_code != requests.codes.ok:
                     return self._unavailable(answer)
                 page = answer.content.decode(errors="replace")
-                if issued := ISSUED_LINK.search(page):
+                if issued := pages.ISSUED_LINK.search(page):
                     # From here on there is an order: return its id whatever fails.
                     outcome = self._fetch(session, issued[1])
                     return Pending(issued[1]) if isinstance(outcome, Unavailable) else outcome
@@ -132,17 +117,14 @@ class Adcs:
     def _disposition(self, page: str, request_id: str | None = None) -> Outcome:
         """The outcome on a page without a certificate. Without `request_id` the order is new, and people are told."""
         is_new = request_id is None
-        if request_id is None and (
-            found := REQUEST_ID.search(page) or _told(page, "locInfoReqID", rf"[^0-9]*{NUMBER}")
-        ):
-            request_id = next(filter(None, found.groups()))
-        words, code, failed = _words(page), _code(page), _failed_call(page)
-        if PASSING_CODE.search(words):
+        request_id = request_id or pages.request_id(page)
+        words, code, failed = pages.message(page), pages.disposition_code(page), pages.failed_call(page)
+        if pages.PASSING_CODE.search(words):
             return Unavailable(words, restart=not is_new)
-        if _is_denied(page, code) or "denied" in words.lower() or POLICY_CODE.search(words):
+        if pages.is_denied(page, code) or "denied" in words.lower() or pages.POLICY_CODE.search(words):
             return Rejected(words or "the request was denied, or its certificate revoked")
-        if failed or code == ERROR:
-            is_lost = not is_new and (code == ERROR or NOT_KNOWN.search(failed) is not None)
+        if failed or code == pages.ERROR:
+            is_lost = not is_new and (code == pages.ERROR or pages.NOT_KNOWN.search(failed) is not None)
             return Unavailable(words or failed or "the request failed", restart=is_lost)
         if request_id:
             awaits = f"a certificate manager decides on request {request_id}" if is_new else ""
@@ -220,41 +202,6 @@ def _challenge(answer: requests.Response, scheme: str) -> bytes | None:
 
 def _failure(error: requests.RequestException) -> str:
     return str(error) if isinstance(error, _LoginFailed) else failure(error)
-
-
-def _told(page: str, element: str, pattern: str) -> re.Match[str] | None:
-    """`pattern` in the first characters after the id of an element."""
-    found = re.search(element, page, re.I)
-    return re.compile(pattern).match(page, found.end(), found.end() + ELEMENT) if found else None
-
-
-def _code(page: str) -> int | None:
-    """The disposition's code on an error page."""
-    lower = page.lower()
-    found = re.search(r"([0-9a-f]{1,8})\s*<[^<>]*$", lower[: max(lower.find("locdispspacer"), 0)][-100:])
-    return int(found[1], 16) if found else None
-
-
-def _is_denied(page: str, code: int | None) -> bool:
-    lower = page.lower()
-    marks = ("request was denied", "locdenied", "locissrev")
-    return code in (DENIED, REVOKED) or any(mark in lower for mark in marks)
-
-
-def _words(page: str) -> str:
-    """The disposition message, or the reason on the page of a denial."""
-    message = _told(page, "locDispMsgLabel", DETAIL)
-    text = None if message else DISPOSITION.search(html.unescape(re.sub(r"<[^<>]*>", "\n", page)))
-    reason = _told(page, "locInfoReqIDandReason", r"[^>]*>([^<]*)")
-    return sentence(
-        next((html.unescape(found[1]) for found in (text, message, reason) if found and found[1].strip()), "")
-    )
-
-
-def _failed_call(page: str) -> str:
-    """The result of the pages' own call to the CA, unless it succeeded."""
-    result = _told(page, "locResultLabel", DETAIL)
-    return sentence(html.unescape(result[1])) if result and FAILED_CALL.search(result[1]) else ""
 
 
 def _is_certificate(answer: requests.Response) -> bool:

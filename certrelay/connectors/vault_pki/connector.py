@@ -4,17 +4,14 @@ https://openbao.org/api-docs/secret/pki/#sign-certificate: it answers at once, s
 and it cannot find an earlier order.
 """
 
-import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Any, ClassVar
 
 import requests
-from azure.core.exceptions import AzureError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from hvac.adapters import JSONAdapter
-from hvac.api.auth_methods import JWT, AppRole
 from hvac.api.secrets_engines import Pki
 
 from certrelay.connectors.base import (
@@ -29,20 +26,11 @@ from certrelay.connectors.base import (
     SigningRequest,
     Unavailable,
 )
-from certrelay.connectors.http import AuthoritySession, failure, retry_after, sentence
-from certrelay.connectors.single_flight import SingleFlight
+from certrelay.connectors.http import AuthoritySession, failure
+from certrelay.connectors.vault_pki.login import Login, Refused, json_object
 from certrelay.connectors.vault_pki.settings import VaultPkiSettings
 
 USER_PRINCIPAL_NAME = "1.3.6.1.4.1.311.20.2.3"
-MAX_TOKEN_USE = timedelta(hours=12)
-
-
-class _Refused(Exception):
-    """The server's response was not a JSON object with status 200."""
-
-    def __init__(self, status: int, reason: str, wait: float | None) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.wait = status, reason, wait
 
 
 class VaultPki:
@@ -55,14 +43,14 @@ class VaultPki:
         self._settings = settings
         self._now = context.now
         self._session = AuthoritySession(settings)
-        self._login = _Login(settings, context, self._adapter)
+        self._login = Login(settings, context, self._adapter)
 
     def submit(self, request: SigningRequest) -> Outcome:
         try:
             answer = self._ask(lambda adapter: self._sign(adapter, request))
         except requests.RequestException as error:
             return Unavailable(failure(error))
-        except _Refused as refusal:
+        except Refused as refusal:
             if refusal.status == requests.codes.bad_request:
                 return Rejected(refusal.reason)
             return Unavailable(refusal.reason, refusal.wait)
@@ -116,96 +104,23 @@ class VaultPki:
     def _ask(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
         """One call with a valid token. A token that is denied may have been revoked: log in again, once.
 
-        Raises requests.RequestException, _Refused."""
+        Raises requests.RequestException, Refused."""
         try:
             token = self._login.token()
             answer = call(self._adapter(token))
             if getattr(answer, "status_code", None) == requests.codes.forbidden and self._login.forget(token):
                 answer = call(self._adapter(self._login.token()))
         except RecursionError:
-            raise _Refused(requests.codes.ok, "its answer is JSON that is nested too deeply", None) from None
-        return _json_object(answer, self._now())
+            raise Refused(requests.codes.ok, "its answer is JSON that is nested too deeply", None) from None
+        return json_object(answer, self._now())
 
     def _ask_or_raise(self, call: Callable[[JSONAdapter], Any]) -> dict[str, Any]:
         try:
             return self._ask(call)
         except requests.RequestException as error:
             raise ConnectorError(failure(error)) from None
-        except _Refused as refusal:
+        except Refused as refusal:
             raise ConnectorError(refusal.reason) from None
-
-
-class _Login:
-    """The token that all threads share. After two thirds of its lease it is renewed or, if that fails, replaced."""
-
-    def __init__(
-        self, settings: VaultPkiSettings, context: Context, adapter: Callable[[str | None], JSONAdapter]
-    ) -> None:
-        self._settings, self._context, self._adapter = settings, context, adapter
-        self._flight, self._lock = SingleFlight(), threading.Lock()
-        self._given = settings.token.get_secret_value() if settings.token else None
-        self._token = self._given
-        self._fresh_until = datetime.min.replace(tzinfo=UTC)
-
-    def token(self) -> str:
-        """Raises requests.RequestException, _Refused."""
-        return self._flight.do(self._good_token)
-
-    def _good_token(self) -> str:
-        token = self._token
-        return self._refresh(token) if token is None or self._context.now() >= self._fresh_until else token
-
-    def forget(self, token: str) -> bool:
-        """Whether a new login may get a better token than this one."""
-        with self._lock:
-            if self._given is None and self._token == token:
-                self._token = None
-            return self._given is None
-
-    def _refresh(self, old: str | None) -> str:
-        answer = self._adapter(old).post("/v1/auth/token/renew-self", json={}) if old else None
-        if not isinstance(answer, dict):
-            answer = self._unrenewed(answer) if self._given else self._log_in()
-        match answer:
-            case {"auth": {"client_token": str(token), **rest}}:
-                lease = rest.get("lease_duration") or 0
-            case _:
-                raise _Refused(requests.codes.ok, "login: the answer holds no token", None)
-        with self._lock:
-            self._token = self._given or token
-        longest = int(MAX_TOKEN_USE.total_seconds())
-        seconds = min(lease * 2 // 3, longest) if isinstance(lease, int) and lease > 0 else longest
-        self._fresh_until = self._context.now() + timedelta(seconds=seconds)
-        return self._given or token
-
-    def _unrenewed(self, answer: Any) -> dict[str, Any]:
-        """A configured token that may not be renewed can still be valid: the call itself will show. After an outage,
-        by contrast, renewal must be tried again in time. Raises _Refused."""
-        if getattr(answer, "status_code", None) not in (requests.codes.bad_request, requests.codes.forbidden):
-            return _json_object(answer, self._context.now())
-        return {"auth": {"client_token": self._given}}
-
-    def _log_in(self) -> dict[str, Any]:
-        settings, adapter = self._settings, self._adapter(None)
-        if settings.role_id:
-            secret_id = settings.secret_id.get_secret_value() if settings.secret_id else None
-            mount = settings.auth_mount or "approle"
-            answer = AppRole(adapter).login(settings.role_id, secret_id, False, mount)
-        else:
-            answer = JWT(adapter).jwt_login(
-                settings.jwt_role, self._managed_identity_token(), False, settings.auth_mount
-            )
-        try:
-            return _json_object(answer, self._context.now())
-        except _Refused as refusal:
-            # A refused login is about our credentials, never about the order.
-            raise _Refused(requests.codes.forbidden, f"login: {refusal.reason}", refusal.wait) from None
-
-    def _managed_identity_token(self) -> str:
-        try:
-            return str(self._context.credential().get_token(f"{self._settings.jwt_audience}/.default").token)
-        except AzureError as error:
-            raise _Refused(0, f"login: no token from the managed identity ({type(error).__name__})", None) from None
 
 
 def _parameters(request: SigningRequest) -> dict[str, Any]:
@@ -224,25 +139,3 @@ def _parameters(request: SigningRequest) -> dict[str, Any]:
 def _chain(data: dict[str, Any]) -> bytes:
     chain = data.get("ca_chain") or [data["issuing_ca"]]
     return "\n".join(dict.fromkeys(pem.strip() for pem in [data["certificate"], *chain])).encode()
-
-
-def _json_object(answer: Any, now: datetime) -> dict[str, Any]:
-    """hvac returns the JSON of a 200, and the `requests.Response` of anything else. Raises _Refused."""
-    if isinstance(answer, dict):
-        return answer
-    if not isinstance(answer, requests.Response):
-        raise _Refused(requests.codes.ok, "its answer is not a JSON object", None)
-    reason = {
-        requests.codes.forbidden: "permission denied",
-        requests.codes.unauthorized: "permission denied",
-    }.get(answer.status_code, f"it answered HTTP {answer.status_code}")
-    raise _Refused(answer.status_code, _errors(answer) or reason, retry_after(answer.headers, now))
-
-
-def _errors(answer: requests.Response) -> str | None:
-    """The server's own reasons: `{"errors": ["…"]}`."""
-    try:
-        errors = answer.json()["errors"]
-        return sentence("; ".join(errors)) if errors else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
