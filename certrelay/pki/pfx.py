@@ -1,0 +1,170 @@
+"""PFX files (PKCS#12, RFC 7292), read bag by bag.
+
+cryptography's reader refuses a whole file for one certificate that it cannot read, takes secret keys for private keys,
+and pays for key derivations that are hidden inside an encrypted part. This one does not.
+"""
+
+import hmac
+from dataclasses import dataclass, field
+
+from certrelay.errors import Invalid
+from certrelay.pki.der import Element, as_der, children, element, inside, octets, oid
+from certrelay.pki.password_encryption import (
+    DIGESTS,
+    HMACS,
+    Budget,
+    Password,
+    Unsupported,
+    decrypted,
+    iterations,
+    known,
+    passwords,
+    pbkdf2,
+    pkcs12_key,
+)
+
+MAX_KEYS, MAX_NESTING = 3, 4
+SEVERAL_KEYS = "there are several private keys; one is allowed"
+DAMAGED = "the PFX is damaged: it is cut off, or a part of it cannot be read"
+
+_DATA, _SIGNED, _ENVELOPED, _ENCRYPTED = (oid(f"1.2.840.113549.1.7.{number}") for number in (1, 2, 3, 6))
+_BAGS = {oid(f"1.2.840.113549.1.12.10.1.{number}"): number for number in range(1, 7)}
+_KEY, _SHROUDED_KEY, _CERTIFICATE, _CRL, _SECRET, _NESTED = range(1, 7)
+_X509, _PBMAC1 = oid("1.2.840.113549.1.9.22.1"), oid("1.2.840.113549.1.5.14")
+_LEFT_OUT = {
+    _CRL: "a certificate revocation list in the PFX was left out",
+    _SECRET: "a secret key in the PFX was left out",
+}
+
+
+@dataclass(slots=True)
+class PfxContents:
+    """Private keys in unencrypted PKCS#8 and certificates, DER in the order of the file; `left_out` in sentences."""
+
+    keys: list[bytes] = field(default_factory=list, repr=False)
+    certificates: list[bytes] = field(default_factory=list)
+    left_out: dict[str, None] = field(default_factory=dict)
+
+
+def read_pfx(data: bytes, password: str | None, budget: Budget) -> PfxContents:
+    """What is in the PFX `data`, of which the MAC is verified. Raises Invalid, in one sentence."""
+    try:
+        content, mac = _authenticated(data)
+        attempts = passwords(password)
+        if mac is not None:
+            attempts = tuple(attempt for attempt in attempts if _fits(mac, content, attempt, budget))[:1]
+        found = next(filter(None, (_read(content, attempt, mac is not None, budget) for attempt in attempts)), None)
+    except Unsupported:
+        raise Invalid("the PFX is encrypted or protected in a way that is not supported") from None
+    except Invalid:
+        raise
+    except Exception:  # a parser on hostile bytes
+        raise Invalid(DAMAGED) from None
+    if found is None:
+        reason = "the password is wrong" if password else "it needs a password"
+        raise Invalid(f"the PFX cannot be opened: {reason}, or the file is damaged")
+    return found
+
+
+def _read(content: bytes, password: Password, is_checked: bool, budget: Budget) -> PfxContents | None:
+    """None for what may be the plaintext of a wrong password, where no MAC said that it is the right one."""
+    reader = _Reader(password, is_checked, budget)
+    try:
+        for safe in inside(content):
+            reader.read_safe(safe)
+    except (Unsupported, Invalid):
+        raise
+    except Exception:
+        if is_checked:
+            raise
+        return None
+    return reader.found
+
+
+@dataclass(slots=True)
+class _Reader:
+    password: Password
+    is_checked: bool
+    budget: Budget
+    found: PfxContents = field(default_factory=PfxContents)
+
+    def read_safe(self, safe: Element) -> None:
+        """A ContentInfo of the AuthenticatedSafe."""
+        kind, wrapped = children(safe.content)
+        [value] = children(wrapped.content)
+        if kind.content == _ENVELOPED:
+            raise Invalid(
+                "the PFX is protected for accounts of Active Directory or for a certificate; export it with a password"
+            )
+        if kind.content == _ENCRYPTED:
+            _, algorithm, ciphertext = inside(list(children(value.content))[1].whole)
+            self.read_bags(decrypted(algorithm, octets(ciphertext), self.password, self.budget))
+        elif kind.content == _DATA:
+            self.read_bags(octets(value))
+        else:
+            raise ValueError("unknown content")
+
+    def read_bags(self, contents: bytes, depth: int = 0) -> None:
+        """SafeContents."""
+        for bag in inside(contents):
+            kind, wrapped = list(children(bag.content))[:2]
+            [value] = children(wrapped.content)
+            number = _BAGS.get(kind.content)
+            if number in (_KEY, _SHROUDED_KEY):
+                self._read_key(value, is_encrypted=number == _SHROUDED_KEY)
+            elif number == _CERTIFICATE:
+                form, certificate = children(value.content)
+                if form.content == _X509:
+                    self.found.certificates.append(octets(next(children(certificate.content))))
+            elif number == _NESTED and depth < MAX_NESTING:
+                self.read_bags(value.whole, depth + 1)
+            else:
+                self.found.left_out[_LEFT_OUT.get(number or 0, "a part of the PFX of an unknown kind was left out")] = (
+                    None
+                )
+
+    def _read_key(self, value: Element, *, is_encrypted: bool) -> None:
+        if len(self.found.keys) == MAX_KEYS:  # each may cost a key derivation
+            raise Invalid(SEVERAL_KEYS)
+        if not is_encrypted:
+            self.found.keys.append(as_der(value))
+            return
+        algorithm, ciphertext = children(value.content)
+        try:
+            plain = decrypted(algorithm, octets(ciphertext), self.password, self.budget)
+            element(plain)
+        except Unsupported:
+            raise
+        except ValueError:
+            if not self.is_checked:
+                raise
+            raise Invalid(
+                "the private key in the PFX is damaged, or has another password than the PFX; give both the same"
+            ) from None
+        self.found.keys.append(plain)
+
+
+def _authenticated(data: bytes) -> tuple[bytes, Element | None]:
+    """The AuthenticatedSafe, and the MacData over it. Raises ValueError."""
+    _, auth_safe, *mac = inside(data)
+    kind, wrapped = children(auth_safe.content)
+    if kind.content == _SIGNED:
+        raise Unsupported("signed")
+    return octets(next(children(wrapped.content))), mac[0] if mac else None
+
+
+def _fits(mac: Element, content: bytes, password: Password, budget: Budget) -> bool:
+    """Whether the MAC is one with this password: RFC 7292, appendix B.4, or PBMAC1 of RFC 9579."""
+    digest_info, salt, *count = children(mac.content)
+    algorithm, stated = children(digest_info.content)
+    kind, *parameters = children(algorithm.content)
+    if kind.content == _PBMAC1:
+        kdf, scheme = children(parameters[0].content)
+        digest = known(HMACS, next(children(scheme.content)).content)
+        key = pbkdf2(list(children(kdf.content))[1], None)
+    else:
+        digest = known(DIGESTS, kind.content)
+        key = pkcs12_key(digest, octets(salt), iterations(count[0]) if count else 1, 3)
+    budget.spend(key.work)
+    secret = key.derive(password.utf8 if kind.content == _PBMAC1 else password.utf16)
+    return hmac.compare_digest(hmac.digest(secret, content, digest), octets(stated))
