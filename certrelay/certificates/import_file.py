@@ -1,7 +1,6 @@
 """Import a certificate with its private key. The key goes from memory to Key Vault only; it is never stored."""
 
 import base64
-import binascii
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,12 +15,12 @@ from certrelay.errors import Conflict, Fault, Invalid
 from certrelay.keyvault.tags import check_tags, is_managed
 from certrelay.operations.import_now import import_now
 from certrelay.pki import key_bundles
+from certrelay.pki.encodings import octets_of
 from certrelay.pki.names import common_name, names_of
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Kind, Operation, State, operation_id
 
 PEM = "application/x-pem-file"
-_URL_SAFE = str.maketrans("-_", "+/")
 LONGEST_IMPORT = timedelta(hours=1)
 MAX_CHAIN_BYTES = 40_000  # of DER; a column of the operation's row holds 64 KiB
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
@@ -80,7 +79,9 @@ def import_certificate(
 
 def _bundle(services: Services, command: ImportCommand, faults: list[Fault]) -> key_bundles.Bundle | None:
     try:
-        bundle = key_bundles.read_bundle(_bytes(command.value), command.password, strict=command.strict)
+        bundle = key_bundles.read_bundle(
+            octets_of(command.value), command.password, services.now(), strict=command.strict
+        )
         key_bundles.verify_bundle(bundle, services.now())
     except Invalid as error:
         faults += [replace(fault, pointer=fault.pointer or "/value") for fault in error.faults]
@@ -103,15 +104,6 @@ def _policy_faults(policy: Mapping[str, Any], bundle: key_bundles.Bundle) -> Ite
     subject = (policy.get("x509_props") or {}).get("subject")
     if subject and common_name(subject) != names_of(bundle.chain[0]).common_name:
         yield Fault("/policy/x509_props/subject", "has a different common name than the certificate in the file")
-
-
-def _bytes(value: str) -> bytes:
-    if "-----BEGIN" in value:
-        return value.encode()
-    try:
-        return base64.b64decode("".join(value.split()).translate(_URL_SAFE), validate=True)
-    except (binascii.Error, ValueError):
-        raise Invalid("must be base64 or PEM text") from None
 
 
 def _body(bundle: key_bundles.Bundle, command: ImportCommand) -> dict[str, Any]:

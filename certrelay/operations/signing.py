@@ -86,11 +86,11 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
     now = services.now()
     authority = services.authority(operation.request.authority or "").settings
     expected = operation.request.expected
-    chains = [
-        verify.verify_answer(answer, pending.csr, expected, _limits(rules), now)
-        for rules in (authority.rules, services.vault_settings(operation.vault).rules)
-    ]
-    return operation.moved(State.ISSUED, now, chain=min(chains, key=len))  # without the root if either rule says so
+    limits = _limits(authority.rules).merged(_limits(services.vault_settings(operation.vault).rules))
+    verified = verify.verify_answer(answer, pending.csr, expected, limits, now)
+    for sentence in verified.left_out:
+        log.info("operation %s: %s", operation.id, sentence)
+    return operation.moved(State.ISSUED, now, chain=verified.chain)
 
 
 def _limits(rules: Rules) -> verify.Limits:

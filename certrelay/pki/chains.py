@@ -1,117 +1,73 @@
-"""Certificates in whatever form an authority answers with, and the chain in them (RFC 5280, RFC 5652, RFC 7468)."""
+"""The one chain of a certificate among all the certificates of a file or an answer (RFC 5280, section 6)."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
+from datetime import datetime, timedelta
 
-from asn1crypto import cms
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from certrelay.errors import Invalid, Unverified
-from certrelay.pki.encodings import Block, blocks, children, content, elements, panics_as_errors
+from certrelay.errors import Unverified
+from certrelay.pki.certificate import Unreadable, dated, has_broken_hash, named
 
-MAX_BYTES, MAX_CERTIFICATES, MAX_CHAIN = 1024 * 1024, 100, 10
-
-_CMS = bytes.fromhex("06092a864886f70d0107")  # the OIDs 1.2.840.113549.1.7.*
-_SIGNED_DATA = _CMS + b"\x02"
-_IGNORED = ("PUBLIC KEY", "PARAMETERS", "X509 CRL", "ATTRIBUTE CERTIFICATE")
-
-
-def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
-    """Every certificate in `data`, in its order, without duplicates; at least one.
-
-    PEM of any label, DER, PKCS#7 certs-only (RFC 5652, section 5) and bare base64 of both, also BER and UTF-16.
-    Raises Invalid, and nothing else, for anything else, for a private key and for more than 1 MiB."""
-    if len(data) > MAX_BYTES:
-        raise Invalid("the certificates are too large: more than 1 MiB")
-    found: dict[x509.Certificate, None] = {}
-    for block in blocks(data):
-        for certificate in certificates_in(block):
-            found[certificate] = None
-            if len(found) > MAX_CERTIFICATES:
-                raise Invalid(f"there are more than {MAX_CERTIFICATES} certificates")
-    if not found:
-        raise Invalid("there is no certificate in the data")
-    return tuple(found)
-
-
-def certificates_in(block: Block) -> Iterable[x509.Certificate]:
-    """The certificates of one block; none where its label says something else. Raises Invalid."""
-    label = block.label or ""
-    if "PRIVATE KEY" in label:
-        raise Invalid("there is a private key among the certificates; it does not belong here")
-    if "CERTIFICATE REQUEST" in label:
-        raise Invalid("this is a certificate signing request, not a certificate")
-    if label.endswith(_IGNORED):
-        return
-    parts = list(elements(block.der))
-    if not parts:
-        raise Invalid("the data is neither PEM, DER, base64 nor PKCS#7 of certificates")
-    for part in parts[:1] if label.startswith("TRUSTED") else parts[: MAX_CERTIFICATES + 1]:
-        inner = content(part)
-        if inner.startswith(_CMS):
-            yield from _pkcs7(part)
-        elif inner.startswith(b"\x02"):
-            is_pfx = inner.startswith(b"\x02\x01\x03")
-            what = "a PFX file" if is_pfx else "a private key"
-            raise Invalid(f"this is {what}, not a certificate")
-        else:
-            yield certificate_of(part)
-
-
-def certificate_of(der: bytes) -> x509.Certificate:
-    """The certificate, all parts of which can be read from here on. Raises Invalid."""
-    try:
-        with panics_as_errors():
-            certificate = x509.load_der_x509_certificate(der)
-        for part in ("subject", "issuer", "extensions", "not_valid_before_utc", "not_valid_after_utc"):
-            getattr(certificate, part)
-        certificate.public_key()
-        has_broken_hash(certificate)
-    except UnsupportedAlgorithm:
-        raise Invalid("a certificate has a kind of public key that is not supported") from None
-    except Exception:  # a parser on hostile bytes: ValueError, TypeError, DuplicateExtension, InvalidVersion …
-        raise Invalid("a certificate cannot be read") from None
-    return certificate
+MAX_CHAIN, MAX_SIGNATURES = 10, 200
+MAX_CLOCK_SKEW, MIN_TIME_LEFT = timedelta(hours=48), timedelta(hours=1)
 
 
 def ordered_chain(
-    certificates: Iterable[x509.Certificate],
-    public_key: PublicKeyTypes,
-    *,
-    keep_root: bool = True,
-    drop_strangers: bool = False,
+    certificates: Iterable[x509.Certificate], public_key: PublicKeyTypes, now: datetime, *, tolerate_gap: bool = False
 ) -> tuple[x509.Certificate, ...]:
     """The chain from the certificate of `public_key`, leaf first, each signed by the next; at most 10.
 
-    Where authorities are cross-signed it is the shortest way to a self-signed root, else the longest way up, and of
-    several certificates of one authority it is the one that ends last; the other ways are left out. Without
-    `keep_root` a root that is not the leaf is left out. Raises Unverified for a missing leaf and, without
-    `drop_strangers`, for a certificate that is not connected to the leaf: a stranger, or one beyond a gap."""
+    Of several ways it is the shortest to a self-signed root on which every issuer is valid at `now` (UTC), else the
+    longest of valid issuers; an expired issuer is on it only where the leaf has no other. What is not needed is left
+    out. Raises Unverified for a missing leaf and for more than 200 signatures to check and, without `tolerate_gap`,
+    where none of the other certificates signed the leaf, or the one of its issuer's name did not sign the last."""
     known = list(dict.fromkeys(certificates))
-    leaves = sorted((c for c in known if c.public_key() == public_key), key=_not_before, reverse=True)
+    leaves = [certificate for certificate in known if certificate.public_key() == public_key]
     if not leaves:
         raise Unverified("no certificate has this public key")
-    came_from, top = _ways_up(known, leaves[0])
-    connected = _reached(known, [leaf for leaf in leaves if leaf.subject == leaves[0].subject])
-    strangers = [certificate for certificate in known if certificate not in connected]
-    if strangers and not drop_strangers:
-        raise Unverified(_why_not_connected(strangers[0], list(connected)))
-    chain = [top]
-    while (below := came_from[chain[-1]]) is not None:
-        chain.append(below)
-    chain.reverse()
+    leaf = max(leaves, key=lambda each: (is_current(each, now), each.not_valid_before_utc))
+    issuers = _Issuers(known)
+    chain = issuers.way_up(leaf, now)
     if len(chain) > MAX_CHAIN:
         raise Unverified(f"the chain is longer than {MAX_CHAIN} certificates")
-    return tuple(chain) if keep_root else without_root(chain)
+    if not tolerate_gap:
+        issuers.verify_end(chain, [each for each in known if each not in leaves])
+    return tuple(chain)
 
 
 def without_root(chain: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """The chain up to its self-signed root; a self-signed leaf stays."""
     return tuple(chain[:-1] if len(chain) > 1 and is_self_signed(chain[-1]) else chain)
+
+
+def left_out(
+    given: Iterable[x509.Certificate],
+    chain: Sequence[x509.Certificate],
+    unreadable: Iterable[Unreadable],
+    now: datetime,
+) -> list[str]:
+    """A sentence for each certificate that is not in the chain.
+
+    Raises Unverified where an unreadable one belongs in it."""
+    top = chain[-1]
+    if top.issuer != top.subject:
+        wanted = top.issuer.public_bytes()
+        for one in unreadable:
+            if one.subject == wanted:
+                raise Unverified(one.refusal)
+    sentences = [
+        f"{dated(one)} was left out: {_why_left_out(one, now)}" for one in dict.fromkeys(given) if one not in chain
+    ]
+    return sentences + [one.left_out for one in unreadable]
+
+
+def is_current(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether it is valid, for an hour at least, or within the next 48 hours."""
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return ends - now >= MIN_TIME_LEFT and begins - now <= MAX_CLOCK_SKEW
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
@@ -132,83 +88,84 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     return False
 
 
-def has_broken_hash(certificate: x509.Certificate) -> bool:
-    """Whether its signature is over SHA-1, MD5 or older."""
-    try:
-        return isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
-    except UnsupportedAlgorithm:
-        return True
+class _Issuers:
+    """Who signed whom among the known certificates; each question costs a signature check, and few are granted."""
+
+    def __init__(self, known: list[x509.Certificate]) -> None:
+        self._by_name: dict[x509.Name, list[x509.Certificate]] = {}
+        for certificate in known:
+            self._by_name.setdefault(certificate.subject, []).append(certificate)
+        self._answers: dict[x509.Certificate, list[x509.Certificate]] = {}
+        self._signatures_left = MAX_SIGNATURES
+
+    def of(self, certificate: x509.Certificate) -> list[x509.Certificate]:
+        """Its issuers; itself if it is self-signed. Those of another key identifier only where there is no other."""
+        if certificate not in self._answers:
+            named_so = self._by_name.get(certificate.issuer, [])
+            key = _authority_key(certificate)
+            likely = [one for one in named_so if key is None or _subject_key(one) in (None, key)]
+            found = self._signers(certificate, likely)
+            self._answers[certificate] = found or self._signers(
+                certificate, [one for one in named_so if one not in likely]
+            )
+        return self._answers[certificate]
+
+    def way_up(self, leaf: x509.Certificate, now: datetime) -> list[x509.Certificate]:
+        """Leaf first."""
+        current = self._breadth_first(leaf, now, only_current=True)
+        return current if len(current) > 1 or self.of(leaf) == [leaf] else self._breadth_first(leaf, now)
+
+    def verify_end(self, chain: Sequence[x509.Certificate], others: Sequence[x509.Certificate]) -> None:
+        """Raises Unverified where the chain does not go on, and the others say that it should."""
+        top = chain[-1]
+        if self.of(top):
+            return
+        namesake = next((one for one in self._by_name.get(top.issuer, []) if one != top), None)
+        if namesake is not None:
+            raise Unverified(f"the signature on {named(top)} is not by the key of {named(namesake)}")
+        if len(chain) == 1 and others:
+            raise Unverified(
+                f"{named(others[0])} is not part of the leaf's chain: it is a stranger, or a certificate between them "
+                "is missing"
+            )
+
+    def _signers(self, certificate: x509.Certificate, candidates: list[x509.Certificate]) -> list[x509.Certificate]:
+        self._signatures_left -= len(candidates)
+        if self._signatures_left < 0:
+            raise Unverified(
+                f"too many certificates have the same names: more than {MAX_SIGNATURES} signatures would have to be "
+                "checked; send only the certificates of the chain"
+            )
+        return [one for one in candidates if is_signed_by(certificate, one)]
+
+    def _breadth_first(
+        self, leaf: x509.Certificate, now: datetime, *, only_current: bool = False
+    ) -> list[x509.Certificate]:
+        came_from: dict[x509.Certificate, x509.Certificate | None] = {leaf: None}
+        level = [leaf]
+        top = leaf
+        while level:
+            level.sort(key=lambda one: one.not_valid_after_utc, reverse=True)
+            top = next((one for one in level if one in self.of(one)), level[0])
+            if top in self.of(top):
+                break
+            above: dict[x509.Certificate, x509.Certificate] = {}
+            for certificate in level:
+                for issuer in self.of(certificate):
+                    if issuer not in came_from and (is_current(issuer, now) or not only_current):
+                        above.setdefault(issuer, certificate)
+            came_from |= above
+            level = list(above)
+        chain = [top]
+        while (below := came_from[chain[-1]]) is not None:
+            chain.append(below)
+        return chain[::-1]
 
 
-def named(certificate: x509.Certificate) -> str:
-    """The subject for a message: short, and on one line."""
-    text = certificate.subject.rfc4514_string() or f"serial number {certificate.serial_number:x}"
-    return repr(text if len(text) <= 120 else f"{text[:117]}...")
-
-
-def _pkcs7(der: bytes) -> Iterable[x509.Certificate]:
-    """asn1crypto reads what cryptography refuses: BER, no SET order; attribute certificates are tagged, and skipped."""
-    if not content(der).startswith(_SIGNED_DATA):
-        raise Invalid("the PKCS#7 is not of the kind that carries certificates (signedData)")
-    try:
-        certificates = cms.ContentInfo.load(der)["content"]["certificates"]
-        found = [whole for _, _, whole in children(certificates.contents or b"") if whole.startswith(b"\x30")]
-    except Exception:  # a parser on hostile bytes
-        raise Invalid("the PKCS#7 cannot be read") from None
-    if not found:
-        raise Invalid("the PKCS#7 holds no certificate")
-    for certificate in found[: MAX_CERTIFICATES + 1]:
-        yield certificate_of(certificate)
-
-
-def _ways_up(
-    known: list[x509.Certificate], leaf: x509.Certificate
-) -> tuple[dict[x509.Certificate, x509.Certificate | None], x509.Certificate]:
-    """Breadth first from the leaf: who led to whom, and the top that was chosen."""
-    came_from: dict[x509.Certificate, x509.Certificate | None] = {leaf: None}
-    level = [leaf]
-    top = leaf
-    while level:
-        roots = [certificate for certificate in level if is_self_signed(certificate)]
-        if roots:
-            return came_from, max(roots, key=_not_after)
-        level.sort(key=_not_after, reverse=True)
-        top = level[0]
-        above: dict[x509.Certificate, x509.Certificate] = {}
-        for certificate in level:
-            for issuer in filter(partial(is_signed_by, certificate), known):
-                if issuer not in came_from:
-                    above.setdefault(issuer, certificate)
-        came_from |= above
-        level = list(above)
-    return came_from, top
-
-
-def _reached(known: list[x509.Certificate], leaves: list[x509.Certificate]) -> dict[x509.Certificate, None]:
-    reached = dict.fromkeys(leaves)
-    waiting = list(leaves)
-    while waiting:
-        certificate = waiting.pop()
-        for other in known:
-            if other not in reached and is_signed_by(certificate, other):
-                reached[other] = None
-                waiting.append(other)
-    return reached
-
-
-def _why_not_connected(stranger: x509.Certificate, connected: list[x509.Certificate]) -> str:
-    for certificate in connected:
-        if certificate.issuer == stranger.subject and certificate is not stranger:
-            return f"the signature on {named(certificate)} is not by the key of {named(stranger)}"
-    return f"{named(stranger)} is not part of the leaf's chain: a stranger, or a certificate between them is missing"
-
-
-def _not_before(certificate: x509.Certificate) -> float:
-    return certificate.not_valid_before_utc.timestamp()
-
-
-def _not_after(certificate: x509.Certificate) -> float:
-    return certificate.not_valid_after_utc.timestamp()
+def _why_left_out(certificate: x509.Certificate, now: datetime) -> str:
+    if certificate.not_valid_after_utc <= now:
+        return "it has expired"
+    return "it is not valid yet" if certificate.not_valid_before_utc > now else "the chain does not need it"
 
 
 def _authority_key(certificate: x509.Certificate) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Text and binary as people and authorities send it, taken apart into DER blocks: PEM, base64, UTF-16, BER lengths.
+"""Text and binary as people and authorities send it, taken apart into blocks of DER: PEM, base64, UTF-16.
 
 Linear in the size of the input, whatever the input is.
 """
@@ -6,14 +6,13 @@ Linear in the size of the input, whatever the input is.
 import base64
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from asn1crypto import parser
-
 from certrelay.errors import Invalid
+from certrelay.pki.der import element_size
+from certrelay.pki.foreign import what_it_is
 
-MAX_SIBLINGS = 300
 _LONGEST_HEADER = 128
 _BEGIN = "-----BEGIN "
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
@@ -44,10 +43,21 @@ def panics_as_errors() -> Iterator[None]:
         raise ValueError("panic") from None
 
 
+def octets_of(value: str) -> bytes:
+    """The file in a field of JSON: PEM text, or base64 of a file. What is neither comes back as text, for `blocks` to
+    say what it is."""
+    if _BEGIN not in value:
+        with suppress(ValueError):
+            return _decoded(value.translate(_URL_SAFE))
+    return value.encode("utf-8", "replace")
+
+
 def blocks(data: bytes) -> list[Block]:
     """Every block of `data`: PEM of any label among any text, base64 without label, or binary. Raises Invalid."""
     if not data.strip():
         raise Invalid("the data is empty")
+    if sentence := what_it_is(data):
+        raise Invalid(sentence)
     if (data[:1] == b"\x30" and not data[:64].isascii()) or (data[:2] == b"\x30\x80"):
         return [Block(None, data)]
     text = _text(data)
@@ -58,10 +68,13 @@ def blocks(data: bytes) -> list[Block]:
     if not _BASE64.fullmatch(text):
         return [Block(None, data)]
     try:
-        return [Block(None, _decoded(text.translate(_URL_SAFE)))]
+        decoded = _decoded(text.translate(_URL_SAFE))
     except ValueError:
         # Short DER may be all ASCII, too.
         return [Block(None, data)]
+    if sentence := what_it_is(decoded):
+        raise Invalid(sentence)
+    return [Block(None, decoded)]
 
 
 def has_text_outside_pem(data: bytes) -> bool:
@@ -78,36 +91,6 @@ def elements(der: bytes) -> Iterator[bytes]:
         end = len(der) if size is None else min(place + size, len(der))
         yield der[place:end]
         place = end
-
-
-def children(data: bytes) -> Iterator[tuple[int, bool, bytes]]:
-    """Tag number, whether it is constructed, and the whole element, of each in a row; DER or BER.
-
-    Raises ValueError, also for more than 300: what is left is copied for each."""
-    place = count = 0
-    while place < len(data):
-        count += 1
-        if count > MAX_SIBLINGS:
-            raise ValueError("too many elements")
-        _, method, tag, header, inner, trailer = parser.parse(data[place:])
-        size = len(header) + len(inner) + len(trailer)
-        yield tag, method == 1, data[place : place + size]
-        place += size
-
-
-def element_size(der: bytes) -> int | None:
-    """Header and content of the element that `der` begins with, in bytes; None for BER's indefinite length."""
-    if len(der) < 2 or der[1] == 0x80:
-        return None
-    if der[1] < 0x80:
-        return 2 + der[1]
-    digits = der[1] & 0x7F
-    return 2 + digits + int.from_bytes(der[2 : 2 + digits])
-
-
-def content(der: bytes) -> bytes:
-    """What is inside the outermost element."""
-    return der[2:] if der[1:2] <= b"\x80" else der[2 + (der[1] & 0x7F) :]
 
 
 _URL_SAFE = str.maketrans("-_", "+/")

@@ -3,10 +3,12 @@
 The functions answer with faults: sentences, none when all is well. Their input's extensions must be readable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from certrelay.pki.wording import listed
 
 type Signed = x509.Certificate | x509.CertificateSigningRequest
 
@@ -24,6 +26,25 @@ _KEY_USAGES = {
 # RFC 8813, section 3: usages that an elliptic curve key cannot have, and that authorities therefore leave out.
 _RSA_ONLY = {"keyencipherment", "dataencipherment"}
 _ANY, _SERVER_AUTH = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string, "1.3.6.1.5.5.7.3.1"
+_PURPOSES = {
+    _ANY: "anyExtendedKeyUsage",
+    _SERVER_AUTH: "serverAuth",
+    "1.3.6.1.5.5.7.3.2": "clientAuth",
+    "1.3.6.1.5.5.7.3.3": "codeSigning",
+    "1.3.6.1.5.5.7.3.4": "emailProtection",
+    "1.3.6.1.5.5.7.3.5": "ipsecEndSystem",
+    "1.3.6.1.5.5.7.3.6": "ipsecTunnel",
+    "1.3.6.1.5.5.7.3.7": "ipsecUser",
+    "1.3.6.1.5.5.7.3.8": "timeStamping",
+    "1.3.6.1.5.5.7.3.9": "OCSPSigning",
+    "1.3.6.1.5.5.7.3.17": "ipsecIKE",
+    "1.3.6.1.5.2.3.4": "pkInitClientAuth",
+    "1.3.6.1.5.2.3.5": "pkInitKDC",
+    "1.3.6.1.4.1.311.10.3.4": "encryptingFileSystem",
+    "1.3.6.1.4.1.311.10.3.12": "documentSigning",
+    "1.3.6.1.4.1.311.20.2.2": "smartCardLogon",
+    "1.3.6.1.4.1.311.54.1.2": "remoteDesktopAuth",
+}
 
 
 def extension[T: x509.ExtensionType](signed: Signed, kind: type[T]) -> T | None:
@@ -60,12 +81,16 @@ def is_ca(signed: Signed) -> bool:
 def extension_faults(certificate: x509.Certificate) -> Iterator[str]:
     """RFC 5280, section 4.2: what is critical and not understood; RFC 6962: a precertificate."""
     for found in certificate.extensions:
-        if found.critical and isinstance(found.value, x509.UnrecognizedExtension | x509.PrecertPoison):
+        if isinstance(found.value, x509.PrecertPoison):
+            yield "is a precertificate (it has the critical extension of RFC 6962)"
+        elif found.critical and isinstance(found.value, x509.UnrecognizedExtension):
             yield f"has the critical extension {found.oid.dotted_string}, which is not known"
 
 
 def issuer_faults(certificate: x509.Certificate, certificates_below: int) -> Iterator[str]:
-    """What keeps a certificate from being an issuer with so many intermediates between it and the leaf."""
+    """What keeps a certificate from being an issuer with so many intermediates between it and the leaf.
+
+    RFC 5280, section 4.2.1.9: those that are self-issued do not count."""
     constraints = extension(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         yield "signs another certificate and is no CA certificate"
@@ -79,33 +104,39 @@ def issuer_faults(certificate: x509.Certificate, certificates_below: int) -> Ite
 def key_usage_faults(
     signed: Signed, asked: frozenset[str] | None, request: x509.CertificateSigningRequest, *, is_ec: bool
 ) -> Iterator[str]:
-    """`asked` exactly, but for what an EC key cannot have; None: at least digitalSignature if the CSR has it."""
+    """`asked` exactly, in any case of letters; None: at least digitalSignature if the CSR has it and there are any.
+
+    With an EC key, keyEncipherment and dataEncipherment may be missing (RFC 8813, section 3)."""
     found = key_usages(signed)
     if asked is not None:
-        wanted = {usage.lower() for usage in asked}
-        got = {usage.lower() for usage in found or ()}
-        if (got ^ wanted) - (_RSA_ONLY if is_ec else set()):
+        wanted, got = ({usage.lower() for usage in usages} for usages in (asked, found or ()))
+        if got - wanted or wanted - got - (_RSA_ONLY if is_ec else set()):
             yield f"has the key usages {_listed(found)} instead of {_listed(asked)}"
     elif found is not None and "digitalSignature" in (key_usages(request) or ()) and "digitalSignature" not in found:
         yield "lacks the key usage digitalSignature"
-    if found is not None and "keyCertSign" in found and not is_ca(request) and "keyCertSign" not in (asked or ()):
-        yield "has the key usage keyCertSign, which was not asked"
+    if found is not None and "keyCertSign" in found and not is_ca(request) and asked is None:
+        yield "has the key usage keyCertSign, not asked"
 
 
 def extended_key_usage_faults(
-    signed: Signed, asked: tuple[str, ...] | None, request: x509.CertificateSigningRequest
+    signed: Signed, asked: Collection[str] | None, request: x509.CertificateSigningRequest, *, must_exist: bool = False
 ) -> Iterator[str]:
-    """`asked` exactly; None: at least one of the CSR's. anyExtendedKeyUsage is never right."""
+    """`asked` (dotted OIDs) exactly; None: at least one of the CSR's. anyExtendedKeyUsage must be asked for.
+
+    Without the extension the certificate is good for every purpose (RFC 5280, section 4.2.1.12): a fault if some were
+    asked for, or with `must_exist`."""
     found = extended_key_usages(signed)
-    if _ANY in (found or ()):
-        yield "has anyExtendedKeyUsage"
+    if _ANY in (found or ()) and _ANY not in (asked or ()):
+        yield "has the extended key usage anyExtendedKeyUsage, not asked"
     if asked is not None:
         if set(found or ()) != set(asked):
-            yield f"has the extended key usages {_listed(found)} instead of {_listed(asked)}"
+            yield f"has the extended key usages {_purposes(found)} instead of {_purposes(asked)}"
         return
     requested = extended_key_usages(request)
-    if requested and not set(requested) & set(found or ()):
-        yield f"has the extended key usages {_listed(found)}; the request has {_listed(requested)}"
+    if found is None and must_exist:
+        yield "has no extended key usages, which the rules demand"
+    if found is not None and requested and not set(requested) & set(found):
+        yield f"has the extended key usages {_purposes(found)}; the request has {_purposes(requested)}"
 
 
 def server_usage_faults(certificate: x509.Certificate) -> Iterator[str]:
@@ -114,5 +145,10 @@ def server_usage_faults(certificate: x509.Certificate) -> Iterator[str]:
         yield "lacks the extended key usage serverAuth, which publicly trusted certificates need"
 
 
-def _listed(usages: frozenset[str] | tuple[str, ...] | None) -> str:
-    return ", ".join(sorted(usages)) if usages else "none"
+def _listed(usages: Iterable[str] | None) -> str:
+    return listed(sorted(usages or ())) or "none"
+
+
+def _purposes(oids: Iterable[str] | None) -> str:
+    """By their names in RFC 5280 and at Microsoft, where they have one."""
+    return _listed(_PURPOSES.get(oid, oid) for oid in oids or ())

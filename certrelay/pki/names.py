@@ -15,14 +15,15 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from certrelay.errors import Fault, Invalid
+from certrelay.pki.alternative_names import general_names, is_user_principal_name
+from certrelay.pki.der import content, element_size
 from certrelay.pki.distinguished_names import attributes
-from certrelay.pki.encodings import content, element_size
 from certrelay.pki.subject import SubjectNames
 
-USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 MAX_COMMON_NAME, MAX_NAME = 64, 2048
 
-_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+# Underscores are in the names of Windows hosts; public trust forbids them, and private authorities do not.
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-\[\]_a-z~]+")
 
@@ -84,8 +85,8 @@ def common_name(subject: str) -> str | None:
 def names_of(signed: x509.Certificate | x509.CertificateSigningRequest) -> SubjectNames:
     """The names a certificate or CSR carries, normalised where they are well-formed and otherwise as they stand.
 
-    Kinds of names that SubjectNames lacks are left out: see `other_names`. Raises Invalid when its extensions or its
-    subject cannot be read."""
+    Kinds of names that SubjectNames lacks are left out: see `alternative_names.other_names`. Raises Invalid when its
+    alternative names or its subject cannot be read."""
     names = general_names(signed)
     common = common_names(signed)
     return SubjectNames(
@@ -94,7 +95,9 @@ def names_of(signed: x509.Certificate | x509.CertificateSigningRequest) -> Subje
         email_addresses=_values(names, x509.RFC822Name, email_address),
         ip_addresses=_values(names, x509.IPAddress, ip_address),
         uris=_values(names, x509.UniformResourceIdentifier, uri),
-        user_principal_names=tuple(dict.fromkeys(_lenient(user_principal_name, _upn(n)) for n in names if _is_upn(n))),
+        user_principal_names=tuple(
+            dict.fromkeys(_lenient(user_principal_name, _upn(n)) for n in names if is_user_principal_name(n))
+        ),
     )
 
 
@@ -108,26 +111,6 @@ def common_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> t
         _lenient(_checked_common_name, value.decode("latin-1") if isinstance(value := name.value, bytes) else value)
         for name in found
     )
-
-
-def other_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
-    """The kinds of the alternative names that SubjectNames has no place for (`DirectoryName`, `OtherName 1.2.3`)."""
-    known = (x509.DNSName, x509.RFC822Name, x509.IPAddress, x509.UniformResourceIdentifier)
-    strange = [name for name in general_names(signed) if not isinstance(name, known) and not _is_upn(name)]
-    return tuple(
-        f"OtherName {name.type_id.dotted_string}" if isinstance(name, x509.OtherName) else type(name).__name__
-        for name in strange
-    )
-
-
-def general_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[x509.GeneralName, ...]:
-    """The subject alternative names as they stand; raises Invalid when the extensions cannot be read."""
-    try:
-        return tuple(signed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except x509.ExtensionNotFound:
-        return ()
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        raise Invalid("the extensions cannot be read") from None
 
 
 def dns_name(name: str) -> str:
@@ -199,12 +182,15 @@ def is_ip_address(name: str) -> bool:
 
 def _host(name: str) -> str:
     plain = name.removesuffix(".")
+    if len(plain) > MAX_NAME:  # what follows is quadratic
+        raise ValueError("is not a DNS name")
     try:
         ascii_name = plain.lower() if plain.isascii() else idna.encode(plain, uts46=True).decode()
         labels = ascii_name.removesuffix(".").split(".")
         for label in labels:
-            if label.startswith("xn--"):
-                idna.decode(label)
+            # Punycode is enough: there are certificates for labels, such as emoji, that IDNA 2008 does not allow.
+            if label.startswith("xn--") and not _is_punycode(label[4:]):
+                raise ValueError("is not a DNS name")
     except (idna.IDNAError, UnicodeError):
         raise ValueError("is not a DNS name") from None
     host = ".".join(labels)
@@ -213,6 +199,11 @@ def _host(name: str) -> str:
     if labels[-1].isdigit():
         raise ValueError("is not a DNS name: its last label is a number")
     return host
+
+
+def _is_punycode(text: str) -> bool:
+    decoded = text.encode().decode("punycode")
+    return not decoded.isascii() and decoded.isprintable()
 
 
 def _checked_common_name(name: str) -> str:
@@ -233,10 +224,6 @@ def _values(
     names: tuple[x509.GeneralName, ...], kind: type[x509.GeneralName], normalise: Callable[[str], str]
 ) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_lenient(normalise, str(name.value)) for name in names if isinstance(name, kind)))
-
-
-def _is_upn(name: x509.GeneralName) -> bool:
-    return isinstance(name, x509.OtherName) and name.type_id == USER_PRINCIPAL_NAME
 
 
 def _upn(name: x509.GeneralName) -> str:

@@ -4,42 +4,45 @@ What is checked: RFC 5280, section 6.1 without revocation (the relying party's b
 certificate only, and for public trust the CA/Browser Forum Baseline Requirements.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
 
 from certrelay.errors import Fault, Invalid, Unverified
-from certrelay.pki import extensions, names
-from certrelay.pki.chains import has_broken_hash, is_self_signed, named, ordered_chain, parse_certificates, without_root
+from certrelay.pki import extensions, name_faults, public_trust
+from certrelay.pki.alternative_names import general_names
+from certrelay.pki.certificate import has_broken_hash, named
+from certrelay.pki.chains import (
+    MAX_CLOCK_SKEW,
+    MIN_TIME_LEFT,
+    is_self_signed,
+    left_out,
+    ordered_chain,
+    without_root,
+)
+from certrelay.pki.contents import read_certificates
 from certrelay.pki.encodings import panics_as_errors
-from certrelay.pki.name_constraints import names_not_allowed
+from certrelay.pki.name_constraints import MAX_COMPARISONS, comparisons, names_not_allowed
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.weak_keys import CURVES, verify_public_key
+from certrelay.pki.wording import bounded, listed
 
-MAX_CLOCK_SKEW, MIN_TIME_LEFT = timedelta(hours=48), timedelta(hours=1)
-
-# Baseline Requirements 6.3.2: certificates issued from this day on are valid for at most so many days.
-_PUBLIC_VALIDITY = (
-    (datetime(2029, 3, 15, tzinfo=UTC), 47),
-    (datetime(2027, 3, 15, tzinfo=UTC), 100),
-    (datetime(2026, 3, 15, tzinfo=UTC), 200),
-    (datetime.min.replace(tzinfo=UTC), 398),
-)
+MAX_NAMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What was asked. `key_type` is RSA or EC, `key_size` in bits, `curve` P-256, P-384 or P-521; None: any.
 
-    `key_usage` in Key Vault's spelling and `extended_key_usage` as OIDs are met exactly where they are given; else a
-    certificate needs the digitalSignature and one of the extended key usages that the CSR has."""
+    `key_usage` in Key Vault's spelling and `extended_key_usage` as dotted OIDs are met exactly where they are given
+    (for EC keys without keyEncipherment and dataEncipherment: RFC 8813, section 3). Else a certificate needs the
+    digitalSignature and one of the extended key usages that the CSR has, or none at all."""
 
     names: SubjectNames
     key_type: str
@@ -47,31 +50,55 @@ class Expected:
     curve: str | None
     is_ca: bool = False
     key_usage: frozenset[str] | None = None
-    extended_key_usage: tuple[str, ...] | None = None
+    extended_key_usage: Collection[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What an authority may answer with. `max_validity_days` counts from now, with a day's grace.
 
-    `issuer_pins`: SHA-256 in hex of the certificate or the SubjectPublicKeyInfo of a CA, one of which must be in the
-    chain. `keep_root`: whether a self-signed root at the chain's end is kept. `public_trust`: the Baseline
-    Requirements' rules for TLS server certificates."""
+    `keep_root`: whether a self-signed root at the chain's end is kept. `issuer_pins`: SHA-256 in hex of the certificate
+    or the SubjectPublicKeyInfo of a CA, one of which must be in the chain, as must one of each set of `more_pins`.
+    `public_trust`: the Baseline Requirements' rules for TLS server certificates. `extra_names`: whether the authority
+    may add the `www.` name of a name that was asked, or the name without its `www.` or `*.`.
+    `requires_extended_key_usage`: whether a certificate without the extension, good for every purpose, is refused."""
 
     max_validity_days: int | None = None
     keep_root: bool = True
     issuer_pins: tuple[str, ...] = ()
     public_trust: bool = False
+    extra_names: bool = False
+    requires_extended_key_usage: bool = False
+    more_pins: tuple[tuple[str, ...], ...] = ()
+
+    def merged(self, other: "Limits") -> "Limits":
+        """Those of both: whatever one of them forbids is forbidden."""
+        days = [limits.max_validity_days for limits in (self, other) if limits.max_validity_days is not None]
+        return Limits(
+            max_validity_days=min(days, default=None),
+            keep_root=self.keep_root and other.keep_root,
+            issuer_pins=self.issuer_pins,
+            public_trust=self.public_trust or other.public_trust,
+            extra_names=self.extra_names and other.extra_names,
+            requires_extended_key_usage=self.requires_extended_key_usage or other.requires_extended_key_usage,
+            more_pins=(*self.more_pins, other.issuer_pins, *other.more_pins),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAnswer:
+    """The chain (DER, leaf first), and a sentence for every certificate of the answer that it does not need."""
+
+    chain: tuple[bytes, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def verify_csr(csr: bytes, expected: Expected) -> None:
     """Key Vault's PKCS#10 (DER) has exactly the expected names, key and usages, and is signed by its key.
 
-    Raises Unverified with every fault."""
+    Raises Unverified with the faults: ten at most, and how many more."""
     request = _request(csr)
-    faults = list(_name_faults(request, expected.names))
-    if names.common_names(request)[-1:] != (expected.names.common_name,) and expected.names.common_name is not None:
-        faults.append(f"lacks the common name {expected.names.common_name!r}")
+    faults = list(name_faults.csr_faults(request, expected.names))
     if not request.is_signature_valid:
         faults.append("has a signature that is not by its key, or over a hash that is not safe")
     faults += _key_faults(request.public_key(), expected)
@@ -84,29 +111,47 @@ def verify_csr(csr: bytes, expected: Expected) -> None:
     _raise_unless_none([f"the request {fault}" for fault in faults])
 
 
-def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits, now: datetime) -> tuple[bytes, ...]:
-    """The chain (DER, leaf first) in an authority's answer in any encoding, all of it verified.
+def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits, now: datetime) -> VerifiedAnswer:
+    """The chain in an authority's answer in any encoding, all of it verified.
 
-    `csr` is the DER PKCS#10 that was sent, `now` is in UTC. Raises Unverified with every fault."""
+    `csr` is the DER PKCS#10 that was sent, `now` is in UTC. Raises Unverified with the faults: ten at most, in at most
+    2,000 characters, and how many more."""
     request = _request(csr)
-    try:
-        found = parse_certificates(answer)
-        if all(certificate.public_key() != request.public_key() for certificate in found):
-            raise Unverified("no certificate in the answer has the public key of the request")
-        chain = ordered_chain(found, request.public_key())
-    except Invalid as error:
-        raise Unverified(error.faults) from None
+    chain, unneeded = _chain(answer, request, now)
     leaf, issuers = chain[0], chain[1:]
+    count = len(general_names(leaf))
+    if count > MAX_NAMES:
+        raise Unverified(f"the certificate has {count} alternative names; at most {MAX_NAMES} are allowed")
     faults = [f"the certificate {fault}" for fault in _leaf_faults(leaf, request, expected, limits, now)]
     for place, issuer in enumerate(issuers):
+        below = sum(one.subject != one.issuer for one in issuers[:place])
         is_root = place == len(issuers) - 1 and is_self_signed(issuer)
-        own = (*_issuer_faults(issuer, place, is_root, now), *_constraint_faults(issuer, leaf))
-        faults += [f"the issuer {named(issuer)} {fault}" for fault in own]
-    if limits.issuer_pins and not _pins(issuers) & {_hex(pin) for pin in limits.issuer_pins}:
+        faults += [f"the issuer {named(issuer)} {fault}" for fault in _issuer_faults(issuer, below, is_root, now)]
+    faults += _constraint_faults(issuers, leaf)
+    pins = _pins(issuers)
+    if any(not pins & {_hex(pin) for pin in wanted} for wanted in (limits.issuer_pins, *limits.more_pins) if wanted):
         faults.append("none of the pinned issuers is in the chain")
     _raise_unless_none(faults)
     kept = chain if limits.keep_root else without_root(chain)
-    return tuple(certificate.public_bytes(Encoding.DER) for certificate in kept)
+    return VerifiedAnswer(tuple(one.public_bytes(Encoding.DER) for one in kept), tuple(bounded(unneeded, "more")))
+
+
+def _chain(
+    answer: bytes, request: x509.CertificateSigningRequest, now: datetime
+) -> tuple[tuple[x509.Certificate, ...], list[str]]:
+    """Leaf first, and what of the answer is not part of it."""
+    try:
+        contents = read_certificates(answer)
+        contents.require_certificates()
+        key = request.public_key()
+        if all(certificate.public_key() != key for certificate in contents.certificates):
+            if contents.unreadable:
+                raise Invalid(contents.unreadable[0].refusal)
+            raise Invalid("no certificate in the answer has the public key of the request")
+        chain = ordered_chain(contents.certificates, key, now)
+        return chain, left_out(contents.certificates, chain, contents.unreadable, now)
+    except Invalid as error:
+        raise Unverified(error.faults) from None
 
 
 def _leaf_faults(
@@ -116,11 +161,7 @@ def _leaf_faults(
     limits: Limits,
     now: datetime,
 ) -> Iterator[str]:
-    yield from _name_faults(leaf, expected.names)
-    yield from _common_name_faults(leaf, expected.names)
-    known = _subject_addresses(request) | {address.lower() for address in expected.names.email_addresses}
-    strange = sorted(_subject_addresses(leaf) - known)
-    yield from (f"has in its subject the e-mail address {address!r}, not asked" for address in strange)
+    yield from name_faults.leaf_faults(leaf, request, expected.names, extra_names=limits.extra_names)
     yield from _key_faults(leaf.public_key(), expected)
     yield from _validity_faults(leaf, now)
     days = limits.max_validity_days
@@ -132,9 +173,11 @@ def _leaf_faults(
         yield "is a CA certificate, which was not asked" if not expected.is_ca else "is not a CA certificate"
     yield from extensions.extension_faults(leaf)
     yield from extensions.key_usage_faults(leaf, expected.key_usage, request, is_ec=expected.key_type == "EC")
-    yield from extensions.extended_key_usage_faults(leaf, expected.extended_key_usage, request)
+    yield from extensions.extended_key_usage_faults(
+        leaf, expected.extended_key_usage, request, must_exist=limits.requires_extended_key_usage
+    )
     if limits.public_trust:
-        yield from _public_trust_faults(leaf)
+        yield from public_trust.certificate_faults(leaf)
 
 
 def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: datetime) -> Iterator[str]:
@@ -150,51 +193,18 @@ def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: dat
         yield from _weakness(key)
 
 
-def _constraint_faults(issuer: x509.Certificate, leaf: x509.Certificate) -> Iterator[str]:
-    for name in names_not_allowed(leaf.subject, names.general_names(leaf), issuer):
-        yield f"may not certify {name}, by its name constraints"
-
-
-def _name_faults(signed: x509.Certificate | x509.CertificateSigningRequest, asked: SubjectNames) -> Iterator[str]:
-    """Missing and added alternative names. The common name may be repeated among them: most authorities do it."""
-    found = names.names_of(signed)
-    for kind in (field.name for field in fields(SubjectNames) if field.name != "common_name"):
-        got, wanted = set(getattr(found, kind)), set(getattr(asked, kind))
-        label = kind.replace("_", " ").removesuffix("es" if kind.endswith("sses") else "s")
-        yield from (f"lacks the {label} {name!r}" for name in sorted(wanted - got))
-        yield from (f"has the {label} {name!r}, not asked" for name in sorted(got - wanted - {asked.common_name}))
-    yield from (f"has an alternative name of the kind {kind}, not asked" for kind in names.other_names(signed))
-    common = names.common_names(signed)
-    if len(common) > 1:
-        yield "has several common names"
-    if common and not _is_asked(common[-1], asked):
-        yield f"has the common name {common[-1]!r}, not asked"
-
-
-def _subject_addresses(signed: x509.Certificate | x509.CertificateSigningRequest) -> set[str]:
-    """They name somebody as well (RFC 5280, section 4.1.2.6)."""
-    return {str(one.value).lower() for one in signed.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)}
-
-
-def _common_name_faults(leaf: x509.Certificate, asked: SubjectNames) -> Iterator[str]:
-    """An authority may drop a common name, but not a host's name or address that then stands nowhere."""
-    wanted, found = asked.common_name, names.names_of(leaf)
-    stands = wanted is None or _is_asked(wanted, found)
-    if not stands and (_is_host(wanted) or found == SubjectNames(found.common_name)):
-        yield f"lacks the common name {wanted!r}"
-
-
-def _is_asked(common_name: str, asked: SubjectNames) -> bool:
-    alternatives = (*asked.dns_names, *asked.ip_addresses, *asked.email_addresses, *asked.user_principal_names)
-    known = {name.casefold() for name in (asked.common_name or "", *alternatives)}
-    return common_name.casefold() in known
-
-
-def _is_host(name: str | None) -> bool:
-    try:
-        return name is not None and ("." in name or ":" in name) and bool(names.host_name(name))
-    except ValueError:
-        return False
+def _constraint_faults(issuers: Sequence[x509.Certificate], leaf: x509.Certificate) -> Iterator[str]:
+    names = general_names(leaf)
+    needed = sum(comparisons(names, issuer) for issuer in issuers)
+    if needed > MAX_COMPARISONS:
+        yield (
+            f"the names and the name constraints above them are too many to compare: {needed} times, and "
+            f"{MAX_COMPARISONS} are allowed; ask for fewer names"
+        )
+        return
+    for issuer in issuers:
+        if forbidden := names_not_allowed(leaf.subject, names, issuer):
+            yield f"the issuer {named(issuer)} may not certify {listed(forbidden)}, by its name constraints"
 
 
 def _key_faults(key: Any, expected: Expected) -> Iterator[str]:
@@ -229,20 +239,6 @@ def _validity_faults(certificate: x509.Certificate, now: datetime) -> Iterator[s
         yield "ends before it begins"
 
 
-def _public_trust_faults(leaf: x509.Certificate) -> Iterator[str]:
-    """Baseline Requirements 6.3.2, 7.1.2.7 and 7.1.4.3. The validity includes its last second."""
-    begins = leaf.not_valid_before_utc
-    days = next(days for since, days in _PUBLIC_VALIDITY if begins >= since)
-    if leaf.not_valid_after_utc - begins + timedelta(seconds=1) > timedelta(days=days):
-        yield f"is valid for more than {days} days, the limit for publicly trusted certificates"
-    yield from extensions.server_usage_faults(leaf)
-    found = names.names_of(leaf)
-    if not found.dns_names and not found.ip_addresses:
-        yield "has no DNS name or IP address among its alternative names, which public trust needs"
-    if found.common_name and found.common_name not in (*found.dns_names, *found.ip_addresses):
-        yield f"has the common name {found.common_name!r}, which is not among its alternative names"
-
-
 def _request(csr: bytes) -> x509.CertificateSigningRequest:
     """The request, all parts of which can be read from here on."""
     try:
@@ -273,4 +269,4 @@ def _hex(pin: str) -> str:
 
 def _raise_unless_none(faults: Sequence[str]) -> None:
     if faults:
-        raise Unverified([Fault("", fault) for fault in faults])
+        raise Unverified([Fault("", fault) for fault in bounded(faults)])

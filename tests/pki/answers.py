@@ -1,10 +1,16 @@
 """One chain of certificates in the forms that authorities answer with."""
 
+from collections.abc import Iterable
+
 from asn1crypto import cms
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from tests.pki.builders import Authority, der, dns, ec_key, subject
+from certrelay.errors import Invalid
+from certrelay.pki import chains
+from certrelay.pki.contents import read_certificates
+from tests.pki.builders import NOW, Authority, der, dns, ec_key, subject
 
 KEY = ec_key()
 ROOT = Authority.root()
@@ -14,6 +20,21 @@ CHAIN = (LEAF, ISSUING.certificate, ROOT.certificate)
 P7B = pkcs7.serialize_certificates(list(CHAIN), Encoding.DER)
 P7B_PEM = pkcs7.serialize_certificates(list(CHAIN), Encoding.PEM)
 CMS_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
+
+
+def parse_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
+    """All certificates of an answer. Raises Invalid where there is none, or one that cannot be read."""
+    found = read_certificates(data)
+    if found.unreadable:
+        raise Invalid(found.unreadable[0].refusal)
+    found.require_certificates()
+    return tuple(found.certificates)
+
+
+def ordered_chain(
+    certificates: Iterable[x509.Certificate], key: PublicKeyTypes, *, tolerate_gap: bool = False
+) -> tuple[x509.Certificate, ...]:
+    return chains.ordered_chain(certificates, key, NOW, tolerate_gap=tolerate_gap)
 
 
 def signed_data(*certificates: x509.Certificate) -> bytes:

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from tests.pki.builders import Authority, dns, ec_key, rsa_key, subject
+from certrelay.pki import key_bundles
+from certrelay.pki.key_bundles import Bundle
+from tests.pki.builders import NOW, Authority, dns, ec_key, rsa_key, subject
 
 PASSWORD = "correct horse"
 ROOT = Authority.root()
@@ -21,6 +23,10 @@ KEY, EC_KEY = rsa_key(), ec_key()
 LEAF = ISSUING.sign(KEY.public_key(), subject("www.contoso.example"), extensions=[dns("www.contoso.example")])
 EC_LEAF = ISSUING.sign(EC_KEY.public_key(), subject("ec.contoso.example"), extensions=[dns("ec.contoso.example")])
 CHAIN = (LEAF, ISSUING.certificate, ROOT.certificate)
+
+
+def read_bundle(data: bytes, password: str | None, strict: bool = False) -> Bundle:
+    return key_bundles.read_bundle(data, password, NOW, strict=strict)
 
 
 def key_as(

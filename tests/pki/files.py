@@ -23,7 +23,7 @@ from certrelay.pki.der import (
     inside,
     oid,
 )
-from tests.lifecycle.pki import Key
+from tests.pki.builders import Key
 
 type Change = Callable[[Element], bytes | None]
 

@@ -24,8 +24,8 @@ from certrelay.pki import rc2
 from certrelay.pki.der import CONTEXT_0, encoded, oid
 from certrelay.pki.password_encryption import MAX_WORK, Budget
 from certrelay.pki.pfx import PfxContents, read_pfx
-from tests.lifecycle.pki import Authority, der, ec_key, subject
 from tests.pki import files
+from tests.pki.builders import Authority, der, ec_key, subject
 
 VECTORS = Path(cryptography_vectors.__file__).parent
 KEY = ec_key()

@@ -41,8 +41,8 @@ def test_a_request_with_the_names_in_another_order_and_case_passes() -> None:
 
 def test_a_request_of_other_names_is_refused_with_every_fault() -> None:
     text = csr_refusal(csr(KEY, subject("evil.example"), [dns("api.contoso.example", "evil.example")]))
-    assert "lacks the dns name 'www.contoso.example'" in text
-    assert "has the dns name 'evil.example', not asked" in text
+    assert "lacks the DNS name 'www.contoso.example'" in text
+    assert "has the DNS name 'evil.example', not asked" in text
     assert "has the common name 'evil.example', not asked" in text
     assert "lacks the common name 'www.contoso.example'" in text
 
@@ -122,10 +122,10 @@ def test_an_answer_without_certificates_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sans", "fault"),
     [
-        (dns("www.contoso.example"), "lacks the dns name 'api.contoso.example'"),
-        (dns("www.contoso.example", "api.contoso.example", "b.example"), "has the dns name 'b.example', not asked"),
+        (dns("www.contoso.example"), "lacks the DNS name 'api.contoso.example'"),
+        (dns("www.contoso.example", "api.contoso.example", "b.example"), "has the DNS name 'b.example', not asked"),
         (dns("*.contoso.example", "www.contoso.example"), "'*.contoso.example', not asked"),
-        (None, "lacks the dns name 'www.contoso.example'"),
+        (None, "lacks the DNS names 'api.contoso.example', 'www.contoso.example'"),
     ],
 )
 def test_names_missing_or_added_are_refused(sans: x509.SubjectAlternativeName | None, fault: str) -> None:
@@ -134,14 +134,14 @@ def test_names_missing_or_added_are_refused(sans: x509.SubjectAlternativeName | 
 
 def test_a_kind_of_name_that_cannot_be_asked_for_is_refused() -> None:
     strange = x509.SubjectAlternativeName([*SANS, x509.DirectoryName(subject("Somebody"))])
-    assert "of the kind DirectoryName" in refusal(answer(leaf(sans=strange)))
+    assert "other kinds, not asked: directoryName CN=Somebody" in refusal(answer(leaf(sans=strange)))
 
 
 def test_an_ip_address_that_became_a_dns_name_is_refused() -> None:
     expected = Expected(subject_names(None, ip_addresses=["192.0.2.7"]), "RSA", 2048, None)
     text = refusal(answer(leaf(name=subject(), sans=dns("192.0.2.7"))), expected)
-    assert "lacks the ip address '192.0.2.7'" in text
-    assert "has the dns name '192.0.2.7', not asked" in text
+    assert "lacks the IP address '192.0.2.7'" in text
+    assert "has the DNS name '192.0.2.7', not asked" in text
 
 
 def test_every_kind_of_name_is_compared_in_its_normal_form() -> None:
@@ -248,9 +248,9 @@ def test_a_missing_digital_signature_is_refused() -> None:
     assert "digitalSignature" in refusal(answer(leaf(usages=("key_encipherment",))))
 
 
-@pytest.mark.parametrize("ekus", [(), (x509.ObjectIdentifier("1.3.6.1.5.5.7.3.3"),)])
-def test_extended_key_usages_that_were_not_requested_are_refused(ekus: tuple[x509.ObjectIdentifier, ...]) -> None:
-    assert "extended key usages" in refusal(answer(leaf(ekus=ekus)))
+def test_extended_key_usages_that_were_not_requested_are_refused() -> None:
+    text = refusal(answer(leaf(ekus=(x509.ObjectIdentifier("1.3.6.1.5.5.7.3.3"),))))
+    assert "has the extended key usages codeSigning; the request has clientAuth, serverAuth" in text
 
 
 def test_an_authority_may_leave_out_client_authentication() -> None:

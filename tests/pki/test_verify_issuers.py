@@ -95,9 +95,13 @@ def test_a_path_longer_than_an_issuer_allows_is_refused() -> None:
     assert "allows 0 intermediates below it and has 1" in text
 
 
-def test_a_stranger_in_the_answer_is_refused() -> None:
-    stranger = Authority.root("Somebody Else").certificate
-    assert "'CN=Somebody Else' is not part of" in refusal(answer(leaf(), stranger))
+def test_a_stranger_in_the_answer_is_left_out_and_named_but_never_takes_the_issuers_place() -> None:
+    stranger, made = Authority.root("Somebody Else").certificate, leaf()
+    verified_answer = verify_answer(answer(made, stranger), CSR, EXPECTED, Limits(), NOW)
+    assert verified_answer.chain == (der(made), der(ISSUING.certificate), der(ROOT.certificate))
+    [sentence] = verified_answer.left_out
+    assert sentence.startswith("'CN=Somebody Else' (serial ")
+    assert "'CN=Somebody Else' is not part of" in refusal(pem(made, stranger))
 
 
 def test_a_name_outside_the_name_constraints_above_it_is_refused() -> None:
@@ -109,7 +113,10 @@ def test_a_name_outside_the_name_constraints_above_it_is_refused() -> None:
         if passes:
             assert verified(data)
         else:
-            assert "'CN=Contoso Root CA' may not certify api.contoso.example, by its name constraints" in refusal(data)
+            assert (
+                "'CN=Contoso Root CA' may not certify www.contoso.example, api.contoso.example, by its name constraints"
+                in refusal(data)
+            )
 
 
 def test_an_issuer_pin_of_certificate_or_key_is_held() -> None:

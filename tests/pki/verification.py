@@ -35,7 +35,7 @@ def answer(*certificates: x509.Certificate) -> bytes:
 
 
 def verified(data: bytes, expected: Expected = EXPECTED, limits: Limits | None = None) -> tuple[bytes, ...]:
-    return verify_answer(data, CSR, expected, limits or Limits(), NOW)
+    return verify_answer(data, CSR, expected, limits or Limits(), NOW).chain
 
 
 def refusal(data: bytes, expected: Expected = EXPECTED, limits: Limits | None = None) -> str:

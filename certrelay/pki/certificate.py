@@ -1,0 +1,133 @@
+"""One certificate out of a file or an answer: read in all its parts, or what is wrong with it, in a sentence."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certrelay.pki.der import CONTEXT_0, SEQUENCE, Element, children, encoded, inside, oid
+from certrelay.pki.encodings import panics_as_errors
+
+_LONGEST_NAME = 120
+_COMMON_NAME = oid("2.5.4.3")
+_EXTENSIONS = 0xA3
+_STRINGS = {0x0C: "utf-8", 0x1E: "utf-16-be"}
+_MALFORMED = {
+    "path_length must be None": "its basic constraints have a path length and are not a CA's (RFC 5280, 4.2.1.9)",
+    "EncodedDefault": "it writes out a default value, such as critical FALSE, which DER forbids",
+    "ShortData": "it is cut off, or a part of it is",
+    "ExtraData": "it has more data than it says",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A certificate that cannot be read: `who` it is, `why`, and its subject in DER, empty if unknown."""
+
+    who: str
+    why: str
+    subject: bytes = b""
+
+    @property
+    def refusal(self) -> str:
+        """The sentence where it is needed: which certificate, what is wrong with it, and what to do."""
+        return f"{self.who} cannot be read: {self.why}; have it issued again"
+
+    @property
+    def left_out(self) -> str:
+        """The sentence where it is not needed."""
+        return f"{self.who} cannot be read and was left out: {self.why}"
+
+
+def read_certificate(der: bytes, number: int) -> x509.Certificate | Unreadable:
+    """The certificate, every part of which can be read from here on. `number` counts those in the file from 1."""
+    why = "it is not an X.509 certificate in DER"
+    try:
+        with panics_as_errors():
+            certificate = x509.load_der_x509_certificate(der)
+        for reason, read in _PARTS:
+            why = reason
+            read(certificate)
+        return certificate
+    except UnsupportedAlgorithm:
+        why = "its kind of public key is not supported"
+    except x509.DuplicateExtension:
+        why = "it has the same extension twice"
+    except x509.UnsupportedGeneralNameType:
+        why = "it has an alternative name of a kind that is not supported (x400Address, ediPartyName)"
+    except Exception as error:  # a parser on hostile bytes: ValueError, TypeError, InvalidVersion …
+        why = next((text for sign, text in _MALFORMED.items() if sign in str(error)), why)
+    who, subject = _identity(der)
+    return Unreadable(f"certificate {number}{who}", why, subject)
+
+
+def named(certificate: x509.Certificate) -> str:
+    """The subject for a message: short, and on one line; without a subject, the serial number."""
+    return repr(_short(certificate.subject.rfc4514_string() or f"serial number {certificate.serial_number:x}"))
+
+
+def dated(certificate: x509.Certificate) -> str:
+    """The certificate so that it is told from others of its name: subject, serial number and days of validity."""
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return f"{named(certificate)} (serial {certificate.serial_number:x}, valid {begins:%Y-%m-%d} to {ends:%Y-%m-%d})"
+
+
+def with_one_extension(certificate: x509.Certificate, kind: str) -> x509.Certificate:
+    """The certificate with the one extension (dotted OID) only, to be read where others are malformed; its signature
+    is void. Raises ValueError, IndexError."""
+    tbs, *signature = inside(certificate.public_bytes(Encoding.DER))
+    fields = list(children(tbs.content))
+    extensions = inside(fields[-1].content) if fields[-1].tag == _EXTENSIONS else []
+    kept = [one.whole for one in extensions if inside(one.whole)[0].content == oid(kind)]
+    rest = [each.whole for each in fields if each.tag != _EXTENSIONS]
+    made = encoded(
+        SEQUENCE, b"".join([*rest, encoded(_EXTENSIONS, encoded(SEQUENCE, b"".join(kept)))] if kept else rest)
+    )
+    return x509.load_der_x509_certificate(encoded(SEQUENCE, made + b"".join(part.whole for part in signature)))
+
+
+def has_broken_hash(certificate: x509.Certificate) -> bool:
+    """Whether its signature is over SHA-1, MD5 or older."""
+    try:
+        return isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
+    except UnsupportedAlgorithm:
+        return True
+
+
+_PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
+    ("its subject has a text in another character set than it says", lambda certificate: certificate.subject),
+    ("its issuer has a text in another character set than it says", lambda certificate: certificate.issuer),
+    ("one of its extensions is malformed", lambda certificate: certificate.extensions),
+    ("its validity is malformed", lambda certificate: certificate.not_valid_before_utc),
+    ("its validity is malformed", lambda certificate: certificate.not_valid_after_utc),
+    ("its public key is malformed", lambda certificate: certificate.public_key()),
+    ("its signature algorithm is malformed", has_broken_hash),
+)
+
+
+def _identity(der: bytes) -> tuple[str, bytes]:
+    """For a message: `, 'CN' (serial 1f)`, and the subject in DER; both empty where even these cannot be read."""
+    with suppress(ValueError, IndexError, UnicodeError):
+        fields = list(children(inside(der)[0].content))
+        serial, _, _, _, subject = fields[1:6] if fields[0].tag == CONTEXT_0 else fields[:5]
+        common = [value for kind, value in _attributes(subject) if kind == _COMMON_NAME]
+        shown = f", {_short(common[-1])!r}" if common else ""
+        return f"{shown} (serial {serial.content.hex().lstrip('0')[:40]})", subject.whole
+    return "", b""
+
+
+def _attributes(name: Element) -> list[tuple[bytes, str]]:
+    found = []
+    for relative in children(name.content):
+        for attribute in children(relative.content):
+            kind, value = children(attribute.content)
+            found.append((kind.content, value.content.decode(_STRINGS.get(value.tag, "latin-1"), "replace")))
+    return found
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."

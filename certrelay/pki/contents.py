@@ -1,0 +1,202 @@
+"""What is in a file or in an authority's answer: certificates, private keys, and what is left out.
+
+Import and merge read the same way, block by block, by labels and contents (RFC 5652, RFC 7292, RFC 7468).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cryptography import x509
+
+from certrelay.errors import Invalid
+from certrelay.pki.certificate import Unreadable, read_certificate
+from certrelay.pki.der import CONTEXT_0, SEQUENCE, children, content, inside, oid
+from certrelay.pki.encodings import Block, blocks, elements, has_text_outside_pem
+from certrelay.pki.password_encryption import Budget
+from certrelay.pki.pfx import MAX_KEYS, SEVERAL_KEYS, read_pfx
+from certrelay.pki.private_keys import Key, is_encrypted_pkcs8, private_key_of, unencrypted_key
+
+MAX_BYTES, MAX_CERTIFICATES = 1024 * 1024, 100
+A_REQUEST = "a certificate signing request"
+
+_CMS = b"\x06\x09" + oid("1.2.840.113549.1.7")  # the OIDs 1.2.840.113549.1.7.*
+_SIGNED_DATA = _CMS + b"\x02"
+_IGNORED = ("PARAMETERS", "PUBLIC KEY", "CRL", "ATTRIBUTE CERTIFICATE", "CERTIFICATE REQUEST")
+_CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE")
+_RECORDED_KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "EC PRIVATE KEY")
+_LONGEST_LABEL = 40
+
+
+@dataclass(slots=True)
+class Contents:
+    """Certificates without duplicates, in their order; keys in theirs.
+
+    `changes` says what was put right or left out, a sentence each, and whether Key Vault would refuse it as it was."""
+
+    certificates: list[x509.Certificate] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list, repr=False)
+    changes: dict[str, bool] = field(default_factory=dict)
+    is_pfx: bool = False
+
+    def require_certificates(self, source: str = "data") -> None:
+        """Raises Invalid, with what is wrong or what there is instead, when there is no certificate to be read."""
+        if self.certificates:
+            return
+        if self.unreadable:
+            raise Invalid(self.unreadable[0].refusal)
+        if any(A_REQUEST in change for change in self.changes) and not self.keys:
+            raise Invalid(f"this is {A_REQUEST}, not a certificate; send what the authority made of it")
+        raise Invalid(f"there is no certificate in the {source}")
+
+
+def read_certificates(data: bytes) -> Contents:
+    """The certificates of an answer: PEM of any label, DER, PKCS#7 certs-only and base64 of these, BER and UTF-16.
+
+    Raises Invalid, and nothing else, also for a private key and more than 1 MiB; not for having no certificates."""
+    if len(data) > MAX_BYTES:
+        raise Invalid("the certificates are too large: more than 1 MiB")
+    return _Reader(None, for_keys=False).read(data)
+
+
+def read_key_file(data: bytes, password: str | None) -> Contents:
+    """The same with keys in PKCS#8, PKCS#1 or SEC1, encrypted or not, and PFX. Raises Invalid, and nothing else."""
+    return _Reader(password, for_keys=True).read(data)
+
+
+class _Reader:
+    def __init__(self, password: str | None, *, for_keys: bool) -> None:
+        self._password, self._for_keys, self._budget = password, for_keys, Budget()
+        self._found = Contents()
+        self._seen: set[bytes] = set()
+        self._count = 0
+
+    def read(self, data: bytes) -> Contents:
+        for block in blocks(data):
+            self._read_block(block)
+        if not self._found.is_pfx and has_text_outside_pem(data):
+            self._change("the text around the PEM blocks was left out", beyond=True)
+        return self._found
+
+    def _read_block(self, block: Block) -> None:
+        label = block.label or ""
+        if label.endswith(_IGNORED):
+            what = A_REQUEST if "REQUEST" in label else f"the {label[:_LONGEST_LABEL]} block"
+            self._change(f"{what} was left out")
+            return
+        parts = [block.der] if block.text is not None else list(elements(block.der))
+        if not parts and "PRIVATE KEY" in label:
+            parts = [block.der]
+        elif not parts:
+            self._not_der(label)
+        for part in parts[:1] if label.startswith("TRUSTED") else parts:
+            self._read_part(block, part)
+
+    def _not_der(self, label: str) -> None:
+        if not label:
+            raise Invalid("the data is neither PEM, DER, base64 nor PKCS#7 of certificates")
+        if label in _CERTIFICATES:
+            self._add(b"")
+        else:
+            self._change(f"the {label[:_LONGEST_LABEL]} block was left out")
+
+    def _read_part(self, block: Block, part: bytes) -> None:
+        inner = content(part)
+        if inner.startswith(b"\x02\x01\x03\x30"):
+            self._read_pfx(block, part)
+        elif "PRIVATE KEY" in (block.label or "") or inner.startswith(b"\x02") or is_encrypted_pkcs8(part):
+            self._read_key(block, part)
+        elif inner.startswith(_CMS):
+            self._add_all(_pkcs7(part))
+            self._change(f"certificates were taken out of {_described(block)}", beyond=True)
+        else:
+            self._add(part)
+            if block.label is None:
+                self._change("a certificate was converted to PEM", beyond=True)
+            elif block.label not in _CERTIFICATES:
+                self._change(f"a certificate was taken out of {_described(block)}", beyond=True)
+
+    def _read_pfx(self, block: Block, der: bytes) -> None:
+        if not self._for_keys:
+            raise Invalid("this is a PFX file, not a certificate; import it, or take out of it what the authority made")
+        if self._found.is_pfx:
+            raise Invalid("there are several PFX files; one is allowed")
+        self._found.is_pfx = True
+        stored = read_pfx(der, self._password, self._budget)
+        self._found.keys += map(unencrypted_key, stored.keys)
+        self._add_all(stored.certificates)
+        for sentence in stored.left_out:
+            self._change(sentence)
+        if block.label:
+            self._change("the PFX was taken out of its PEM block", beyond=True)
+
+    def _read_key(self, block: Block, der: bytes) -> None:
+        if not self._for_keys:
+            if block.label:
+                raise Invalid("there is a private key among the certificates; it does not belong here")
+            raise Invalid("this is a private key, not a certificate")
+        if len(self._found.keys) == MAX_KEYS:  # each may cost a key derivation
+            raise Invalid(SEVERAL_KEYS)
+        key = private_key_of(block, der, self._password, self._budget)
+        self._found.keys.append(key)
+        if key.was_encrypted:
+            self._change("the private key was decrypted", beyond=block.label not in _RECORDED_KEYS)
+        if block.label is None:
+            self._change("the private key was converted to PEM", beyond=True)
+        elif block.label not in _RECORDED_KEYS[:2]:
+            beyond = block.label not in _RECORDED_KEYS or key.was_encrypted
+            self._change(f"the private key was converted from {block.label[:_LONGEST_LABEL]} to PKCS#8", beyond=beyond)
+
+    def _add_all(self, certificates: Iterable[bytes]) -> None:
+        for certificate in certificates:
+            self._add(certificate)
+
+    def _add(self, der: bytes) -> None:
+        """A certificate, or what looks like one."""
+        self._count += 1
+        if der in self._seen:
+            self._change("certificates that were there twice were left out")
+            return
+        self._seen.add(der)
+        if len(self._seen) > MAX_CERTIFICATES:
+            raise Invalid(f"there are more than {MAX_CERTIFICATES} certificates; send only those of the chain")
+        read = read_certificate(der, self._count)
+        if isinstance(read, x509.Certificate):
+            self._found.certificates.append(read)
+        elif other := _other_kind(der):
+            self._change(f"{other} was left out")
+        else:
+            self._found.unreadable.append(read)
+
+    def _change(self, sentence: str, *, beyond: bool = False) -> None:
+        self._found.changes[sentence] = beyond
+
+
+def _described(block: Block) -> str:
+    return f"the {block.label[:_LONGEST_LABEL]} block" if block.label else "the PKCS#7 file"
+
+
+def _other_kind(der: bytes) -> str | None:
+    """What has the shape of a certificate and none of its contents."""
+    for what, load in ((A_REQUEST, x509.load_der_x509_csr), ("a certificate revocation list", x509.load_der_x509_crl)):
+        try:
+            load(der)
+        except Exception:  # noqa: S112 - a parser on hostile bytes
+            continue
+        return what
+    return None
+
+
+def _pkcs7(der: bytes) -> Iterator[bytes]:
+    """The certificates of a SignedData (RFC 5652, section 5.1); attribute certificates are tagged, and skipped."""
+    if not content(der).startswith(_SIGNED_DATA):
+        raise Invalid("the PKCS#7 is not of the kind that carries certificates (signedData)")
+    try:
+        [signed] = children(inside(der)[1].content)
+        found = next((part for part in list(children(signed.content))[3:] if part.tag == CONTEXT_0), None)
+        certificates = [part.whole for part in children(found.content) if part.tag == SEQUENCE] if found else []
+    except (ValueError, IndexError):
+        raise Invalid("the PKCS#7 cannot be read: it is cut off or damaged") from None
+    if not certificates:
+        raise Invalid("the PKCS#7 holds no certificate")
+    yield from certificates

@@ -1,0 +1,54 @@
+"""Files that people take for certificates: what they are instead, and the command that makes them right."""
+
+import re
+
+_KEYSTORE = (
+    "this is a Java keystore; convert it: keytool -importkeystore -srckeystore FILE -destkeystore FILE.p12 "
+    "-deststoretype PKCS12"
+)
+_BY_BEGINNING = (
+    (b"PK\x03\x04", "this is a ZIP archive; send the certificate in it: unzip FILE"),
+    (b"\x1f\x8b", "this is a gzip archive; send the certificate in it: tar -xzf FILE, or gunzip FILE"),
+    (b"7z\xbc\xaf\x27\x1c", "this is a 7-Zip archive; send the certificate in it: 7z x FILE"),
+    (b"Rar!", "this is a RAR archive; send the certificate in it: unrar x FILE"),
+    (b"%PDF", "this is a PDF document, not a certificate; send the file that the authority made"),
+    (b"\xfe\xed\xfe\xed", _KEYSTORE),
+    (b"\xce\xce\xce\xce", _KEYSTORE),
+    (b"PuTTY-User-Key-File", "this is a key of PuTTY for SSH; Key Vault has no use for it"),
+)
+_HTML = re.compile(rb"\s*(<!doctype html|<html|<head|<body|<!--)", re.IGNORECASE)
+_XML = re.compile(rb"\s*<\?xml")
+_MAIL = re.compile(rb"^(mime-version|content-type|content-transfer-encoding|received|return-path):", re.I | re.M)
+_SMIME = re.compile(rb"(pkcs7-mime|pkcs7-signature|smime\.p7[ms])", re.IGNORECASE)
+# The octets of a DER header as an editor writes them: replaced, as Latin-1 or as Windows-1252 in UTF-8.
+_PASTED = re.compile(rb"\s*0(\xef\xbf\xbd|\xc2[\x80-\x9f]|\xe2\x80\x9a|\xc6\x92|\?[\x00-\x7f]{2}\x02\x01\x03)")
+
+
+def what_it_is(data: bytes) -> str | None:
+    """A sentence for a file of a well-known other kind, such as an archive; None for one that is not known."""
+    for beginning, sentence in _BY_BEGINNING:
+        if data.startswith(beginning):
+            return sentence
+    if b"-----BEGIN " in data:  # PEM in a page or a mail is found all the same
+        return None
+    if _HTML.match(data):
+        return (
+            "this is a web page (HTML), perhaps of an error or to sign in; download the file itself, or send it as PEM"
+        )
+    if _XML.match(data):
+        return "this is XML, not a certificate; send the file that the authority made, as PEM or PKCS#7"
+    head = data[:4096]
+    if _MAIL.search(head):
+        if _SMIME.search(head):
+            return (
+                "this is an S/MIME mail; take the certificates out of it: "
+                "openssl smime -pk7out -in FILE -out FILE.p7b (openssl pkcs7 -print_certs -in FILE.p7b shows them)"
+            )
+        return "this is an e-mail; save its attachment, and send that"
+    if _PASTED.match(head):
+        return (
+            "this is a binary file, such as a PFX, that went through a text editor, which destroyed it; send the "
+            "original in base64: base64 -w0 FILE, or in PowerShell "
+            "[Convert]::ToBase64String([IO.File]::ReadAllBytes('FILE'))"
+        )
+    return None

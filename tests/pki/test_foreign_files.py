@@ -1,0 +1,106 @@
+"""What people take for a certificate is called what it is, with the command that makes it right."""
+
+import base64
+import io
+import zipfile
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs7, pkcs12
+from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
+
+from certrelay.errors import Invalid
+from certrelay.pki.contents import read_certificates
+from certrelay.pki.encodings import octets_of
+from certrelay.pki.key_bundles import read_bundle
+from tests.pki.builders import NOW, Authority, dns, ec_key, pem, subject
+
+KEY = ec_key()
+ISSUING = Authority.root()
+LEAF = ISSUING.sign(KEY.public_key(), subject("www.contoso.example"), extensions=[dns("www.contoso.example")])
+PFX = pkcs12.serialize_key_and_certificates(b"www", KEY, LEAF, None, BestAvailableEncryption(b"x"))
+
+
+def zipped() -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("www.pem", pem(LEAF))
+    return made.getvalue()
+
+
+def mail() -> bytes:
+    builder = PKCS7SignatureBuilder().set_data(b"hello").add_signer(LEAF, KEY, hashes.SHA256())
+    return builder.sign(Encoding.SMIME, [PKCS7Options.DetachedSignature])
+
+
+FOREIGN = [
+    (zipped(), "this is a ZIP archive", "unzip FILE"),
+    (b"\xfe\xed\xfe\xed\0\0\0\x02" + b"\0" * 200, "this is a Java keystore", "keytool -importkeystore"),
+    (b"\xce\xce\xce\xce\0\0\0\x02" + b"\0" * 200, "this is a Java keystore", "-deststoretype PKCS12"),
+    (
+        b"\n<!DOCTYPE html>\n<html><title>Sign in</title></html>",
+        "this is a web page (HTML)",
+        "download the file itself",
+    ),
+    (b"<HTML><BODY>404</BODY></HTML>", "this is a web page (HTML)", "download the file itself"),
+    (mail(), "this is an S/MIME mail", "openssl smime -pk7out -in FILE"),
+    (b"%PDF-1.7\n", "this is a PDF document", "the file that the authority made"),
+    (b"\x1f\x8b\x08\0\0", "this is a gzip archive", "gunzip FILE"),
+]
+
+
+@pytest.mark.parametrize(("data", "what", "command"), FOREIGN)
+def test_a_file_of_another_kind_is_named_with_what_to_do(data: bytes, what: str, command: str) -> None:
+    for sent in (data, octets_of(base64.b64encode(data).decode()), base64.b64encode(data)):
+        for text in (import_refusal(sent), merge_refusal(sent)):
+            assert text.startswith(what)
+            assert command in text
+            assert "password" not in text
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        PFX.decode("utf-8", "replace"),
+        PFX.decode("latin-1"),
+        PFX.decode("cp1252", "replace"),
+    ],
+)
+def test_a_pfx_that_went_through_a_text_editor_is_told(pasted: str) -> None:
+    for sent in (octets_of(pasted), pasted.encode()):
+        text = import_refusal(sent)
+        assert text.startswith("this is a binary file, such as a PFX, that went through a text editor")
+        assert "base64 -w0 FILE" in text
+
+
+def test_pem_in_a_web_page_or_in_a_mail_is_found_all_the_same() -> None:
+    page = b"<html><pre>\n" + pem(LEAF) + b"</pre></html>"
+    assert read_certificates(page).certificates == [LEAF]
+    assert read_certificates(b"Content-Type: text/plain\r\n\r\n" + pem(LEAF)).certificates == [LEAF]
+
+
+def test_the_field_of_a_request_is_pem_or_base64_in_any_alphabet() -> None:
+    for text in (
+        pem(LEAF).decode(),
+        base64.b64encode(PFX).decode(),
+        base64.urlsafe_b64encode(PFX).decode().rstrip("="),
+    ):
+        assert octets_of(text) in (pem(LEAF), PFX)
+    assert "neither PEM" in import_refusal(octets_of("hello, world"))
+
+
+def test_a_pfx_where_certificates_belong_is_told() -> None:
+    assert merge_refusal(PFX).startswith("this is a PFX file, not a certificate")
+    assert pkcs7.serialize_certificates([LEAF], Encoding.DER) != PFX
+
+
+def import_refusal(data: bytes) -> str:
+    with pytest.raises(Invalid) as caught:
+        read_bundle(data, "x", NOW)
+    return str(caught.value)
+
+
+def merge_refusal(data: bytes) -> str:
+    with pytest.raises(Invalid) as caught:
+        read_certificates(data)
+    return str(caught.value)
