@@ -5,11 +5,10 @@ from typing import Any
 from urllib.parse import quote
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.keyvault.certificate import version_of
-from certrelay.pki.names import names_of
+from certrelay.pki.description import what_it_says
 from certrelay.storage.operation import Operation, State
 
 _DETAILS = {
@@ -71,26 +70,8 @@ def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str,
     kept: dict[str, Any] = {
         key: bundle[key] for key in ("id", "x5t", "cer", "attributes", "tags", "policy") if key in bundle
     }
-    written = read_certificate(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
+    written = what_it_says(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
     return {"name": name, "vault": vault, "version": version, **kept, **written}
-
-
-def read_certificate(der: bytes) -> dict[str, Any]:
-    """What a certificate (DER) says, for people and programs."""
-    certificate = x509.load_der_x509_certificate(der)
-    names = names_of(certificate)
-    return {
-        "subject": certificate.subject.rfc4514_string(),
-        "issuer": certificate.issuer.rfc4514_string(),
-        "serial_number": f"{certificate.serial_number:x}",
-        "thumbprint_sha256": certificate.fingerprint(hashes.SHA256()).hex(),
-        "not_before": certificate.not_valid_before_utc.isoformat(),
-        "not_after": certificate.not_valid_after_utc.isoformat(),
-        "dns_names": list(names.dns_names),
-        "email_addresses": list(names.email_addresses),
-        "ip_addresses": list(names.ip_addresses),
-        "uris": list(names.uris),
-    }
 
 
 def csr_pem(der: bytes) -> bytes:
