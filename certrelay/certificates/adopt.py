@@ -1,8 +1,11 @@
 """Adopt a certificate that was created or imported elsewhere, so that CertRelay renews it; release a managed one."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from cryptography import x509
 
 from certrelay import rules
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
@@ -10,6 +13,8 @@ from certrelay.keyvault import policy
 from certrelay.keyvault.certificate import moment
 from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, managed_tags
 from certrelay.operations import find
+from certrelay.pki.alternative_names import other_names
+from certrelay.pki.wording import listed
 from certrelay.renewal import renew
 from certrelay.services import Services
 
@@ -20,7 +25,7 @@ class Adoption:
 
     `authority`: its name in the settings. `validity_days`: by default the lifetime of the newest version. `trigger`:
     that of a lifetime action, `lifetime_percentage` or `days_before_expiry`. `force`: adopt it even if another
-    authority manages it."""
+    authority manages it, or if it has names that Key Vault cannot ask for."""
 
     authority: str
     validity_days: int | None = None
@@ -44,6 +49,8 @@ def adopt(services: Services, vault: str, name: str, adoption: Adoption) -> dict
     tags = bundle.get("tags") or {}
     if authority_of(tags) not in (None, adoption.authority) and not adoption.force:
         raise Conflict(f"{name} is managed by authority {authority_of(tags)}; adopt it with force", "Managed")
+    if not adoption.force:
+        _check_names(name, bundle)
     days = adoption.validity_days or _lifetime_days(bundle)
     if adoption.trigger is not None:
         faults: list[Fault] = []
@@ -74,6 +81,20 @@ def release(services: Services, vault: str, name: str) -> dict[str, Any]:
     tags = caller_tags(bundle.get("tags") or {})
     services.storage.renewals.delete(vault, name)
     return services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": tags})
+
+
+def _check_names(name: str, bundle: Mapping[str, Any]) -> None:
+    """Key Vault puts no directory name, registered ID or other name than a UPN into a CSR."""
+    try:
+        lost = other_names(x509.load_der_x509_certificate(base64.b64decode(bundle["cer"])))
+    except ValueError:
+        raise Invalid(
+            f"the certificate of {name} cannot be read; a renewal may lack its names; force adopts it"
+        ) from None
+    if lost:
+        raise Invalid(
+            f"a renewal of {name} would lack names that Key Vault cannot ask for: {listed(lost)}; force adopts it"
+        )
 
 
 def _lifetime_days(bundle: Mapping[str, Any]) -> int:
