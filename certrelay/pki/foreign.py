@@ -6,6 +6,10 @@ _KEYSTORE = (
     "this is a Java keystore; convert it: keytool -importkeystore -srckeystore FILE -destkeystore FILE.p12 "
     "-deststoretype PKCS12"
 )
+_BOUNCY_CASTLE = (
+    "this is a keystore of Bouncy Castle (BKS or UBER); convert it with Bouncy Castle as a provider: keytool "
+    "-importkeystore -srckeystore FILE -srcstoretype BKS -destkeystore FILE.p12 -deststoretype PKCS12"
+)
 _BY_BEGINNING = (
     (b"PK\x03\x04", "this is a ZIP archive; send the certificate in it: unzip FILE"),
     (b"\x1f\x8b", "this is a gzip archive; send the certificate in it: tar -xzf FILE, or gunzip FILE"),
@@ -14,6 +18,8 @@ _BY_BEGINNING = (
     (b"%PDF", "this is a PDF document, not a certificate; send the file that the authority made"),
     (b"\xfe\xed\xfe\xed", _KEYSTORE),
     (b"\xce\xce\xce\xce", _KEYSTORE),
+    (b"\0\0\0\x01\0\0\0\x14", _BOUNCY_CASTLE),
+    (b"\0\0\0\x02\0\0\0\x14", _BOUNCY_CASTLE),
     (b"PuTTY-User-Key-File", "this is a key of PuTTY for SSH; Key Vault has no use for it"),
 )
 _HTML = re.compile(rb"\s*(<!doctype html|<html|<head|<body|<!--)", re.IGNORECASE)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from certrelay.errors import Invalid
 from certrelay.pki import rc2
-from certrelay.pki.der import INTEGER, SEQUENCE, Element, children, integer, octets, oid
+from certrelay.pki.der import INTEGER, SEQUENCE, Element, children, element, integer, octets, oid
 
 MAX_ITERATIONS, MAX_WORK = 1_000_000, 3_500_000
 MAX_SCRYPT_COST, MAX_RC2_BYTES = 2**19, 64 * 1024  # N·r·p: 128 bytes of memory each
@@ -143,6 +143,15 @@ def decrypted(algorithm: Element, ciphertext: bytes, password: Password, budget:
     if is_rc2:
         return _unpadded(rc2.decrypt_cbc(secret, vector, ciphertext), 8)
     return _cbc(TripleDES(secret if size == 24 else secret + secret[:8]), vector, ciphertext)
+
+
+def decrypted_key(algorithm: Element, ciphertext: bytes, password: Password, budget: Budget) -> bytes:
+    """The same for a private key in PKCS#8, the beginning of which says that the password is the right one."""
+    plain = decrypted(algorithm, ciphertext, password, budget)
+    found = element(plain)
+    if found.whole != plain or found.tag != SEQUENCE or not found.content.startswith(bytes([INTEGER, 1])):
+        raise ValueError("no PrivateKeyInfo")
+    return plain
 
 
 def spend_for(algorithm: Element, budget: Budget) -> None:

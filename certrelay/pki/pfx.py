@@ -1,14 +1,14 @@
 """PFX files (PKCS#12, RFC 7292), read bag by bag.
 
-cryptography's reader refuses a whole file for one certificate that it cannot read, takes secret keys for private keys,
-and pays for key derivations that are hidden inside an encrypted part. This one does not.
+cryptography's reader refuses a whole file for one certificate that it cannot read, and pays for key derivations that are
+hidden inside an encrypted part. This one does neither: see docs/decisions/0004-pfx-bag-by-bag.md.
 """
 
 import hmac
 from dataclasses import dataclass, field
 
 from certrelay.errors import Invalid
-from certrelay.pki.der import Element, as_der, children, element, inside, octets, oid
+from certrelay.pki.der import Element, as_der, children, inside, octets, oid
 from certrelay.pki.password_encryption import (
     DIGESTS,
     HMACS,
@@ -16,6 +16,7 @@ from certrelay.pki.password_encryption import (
     Password,
     Unsupported,
     decrypted,
+    decrypted_key,
     iterations,
     known,
     passwords,
@@ -131,8 +132,7 @@ class _Reader:
             return
         algorithm, ciphertext = children(value.content)
         try:
-            plain = decrypted(algorithm, octets(ciphertext), self.password, self.budget)
-            element(plain)
+            plain = decrypted_key(algorithm, octets(ciphertext), self.password, self.budget)
         except Unsupported:
             raise
         except ValueError:

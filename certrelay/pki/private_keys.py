@@ -10,12 +10,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from certrelay.errors import Invalid
-from certrelay.pki.der import OCTET_STRING, SEQUENCE, children, content, inside
+from certrelay.pki.der import OCTET_STRING, SEQUENCE, children, content, inside, octets
 from certrelay.pki.encodings import Block, panics_as_errors
-from certrelay.pki.password_encryption import Budget, spend_for
+from certrelay.pki.password_encryption import Budget, Unsupported, decrypted_key, passwords, spend_for
 
 MAX_KEY_BYTES = 5 * 1024  # an RSA key of 8192 bits has 4.7 KiB
 NO_PASSWORD = "it is encrypted, and no password was given"  # noqa: S105 - a message
+WRONG_PASSWORD = "the password is wrong, or it is damaged"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,29 @@ def private_key_of(block: Block, der: bytes, password: str | None, budget: Budge
     was_encrypted = is_traditional or is_encrypted_pkcs8(der)
     if was_encrypted and not password:
         raise Invalid(f"the private key cannot be read: {NO_PASSWORD}")
-    secret = (password or "").encode("utf-8", "surrogatepass") if was_encrypted else None
     if is_traditional:
-        return Key(_loaded(der, secret, (block.text or "").encode()), was_encrypted)
+        return Key(_loaded(der, _octets(password), (block.text or "").encode()), was_encrypted)
     if was_encrypted:
+        return _decrypted_key(der, password or "", budget)
+    return Key(_loaded(der, None), was_encrypted)
+
+
+def _decrypted_key(der: bytes, password: str, budget: Budget) -> Key:
+    """Once it is decrypted, the password was right, and what is wrong with the key is something else."""
+    try:
+        algorithm, ciphertext = inside(der)
         try:
-            spend_for(inside(der)[0], budget)
-        except Invalid:
-            raise
-        except Exception:  # a parser on hostile bytes
-            raise Invalid("the private key is damaged, or encrypted in a way that is not supported") from None
-    return Key(_loaded(der, secret), was_encrypted)
+            plain = decrypted_key(algorithm, octets(ciphertext), passwords(password)[0], budget)
+        except Unsupported:  # cryptography knows more schemes
+            spend_for(algorithm, budget)
+            return Key(_loaded(der, _octets(password)), was_encrypted=True)
+    except Invalid:
+        raise
+    except Unsupported:
+        raise Invalid("the private key is encrypted in a way that is not supported") from None
+    except Exception:  # a parser on hostile bytes
+        raise Invalid(f"the private key cannot be read: {WRONG_PASSWORD}") from None
+    return Key(_loaded(plain, None), was_encrypted=True)
 
 
 def unencrypted_key(der: bytes) -> Key:
@@ -68,5 +81,9 @@ def _loaded(der: bytes, secret: bytes | None, pem: bytes | None = None) -> objec
     except UnsupportedAlgorithm:
         raise Invalid("the private key, or its encryption, is of a kind that is not supported") from None
     except Exception:  # a parser on hostile bytes: ValueError, TypeError
-        reason = "the password is wrong, or it is damaged" if secret else "it is damaged or of an unknown kind"
+        reason = WRONG_PASSWORD if secret else "it is damaged or of an unknown kind"
         raise Invalid(f"the private key cannot be read: {reason}") from None
+
+
+def _octets(password: str | None) -> bytes:
+    return (password or "").encode("utf-8", "surrogatepass")

@@ -60,28 +60,30 @@ class Limits:
     `keep_root`: whether a self-signed root at the chain's end is kept. `issuer_pins`: SHA-256 in hex of the certificate
     or the SubjectPublicKeyInfo of a CA, one of which must be in the chain, as must one of each set of `more_pins`.
     `public_trust`: the Baseline Requirements' rules for TLS server certificates. `extra_names`: whether the authority
-    may add the `www.` name of a name that was asked, or the name without its `www.` or `*.`.
+    may add the `www.` name of a name that was asked, or the name without its `www.` or `*.`; None: no, unless the
+    other limits allow it.
     `requires_extended_key_usage`: whether a certificate without the extension, good for every purpose, is refused."""
 
     max_validity_days: int | None = None
     keep_root: bool = True
     issuer_pins: tuple[str, ...] = ()
     public_trust: bool = False
-    extra_names: bool = False
+    extra_names: bool | None = None
     requires_extended_key_usage: bool = False
     more_pins: tuple[tuple[str, ...], ...] = ()
 
     def merged(self, other: "Limits") -> "Limits":
         """Those of both: whatever one of them forbids is forbidden."""
         days = [limits.max_validity_days for limits in (self, other) if limits.max_validity_days is not None]
+        opinions = [limits.extra_names for limits in (self, other) if limits.extra_names is not None]
         return Limits(
             max_validity_days=min(days, default=None),
             keep_root=self.keep_root and other.keep_root,
             issuer_pins=self.issuer_pins,
             public_trust=self.public_trust or other.public_trust,
-            extra_names=self.extra_names and other.extra_names,
+            extra_names=all(opinions) if opinions else None,
             requires_extended_key_usage=self.requires_extended_key_usage or other.requires_extended_key_usage,
-            more_pins=(*self.more_pins, other.issuer_pins, *other.more_pins),
+            more_pins=tuple(pins for pins in (*self.more_pins, other.issuer_pins, *other.more_pins) if pins),
         )
 
 
@@ -161,7 +163,7 @@ def _leaf_faults(
     limits: Limits,
     now: datetime,
 ) -> Iterator[str]:
-    yield from name_faults.leaf_faults(leaf, request, expected.names, extra_names=limits.extra_names)
+    yield from name_faults.leaf_faults(leaf, request, expected.names, extra_names=limits.extra_names is True)
     yield from _key_faults(leaf.public_key(), expected)
     yield from _validity_faults(leaf, now)
     days = limits.max_validity_days

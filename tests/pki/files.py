@@ -2,7 +2,6 @@
 
 import base64
 import hmac
-import secrets
 from collections.abc import Callable
 from hashlib import pbkdf2_hmac
 
@@ -87,6 +86,15 @@ def with_path_length(certificate: x509.Certificate, key: Key) -> bytes:
     return signed_again(certificate, key, change)
 
 
+def pkcs7(*certificates: bytes) -> bytes:
+    """Certs-only: RFC 5652, section 5."""
+    signed = sequence(
+        integer(1), encoded(0x31, b""), sequence(identifier(DATA)), encoded(CONTEXT_0, b"".join(certificates)),
+        encoded(0x31, b""),
+    )  # fmt: skip
+    return sequence(identifier("1.2.840.113549.1.7.2"), encoded(CONTEXT_0, signed))
+
+
 def bag(number: int, value: bytes) -> bytes:
     """A SafeBag: 1 key, 2 encrypted key, 3 certificate, 4 CRL, 5 secret, 6 bags."""
     return sequence(identifier(f"1.2.840.113549.1.12.10.1.{number}"), encoded(CONTEXT_0, value))
@@ -124,7 +132,7 @@ def pfx(*safes: bytes) -> bytes:
 
 def pbes2(plain: bytes, password: str, iterations: int, claimed: int | None = None) -> tuple[bytes, bytes]:
     """The AlgorithmIdentifier and the ciphertext: PBKDF2 with SHA-256, AES-256-CBC."""
-    salt, iv = secrets.token_bytes(8), secrets.token_bytes(16)
+    salt, iv = bytes(8), bytes(16)
     padder = padding.PKCS7(128).padder()
     encryptor = Cipher(algorithms.AES(pbkdf2_hmac("sha256", password.encode(), salt, iterations, 32)), modes.CBC(iv))
     stream = encryptor.encryptor()
@@ -143,7 +151,7 @@ def with_pbmac1(plain: bytes, password: str, claimed: int | None = None) -> byte
     """The PFX with a MAC as RFC 9579 has it, of 1,000 iterations, and claiming others."""
     version, auth_safe = inside(plain)
     [string] = children(inside(auth_safe.whole)[1].content)
-    salt = secrets.token_bytes(8)
+    salt = bytes(8)
     digest = hmac.digest(pbkdf2_hmac("sha256", password.encode(), salt, 1000, 32), string.content, "sha256")
     prf = sequence(identifier("1.2.840.113549.2.9"), b"\x05\x00")
     kdf = sequence(

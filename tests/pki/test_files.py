@@ -233,3 +233,18 @@ def test_a_heap_of_leaves_and_strangers_of_one_name_is_bounded_before_signatures
     crossed += [sign(one, name, other.public_key(), subject("b")) for _ in range(40)]
     with pytest.raises(Invalid, match="more than 200 signatures would have to be checked"):
         ordered_chain([sign(one, name, KEY.public_key(), subject("leaf")), *crossed], KEY.public_key(), NOW)
+
+
+def test_the_password_is_not_blamed_for_a_key_that_it_decrypts() -> None:
+    algorithm, ciphertext = files.pbes2(files.sequence(files.integer(0), files.sequence()), "x", 10)
+    block = files.pem_block("ENCRYPTED PRIVATE KEY", files.sequence(algorithm, files.octets(ciphertext)))
+    assert refusal(block + pem(LEAF), "x") == "the private key cannot be read: it is damaged or of an unknown kind"
+    assert "the password is wrong" in refusal(block + pem(LEAF), "y")
+
+
+def test_an_unreadable_certificate_in_a_pkcs7_file_refuses_nothing_either() -> None:
+    broken = files.critical_false(Authority.root("Odd CA", extensions=[dns("odd.example")]).certificate, ec_key())
+    bundle = read(PKCS8 + files.pem_block("PKCS7", files.pkcs7(broken, *map(der, CHAIN))))
+    assert bundle.chain == CHAIN
+    assert bundle.changes[0] == "certificates were taken out of the PKCS7 block"
+    assert bundle.changes[1].startswith("certificate 1, 'Odd CA' (serial ")

@@ -44,6 +44,7 @@ FOREIGN = [
     ),
     (b"<HTML><BODY>404</BODY></HTML>", "this is a web page (HTML)", "download the file itself"),
     (mail(), "this is an S/MIME mail", "openssl smime -pk7out -in FILE"),
+    (b"\0\0\0\x02\0\0\0\x14" + b"\1" * 200, "this is a keystore of Bouncy Castle", "-srcstoretype BKS"),
     (b"%PDF-1.7\n", "this is a PDF document", "the file that the authority made"),
     (b"\x1f\x8b\x08\0\0", "this is a gzip archive", "gunzip FILE"),
 ]
