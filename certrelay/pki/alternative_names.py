@@ -1,4 +1,4 @@
-"""The subject alternative names of a certificate or CSR as they stand (RFC 5280, section 4.2.1.6)."""
+"""The subject alternative names of a certificate or CSR, not normalised (RFC 5280, section 4.2.1.6)."""
 
 from cryptography import x509
 
@@ -18,8 +18,9 @@ _USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 
 
 def general_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[x509.GeneralName, ...]:
-    """The subject alternative names as they stand, also where another extension is malformed. Raises Invalid when they
-    cannot be read."""
+    """The subject alternative names, not normalised. A malformed extension other than this one does not matter.
+
+    Raises Invalid when the names cannot be read."""
     try:
         return _alternatives(signed)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
@@ -33,8 +34,8 @@ def general_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> 
 
 
 def other_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
-    """The alternative names that SubjectNames, and so Key Vault, has no place for: `directoryName CN=a`,
-    `registeredID 1.2.3`, `otherName Kerberos principal`."""
+    """The alternative names that neither SubjectNames nor Key Vault can express: `directoryName CN=a`,
+    `registeredID 1.2.3`, `otherName Kerberos principal`. Raises Invalid when the names cannot be read."""
     known = (x509.DNSName, x509.RFC822Name, x509.IPAddress, x509.UniformResourceIdentifier)
     return tuple(
         _kind_and_value(name)

@@ -1,4 +1,4 @@
-"""One certificate out of a file or an answer: read in all its parts, or what is wrong with it, in a sentence."""
+"""One certificate from a file or an answer: read completely, or described with the reason why it cannot be read."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,7 +26,9 @@ _MALFORMED = {
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A certificate that cannot be read: `who` it is, `why`, and its subject in DER, empty if unknown."""
+    """A certificate that cannot be read.
+
+    `who` names it by position, subject and serial number; `why` is the reason. `subject` is DER, empty if unknown."""
 
     who: str
     why: str
@@ -34,17 +36,19 @@ class Unreadable:
 
     @property
     def refusal(self) -> str:
-        """The sentence where it is needed: which certificate, what is wrong with it, and what to do."""
+        """The error message if the chain needs this certificate."""
         return f"{self.who} cannot be read: {self.why}; have it issued again"
 
     @property
     def left_out(self) -> str:
-        """The sentence where it is not needed."""
+        """The message if the chain does not need it."""
         return f"{self.who} cannot be read and was left out: {self.why}"
 
 
 def read_certificate(der: bytes, number: int) -> x509.Certificate | Unreadable:
-    """The certificate, every part of which can be read from here on. `number` counts those in the file from 1."""
+    """Parse a certificate completely, so that reading a part of it later cannot fail.
+
+    `number` is its position among the certificates of the file, from 1."""
     why = "it is not an X.509 certificate in DER"
     try:
         with panics_as_errors():
@@ -66,19 +70,20 @@ def read_certificate(der: bytes, number: int) -> x509.Certificate | Unreadable:
 
 
 def named(certificate: x509.Certificate) -> str:
-    """The subject for a message: short, and on one line; without a subject, the serial number."""
+    """The subject, quoted and shortened for a message; the serial number where there is no subject."""
     return repr(_short(certificate.subject.rfc4514_string() or f"serial number {certificate.serial_number:x}"))
 
 
 def dated(certificate: x509.Certificate) -> str:
-    """The certificate so that it is told from others of its name: subject, serial number and days of validity."""
+    """Subject, serial number and days of validity, to distinguish certificates that have the same subject."""
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return f"{named(certificate)} (serial {certificate.serial_number:x}, valid {begins:%Y-%m-%d} to {ends:%Y-%m-%d})"
 
 
 def with_one_extension(certificate: x509.Certificate, kind: str) -> x509.Certificate:
-    """The certificate with the one extension (dotted OID) only, to be read where others are malformed; its signature
-    is void. Raises ValueError, IndexError."""
+    """A copy that has only the extension `kind` (dotted OID), to read it where others are malformed.
+
+    The copy's signature is void. Raises ValueError or IndexError."""
     tbs, *signature = inside(certificate.public_bytes(Encoding.DER))
     fields = list(children(tbs.content))
     extensions = inside(fields[-1].content) if fields[-1].tag == _EXTENSIONS else []
@@ -91,7 +96,7 @@ def with_one_extension(certificate: x509.Certificate, kind: str) -> x509.Certifi
 
 
 def has_broken_hash(certificate: x509.Certificate) -> bool:
-    """Whether its signature is over SHA-1, MD5 or older."""
+    """Whether it is signed with SHA-1, MD5 or an unknown hash."""
     try:
         return isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
     except UnsupportedAlgorithm:
@@ -110,7 +115,7 @@ _PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
 
 
 def _identity(der: bytes) -> tuple[str, bytes]:
-    """For a message: `, 'CN' (serial 1f)`, and the subject in DER; both empty where even these cannot be read."""
+    """Common name and serial number for a message, and the subject in DER; both empty if they cannot be read."""
     with suppress(ValueError, IndexError, UnicodeError):
         fields = list(children(inside(der)[0].content))
         serial, _, _, _, subject = fields[1:6] if fields[0].tag == CONTEXT_0 else fields[:5]

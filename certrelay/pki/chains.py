@@ -1,4 +1,4 @@
-"""The one chain of a certificate among all the certificates of a file or an answer (RFC 5280, section 6)."""
+"""Find the chain of a certificate among the certificates of a file or an answer (RFC 5280, section 6)."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -18,12 +18,14 @@ MAX_CLOCK_SKEW, MIN_TIME_LEFT = timedelta(hours=48), timedelta(hours=1)
 def ordered_chain(
     certificates: Iterable[x509.Certificate], public_key: PublicKeyTypes, now: datetime, *, tolerate_gap: bool = False
 ) -> tuple[x509.Certificate, ...]:
-    """The chain from the certificate of `public_key`, leaf first, each signed by the next; at most 10.
+    """The chain from the certificate of `public_key`, leaf first, each signed by the next; at most 10 certificates.
 
-    Of several ways it is the shortest to a self-signed root on which every issuer is valid at `now` (UTC), else the
-    longest of valid issuers; an expired issuer is on it only where the leaf has no other. What is not needed is left
-    out. Raises Unverified for a missing leaf and for more than 200 signatures to check and, without `tolerate_gap`,
-    where none of the other certificates signed the leaf, or the one of its issuer's name did not sign the last."""
+    Only issuers that are valid at `now` (UTC) count, unless the leaf has no other. Of several paths the shortest one
+    to a self-signed root is chosen; without a root, the longest one. Certificates that are not on it are left out.
+
+    Raises Unverified if no certificate has the key, if more than 200 signatures would have to be checked, and, unless
+    `tolerate_gap`, if the chain evidently should continue: none of the other certificates signed the leaf, or one that
+    has the issuer's name did not sign the last certificate."""
     known = list(dict.fromkeys(certificates))
     leaves = [certificate for certificate in known if certificate.public_key() == public_key]
     if not leaves:
@@ -49,9 +51,9 @@ def left_out(
     unreadable: Iterable[Unreadable],
     now: datetime,
 ) -> list[str]:
-    """A sentence for each certificate that is not in the chain.
+    """A sentence for each certificate that is not in the chain, with its dates and the reason.
 
-    Raises Unverified where an unreadable one belongs in it."""
+    Raises Unverified if an unreadable certificate has the name of the chain's next issuer."""
     top = chain[-1]
     if top.issuer != top.subject:
         wanted = top.issuer.public_bytes()
@@ -65,19 +67,21 @@ def left_out(
 
 
 def is_current(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether it is valid, for an hour at least, or within the next 48 hours."""
+    """Whether it stays valid for at least an hour, and is valid already or will be within 48 hours."""
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return ends - now >= MIN_TIME_LEFT and begins - now <= MAX_CLOCK_SKEW
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether its own key signed it. A root's SHA-1 or MD5 signature, which nobody relies on, is taken on trust."""
+    """Whether its own key signed it. A SHA-1 or MD5 signature of a root is not verified: nobody relies on it."""
     return is_signed_by(certificate, certificate)
 
 
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """By name and signature. What cryptography does not verify any more (SHA-1, MD5) goes by name and key identifier:
-    `verify_answer` refuses it, with the true reason."""
+    """Compares the name and verifies the signature.
+
+    cryptography does not verify SHA-1 and MD5 signatures. For these the names and key identifiers are compared, and
+    `verify_answer` then refuses the certificate for its hash."""
     if certificate.issuer != issuer.subject:
         return False
     if has_broken_hash(certificate):
@@ -89,7 +93,7 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 class _Issuers:
-    """Who signed whom among the known certificates; each question costs a signature check, and few are granted."""
+    """Who signed whom among the known certificates. The number of signature checks is limited."""
 
     def __init__(self, known: list[x509.Certificate]) -> None:
         self._by_name: dict[x509.Name, list[x509.Certificate]] = {}
@@ -99,7 +103,9 @@ class _Issuers:
         self._signatures_left = MAX_SIGNATURES
 
     def of(self, certificate: x509.Certificate) -> list[x509.Certificate]:
-        """Its issuers; itself if it is self-signed. Those of another key identifier only where there is no other."""
+        """Its issuers, including itself if it is self-signed.
+
+        Issuers whose key identifier differs are tried only if no other one signed it."""
         if certificate not in self._answers:
             named_so = self._by_name.get(certificate.issuer, [])
             key = _authority_key(certificate)
@@ -111,12 +117,12 @@ class _Issuers:
         return self._answers[certificate]
 
     def way_up(self, leaf: x509.Certificate, now: datetime) -> list[x509.Certificate]:
-        """Leaf first."""
+        """The chosen path, leaf first."""
         current = self._breadth_first(leaf, now, only_current=True)
         return current if len(current) > 1 or self.of(leaf) == [leaf] else self._breadth_first(leaf, now)
 
     def verify_end(self, chain: Sequence[x509.Certificate], others: Sequence[x509.Certificate]) -> None:
-        """Raises Unverified where the chain does not go on, and the others say that it should."""
+        """Raises Unverified if the chain ends although the other certificates show that it should continue."""
         top = chain[-1]
         if self.of(top):
             return

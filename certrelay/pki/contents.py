@@ -1,6 +1,6 @@
-"""What is in a file or in an authority's answer: certificates, private keys, and what is left out.
+"""Read what is in a file or in an authority's answer: certificates, private keys, and blocks that are left out.
 
-Import and merge read the same way, block by block, by labels and contents (RFC 5652, RFC 7292, RFC 7468).
+Import and merge use the same reader, which goes by the labels and contents of blocks (RFC 5652, RFC 7292, RFC 7468).
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,9 +29,10 @@ _LONGEST_LABEL = 40
 
 @dataclass(slots=True)
 class Contents:
-    """Certificates without duplicates, in their order; keys in theirs.
+    """The certificates (without duplicates) and keys, each in the order of the file.
 
-    `changes` says what was put right or left out, a sentence each, and whether Key Vault would refuse it as it was."""
+    `changes` has a sentence for everything that was converted or left out, and whether Key Vault would have refused the
+    file for it."""
 
     certificates: list[x509.Certificate] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -40,7 +41,7 @@ class Contents:
     is_pfx: bool = False
 
     def require_certificates(self, source: str = "data") -> None:
-        """Raises Invalid, with what is wrong or what there is instead, when there is no certificate to be read."""
+        """Raises Invalid if no certificate could be read, and says why."""
         if self.certificates:
             return
         if self.unreadable:
@@ -51,16 +52,19 @@ class Contents:
 
 
 def read_certificates(data: bytes) -> Contents:
-    """The certificates of an answer: PEM of any label, DER, PKCS#7 certs-only and base64 of these, BER and UTF-16.
+    """Read an authority's answer: PEM, DER, PKCS#7 certs-only, or base64 of these; also BER and UTF-16.
 
-    Raises Invalid, and nothing else, also for a private key and more than 1 MiB; not for having no certificates."""
+    Raises Invalid, and nothing else: for a private key, for more than 1 MiB or 100 certificates, and for what cannot be
+    read. An answer without certificates raises only in `require_certificates`."""
     if len(data) > MAX_BYTES:
         raise Invalid("the certificates are too large: more than 1 MiB")
     return _Reader(None, for_keys=False).read(data)
 
 
 def read_key_file(data: bytes, password: str | None) -> Contents:
-    """The same with keys in PKCS#8, PKCS#1 or SEC1, encrypted or not, and PFX. Raises Invalid, and nothing else."""
+    """Read a file that may also be a PFX or hold keys (PKCS#8, PKCS#1, SEC1; encrypted or not).
+
+    Raises Invalid, and nothing else."""
     return _Reader(password, for_keys=True).read(data)
 
 
@@ -152,7 +156,7 @@ class _Reader:
             self._add(certificate)
 
     def _add(self, der: bytes) -> None:
-        """A certificate, or what looks like one."""
+        """Add a certificate unless it is a duplicate."""
         self._count += 1
         if der in self._seen:
             self._change("certificates that were there twice were left out")
@@ -177,7 +181,7 @@ def _described(block: Block) -> str:
 
 
 def _other_kind(der: bytes) -> str | None:
-    """What has the shape of a certificate and none of its contents."""
+    """What an unreadable certificate is instead, if it is a CSR or a CRL."""
     for what, load in ((A_REQUEST, x509.load_der_x509_csr), ("a certificate revocation list", x509.load_der_x509_crl)):
         try:
             load(der)
@@ -188,7 +192,7 @@ def _other_kind(der: bytes) -> str | None:
 
 
 def _pkcs7(der: bytes) -> Iterator[bytes]:
-    """The certificates of a SignedData (RFC 5652, section 5.1); attribute certificates are tagged, and skipped."""
+    """The certificates of a SignedData (RFC 5652, section 5.1). Attribute certificates have a tag, and are skipped."""
     if not content(der).startswith(_SIGNED_DATA):
         raise Invalid("the PKCS#7 is not of the kind that carries certificates (signedData)")
     try:

@@ -1,6 +1,6 @@
-"""DER, and the BER that old programs write, taken apart element by element (ITU-T X.690).
+"""Split DER and BER (ITU-T X.690) into elements, without interpreting them.
 
-Nothing here understands what it reads. Every function is linear in the size of its input.
+Every function takes time linear in the size of its input.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _CONSTRUCTED, _INDEFINITE, _END = 0x20, 0x80, b"\0\0"
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """`tag` is the identifier octet (0x30 for a SEQUENCE), `content` what is inside, `whole` all of its bytes."""
+    """`tag` is the identifier octet (0x30 for a SEQUENCE); `whole` includes header and content."""
 
     tag: int
     content: bytes = field(repr=False)
@@ -22,7 +22,7 @@ class Element:
 
 
 def element(data: bytes, place: int = 0) -> Element:
-    """The element that begins at `place`. Raises ValueError when it is cut off or no DER or BER."""
+    """The element that begins at `place`. Raises ValueError if it is cut off, or is neither DER nor BER."""
     start, size = _header(data, place)
     if size is not None:
         end = inner_end = start + size
@@ -35,7 +35,7 @@ def element(data: bytes, place: int = 0) -> Element:
 
 
 def children(data: bytes) -> Iterator[Element]:
-    """The elements that follow one another in `data`. Raises ValueError, also for more than 10,000."""
+    """The consecutive elements in `data`. Raises ValueError, also for more than 10,000 elements."""
     place = 0
     for _ in range(MAX_ELEMENTS):
         if place >= len(data):
@@ -53,21 +53,21 @@ def inside(data: bytes) -> list[Element]:
 
 
 def octets(found: Element) -> bytes:
-    """The content of an OCTET STRING, also of one in pieces or with an implicit tag. Raises ValueError."""
+    """The content of an OCTET STRING, which may be in pieces (BER) or have an implicit tag. Raises ValueError."""
     if not found.tag & _CONSTRUCTED:
         return found.content
     return b"".join(octets(piece) for piece in _shallow(found))
 
 
 def integer(found: Element) -> int:
-    """Raises ValueError for what is no INTEGER."""
+    """The value of an INTEGER. Raises ValueError for another kind of element."""
     if found.tag != INTEGER:
         raise ValueError("not an INTEGER")
     return int.from_bytes(found.content, signed=True)
 
 
 def oid(dotted: str) -> bytes:
-    """The content of an OBJECT IDENTIFIER, to compare with: X.690, section 8.19."""
+    """The content octets of an OBJECT IDENTIFIER in dotted notation (X.690, section 8.19)."""
     first, second, *others = map(int, dotted.split("."))
     made = b""
     for number in (40 * first + second, *others):
@@ -79,7 +79,7 @@ def oid(dotted: str) -> bytes:
 
 
 def encoded(tag: int, content: bytes) -> bytes:
-    """An element with a definite length in as few octets as there can be."""
+    """An element with a definite length of minimal size."""
     size = len(content)
     digits = b"" if size < 0x80 else size.to_bytes((size.bit_length() + 7) // 8)
     length = bytes([0x80 | len(digits)]) + digits if digits else bytes([size])
@@ -87,7 +87,7 @@ def encoded(tag: int, content: bytes) -> bytes:
 
 
 def as_der(found: Element, depth: int = 0) -> bytes:
-    """The element with definite lengths, and with OCTET STRINGs in one piece. Raises ValueError."""
+    """The element re-encoded with definite lengths and each OCTET STRING in one piece. Raises ValueError."""
     if depth > MAX_DEPTH:
         raise ValueError("too deep")
     if not found.tag & _CONSTRUCTED:
@@ -98,7 +98,7 @@ def as_der(found: Element, depth: int = 0) -> bytes:
 
 
 def element_size(data: bytes) -> int | None:
-    """Header and content, in bytes, of the element that `data` begins with; None where its length is indefinite."""
+    """The size in bytes of the first element in `data`, header included; None if its length is indefinite."""
     if len(data) < 2 or data[1] == _INDEFINITE:
         return None
     if data[1] < _INDEFINITE:
@@ -108,7 +108,7 @@ def element_size(data: bytes) -> int | None:
 
 
 def content(data: bytes) -> bytes:
-    """What is inside the element that `data` begins with, whether it is whole or not."""
+    """`data` without the header of its first element, which need not be complete."""
     return data[2:] if data[1:2] <= b"\x80" else data[2 + (data[1] & 0x7F) :]
 
 
@@ -130,7 +130,7 @@ def _header(data: bytes, place: int) -> tuple[int, int | None]:
 
 
 def _end_of_indefinite(data: bytes, place: int) -> int:
-    """Past the end-of-contents octets of the element whose content begins at `place`."""
+    """The place after the end-of-contents octets of the element whose content begins at `place`."""
     depth = 1
     for _ in range(MAX_ELEMENTS):
         if data[place : place + 2] == _END:

@@ -1,4 +1,4 @@
-"""What a certificate says, as far as it can be read: for certificates that are in a vault, whatever they are like."""
+"""Describe a certificate as far as it can be read: vaults also hold certificates that break RFC 5280."""
 
 import hashlib
 from collections.abc import Callable

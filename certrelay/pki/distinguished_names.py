@@ -44,8 +44,9 @@ def attributes(subject: str) -> list[tuple[str, str]]:
 
 
 def comparable(name: str) -> list[tuple[str, str]]:
-    """The same for two writings of one name: in either order (RFC 4514 begins at the end), whatever the blanks and the
-    case, with the short types of Windows and OpenSSL. Raises Invalid."""
+    """A form that is equal for two spellings of one name. Raises Invalid.
+
+    Order (RFC 4514 begins at the end), blanks, case, and the short types of Windows and OpenSSL do not matter."""
     found = [(_TYPES.get(kind, kind), " ".join(value.lower().split())) for kind, value in attributes(name)]
     return sorted(found)
 

@@ -1,6 +1,6 @@
-"""Text and binary as people and authorities send it, taken apart into blocks of DER: PEM, base64, UTF-16.
+"""Split what people and authorities send into blocks of DER: PEM, base64 or binary, in UTF-8, UTF-16 or Latin-1.
 
-Linear in the size of the input, whatever the input is.
+Every function takes time linear in the size of its input.
 """
 
 import base64
@@ -32,9 +32,9 @@ class Block:
 
 @contextmanager
 def panics_as_errors() -> Iterator[None]:
-    """A panic in cryptography's Rust code, a BaseException, as the ValueError it should have been.
+    """Raise ValueError for a panic in cryptography's Rust code, which is a BaseException.
 
-    A short IV in a PEM key's DEK-Info is enough (cryptography 50)."""
+    A short IV in the DEK-Info of a PEM key causes one (cryptography 50)."""
     try:
         yield
     except BaseException as error:
@@ -44,8 +44,8 @@ def panics_as_errors() -> Iterator[None]:
 
 
 def octets_of(value: str) -> bytes:
-    """The file in a field of JSON: PEM text, or base64 of a file. What is neither comes back as text, for `blocks` to
-    say what it is."""
+    """The bytes of a file in a JSON field: PEM text, or base64. Other text is returned as it is, so that `blocks` can
+    say what is wrong with it."""
     if _BEGIN not in value:
         with suppress(ValueError):
             return _decoded(value.translate(_URL_SAFE))
@@ -53,7 +53,8 @@ def octets_of(value: str) -> bytes:
 
 
 def blocks(data: bytes) -> list[Block]:
-    """Every block of `data`: PEM of any label among any text, base64 without label, or binary. Raises Invalid."""
+    """The PEM blocks of `data`, whatever their label and the text around them, or one block without a label for base64
+    or binary data. Raises Invalid."""
     if not data.strip():
         raise Invalid("the data is empty")
     if sentence := what_it_is(data):
@@ -78,13 +79,13 @@ def blocks(data: bytes) -> list[Block]:
 
 
 def has_text_outside_pem(data: bytes) -> bool:
-    """Whether there is more than PEM blocks in a PEM text: comments, bag attributes."""
+    """Whether a PEM file has text outside its blocks, such as comments or bag attributes."""
     before, *parts = (_text(data) or "").split(_BEGIN)
     return bool(before.strip()) or any(part.partition("-----END ")[2].partition("-----")[2].strip() for part in parts)
 
 
 def elements(der: bytes) -> Iterator[bytes]:
-    """The SEQUENCEs that follow one another in `der`; ends at what is none (padding, a newline). Linear."""
+    """The consecutive SEQUENCEs in `der`, up to the first thing that is none, such as padding or a newline."""
     place = 0
     while der[place : place + 1] == b"\x30":
         size = element_size(der[place : place + _LONGEST_HEADER])
@@ -97,7 +98,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def _text(data: bytes) -> str | None:
-    """`data` as text, None when it is binary. UTF-16 without a mark shows by a zero in every other byte."""
+    """`data` as text; None if it is binary. UTF-16 without a byte order mark has a zero in every other byte."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
     elif data[1:2] == b"\0" and data[3:4] == b"\0":

@@ -1,6 +1,6 @@
 """What a certificate may be used for: basic constraints, key usage, extended key usage (RFC 5280, section 4.2.1).
 
-The functions answer with faults: sentences, none when all is well. Their input's extensions must be readable.
+The functions yield faults, which are sentences without a subject. The extensions of their input must be readable.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -79,7 +79,7 @@ def is_ca(signed: Signed) -> bool:
 
 
 def extension_faults(certificate: x509.Certificate) -> Iterator[str]:
-    """RFC 5280, section 4.2: what is critical and not understood; RFC 6962: a precertificate."""
+    """Unknown critical extensions (RFC 5280, section 4.2), and the poison of precertificates (RFC 6962)."""
     for found in certificate.extensions:
         if isinstance(found.value, x509.PrecertPoison):
             yield "is a precertificate (it has the critical extension of RFC 6962)"
@@ -88,9 +88,9 @@ def extension_faults(certificate: x509.Certificate) -> Iterator[str]:
 
 
 def issuer_faults(certificate: x509.Certificate, certificates_below: int) -> Iterator[str]:
-    """What keeps a certificate from being an issuer with so many intermediates between it and the leaf.
+    """Why a certificate may not be an issuer with so many intermediates between it and the leaf.
 
-    RFC 5280, section 4.2.1.9: those that are self-issued do not count."""
+    Self-issued intermediates do not count (RFC 5280, section 4.2.1.9)."""
     constraints = extension(certificate, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         yield "signs another certificate and is no CA certificate"
@@ -104,9 +104,10 @@ def issuer_faults(certificate: x509.Certificate, certificates_below: int) -> Ite
 def key_usage_faults(
     signed: Signed, asked: frozenset[str] | None, request: x509.CertificateSigningRequest, *, is_ec: bool
 ) -> Iterator[str]:
-    """`asked` exactly, in any case of letters; None: at least digitalSignature if the CSR has it and there are any.
+    """The key usages must be `asked`, regardless of case. None: digitalSignature must not be missing if the CSR has it.
 
-    With an EC key, keyEncipherment and dataEncipherment may be missing (RFC 8813, section 3)."""
+    With an EC key, keyEncipherment and dataEncipherment may be missing (RFC 8813, section 3). A certificate without the
+    extension has no key usages where some were asked, else it is not restricted."""
     found = key_usages(signed)
     if asked is not None:
         wanted, got = ({usage.lower() for usage in usages} for usages in (asked, found or ()))
@@ -121,10 +122,10 @@ def key_usage_faults(
 def extended_key_usage_faults(
     signed: Signed, asked: Collection[str] | None, request: x509.CertificateSigningRequest, *, must_exist: bool = False
 ) -> Iterator[str]:
-    """`asked` (dotted OIDs) exactly; None: at least one of the CSR's. anyExtendedKeyUsage must be asked for.
+    """The extended key usages must be `asked` (dotted OIDs). None: at least one of the CSR's must be among them.
 
-    Without the extension the certificate is good for every purpose (RFC 5280, section 4.2.1.12): a fault if some were
-    asked for, or with `must_exist`."""
+    A certificate without the extension is good for every purpose (RFC 5280, section 4.2.1.12). That is a fault only if
+    usages were asked, or with `must_exist`. anyExtendedKeyUsage is a fault unless it was asked."""
     found = extended_key_usages(signed)
     if _ANY in (found or ()) and _ANY not in (asked or ()):
         yield "has the extended key usage anyExtendedKeyUsage, not asked"
@@ -150,5 +151,5 @@ def _listed(usages: Iterable[str] | None) -> str:
 
 
 def _purposes(oids: Iterable[str] | None) -> str:
-    """By their names in RFC 5280 and at Microsoft, where they have one."""
+    """Extended key usages by the names that RFC 5280 and Microsoft give them; others as OIDs."""
     return _listed(_PURPOSES.get(oid, oid) for oid in oids or ())

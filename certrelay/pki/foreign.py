@@ -1,4 +1,4 @@
-"""Files that people take for certificates: what they are instead, and the command that makes them right."""
+"""Recognise files that people mistake for certificates, and say which command converts them."""
 
 import re
 
@@ -26,12 +26,12 @@ _HTML = re.compile(rb"\s*(<!doctype html|<html|<head|<body|<!--)", re.IGNORECASE
 _XML = re.compile(rb"\s*<\?xml")
 _MAIL = re.compile(rb"^(mime-version|content-type|content-transfer-encoding|received|return-path):", re.I | re.M)
 _SMIME = re.compile(rb"(pkcs7-mime|pkcs7-signature|smime\.p7[ms])", re.IGNORECASE)
-# The octets of a DER header as an editor writes them: replaced, as Latin-1 or as Windows-1252 in UTF-8.
+# The first octets of DER after a text editor saved them: replaced, or Latin-1 or Windows-1252 converted to UTF-8.
 _PASTED = re.compile(rb"\s*0(\xef\xbf\xbd|\xc2[\x80-\x9f]|\xe2\x80\x9a|\xc6\x92|\?[\x00-\x7f]{2}\x02\x01\x03)")
 
 
 def what_it_is(data: bytes) -> str | None:
-    """A sentence for a file of a well-known other kind, such as an archive; None for one that is not known."""
+    """A sentence that says what the file is and what to do, if it is of a well-known other kind; else None."""
     for beginning, sentence in _BY_BEGINNING:
         if data.startswith(beginning):
             return sentence

@@ -1,7 +1,7 @@
-"""A certificate with its private key, read from whatever people have, and written as Key Vault takes it.
+"""Read a certificate with its private key from the files that people have, and write it as Key Vault takes it.
 
-https://learn.microsoft.com/azure/key-vault/certificates/tutorial-import-certificate: Key Vault takes a PFX, or PEM with
-an unencrypted PKCS#8 key, and nothing else.
+Key Vault takes a PFX, or PEM with a PKCS#8 key:
+https://learn.microsoft.com/azure/key-vault/certificates/tutorial-import-certificate
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ RSA_SIZES = (2048, 3072, 4096)
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A private key and its chain, leaf first; `changes` says what reading it put right, a sentence each."""
+    """A private key and its chain, leaf first. `changes` has a sentence for what was converted or left out."""
 
     private_key: PrivateKeyTypes = field(repr=False)
     chain: tuple[x509.Certificate, ...]
@@ -52,11 +52,11 @@ class Bundle:
 
 
 def read_bundle(data: bytes, password: str | None, now: datetime, *, strict: bool = False) -> Bundle:
-    """The one key in `data` and the chain of its certificate; of several chains the shortest that is valid at `now`.
+    """Read the private key in `data` and the chain of its certificate; see `ordered_chain` for `now` (UTC).
 
-    PFX; PEM in any order, with any text around it; DER, also several one after another; PKCS#7; base64 of these. Keys
-    in PKCS#8, PKCS#1 or SEC1, encrypted or not. `strict` refuses what Key Vault does not take as it is. Raises
-    Invalid and nothing else, without key or password in its text."""
+    Reads PFX, PEM in any order and with any text around it, consecutive DER, PKCS#7, and base64 of these; keys in
+    PKCS#8, PKCS#1 or SEC1, encrypted or not. `strict` refuses a file that Key Vault would refuse. Raises Invalid and
+    nothing else; its text holds neither key nor password."""
     if len(data) > MAX_BYTES:
         raise Invalid(f"the file is too large: more than {MAX_BYTES // 1024} KiB")
     contents = read_key_file(data, password)
@@ -69,7 +69,9 @@ def read_bundle(data: bytes, password: str | None, now: datetime, *, strict: boo
 
 
 def verify_bundle(bundle: Bundle, now: datetime) -> None:
-    """Key Vault takes it, and its key is sound; not valid yet is fine. Raises Unverified with every fault."""
+    """Check that Key Vault takes it and that its key is strong; it may become valid later.
+
+    Raises Unverified with every fault."""
     leaf, key = bundle.chain[0], bundle.private_key
     faults = []
     if leaf.public_key() != key.public_key():

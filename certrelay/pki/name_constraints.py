@@ -19,8 +19,7 @@ _SLOW = (x509.DirectoryName, x509.UniformResourceIdentifier)
 
 
 def comparisons(names: Sequence[x509.GeneralName], issuer: x509.Certificate) -> int:
-    """What `names_not_allowed` costs: how many times a name meets a constraint of its kind; those that are slow to
-    compare count tenfold."""
+    """How many comparisons `names_not_allowed` makes. Names that are slow to compare count tenfold."""
     constraints = _constraints(issuer)
     if constraints is None:
         return 0
@@ -102,8 +101,7 @@ def _within(tree: x509.GeneralName, name: x509.GeneralName) -> bool:
 
 
 def _comparable(name: x509.Name) -> list[frozenset[tuple[x509.ObjectIdentifier, str | bytes]]]:
-    """Without case and runs of spaces (RFC 5280, section 7.1); other letters than ASCII's as they are, as OpenSSL has
-    it."""
+    """Ignores case and repeated spaces (RFC 5280, section 7.1); like OpenSSL, only the case of ASCII letters."""
 
     def folded(value: str | bytes) -> str | bytes:
         return " ".join(value.split()).encode().lower() if isinstance(value, str) else value

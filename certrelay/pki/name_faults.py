@@ -1,6 +1,6 @@
-"""The names of a CSR and of a certificate against those that were asked, in their normal form: see `names`.
+"""Compare the names of a CSR or certificate with those that were asked, in the normal form of `names`.
 
-The functions answer with faults: sentences without their subject, none when all is well.
+The functions yield faults, which are sentences without a subject.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _PREFIXES = ("www.", "*.")
 
 
 def csr_faults(request: x509.CertificateSigningRequest, asked: SubjectNames) -> Iterator[str]:
-    """Exactly the names asked, the common name too."""
+    """The CSR must have exactly the names asked, including the common name."""
     yield from _alternative_name_faults(request, names.names_of(request), asked, extra_names=False)
     if asked.common_name is not None and names.common_names(request)[-1:] != (asked.common_name,):
         yield f"lacks the common name {asked.common_name!r}"
@@ -35,8 +35,9 @@ def csr_faults(request: x509.CertificateSigningRequest, asked: SubjectNames) -> 
 def leaf_faults(
     leaf: x509.Certificate, request: x509.CertificateSigningRequest, asked: SubjectNames, *, extra_names: bool
 ) -> Iterator[str]:
-    """The names asked, also in an e-mail address in the subject, which names somebody as well (RFC 5280, section
-    4.1.2.6). `extra_names` allows a DNS name with `www.`, or without its `www.` or `*.`, besides the one asked."""
+    """The certificate must have the names asked, and no others; see `Limits` for `extra_names`.
+
+    An e-mail address in the subject is a name as well (RFC 5280, section 4.1.2.6)."""
     found = names.names_of(leaf)
     yield from _alternative_name_faults(leaf, found, asked, extra_names=extra_names)
     yield from _common_name_faults(found, asked)
@@ -49,7 +50,7 @@ def leaf_faults(
 def _alternative_name_faults(
     signed: Signed, found: SubjectNames, asked: SubjectNames, *, extra_names: bool
 ) -> Iterator[str]:
-    """Missing and added names. The common name may be repeated among them: most authorities do it."""
+    """Missing and added names. Most authorities repeat the common name among the alternative names, which is fine."""
     for kind, label in _KINDS.items():
         got, wanted = set(getattr(found, kind)), set(getattr(asked, kind))
         if missing := sorted(wanted - got):
@@ -84,7 +85,7 @@ def _subject_addresses(signed: Signed) -> set[str]:
 
 
 def _common_name_faults(found: SubjectNames, asked: SubjectNames) -> Iterator[str]:
-    """An authority may drop a common name, but not a host's name or address that then stands nowhere."""
+    """An authority may drop the common name, unless it is a host name or address that is nowhere else."""
     wanted = asked.common_name
     stands = wanted is None or _is_asked(wanted, found)
     if not stands and (_is_host(wanted) or found == SubjectNames(found.common_name)):

@@ -1,7 +1,7 @@
-"""The names in a subject and its alternative names (RFC 5280, sections 4.1.2.6 and 4.2.1.6), in one normal form.
+"""Normalise the names in a subject and its alternative names (RFC 5280, sections 4.1.2.6 and 4.2.1.6).
 
-Two writings of one name are equal once they are normalised: `Münch.Example.` and `xn--mnch-0ra.example`, `::1` and
-`0:0:0:0:0:0:0:1`. What was asked and what a certificate says are compared in this form only.
+`Münch.Example.` and `xn--mnch-0ra.example` are one name, as are `::1` and `0:0:0:0:0:0:0:1`. Names that were asked and
+names in a certificate are compared in their normal form only.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ from certrelay.pki.subject import SubjectNames
 
 MAX_COMMON_NAME, MAX_NAME = 64, 2048
 
-# Underscores are in the names of Windows hosts; public trust forbids them, and private authorities do not.
+# Names of Windows hosts may have underscores. Public trust forbids them (see public_trust), private authorities do not.
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-\[\]_a-z~]+")
@@ -36,10 +36,10 @@ def subject_names(
     uris: Iterable[str] = (),
     user_principal_names: Iterable[str] = (),
 ) -> SubjectNames:
-    """The asked names, normalised, without duplicates, in the order of their first appearance.
+    """The names asked, normalised, without duplicates, in the order of their first appearance.
 
     `subject` is an X.500 string as Key Vault writes it (`CN=www.contoso.example, O=Contoso`). Raises Invalid with a
-    fault for every name that is none; its pointer is the parameter's name and the index: `/dns_names/2`, `/subject`."""
+    fault for every malformed name, whose pointer is the parameter and the index: `/dns_names/2`, `/subject`."""
     faults: list[Fault] = []
 
     def normal(kind: str, names: Iterable[str], normalise: Callable[[str], str]) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ def subject_names(
 
 
 def common_name(subject: str) -> str | None:
-    """The normalised common name of an X.500 string; None where it has none. Raises Invalid, pointer `/subject`."""
+    """The normalised common name of an X.500 string; None if it has none. Raises Invalid, pointer `/subject`."""
     found = [value for kind, value in attributes(subject) if kind in ("CN", NameOID.COMMON_NAME.dotted_string)]
     if len(found) > 1:
         raise Invalid([Fault("/subject", "the subject has several common names; one is allowed")])
@@ -83,10 +83,10 @@ def common_name(subject: str) -> str | None:
 
 
 def names_of(signed: x509.Certificate | x509.CertificateSigningRequest) -> SubjectNames:
-    """The names a certificate or CSR carries, normalised where they are well-formed and otherwise as they stand.
+    """The names of a certificate or CSR: normalised if they are well-formed, else unchanged.
 
-    Kinds of names that SubjectNames lacks are left out: see `alternative_names.other_names`. Raises Invalid when its
-    alternative names or its subject cannot be read."""
+    Kinds of names that SubjectNames lacks are left out: see `alternative_names.other_names`. Raises Invalid when the
+    subject or the alternative names cannot be read."""
     names = general_names(signed)
     common = common_names(signed)
     return SubjectNames(
@@ -102,7 +102,7 @@ def names_of(signed: x509.Certificate | x509.CertificateSigningRequest) -> Subje
 
 
 def common_names(signed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
-    """Every common name of the subject, normalised where well-formed. More than one is a fault in most eyes."""
+    """Every common name of the subject, normalised if it is well-formed. There should be one at most."""
     try:
         found = signed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:
@@ -188,7 +188,7 @@ def _host(name: str) -> str:
         ascii_name = plain.lower() if plain.isascii() else idna.encode(plain, uts46=True).decode()
         labels = ascii_name.removesuffix(".").split(".")
         for label in labels:
-            # Punycode is enough: there are certificates for labels, such as emoji, that IDNA 2008 does not allow.
+            # Valid Punycode is enough (Baseline Requirements, "P-Label"): certificates exist for emoji domains.
             if label.startswith("xn--") and not _is_punycode(label[4:]):
                 raise ValueError("is not a DNS name")
     except (idna.IDNAError, UnicodeError):
@@ -207,7 +207,7 @@ def _is_punycode(text: str) -> bool:
 
 
 def _checked_common_name(name: str) -> str:
-    """A common name that is a host or an address is compared as one. X.520 allows 64 characters."""
+    """A common name that is a host name or address is normalised as one. X.520 allows 64 characters."""
     if not name.strip() or not name.isprintable():
         raise ValueError("is empty or has unprintable characters")
     if "." in name or ":" in name:
@@ -227,7 +227,7 @@ def _values(
 
 
 def _upn(name: x509.GeneralName) -> str:
-    """The UTF8String in the otherName; one of another make shows as hex, and so equals no asked name."""
+    """The UTF8String in the otherName; another type is returned in hex, which equals no name that can be asked."""
     value: bytes = name.value
     if value.startswith(b"\x0c") and element_size(value) == len(value):
         with suppress(UnicodeDecodeError):

@@ -1,6 +1,6 @@
-"""Encryption with a password: PBES2 (RFC 8018) and the schemes of PKCS#12 (RFC 7292, appendices B and C).
+"""Decrypt what a password protects: PBES2 (RFC 8018) and the schemes of PKCS#12 (RFC 7292, appendices B and C).
 
-What a file asks for is read first, with its cost, and paid for out of a budget before any of it is computed.
+The cost of a key derivation is known from its parameters, and taken from a budget before the key is derived.
 """
 
 import hashlib
@@ -49,11 +49,11 @@ _PKCS12 = {
 
 
 class Unsupported(ValueError):
-    """A scheme that is not known here."""
+    """The scheme, or one of its algorithms, is not implemented here."""
 
 
 def known[T](table: Mapping[bytes, T], kind: bytes) -> T:
-    """What the table has for an object identifier. Raises Unsupported."""
+    """The table's entry for an object identifier. Raises Unsupported if it has none."""
     if kind not in table:
         raise Unsupported("unknown scheme")
     return table[kind]
@@ -61,12 +61,12 @@ def known[T](table: Mapping[bytes, T], kind: bytes) -> T:
 
 @dataclass(slots=True)
 class Budget:
-    """What key derivations may cost in all: about as many microseconds as `left` says, and less where it is fast."""
+    """What the key derivations of a file may cost in total. A unit is at most a microsecond on an idle machine."""
 
     left: int = MAX_WORK
 
     def spend(self, work: int) -> None:
-        """Raises Invalid when it is more than is left."""
+        """Raises Invalid if the work exceeds what is left."""
         self.left -= work
         if self.left < 0:
             raise Invalid(
@@ -77,14 +77,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """As PBES2 takes it, and as the schemes of PKCS#12 do (RFC 7292, appendix B.1)."""
+    """The password in UTF-8 for PBES2, and as a BMPString for PKCS#12 (RFC 7292, appendix B.1)."""
 
     utf8: bytes = field(repr=False)
     utf16: bytes = field(repr=False)
 
 
 def passwords(password: str | None) -> tuple[Password, ...]:
-    """The ways to write it. Without one, programs differ on whether it is empty or not there at all."""
+    """The password to try. Without one there are two: programs encode an empty and an absent password differently."""
     if password:
         utf16 = f"{password}\0".encode("utf-16-be", "surrogatepass")
         return (Password(password.encode("utf-8", "surrogatepass"), utf16),)
@@ -93,16 +93,16 @@ def passwords(password: str | None) -> tuple[Password, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """Keys of `size` bytes for a password, and the work that this takes."""
+    """Derives a key from a password (bytes); `work` is its cost in units of the budget."""
 
     derive: Callable[[bytes], bytes]
     work: int
 
 
 def pbkdf2(parameters: Element, size: int | None) -> Derivation:
-    """RFC 8018, appendix A.2, for a key of `size` bytes; None for the size that the parameters state, or else 32.
+    """PBKDF2 (RFC 8018, appendix A.2) for a key of `size` bytes. None: the size in the parameters, or 32.
 
-    Raises ValueError."""
+    Raises ValueError, and Unsupported for an unknown pseudorandom function."""
     salt, count, *others = children(parameters.content)
     stated = next((integer(each) for each in others if each.tag == INTEGER), None)
     prf = next((next(children(each.content)).content for each in others if each.tag == SEQUENCE), None)
@@ -118,7 +118,7 @@ def pbkdf2(parameters: Element, size: int | None) -> Derivation:
 
 
 def pkcs12_key(digest: str, salt: bytes, rounds: int, purpose: int, size: int | None = None) -> Derivation:
-    """RFC 7292, appendix B.2; `purpose` is 1 for a key, 2 for an IV, 3 for a MAC of the digest's own size."""
+    """RFC 7292, appendix B.2. `purpose` is 1 for a key, 2 for an IV, 3 for a MAC; `size` is the digest's by default."""
     own = hashlib.new(digest).digest_size
     size = size or own
     derive = partial(_pkcs12_derived, digest, salt, rounds, purpose, size)
@@ -126,9 +126,10 @@ def pkcs12_key(digest: str, salt: bytes, rounds: int, purpose: int, size: int | 
 
 
 def decrypted(algorithm: Element, ciphertext: bytes, password: Password, budget: Budget) -> bytes:
-    """The plaintext. `algorithm` is the AlgorithmIdentifier.
+    """The plaintext. `algorithm` is an AlgorithmIdentifier.
 
-    Raises Invalid for a cost beyond the budget, Unsupported, and ValueError for a wrong password or damage."""
+    Raises Invalid if the cost exceeds the budget, Unsupported for an unknown scheme, and ValueError for a wrong
+    password or damaged data."""
     kind, parameters = list(children(algorithm.content))[:2]
     if kind.content == _PBES2:
         return _pbes2(parameters, ciphertext, password, budget)
@@ -146,7 +147,7 @@ def decrypted(algorithm: Element, ciphertext: bytes, password: Password, budget:
 
 
 def decrypted_key(algorithm: Element, ciphertext: bytes, password: Password, budget: Budget) -> bytes:
-    """The same for a private key in PKCS#8, the beginning of which says that the password is the right one."""
+    """Like `decrypted`, for a private key in PKCS#8. Raises ValueError also if the plaintext is none."""
     plain = decrypted(algorithm, ciphertext, password, budget)
     found = element(plain)
     if found.whole != plain or found.tag != SEQUENCE or not found.content.startswith(bytes([INTEGER, 1])):
@@ -155,7 +156,9 @@ def decrypted_key(algorithm: Element, ciphertext: bytes, password: Password, bud
 
 
 def spend_for(algorithm: Element, budget: Budget) -> None:
-    """Pays for what somebody else is going to decrypt. Raises Invalid for a cost beyond the budget, ValueError."""
+    """Take the cost of a decryption by cryptography from the budget.
+
+    Raises Invalid if it exceeds the budget, ValueError if the parameters cannot be read."""
     kind, *parameters = children(algorithm.content)
     if kind.content == _PBES2:
         budget.spend(_derivation(next(children(parameters[0].content)), None).work)
@@ -187,7 +190,7 @@ def _derivation(kdf: Element, size: int | None) -> Derivation:
 
 
 def iterations(count: Element) -> int:
-    """The count, or one beyond every budget. Raises ValueError."""
+    """The iteration count; one that exceeds every budget if it is above a million. Raises ValueError."""
     found = integer(count)
     if found < 1:
         raise ValueError("iterations")

@@ -1,7 +1,7 @@
-"""PFX files (PKCS#12, RFC 7292), read bag by bag.
+"""Read PFX files (PKCS#12, RFC 7292) bag by bag.
 
-cryptography's reader refuses a whole file for one certificate that it cannot read, and pays for key derivations that are
-hidden inside an encrypted part. This one does neither: see docs/decisions/0004-pfx-bag-by-bag.md.
+cryptography's reader refuses the whole file for one certificate that it cannot read, and derives keys whose cost is
+hidden in an encrypted part. This reader does neither: see docs/decisions/0004-pfx-bag-by-bag.md.
 """
 
 import hmac
@@ -40,7 +40,9 @@ _LEFT_OUT = {
 
 @dataclass(slots=True)
 class PfxContents:
-    """Private keys in unencrypted PKCS#8 and certificates, DER in the order of the file; `left_out` in sentences."""
+    """Private keys (unencrypted PKCS#8) and certificates, in DER and in the order of the file.
+
+    `left_out` has a sentence for everything else."""
 
     keys: list[bytes] = field(default_factory=list, repr=False)
     certificates: list[bytes] = field(default_factory=list)
@@ -48,7 +50,7 @@ class PfxContents:
 
 
 def read_pfx(data: bytes, password: str | None, budget: Budget) -> PfxContents:
-    """What is in the PFX `data`, of which the MAC is verified. Raises Invalid, in one sentence."""
+    """Verify the MAC of the PFX `data`, if it has one, and decrypt its contents. Raises Invalid."""
     try:
         content, mac = _authenticated(data)
         attempts = passwords(password)
@@ -68,7 +70,7 @@ def read_pfx(data: bytes, password: str | None, budget: Budget) -> PfxContents:
 
 
 def _read(content: bytes, password: Password, is_checked: bool, budget: Budget) -> PfxContents | None:
-    """None for what may be the plaintext of a wrong password, where no MAC said that it is the right one."""
+    """None if the password may be wrong: the contents cannot be read, and no MAC confirmed the password."""
     reader = _Reader(password, is_checked, budget)
     try:
         for safe in inside(content):
@@ -154,7 +156,7 @@ def _authenticated(data: bytes) -> tuple[bytes, Element | None]:
 
 
 def _fits(mac: Element, content: bytes, password: Password, budget: Budget) -> bool:
-    """Whether the MAC is one with this password: RFC 7292, appendix B.4, or PBMAC1 of RFC 9579."""
+    """Whether the MAC was made with this password: RFC 7292, appendix B.4, or PBMAC1 of RFC 9579."""
     digest_info, salt, *count = children(mac.content)
     algorithm, stated = children(digest_info.content)
     kind, *parameters = children(algorithm.content)

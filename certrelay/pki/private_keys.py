@@ -1,6 +1,6 @@
-"""Private keys as people keep them: PKCS#8, PKCS#1 and SEC1, encrypted or not.
+"""Read private keys in PKCS#8, PKCS#1 and SEC1, encrypted or not.
 
-Nothing raised here holds a key, a password or a library's text.
+No error raised here contains a key, a password or a library's message.
 """
 
 from contextlib import suppress
@@ -21,14 +21,14 @@ WRONG_PASSWORD = "the password is wrong, or it is damaged"  # noqa: S105
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A private key (any kind that cryptography has), and whether it was encrypted in its file."""
+    """A private key of any kind that cryptography supports, and whether it was encrypted in the file."""
 
     private_key: object = field(repr=False)
     was_encrypted: bool
 
 
 def private_key_of(block: Block, der: bytes, password: str | None, budget: Budget) -> Key:
-    """The key in `der`, an element of `block`. Raises Invalid: unreadable, or wrong or missing password."""
+    """The key in `der`, an element of `block`. Raises Invalid if it is unreadable, or the password wrong or missing."""
     if "OPENSSH" in (block.label or ""):
         raise Invalid("the private key is in OpenSSH's format; convert it: ssh-keygen -p -m PKCS8 -f FILE")
     is_traditional = block.text is not None and "ENCRYPTED" in block.text.partition("\n\n")[0]
@@ -43,7 +43,7 @@ def private_key_of(block: Block, der: bytes, password: str | None, budget: Budge
 
 
 def _decrypted_key(der: bytes, password: str, budget: Budget) -> Key:
-    """Once it is decrypted, the password was right, and what is wrong with the key is something else."""
+    """Errors after the decryption do not blame the password, which was right then."""
     try:
         algorithm, ciphertext = inside(der)
         try:
@@ -61,12 +61,12 @@ def _decrypted_key(der: bytes, password: str, budget: Budget) -> Key:
 
 
 def unencrypted_key(der: bytes) -> Key:
-    """The key of unencrypted PKCS#8 that stood in a PFX. Raises Invalid."""
+    """The key in unencrypted PKCS#8 from a PFX. Raises Invalid."""
     return Key(_loaded(der, None), was_encrypted=True)
 
 
 def is_encrypted_pkcs8(der: bytes) -> bool:
-    """SEQUENCE { SEQUENCE { OID … }, OCTET STRING }: RFC 5958, section 3."""
+    """Whether it is an EncryptedPrivateKeyInfo (RFC 5958, section 3): a SEQUENCE, and an OCTET STRING."""
     with suppress(ValueError):
         return [part.tag for part in children(content(der))] == [SEQUENCE, OCTET_STRING]
     return False

@@ -1,4 +1,4 @@
-"""What publicly trusted authorities may not certify: the CA/Browser Forum Baseline Requirements for TLS servers."""
+"""The CA/Browser Forum's Baseline Requirements for publicly trusted TLS server certificates."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _VALIDITY = (
 
 
 def name_faults(names: SubjectNames) -> Iterator[str]:
-    """A sentence for each kind of names that public trust forbids: of one label, with an underscore (7.1.2.7.12), and
+    """A sentence for each kind of names that public trust forbids: single labels, underscores (7.1.2.7.12), and
     addresses that are not public."""
     common = (names.common_name,) if names.common_name and "." in names.common_name else ()
     hosts = [name for name in dict.fromkeys((*names.dns_names, *common)) if not is_ip_address(name)]

@@ -1,6 +1,6 @@
-"""RC2 (RFC 2268), to decrypt only: the certificates in PFX files of Windows and OpenSSL before 2021 are under RC2-40.
+"""Decrypt RC2 (RFC 2268): PFX files of older Windows and of OpenSSL before 3.0 encrypt certificates with RC2-40.
 
-cryptography has RC2 with keys of 128 bits only.
+cryptography supports RC2 with keys of 128 bits only.
 """
 
 from itertools import batched
@@ -17,9 +17,9 @@ _SHIFTS = (1, 2, 3, 5)
 
 
 def decrypt_cbc(key: bytes, iv: bytes, ciphertext: bytes) -> bytes:
-    """The plaintext with its padding; `iv` has 8 bytes, and as many bits of the key as it has are effective.
+    """The plaintext with its padding. `iv` has 8 bytes; all bits of the key are effective.
 
-    Takes 0.3 seconds for 64 KiB. Raises ValueError for a ciphertext that is not whole blocks."""
+    64 KiB take about 0.3 seconds. Raises ValueError if the ciphertext does not consist of whole blocks."""
     if len(iv) != 8 or len(ciphertext) % 8:
         raise ValueError("not whole blocks")
     expanded = _expanded(key)

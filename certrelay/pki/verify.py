@@ -1,7 +1,7 @@
-"""A CSR and an authority's answer are what was asked, or Unverified says everything that is wrong with them.
+"""Verify that a CSR, and the authority's answer to it, are what was asked; Unverified says everything that is wrong.
 
-What is checked: RFC 5280, section 6.1 without revocation (the relying party's business), name constraints for the
-certificate only, and for public trust the CA/Browser Forum Baseline Requirements.
+Checks RFC 5280, section 6.1 without revocation (which is for relying parties), name constraints for the certificate
+only, and for public trust the CA/Browser Forum's Baseline Requirements.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -40,9 +40,10 @@ MAX_NAMES = 1000
 class Expected:
     """What was asked. `key_type` is RSA or EC, `key_size` in bits, `curve` P-256, P-384 or P-521; None: any.
 
-    `key_usage` in Key Vault's spelling and `extended_key_usage` as dotted OIDs are met exactly where they are given
-    (for EC keys without keyEncipherment and dataEncipherment: RFC 8813, section 3). Else a certificate needs the
-    digitalSignature and one of the extended key usages that the CSR has, or none at all."""
+    `key_usage` (in Key Vault's spelling) and `extended_key_usage` (dotted OIDs) must match exactly if they are given,
+    except that an EC key may lack keyEncipherment and dataEncipherment (RFC 8813, section 3). If they are None, a
+    certificate that has the extensions needs digitalSignature and one of the extended key usages, as far as the CSR has
+    them."""
 
     names: SubjectNames
     key_type: str
@@ -55,14 +56,16 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an authority may answer with. `max_validity_days` counts from now, with a day's grace.
+    """What an authority may answer with.
 
-    `keep_root`: whether a self-signed root at the chain's end is kept. `issuer_pins`: SHA-256 in hex of the certificate
-    or the SubjectPublicKeyInfo of a CA, one of which must be in the chain, as must one of each set of `more_pins`.
-    `public_trust`: the Baseline Requirements' rules for TLS server certificates. `extra_names`: whether the authority
-    may add the `www.` name of a name that was asked, or the name without its `www.` or `*.`; None: no, unless the
-    other limits allow it.
-    `requires_extended_key_usage`: whether a certificate without the extension, good for every purpose, is refused."""
+    - `max_validity_days` counts from now, with a day's grace.
+    - `keep_root`: whether a self-signed root at the end of the chain is kept.
+    - `issuer_pins`: SHA-256 in hex of certificates or SubjectPublicKeyInfos of CAs. One of them must be in the chain,
+      and one of each set in `more_pins`.
+    - `public_trust`: whether the Baseline Requirements for TLS servers apply.
+    - `extra_names`: whether the authority may add a DNS name that is an asked name with `www.` in front, or without its
+      `www.` or `*.`. None means no, but leaves the decision to the limits that these are merged with.
+    - `requires_extended_key_usage`: whether a certificate without the extension is refused."""
 
     max_validity_days: int | None = None
     keep_root: bool = True
@@ -73,7 +76,7 @@ class Limits:
     more_pins: tuple[tuple[str, ...], ...] = ()
 
     def merged(self, other: "Limits") -> "Limits":
-        """Those of both: whatever one of them forbids is forbidden."""
+        """The strictest of both."""
         days = [limits.max_validity_days for limits in (self, other) if limits.max_validity_days is not None]
         opinions = [limits.extra_names for limits in (self, other) if limits.extra_names is not None]
         return Limits(
@@ -89,16 +92,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAnswer:
-    """The chain (DER, leaf first), and a sentence for every certificate of the answer that it does not need."""
+    """The chain (DER, leaf first), and a sentence for each certificate of the answer that is not part of it."""
 
     chain: tuple[bytes, ...]
     left_out: tuple[str, ...] = ()
 
 
 def verify_csr(csr: bytes, expected: Expected) -> None:
-    """Key Vault's PKCS#10 (DER) has exactly the expected names, key and usages, and is signed by its key.
+    """Check that Key Vault's PKCS#10 (DER) has the expected names, key and usages, and is signed by its key.
 
-    Raises Unverified with the faults: ten at most, and how many more."""
+    Raises Unverified with at most ten faults, and the number of the others."""
     request = _request(csr)
     faults = list(name_faults.csr_faults(request, expected.names))
     if not request.is_signature_valid:
@@ -114,10 +117,10 @@ def verify_csr(csr: bytes, expected: Expected) -> None:
 
 
 def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits, now: datetime) -> VerifiedAnswer:
-    """The chain in an authority's answer in any encoding, all of it verified.
+    """Verify the certificate and its chain in an authority's answer (see `read_certificates` for its encodings).
 
-    `csr` is the DER PKCS#10 that was sent, `now` is in UTC. Raises Unverified with the faults: ten at most, in at most
-    2,000 characters, and how many more."""
+    `csr` is the PKCS#10 (DER) that was sent, `now` is in UTC. Raises Unverified with at most ten faults and 2,000
+    characters, and the number of the other faults."""
     request = _request(csr)
     chain, unneeded = _chain(answer, request, now)
     leaf, issuers = chain[0], chain[1:]
@@ -141,7 +144,7 @@ def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits,
 def _chain(
     answer: bytes, request: x509.CertificateSigningRequest, now: datetime
 ) -> tuple[tuple[x509.Certificate, ...], list[str]]:
-    """Leaf first, and what of the answer is not part of it."""
+    """The chain, leaf first, and a sentence for each certificate that is not part of it."""
     try:
         contents = read_certificates(answer)
         contents.require_certificates()
@@ -242,7 +245,7 @@ def _validity_faults(certificate: x509.Certificate, now: datetime) -> Iterator[s
 
 
 def _request(csr: bytes) -> x509.CertificateSigningRequest:
-    """The request, all parts of which can be read from here on."""
+    """Parse a CSR completely, so that reading a part of it later cannot fail."""
     try:
         with panics_as_errors():
             request = x509.load_der_x509_csr(csr)

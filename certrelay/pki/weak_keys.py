@@ -1,4 +1,4 @@
-"""Keys too short, or open to an attack: CA/Browser Forum Baseline Requirements 6.1.1.3, 6.1.5 and 6.1.6."""
+"""Detect weak public keys: CA/Browser Forum Baseline Requirements 6.1.1.3, 6.1.5 and 6.1.6."""
 
 from math import gcd, isqrt, prod
 from typing import Any
@@ -22,9 +22,10 @@ _ROCA = {p: {pow(65537, exponent, p) for exponent in range(p)} for p in _primes(
 
 
 def verify_public_key(key: Any) -> None:
-    """Raises Unverified, one fault for the first weakness, unless `key` is RSA or on P-256, P-384 or P-521, and
-    sound: size, exponent, small factors, close primes (Fermat), ROCA. It does not know Debian's keys of 2008, nor
-    primes that two keys share."""
+    """Raises Unverified for the first weakness of an RSA key (size, exponent, small factors, close primes, ROCA), and
+    for any other key that is not on P-256, P-384 or P-521.
+
+    It does not detect Debian's keys of 2008, nor primes that two keys share."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in CURVES:
             raise Unverified(f"the curve {key.curve.name} is not allowed; P-256, P-384 and P-521 are")

@@ -1,4 +1,4 @@
-"""Lists and sentences that always fit into a message, a row or a log line, whatever they are about."""
+"""Lists and messages of bounded length, which fit into a row, an answer and a log line."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ MAX_ITEMS, MAX_LIST, MAX_SENTENCE, MAX_TEXT = 10, 300, 390, 2000
 
 
 def listed(items: Iterable[str]) -> str:
-    """`a, b, c`; of many or of long ones the first, and `… and 97 more`."""
+    """`a, b, c`; of a long list the first ten at most, and `… and 97 more`."""
     every = list(items)
     shown: list[str] = []
     for item in every:
@@ -18,7 +18,7 @@ def listed(items: Iterable[str]) -> str:
 
 
 def bounded(sentences: Sequence[str], more: str = "more faults") -> list[str]:
-    """At most ten sentences and 2,000 characters, without line breaks, and how many there are besides."""
+    """The first ten sentences or 2,000 characters, without control characters, and the number of the others."""
     kept: list[str] = []
     for sentence in sentences:
         line = cut("".join(char if char.isprintable() else "?" for char in sentence), MAX_SENTENCE)
