@@ -50,7 +50,7 @@ COMMANDS = {
     "simulate": [["-m", "sandbox.simulation"]],
     "vault": [["-m", "sandbox.vault"]],
     "bench": [["-m", "bench.{}"]],
-    "private-ca": [["-m", "certrelay.connectors.private_ca.bootstrap"]],
+    "private-ca": [["-m", "certrelay.connectors.private_ca"]],
     "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], ["-m", "codespell_lib"]],
     "lock": [
         [*COMPILE, "--output-file", "requirements.txt"],

@@ -8,19 +8,15 @@ one version, since another authority signs it.
 Every step first reads the current state. After a crash or an error, run it again: it continues from there.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.core.rest import HttpRequest
-from azure.identity import DefaultAzureCredential
 from azure.keyvault.certificates import (
     CertificateClient,
     CertificateOperation,
@@ -29,9 +25,8 @@ from azure.keyvault.certificates import (
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certrelay.connectors.private_ca.issuer import azure_failure
 from certrelay.connectors.private_ca.profile import key_usage
-from certrelay.keyvault.remote_key import CLIENT_OPTIONS, Key, signature_hash, vault_key
+from certrelay.keyvault.remote_key import Key, signature_hash
 
 TAGS = {"certrelay-private-ca": "bootstrap"}
 KINDS = ("EC-256", "EC-384", "EC-521", "RSA-2048", "RSA-3072", "RSA-4096")
@@ -67,13 +62,7 @@ def bootstrap_root(
     """The root certificate, created if it does not exist. `key_of` is `vault_key` with a credential.
 
     Raises BootstrapError and azure.core.exceptions.AzureError."""
-    current = _current(vault, wanted)
-    if current is None:
-        _create(vault, wanted, "Self")
-        _wait(vault, wanted.name, poll)
-        current = _current(vault, wanted)
-        if current is None:
-            raise BootstrapError("Key Vault did not complete the key's first version")
+    current = _current(vault, wanted) or _first_version(vault, wanted, poll)
     certificate = x509.load_der_x509_certificate(bytes(current.cer or b""))
     if is_authority(certificate):
         return certificate
@@ -86,6 +75,20 @@ def bootstrap_root(
         raise BootstrapError("the pending version has a different key; delete the pending operation and start again")
     key = key_of(str(current.key_id), certificate.public_key())
     return _merge(vault, wanted, [_self_signed(csr, key, wanted, now)])
+
+
+def _first_version(vault: CertificateClient, wanted: Authority, poll: float) -> KeyVaultCertificate:
+    """Key Vault's own certificate for the new key.
+
+    One that an earlier run started is not started again: Key Vault may have completed it since this run looked."""
+    operation = _operation(vault, wanted.name)
+    if operation is None or str(operation.status).lower() not in ("inprogress", "completed"):
+        _create(vault, wanted, "Self")
+    _wait(vault, wanted.name, poll)
+    current = _current(vault, wanted)
+    if current is None:
+        raise BootstrapError("Key Vault did not complete the key's first version")
+    return current
 
 
 def _made_meanwhile(vault: CertificateClient, wanted: Authority) -> x509.Certificate | None:
@@ -238,61 +241,3 @@ def _merge(vault: CertificateClient, wanted: Authority, chain: list[x509.Certifi
     if merged is None:
         raise BootstrapError("Key Vault has lost the merged certificate")
     return x509.load_der_x509_certificate(bytes(merged.cer or b""))
-
-
-def _arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "dev.py private-ca", description="Create a certificate authority whose key is in Key Vault."
-    )
-    parser.add_argument("--vault-url", required=True)
-    parser.add_argument("--name", required=True, help="of the Key Vault certificate")
-    parser.add_argument("--subject", required=True, help="for example: CN=Contoso Root, O=Contoso")
-    parser.add_argument("--key", choices=KINDS, default="EC-384")
-    parser.add_argument("--hsm", action="store_true", help="a key in an HSM (premium vaults)")
-    parser.add_argument("--days", type=int, default=3650, help="validity of a root (default: %(default)s)")
-    parser.add_argument("--path-length", type=int, help="how many levels of CAs may be below a root")
-    parser.add_argument("--permitted-dns", action="append", default=[], help="name constraint of a root; repeatable")
-    parser.add_argument("--intermediate", action="store_true", help="print a CSR for another authority")
-    parser.add_argument("--answer", type=Path, help="merge this PEM file, signed by the other authority")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print the certificate, or an intermediate's CSR, as PEM. Returns 0, or 1 after a sentence on stderr."""
-    given = _arguments(arguments)
-    wanted = Authority(
-        given.name,
-        given.subject,
-        given.key,
-        given.hsm,
-        timedelta(days=given.days),
-        given.path_length,
-        tuple(given.permitted_dns),
-    )
-    with DefaultAzureCredential() as credential:
-        vault = CertificateClient(given.vault_url, credential, **CLIENT_OPTIONS)
-        with vault:
-            try:
-                sys.stdout.write(_run(vault, credential, wanted, given.intermediate, given.answer))
-            except (BootstrapError, AzureError, ValueError, OSError) as error:
-                text = azure_failure(error) if isinstance(error, AzureError) else str(error)
-                sys.stderr.write(f"{text}\n")
-                return 1
-    return 0
-
-
-def _run(vault: CertificateClient, credential: Any, wanted: Authority, intermediate: bool, answer: Path | None) -> str:
-    made: x509.Certificate | x509.CertificateSigningRequest
-    if answer:
-        made = merge_intermediate(vault, wanted, answer.read_bytes())
-    elif intermediate:
-        made = request_intermediate(vault, wanted)
-    else:
-        made = bootstrap_root(
-            vault, lambda kid, public: vault_key(kid, public, credential, **CLIENT_OPTIONS), wanted, datetime.now(UTC)
-        )
-    return made.public_bytes(Encoding.PEM).decode()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

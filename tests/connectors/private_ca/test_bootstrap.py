@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.connectors.base import Issued, Rejected
+from certrelay.connectors.private_ca import bootstrap
+from certrelay.connectors.private_ca.__main__ import main
 from certrelay.connectors.private_ca.bootstrap import (
     Authority,
     BootstrapError,
     bootstrap_root,
     is_authority,
-    main,
     merge_intermediate,
     request_intermediate,
 )
@@ -130,6 +131,23 @@ def test_a_bootstrap_killed_at_any_step_goes_on_from_there(
     assert killed >= 8
 
 
+def test_a_first_version_that_key_vault_completes_just_after_the_look_is_not_made_again(
+    world: World, wanted: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed had started it."""
+    bootstrap._create(world.certificates, wanted, "Self")
+    bootstrap._wait(world.certificates, wanted.name, 0.1)
+    look, looks = bootstrap._current, []
+
+    def too_early(vault: Any, authority: Authority) -> Any:
+        looks.append(authority)
+        return look(vault, authority) if len(looks) > 1 else None
+
+    monkeypatch.setattr(bootstrap, "_current", too_early)
+    assert is_authority(root(world, wanted))
+    assert len(list(world.certificates.list_properties_of_certificate_versions(wanted.name))) == 2
+
+
 def test_two_at_once_make_one_root(world: World, wanted: Authority) -> None:
     def once(_: int) -> x509.Certificate | None:
         try:
@@ -146,8 +164,6 @@ def test_a_root_that_another_merged_meanwhile_is_kept_and_the_begun_version_with
     world: World, wanted: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slow one has seen the first version only; the quick one merges; then the slow one begins a version."""
-    from certrelay.connectors.private_ca import bootstrap
-
     original, quick = bootstrap._pending_csr, []
 
     def slow(*arguments: Any) -> x509.CertificateSigningRequest:
@@ -234,7 +250,7 @@ def test_the_command_prints_the_root(world: World, wanted: Authority) -> None:
     program = [
         sys.executable,
         "-m",
-        "certrelay.connectors.private_ca.bootstrap",
+        "certrelay.connectors.private_ca",
         *arguments(world, wanted, "--days", "30"),
     ]
     done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
