@@ -10,7 +10,7 @@ from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
 from certrelay.services import Services
-from certrelay.settings import AuthoritySettings, Rules
+from certrelay.setting_models import AuthoritySettings, Rules
 from certrelay.storage.operation import CertificateRequest
 
 EMAIL_ADDRESS = ("E", "EMAIL", "EMAILADDRESS", "1.2.840.113549.1.9.1")

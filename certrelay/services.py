@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from certrelay.connectors.base import Connector, Context
 from certrelay.errors import NotFound, NotReady
-from certrelay.settings import Authority, Settings, VaultSettings
+from certrelay.setting_models import Authority, Settings, VaultSettings
 from certrelay.storage.ledger import Ledger
 
 if TYPE_CHECKING:

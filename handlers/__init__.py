@@ -10,7 +10,8 @@ import threading
 import azure.functions as func
 
 from certrelay.services import Services, connect
-from certrelay.settings import Settings, load
+from certrelay.setting_models import Settings
+from certrelay.settings import load
 
 _lock = threading.Lock()
 

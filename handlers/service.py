@@ -5,7 +5,7 @@ from typing import Any
 import azure.functions as func
 
 from certrelay import authorities, health, rules
-from certrelay.settings import Authority
+from certrelay.setting_models import Authority
 from handlers import openapi, response_models, services
 from handlers.http import Answer
 from handlers.roles import Role

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from certrelay.settings import Authority
+from certrelay.setting_models import Authority
 
 
 def with_connector(authority: Authority, connector: type[Any]) -> Authority:

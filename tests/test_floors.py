@@ -17,6 +17,7 @@ FLOORS = (
     ("certrelay.rules", "certrelay.health", "certrelay.authorities", "certrelay.notifications"),
     ("certrelay.services",),
     ("certrelay.settings",),
+    ("certrelay.setting_models",),
     ("certrelay.connectors",),
     ("certrelay.storage",),
     ("certrelay.keyvault",),

@@ -37,14 +37,16 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return calls
 
 
-def test_names_are_normalised_once_before_the_202_and_once_after(world: World, counted: Counter[str]) -> None:
+def test_names_are_normalised_once_before_the_202_and_once_after_and_the_chain_is_verified_once(
+    world: World, counted: Counter[str]
+) -> None:
     name = world.name()
     spec = CertificateSpec(authority="test-ca", dns_names=("www.contoso.example", "a.contoso.example"))
     create.create(world.services, ALIAS, name, spec, requested_by="test")
     assert counted == {"names": 1}
     ended = reconcile.advance(world.services, ALIAS, name)
     assert ended is not None
-    assert (ended.state, counted["names"]) == (State.COMPLETED, 2)
+    assert (ended.state, counted) == (State.COMPLETED, {"names": 2, "chain": 1})
 
 
 def serves_only(world: World) -> Callable[[SigningRequest], bytes]:

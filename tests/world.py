@@ -33,7 +33,7 @@ from certrelay.keyvault import client
 from certrelay.keyvault.client import Vault
 from certrelay.operations import lease, reconcile
 from certrelay.services import Services
-from certrelay.settings import VaultSettings
+from certrelay.setting_models import VaultSettings
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.operation import Operation
 from certrelay.storage.tables import Account

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from certrelay.settings import Target, signing_key
+from certrelay.setting_models import Target, signing_key
 
 type Event = dict[str, Any]
 

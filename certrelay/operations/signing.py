@@ -26,7 +26,7 @@ from certrelay.keyvault.certificate import PendingOperation
 from certrelay.log import logger
 from certrelay.pki import verify
 from certrelay.services import Services
-from certrelay.settings import Rules
+from certrelay.setting_models import Rules
 from certrelay.storage.operation import CertificateRequest, Operation, State
 
 type Call = Callable[[Connector, SigningRequest], Outcome]  # submit or collect
@@ -89,12 +89,19 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
     limits = _limits(authority.rules).merged(_limits(services.vault_settings(operation.vault).rules))
     verified = verify.verify_answer(answer, pending.csr, expected, limits, now)
     for sentence in verified.left_out:
-        log.info("operation %s: %s", operation.id, sentence)
+        log.info("%s", sentence)
     return operation.moved(State.ISSUED, now, chain=verified.chain)
 
 
 def _limits(rules: Rules) -> verify.Limits:
-    return verify.Limits(rules.max_validity_days, rules.keep_root, rules.issuer_pins, rules.public_trust)
+    return verify.Limits(
+        max_validity_days=rules.max_validity_days,
+        keep_root=rules.keep_root,
+        issuer_pins=rules.issuer_pins,
+        public_trust=rules.public_trust,
+        extra_names=rules.extra_names,
+        requires_extended_key_usage=rules.requires_extended_key_usage,
+    )
 
 
 def adoptable(pending: PendingOperation, request: CertificateRequest) -> bool:

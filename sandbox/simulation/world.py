@@ -21,7 +21,7 @@ from typing import Any, Self
 from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
 
-from certrelay import settings
+from certrelay import setting_models, settings
 from certrelay.connectors.base import Connector, Context
 from certrelay.keyvault.client import Vault
 from certrelay.services import Services
@@ -145,7 +145,7 @@ class World:
         finally:
             self.life.end()
 
-    def _connect(self, stack: ExitStack, known: settings.Settings) -> None:
+    def _connect(self, stack: ExitStack, known: setting_models.Settings) -> None:
         client = CertificateClient(
             self.server.url, _Credential(self.server), connection_verify=str(self.server.ca_bundle), retry_total=0
         )
@@ -167,7 +167,7 @@ class World:
             random.Random(self._plan.seed),  # noqa: S311 - jitter
         )  # fmt: skip
 
-    def _authority(self, known: settings.Settings, name: str) -> SimulatedAuthority:
+    def _authority(self, known: setting_models.Settings, name: str) -> SimulatedAuthority:
         authority = known.authorities[name]
         made = authority.connector_class(authority.connector_settings, Context(name, self.now, lambda: None))
         assert isinstance(made, SimulatedAuthority)
@@ -176,7 +176,7 @@ class World:
         return mortal(made, self.life, "submit", "collect")
 
 
-def _settings(azurite: Azurite, server: VaultServer) -> settings.Settings:
+def _settings(azurite: Azurite, server: VaultServer) -> setting_models.Settings:
     classes = {"renewal-info": "RenewalInfoAuthority"}
     authorities = {
         name: {"connector": f"sandbox.simulation.authority:{classes.get(name, 'SimulatedAuthority')}", **given}

@@ -13,7 +13,7 @@ from certrelay.errors import Invalid, NotPermitted
 from certrelay.renewal.renew import renewed_request
 from certrelay.rules import check
 from certrelay.services import Services, connect
-from certrelay.settings import Rules, VaultSettings
+from certrelay.setting_models import Rules, VaultSettings
 from tests.world import TestCa
 
 SETTINGS = {

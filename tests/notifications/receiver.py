@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from certrelay.notifications import deliver
-from certrelay.settings import Target
+from certrelay.setting_models import Target
 from tests.world import World
 
 

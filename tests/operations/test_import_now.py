@@ -18,7 +18,7 @@ from certrelay.certificates import edit, import_file
 from certrelay.certificates.import_file import ImportCommand
 from certrelay.errors import Invalid, NameBusy, NotReady
 from certrelay.operations import find, intervene, reconcile
-from certrelay.settings import Target
+from certrelay.setting_models import Target
 from certrelay.storage.operation import Operation, State
 from tests.world import ALIAS, Killed, Life, World
 

@@ -11,7 +11,7 @@ from certrelay.certificates.create import CertificateSpec
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew, replacements, sweep
 from certrelay.renewal.replacements import Criteria
-from certrelay.settings import Rate
+from certrelay.setting_models import Rate
 from certrelay.storage.operation import Operation, State
 from tests.world import ALIAS, DAY, KEY, World, configured, made, vault_that_fails, with_vaults
 

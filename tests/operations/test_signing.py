@@ -12,7 +12,7 @@ from certrelay.certificates import create as creations
 from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Issued, Pending, Rejected, Unavailable
 from certrelay.operations import intervene, reconcile
-from certrelay.settings import Rules
+from certrelay.setting_models import Rules
 from certrelay.storage.operation import State
 from sandbox.azurite import Azurite
 from sandbox.vault import VaultServer

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from certrelay.renewal import forecast
-from certrelay.settings import Rate
+from certrelay.setting_models import Rate
 from certrelay.storage.renewal_record import RenewalRecord
 from tests.world import ALIAS, DAY, World, configured, made, vault_that_fails, with_vaults
 

@@ -1,0 +1,126 @@
+"""What the settings say, as frozen values."""
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from certrelay.connectors.base import Connector, ConnectorSettings
+from certrelay.connectors.registry import connector_class
+
+ALIAS = re.compile(r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")
+Told = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
+ROLES = ("Reader", "Requester", "Operator", "Administrator")  # each includes the ones before it
+
+
+def _https(url: str) -> str:
+    if not re.match(r"^https://[^/?#@\s]+/?$", url):
+        raise ValueError("must be https://HOST, without a path")
+    return url.rstrip("/")
+
+
+def signing_key(secret: SecretStr) -> bytes:
+    """The key of a webhook's secret: base64 after `whsec_`, else the text itself. Raises ValueError."""
+    written = secret.get_secret_value()
+    if not written.startswith("whsec_"):
+        return written.encode()
+    try:
+        return base64.b64decode(written.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise ValueError("must be base64 after whsec_") from None
+
+
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    signing_key(secret)
+    return secret
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Rules(_Frozen):
+    """What may be asked of an authority or for a vault. An empty list of `names` allows every name.
+
+    `names` are patterns: `www.contoso.example` (that name), `*.contoso.example` (any name below, wildcards too).
+    IP addresses, e-mail addresses and URIs are matched as text, `*` for any; a URI by one with a `:`, its host apart.
+    `extra_names` lets an authority add `www.`, or the name without it; `requires_extended_key_usage` refuses a
+    certificate without that extension (RFC 5280, section 4.2.1.12: it may then be used for anything).
+    """
+
+    names: tuple[str, ...] = ()
+    key_types: tuple[Literal["RSA", "EC"], ...] = ("RSA", "EC")
+    minimum_rsa_size: int = Field(default=2048, ge=2048)
+    exportable: bool | None = None
+    max_validity_days: int | None = Field(default=None, ge=1, le=3650)
+    keep_root: bool = True
+    issuer_pins: tuple[Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")], ...] = ()  # SHA-256
+    public_trust: bool = False
+    certificate_authority: bool = False
+    extra_names: bool | None = None
+    requires_extended_key_usage: bool = False
+
+
+class Rate(_Frozen):
+    """`requests` new operations at once, then one each `seconds / requests` (see certrelay.storage.ledger)."""
+
+    requests: int = Field(ge=1)
+    seconds: int = Field(ge=1, le=604_800)
+
+
+class VaultSettings(_Frozen):
+    """One Key Vault. `client_id` picks a user-assigned managed identity; `authorities` empty means all of them."""
+
+    url: Annotated[str, AfterValidator(_https)]
+    client_id: str | None = None
+    authorities: tuple[str, ...] = ()
+    rules: Rules = Rules()
+    rate: Rate | None = None
+    concurrency: int | None = Field(default=None, ge=1)
+
+
+class AuthoritySettings(_Frozen):
+    """What is common to all authorities; the connector's own settings are in `connector_settings`."""
+
+    connector: str
+    rules: Rules = Rules()
+    deadline_hours: float | None = Field(default=None, gt=0, le=24 * 90)  # else the connector's, or up to a day
+    default_validity_days: int = Field(default=90, ge=1, le=3650)
+    rate: Rate | None = None
+    concurrency: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """One authority of the settings. `connector_class` is its connector's code, imported at first use."""
+
+    name: str
+    settings: AuthoritySettings
+    connector_settings: ConnectorSettings
+
+    @property
+    def connector_class(self) -> type[Connector]:
+        return connector_class(self.settings.connector)
+
+
+class Target(_Frozen):
+    """Somebody to tell. The address is a credential (Teams, Slack), so it is given by reference like a secret."""
+
+    kind: Literal["webhook", "teams", "slack"]
+    url: SecretStr
+    secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
+    events: tuple[Told, ...] = ("failed", "waiting", "expiring", "expired", "digest")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    vaults: Mapping[str, VaultSettings]
+    authorities: Mapping[str, Authority]
+    notifications: Mapping[str, Target]
+    storage: Mapping[str, str]
+    renewal_batch: int
+    app_service_authentication: bool
+    function_key_role: str
