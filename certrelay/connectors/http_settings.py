@@ -26,7 +26,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _authority_url(url: str) -> str:
+def authority_url(url: str) -> str:
+    """The URL of an authority without a slash at its end. Raises ValueError."""
     scheme, host, _ = origin(url)
     if not (host and host.isascii()) or not (scheme == "https" or (scheme == "http" and _is_loopback(host))):
         raise ValueError("must be an https URL (http only for a loopback address), its host in ASCII (xn--…)")
@@ -56,7 +57,7 @@ def certificate_and_key(pem: SecretStr) -> SecretStr:
     return pem
 
 
-AuthorityUrl = Annotated[str, AfterValidator(_authority_url)]
+AuthorityUrl = Annotated[str, AfterValidator(authority_url)]
 CertificatesPem = Annotated[str, AfterValidator(_certificates_pem)]
 
 

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import requests
 from acme.messages import ExternalAccountBinding
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from certrelay.connectors.acme.client import AcmeClient, Problem, UnusableAnswer
+from certrelay.connectors.acme.client import AcmeClient
+from certrelay.connectors.acme.problem import Problem, UnusableAnswer
 from certrelay.connectors.single_flight import SingleFlight
 
 NOT_THERE, BINDING_WANTED = "accountDoesNotExist", "externalAccountRequired"
@@ -49,42 +51,37 @@ class Account:
             self.url()
 
     def find(self) -> str | None:
-        """The account that the server has for the key (section 7.3.1). Raises what `url` raises."""
+        """The URL of the account that the server has for the key (section 7.3.1). Raises what `url` raises."""
         asked = {"onlyReturnExisting": True}
         try:
             try:
-                return self._post(asked)
+                return _url_of(self._post(asked))
             except Problem as problem:
                 if problem.code != BINDING_WANTED:
                     raise
-                return self._post_bound(asked)  # some servers want it in every request
+                return _url_of(self._post_bound(asked))  # some servers want it in every request
         except Problem as problem:
             if problem.code != NOT_THERE:
                 raise
             return None
 
     def change_key(self, new: AcmeClient) -> None:
-        """Section 7.3.5: the account is the other client's key's from now on. Raises what AcmeClient raises."""
-        url = self._client.resource("keyChange")
-        if url is None:
+        """Section 7.3.5: from now on the account belongs to the other client's key. Raises what AcmeClient raises."""
+        if self._client.resource("keyChange") is None:
             raise UnusableAnswer("it changes no account keys")
         account = self.url()
         inner = {"account": account, "oldKey": self._client.public_key.to_json()}
-        self._client.post(url, new.signed_by_itself(url, inner), account)
+        self._client.at("keyChange", lambda url: self._client.post(url, new.signed_by_itself(url, inner), account))
 
     def _make(self) -> str:
         asked: dict[str, Any] = {"termsOfServiceAgreed": True}
         if self._contact:
             asked["contact"] = [f"mailto:{address}" for address in self._contact]
-        return self._post_bound(asked)
+        return _url_of(self._post_bound(asked))
 
-    def _post_bound(self, asked: dict[str, Any]) -> str:
-        if self._binding:
-            directory: Any = self._client.directory()
-            binding = ExternalAccountBinding.from_data(self._client.public_key, *self._binding, directory)
-            asked = {**asked, "externalAccountBinding": binding}
+    def _post_bound(self, asked: dict[str, Any]) -> requests.Response:
         try:
-            return self._post(asked)
+            return self._post(asked, self._binding)
         except Problem as problem:
             if problem.code in EAB_FAULTS and self._binding:
                 raise BindingRefused(f"the server refused eab_kid and eab_hmac_key: {problem.detail}") from None
@@ -92,11 +89,24 @@ class Account:
                 raise BindingRefused("the server wants an external account: set eab_kid and eab_hmac_key") from None
             raise
 
-    def _post(self, asked: dict[str, Any]) -> str:
-        answer = self._client.post(self._client.directory()["newAccount"], asked, None)
-        if not (url := answer.headers.get("Location")):
-            raise UnusableAnswer("it answered an account without its URL")
-        return url
+    def _post(self, asked: dict[str, Any], binding: tuple[str, str] | None = None) -> requests.Response:
+        """To the resource newAccount, signed by the key itself."""
+
+        def ask(url: str) -> requests.Response:
+            payload = asked
+            if binding:
+                directory: Any = {"newAccount": url}
+                signed = ExternalAccountBinding.from_data(self._client.public_key, *binding, directory)
+                payload = {**asked, "externalAccountBinding": signed}
+            return self._client.post(url, payload, None)
+
+        return self._client.at("newAccount", ask)
+
+
+def _url_of(answer: requests.Response) -> str:
+    if not (url := answer.headers.get("Location")):
+        raise UnusableAnswer("it answered an account without its URL")
+    return url
 
 
 def key_from_pem(pem: str) -> Any:

@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
-from certrelay.connectors.acme.client import UnusableAnswer
+from certrelay.connectors.acme.problem import UnusableAnswer
 from certrelay.connectors.base import Issued, Outcome, Unavailable
 
 
@@ -32,6 +32,6 @@ def leads_to(answer: requests.Response, root: str) -> bool:
         names = [name.value for name in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]
         keys = [one.value for one in top.extensions if isinstance(one.value, x509.AuthorityKeyIdentifier)]
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        raise UnusableAnswer("it answered something else than certificates in PEM") from None
+        raise UnusableAnswer("it answered something other than certificates in PEM") from None
     digest = root.replace(":", "").lower()
     return root in names or any(key.key_identifier and key.key_identifier.hex() == digest for key in keys)

@@ -18,36 +18,13 @@ from josepy.json_util import decode_b64jose
 from josepy.jwa import ES256, ES384, ES512, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
-from certrelay.connectors.http import AuthoritySession, retry_after, sentence
+from certrelay.connectors.acme.directory import Directory
+from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object, problem_of
+from certrelay.connectors.http import AuthoritySession, retry_after
 
 MAX_NONCE_TRIES, MAX_NONCE_SECONDS = 40, 60.0
 MAX_KEPT_NONCES = 32
-PROBLEM_PREFIX = "urn:ietf:params:acme:error:"
-MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-
-
-class UnusableAnswer(Exception):
-    """The server answered something that is not ACME."""
-
-
-class Problem(Exception):
-    """A problem document (RFC 8555, section 6.7): `code` without its prefix; the text is one bounded sentence."""
-
-    def __init__(self, code: str, detail: str, status: int = 0, wait: float | None = None) -> None:
-        super().__init__(detail)
-        self.code, self.detail, self.status, self.wait = code, detail, status, wait
-
-
-def problem_of(document: Any, status: int = 0, wait: float | None = None) -> Problem:
-    """From the JSON of a problem document, with what its subproblems say (section 6.7.1). Raises UnusableAnswer."""
-    try:
-        code = document["type"].removeprefix(PROBLEM_PREFIX)
-        words = [str(document.get("detail") or document.get("title") or code)]
-        for part in document.get("subproblems") or ():
-            words.append(f"{part.get('identifier', {}).get('value', '')}: {part.get('detail', part.get('type'))}")
-    except MALFORMED:
-        raise UnusableAnswer(f"it answered HTTP {status}" if status else "it named no reason") from None
-    return Problem(sentence(code, 100), sentence("; ".join(words)), status, wait)
+GONE = (requests.codes.not_found, requests.codes.gone)
 
 
 def jwk_of(key: Any) -> tuple[JWK, JWASignature]:
@@ -75,25 +52,32 @@ class AcmeClient:
     def __init__(self, session: AuthoritySession, url: str, key: Any, now: Callable[[], datetime]) -> None:
         self.key, self._algorithm = jwk_of(key)
         self.public_key = self.key.public_key()
-        self._session, self._url, self._now = session, url, now
-        self._directory: dict[str, Any] | None = None
+        self._session, self._now = session, now
+        self._directory = Directory(lambda: json_object(self.fetch(url)), now)
         self._nonces: list[str] = []
         self._lock = threading.Lock()
 
-    def directory(self) -> dict[str, Any]:
-        """Section 7.1.1; asked for once."""
-        if self._directory is None:
-            found = json_object(self.fetch(self._url))
-            for name in ("newNonce", "newAccount", "newOrder"):
-                if not isinstance(found.get(name), str):
-                    raise UnusableAnswer("it answered something else than an ACME directory")
-            self._directory = found
-        return self._directory
-
     def resource(self, name: str) -> str | None:
-        """The URL of an optional resource of the directory."""
-        found = self.directory().get(name)
+        """The URL of a resource in the directory; None where the server does not have it."""
+        found = self._directory.document().get(name)
         return found if isinstance(found, str) else None
+
+    def at[T](self, name: str, ask: Callable[[str], T]) -> T:
+        """Call `ask` with the URL of a resource, and once more if it answers 404 and the directory has a new URL.
+
+        Raises UnusableAnswer where the server does not have the resource."""
+        url = self._url_of(name)
+        try:
+            return ask(url)
+        except Problem as problem:
+            if problem.status not in GONE or not self._directory.has_moved(name, url):
+                raise
+        return ask(self._url_of(name))
+
+    def _url_of(self, name: str) -> str:
+        if (url := self.resource(name)) is None:
+            raise UnusableAnswer(f"its directory has no {name}")
+        return url
 
     def fetch(self, url: str) -> requests.Response:
         """What needs no signature."""
@@ -101,10 +85,9 @@ class AcmeClient:
 
     def post(self, url: str, payload: dict[str, Any] | None, account: str | None) -> requests.Response:
         """Signed in the name of `account` (a URL) or, without one, by the key itself; no payload is POST-as-GET."""
-        new_nonce = self.directory()["newNonce"]
         body, begin = b"" if payload is None else json.dumps(payload).encode(), time.monotonic()
         for _ in range(MAX_NONCE_TRIES):
-            nonce = self._nonce(new_nonce)
+            nonce = self._nonce()
             signed = JWS.sign(body, self.key, self._algorithm, nonce, url, account)
             headers = {"Content-Type": "application/jose+json"}
             answer = self._session.post(url, data=signed.json_dumps(), headers=headers)
@@ -123,11 +106,12 @@ class AcmeClient:
         signed: dict[str, Any] = JWS.sign(json.dumps(payload).encode(), self.key, self._algorithm, None, url).to_json()
         return signed
 
-    def _nonce(self, url: str) -> bytes:
+    def _nonce(self) -> bytes:
         with self._lock:
             nonce = self._nonces.pop() if self._nonces else None
         if nonce is None:
-            nonce = self._checked(self._session.head(url)).headers.get("Replay-Nonce", "")
+            answer = self.at("newNonce", lambda url: self._checked(self._session.head(url)))
+            nonce = answer.headers.get("Replay-Nonce", "")
         try:
             decoded: bytes = decode_b64jose(nonce)
         except JoseError:
@@ -158,14 +142,3 @@ class AcmeClient:
         if not isinstance(document, dict) or not isinstance(document.get("type"), str):
             raise Problem("", f"it answered HTTP {answer.status_code}", answer.status_code, wait)
         raise problem_of(document, answer.status_code, wait)
-
-
-def json_object(answer: requests.Response) -> dict[str, Any]:
-    """Raises UnusableAnswer."""
-    try:
-        found = answer.json()
-    except MALFORMED:
-        found = None
-    if not isinstance(found, dict):
-        raise UnusableAnswer("it answered something else than a JSON object")
-    return found

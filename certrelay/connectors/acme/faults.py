@@ -5,8 +5,8 @@ from azure.core.exceptions import AzureError
 
 from certrelay.connectors.acme.account import BindingRefused
 from certrelay.connectors.acme.account_key import KeyRefused
-from certrelay.connectors.acme.client import Problem, UnusableAnswer
 from certrelay.connectors.acme.dns import DnsFailure
+from certrelay.connectors.acme.problem import Problem, UnusableAnswer
 from certrelay.connectors.acme.reference import OrderGone, TooManyNames
 from certrelay.connectors.base import Rejected, Unavailable
 from certrelay.connectors.http import MAX_RETRY_AFTER, failure, sentence

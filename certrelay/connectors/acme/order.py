@@ -13,16 +13,9 @@ from requests import exceptions
 from certrelay.connectors.acme.account import Account
 from certrelay.connectors.acme.chain import checked, issued, leads_to
 from certrelay.connectors.acme.challenge import Challenge, challenge_of
-from certrelay.connectors.acme.client import (
-    MALFORMED,
-    AcmeClient,
-    Problem,
-    UnusableAnswer,
-    json_object,
-    links,
-    problem_of,
-)
+from certrelay.connectors.acme.client import AcmeClient, links
 from certrelay.connectors.acme.dns import DnsFailure, Solver
+from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object, problem_of
 from certrelay.connectors.acme.reference import OrderGone, Reference
 from certrelay.connectors.base import Outcome, Pending, Rejected, Unavailable
 from certrelay.connectors.http import ForeignOrigin, retry_after, sentence

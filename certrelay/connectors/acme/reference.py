@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from certrelay.connectors.acme.client import MALFORMED
+from certrelay.connectors.acme.problem import MALFORMED
 from certrelay.connectors.base import MAX_REFERENCE_BYTES
 
 PREFIX = "_acme-challenge."  # RFC 8555, section 8.4

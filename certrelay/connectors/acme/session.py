@@ -5,15 +5,17 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import requests
 from azure.core.exceptions import AzureError
 from cryptography import x509
 
 from certrelay.connectors.acme.account import Account, key_from_pem
 from certrelay.connectors.acme.account_key import AccountKey, KeyVersion
-from certrelay.connectors.acme.client import MALFORMED, AcmeClient, Problem, UnusableAnswer, json_object
+from certrelay.connectors.acme.client import AcmeClient
 from certrelay.connectors.acme.dns import NoSolver, Solver
 from certrelay.connectors.acme.faults import FAULTS, NOT_OURS
 from certrelay.connectors.acme.order import Order
+from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object
 from certrelay.connectors.acme.reference import OrderGone, Reference
 from certrelay.connectors.base import ConnectorError, Context, RenewalWindow
 from certrelay.connectors.http import AuthoritySession, retry_after
@@ -114,12 +116,11 @@ class AcmeSession:
 
     def revoke(self, certificate: bytes, code: int) -> None:
         """Section 7.6. Never with another reason than asked: the caller is told when the server does not know it."""
-        url = self._client.resource("revokeCert")
-        if url is None:
+        if self._client.resource("revokeCert") is None:
             raise ConnectorError("the authority does not revoke over ACME")
-        asked = {"certificate": _base64url(certificate), "reason": code}
+        asked, account = {"certificate": _base64url(certificate), "reason": code}, self._account.url()
         try:
-            self._client.post(url, asked, self._account.url())
+            self._client.at("revokeCert", lambda url: self._client.post(url, asked, account))
         except Problem as problem:
             if problem.code == "badRevocationReason":
                 text = f"it was not revoked: the server does not take this reason ({problem.detail}); try unspecified"
@@ -128,10 +129,10 @@ class AcmeSession:
                 raise
 
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
-        url, name = self._client.resource("renewalInfo"), certificate_id(certificate)
-        if url is None or name is None:
+        name = certificate_id(certificate)
+        if name is None or self._client.resource("renewalInfo") is None:
             return None
-        answer = self._client.fetch(f"{url.rstrip('/')}/{name}")
+        answer = self._client.at("renewalInfo", lambda url: self._client.fetch(f"{url.rstrip('/')}/{name}"))
         found = json_object(answer)
         start, end = _window(found)
         wait = retry_after(answer.headers, self._now())
@@ -140,14 +141,16 @@ class AcmeSession:
         return RenewalWindow(start, end, wait or RENEWAL_INFO_SECONDS, explanation)
 
     def _place(self, asked: dict[str, Any]) -> str:
-        url = self._client.directory()["newOrder"]
+        def place(url: str) -> requests.Response:
+            return self._client.post(url, asked, self._account.url())
+
         try:
-            answer = self._client.post(url, asked, self._account.url())
+            answer = self._client.at("newOrder", place)
         except Problem as problem:
             if problem.code != NOT_OURS:
                 raise
             self._account.forget()
-            answer = self._client.post(url, asked, self._account.url())
+            answer = self._client.at("newOrder", place)
         if not (location := answer.headers.get("Location")):
             raise UnusableAnswer("it answered an order without its URL")
         return location

@@ -2,6 +2,7 @@
 
 import base64
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from certrelay.connectors.acme.dns.settings import DnsSettings, NoDns
-from certrelay.connectors.http_settings import HttpSettings
+from certrelay.connectors.http_settings import HttpSettings, authority_url
 
 
 def _base64url(secret: SecretStr) -> SecretStr:
@@ -40,12 +41,19 @@ def _account_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _directory_url(url: str) -> str:
+    authority_url(urlsplit(url)._replace(query="").geturl())
+    return url
+
+
 class AcmeSettings(HttpSettings):
-    """`url` is the directory's. The account key stays in Key Vault (`account_key_vault_url`, `account_key_name`; it is
+    """`url` is the directory's, used exactly as given: a trailing slash and a query belong to it (RFC 8555, section
+    7.1.1). The account key stays in Key Vault (`account_key_vault_url`, `account_key_name`; it is
     made at its first use), or is given in PEM (`account_key_pem`). `preferred_chain` is the common name of the root
     that the chain leads to, or its subject key identifier in hex.
     """
 
+    url: Annotated[str, AfterValidator(_directory_url)]
     contact: tuple[Annotated[str, AfterValidator(_mail_address)], ...] = ()
     eab_kid: str | None = Field(default=None, min_length=1)
     eab_hmac_key: SecretStr | None = None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from josepy.json_util import decode_b64jose
 
-from certrelay.connectors.acme.client import Problem
+from certrelay.connectors.acme.problem import Problem
 from certrelay.connectors.base import Issued, Pending, Rejected, Unavailable
 from tests.connectors.acme.acme_proxy import AcmeProxy, Answer
 from tests.connectors.acme.ordering import HMAC, TestSolver, acme, follow, pem_of, request_for
