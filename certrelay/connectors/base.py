@@ -179,10 +179,16 @@ class RenewalWindow:
     explanation_url: str | None = None
 
 
+class NoRenewalWindow(ConnectorError):
+    """The authority refused this certificate, or answered without a usable window; it may have one for others."""
+
+
 @runtime_checkable
 class SuggestsRenewal(Protocol):
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
-        """When the authority suggests to renew the certificate (DER); None: no suggestion. Raises ConnectorError."""
+        """When the authority suggests to renew the certificate (DER); None where it makes no suggestions at all.
+
+        Raises NoRenewalWindow, which is an answer about this certificate only, and ConnectorError."""
         ...
 
 

@@ -1,13 +1,10 @@
 """What one process knows of one ACME authority: its client, account and solver; and what its faults mean."""
 
 import base64
-import math
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import requests
 from azure.core.exceptions import AzureError
-from cryptography import x509
 
 from certrelay.connectors.acme.account import Account, key_from_pem
 from certrelay.connectors.acme.account_key import AccountKey, KeyVersion
@@ -15,16 +12,14 @@ from certrelay.connectors.acme.client import AcmeClient
 from certrelay.connectors.acme.dns import NoSolver, Solver
 from certrelay.connectors.acme.faults import FAULTS, NOT_OURS
 from certrelay.connectors.acme.order import Order
-from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object
+from certrelay.connectors.acme.problem import Problem, UnusableAnswer
 from certrelay.connectors.acme.reference import OrderGone, Reference
+from certrelay.connectors.acme.renewal_info import certificate_id, is_about_replacing, refusal, window_of
 from certrelay.connectors.base import ConnectorError, Context, RenewalWindow
-from certrelay.connectors.http import AuthoritySession, retry_after
+from certrelay.connectors.http import AuthoritySession
 
 if TYPE_CHECKING:
     from certrelay.connectors.acme.settings import AcmeSettings
-
-NO_REPLACEMENT = frozenset({"alreadyReplaced", "conflict", "malformed", "serverInternal", "unauthorized"})
-RENEWAL_INFO_SECONDS = 21_600.0  # RFC 9773, section 4.3.3
 
 
 class AcmeSession:
@@ -101,9 +96,7 @@ class AcmeSession:
         try:
             url = self._place({**asked, "replaces": replaced} if replaced else asked)
         except Problem as problem:
-            # The old certificate is of elsewhere or was replaced already (RFC 9773, section 5), or is not found: pebble
-            # does not know serial numbers that begin with a zero octet.
-            if not replaced or problem.code not in NO_REPLACEMENT:
+            if not replaced or not is_about_replacing(problem):
                 raise
             url = self._place(asked)
         return Reference(url).text()
@@ -129,16 +122,15 @@ class AcmeSession:
                 raise
 
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
+        """None where the server has no renewal info at all. Raises NoRenewalWindow as well."""
         name = certificate_id(certificate)
         if name is None or self._client.resource("renewalInfo") is None:
             return None
-        answer = self._client.at("renewalInfo", lambda url: self._client.fetch(f"{url.rstrip('/')}/{name}"))
-        found = json_object(answer)
-        start, end = _window(found)
-        wait = retry_after(answer.headers, self._now())
-        explanation = found.get("explanationURL")
-        explanation = explanation if isinstance(explanation, str) else None
-        return RenewalWindow(start, end, wait or RENEWAL_INFO_SECONDS, explanation)
+        try:
+            answer = self._client.at("renewalInfo", lambda url: self._client.fetch(f"{url.rstrip('/')}/{name}"))
+        except Problem as problem:
+            raise refusal(problem) from None
+        return window_of(answer, self._now())
 
     def _place(self, asked: dict[str, Any]) -> str:
         def place(url: str) -> requests.Response:
@@ -154,16 +146,6 @@ class AcmeSession:
         if not (location := answer.headers.get("Location")):
             raise UnusableAnswer("it answered an order without its URL")
         return location
-
-
-def _window(document: dict[str, Any]) -> tuple[datetime, datetime]:
-    try:
-        start, end = (datetime.fromisoformat(document["suggestedWindow"][edge]) for edge in ("start", "end"))
-        if start.tzinfo and end.tzinfo and start <= end:
-            return start, end
-    except MALFORMED:
-        pass
-    raise UnusableAnswer("it answered a renewal window that is none")
 
 
 def make_solver(settings: Any, context: Context) -> Solver:
@@ -183,19 +165,6 @@ def make_solver(settings: Any, context: Context) -> Solver:
             return Lexicon(settings)
         case _:
             return NoSolver()
-
-
-def certificate_id(certificate: bytes) -> str | None:
-    """RFC 9773, section 4.1; None for a certificate without authority key identifier, or that cannot be read."""
-    parsed = x509.load_der_x509_certificate(certificate)
-    try:
-        extension = parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        return None
-    serial = parsed.serial_number
-    octets = serial.to_bytes(math.ceil((serial.bit_length() + 1) / 8), signed=True)
-    identifier = extension.value.key_identifier
-    return f"{_base64url(identifier)}.{_base64url(octets)}" if identifier else None
 
 
 def _base64url(octets: bytes) -> str:

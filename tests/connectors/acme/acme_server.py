@@ -72,11 +72,22 @@ class AcmeServer:
         """How many requests went to a resource."""
         return sum(f"/{resource}" in request.target for request in self.requests)
 
+    def refuse(self, resource: str, code: str, status: int, detail: str = "because") -> None:
+        """Refuse every request to a resource from now on."""
+
+        def change(request: Request, answer: Answer) -> None:
+            if f"/{resource}" in request.target:
+                answer.refuse(code, status, detail)
+
+        self.change = change
+
     def __enter__(self) -> Self:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

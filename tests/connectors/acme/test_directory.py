@@ -77,9 +77,7 @@ def test_the_directory_is_read_again_every_day_and_an_old_one_serves_while_it_ca
         connector.check()
         assert server.count("directory") == 1
         clock.advance(hours=2)
-        server.change = lambda request, answer: (
-            answer.refuse("serverInternal", 500) if "dir" in request.target else None
-        )
+        server.refuse("directory", "serverInternal", 500)
         connector.check()
         assert server.count("directory") == 2, "and the old one serves"
         server.change = lambda request, answer: None

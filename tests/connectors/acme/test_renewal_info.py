@@ -8,7 +8,7 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certrelay.connectors.acme.session import certificate_id
+from certrelay.connectors.acme.renewal_info import certificate_id
 from certrelay.connectors.base import ConnectorError, Issued, Pending
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.acme.acme_proxy import AcmeProxy
@@ -45,7 +45,7 @@ def test_a_renewal_replaces_and_an_old_certificate_of_elsewhere_does_not_matter(
     session = connector._session()
     place = session._place
 
-    def noted(asked: dict[str, Any]) -> str:
+    def noted(asked: dict[str, Any]) -> Any:
         bodies.append(asked)
         return place(asked)
 
