@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+SWEEP_INTERVAL = timedelta(hours=1)
 FIRST_DELAY, SHORTEST_DELAY, LONGEST_SHARE = timedelta(hours=1), timedelta(minutes=10), 1 / 8
 
 
@@ -38,8 +39,16 @@ class RenewalRecord:
 
     def due(self, by_dates: datetime) -> datetime:
         """When to renew: by the certificate's dates or its renewal window, and not before its back-off is over."""
-        due = min(by_dates, self.renew_at or by_dates)
+        due = min(by_dates, self._suggested() or by_dates)
         return max(due, self.backed_off_until or due)
+
+    def _suggested(self) -> datetime | None:
+        """When to act on the renewal information: at the last sweep before its moment, if the window is open then
+        (RFC 9773, section 4.2). Outside the window the order would not be exempt from rate limits."""
+        start = self.window_start
+        if self.renew_at is None or start is None or self.renew_at <= start:
+            return self.renew_at
+        return start if self.renew_at - start <= SWEEP_INTERVAL else self.renew_at - SWEEP_INTERVAL
 
     def backed_off(self, failures: int, failed_at: datetime, expires: datetime) -> "RenewalRecord":
         """Back off for an hour, doubled with each failure, but for at most an eighth of the time left."""
@@ -65,9 +74,42 @@ def to_entity(record: RenewalRecord, known: RenewalRecord | None = None) -> dict
 
 
 def from_entity(entity: Mapping[str, Any]) -> RenewalRecord:
-    """The reverse of `to_entity`; a row may lack columns."""
-    times: dict[str, Any] = {
-        name: datetime.fromisoformat(entity[name]).astimezone(UTC) for name in _TIMES if entity.get(name)
-    }
-    others = {name: entity[name] for name in _OTHERS if name in entity}
-    return RenewalRecord(entity["vault"], entity["name"], **others, **times)
+    """The reverse of `to_entity`. A row may lack columns; one that is unreadable counts as missing."""
+    unreadable = unreadable_columns(entity)
+    found = {name: _read(entity, name) for name in (*_TIMES, *_OTHERS) if name in entity and name not in unreadable}
+    name = entity.get("name")
+    key = str(entity["RowKey"])
+    return RenewalRecord(
+        str(entity["PartitionKey"]), name if isinstance(name, str) and name.lower() == key else key, **found
+    )
+
+
+def unreadable_columns(entity: Mapping[str, Any]) -> list[str]:
+    """The columns of a row that hold something that was never written by `to_entity`."""
+    unreadable = []
+    for name in (*_TIMES, *_OTHERS):
+        try:
+            _read(entity, name)
+        except (ValueError, TypeError, OverflowError):
+            unreadable.append(name)
+    return unreadable
+
+
+def without(entity: Mapping[str, Any], columns: list[str]) -> dict[str, Any]:
+    """What is to be merged into a row to empty these columns."""
+    empty = to_entity(RenewalRecord(str(entity["PartitionKey"]), str(entity["RowKey"])))
+    return {name: empty[name] for name in (*columns, "PartitionKey", "RowKey")}
+
+
+def _read(entity: Mapping[str, Any], name: str) -> Any:
+    """The value of a column. Raises ValueError, TypeError or OverflowError."""
+    value = entity.get(name, "")
+    if name in _TIMES:
+        return datetime.fromisoformat(value).astimezone(UTC) if value != "" else None
+    if name == "failures":
+        if not isinstance(value or 0, int) or (value or 0) < 0:
+            raise ValueError("no number of failures")
+        return value or 0
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value

@@ -1,13 +1,19 @@
 """The sweep's state: a renewal record for each certificate, and its position in the list of each vault."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from certrelay.storage.renewal_record import RenewalRecord, from_entity, to_entity
+from certrelay.errors import NotReady
+from certrelay.log import about, logger
+from certrelay.storage.renewal_record import RenewalRecord, from_entity, to_entity, unreadable_columns, without
+from certrelay.storage.rows import Row
 
 if TYPE_CHECKING:
     from certrelay.storage.tables import Table
 
 _POSITIONS = "|sweep"  # a partition of its own, since no vault alias contains `|`
+
+log = logger("sweep")
 
 
 class Renewals:
@@ -26,7 +32,16 @@ class Renewals:
         between = "PartitionKey eq @vault and RowKey ge @first and RowKey le @last"
         rows = self._table.query(between, vault=vault, first=keys[0], last=keys[-1])
         requested = set(keys)
-        return {row["RowKey"]: from_entity(row) for row in rows if row["RowKey"] in requested}
+        return {row["RowKey"]: self._record_of(row) for row in rows if row["RowKey"] in requested}
+
+    def _record_of(self, row: Row) -> RenewalRecord:
+        """The record of a row. An unreadable column is logged and emptied, so that it is logged once."""
+        if unreadable := unreadable_columns(row):
+            with about(vault=row["PartitionKey"], certificate=row["RowKey"]):
+                log.error("columns of the renewal record were unreadable and are reset: %s", ", ".join(unreadable))
+            with suppress(NotReady):  # reading it goes on
+                self._table.merge(without(row, unreadable))
+        return from_entity(row)
 
     def record(self, vault: str, name: str) -> RenewalRecord:
         """The record of one certificate; an empty one if none exists."""
@@ -42,8 +57,8 @@ class Renewals:
 
     def list_position(self, vault: str) -> str:
         """The path of the list page where the last sweep stopped; empty if it reached the end."""
-        row = self._table.get(_POSITIONS, vault)
-        return str(row["path"]) if row else ""
+        path = (self._table.get(_POSITIONS, vault) or {}).get("path")
+        return path if isinstance(path, str) else ""
 
     def save_list_position(self, vault: str, path: str) -> None:
         """Save the path of the list page where the next sweep continues; empty for the start."""
