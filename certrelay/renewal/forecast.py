@@ -110,4 +110,7 @@ def _of_certificate(
     while due <= until:
         yield Expected(record.vault, item.name, authority, due, expires)
         renewed_at = max(due, services.now())
-        due, expires = renewed_at + period, renewed_at + lifetime
+        try:
+            due, expires = renewed_at + period, renewed_at + lifetime
+        except OverflowError:  # it lives for thousands of years
+            return

@@ -17,7 +17,7 @@ from certrelay.operations import intervene, reconcile
 from certrelay.operations.submit import Origin
 from certrelay.renewal import alerts, renew, renewal_info, replacement_run
 from certrelay.renewal.due import can_wait, due_of
-from certrelay.renewal.renewal_info import Question
+from certrelay.renewal.renewal_info import Inquiry
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
@@ -86,7 +86,7 @@ class _Sweep:
         self._services, self._begun = services, services.now()
         self._batch = self._left = services.settings.renewal_batch
         self._open = {(entry.vault, entry.name.lower()): entry for entry in services.storage.worklist()}
-        self._questions: list[Question] = []
+        self._inquiries: list[Inquiry] = []
         self._trouble: Counter[str] = Counter()
         self._booked: set[tuple[str, str]] = set()
         self._swept = Swept()
@@ -154,10 +154,10 @@ class _Sweep:
                     intervene.expedite(services, operation)
             elif due is not None:
                 yield due
-            elif (question := renewal_info.question(services, item, record)) is not None:
-                self._questions.append(question)
-        if len(self._questions) > 10 * self._batch:
-            self._questions = heapq.nsmallest(self._batch, self._questions)
+            elif (inquiry := renewal_info.inquiry(services, item, record)) is not None:
+                self._inquiries.append(inquiry)
+        if len(self._inquiries) > 10 * self._batch:
+            self._inquiries = heapq.nsmallest(self._batch, self._inquiries)
 
     def _alerted(self, alias: str, item: CertificateItem, record: RenewalRecord) -> RenewalRecord:
         """Send the certificate's alert if one is due; returns its record."""
@@ -174,8 +174,8 @@ class _Sweep:
 
     def _ask(self) -> None:
         """Fetch renewal information, and renew what is due by it."""
-        questions = heapq.nsmallest(self._batch, self._questions)
-        for item, record in renewal_info.ask(self._services, questions, self._begun + ASKING_BUDGET):
+        inquiries = heapq.nsmallest(self._batch, self._inquiries)
+        for item, record in renewal_info.ask(self._services, inquiries, self._begun + ASKING_BUDGET):
             self._swept.asked += 1
             if (due := _due(item, record, self._services.now())) is not None:
                 self._renew(due)
@@ -231,5 +231,7 @@ def _due(item: CertificateItem, record: RenewalRecord, now: datetime) -> _Due | 
     by_dates, authority = due_of(item), authority_of(item.tags)
     if authority is None or by_dates is None or item.expires is None or record.due(by_dates) > now:
         return None
-    reason = "due" if by_dates <= now else "suggested by the authority"
+    reason = "due" if by_dates <= now else renewal_info.SUGGESTED
+    if by_dates > now and record.explanation_url:
+        reason += f", which explains why at {record.explanation_url}"
     return _Due(item.expires, record.vault, item.name, reason, authority, can_wait(item, now), record)
