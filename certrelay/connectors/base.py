@@ -62,7 +62,7 @@ class SigningRequest:
     `operation_id` is the same on every repeat of one order: an idempotency key. `csr` is a PKCS#10 request in DER
     (RFC 2986). `not_after` is the requested end of validity (UTC); authorities without REQUESTED_VALIDITY ignore it.
     `replaces` is the certificate (DER) that this one renews (RFC 9773, section 5; RFC 7030, section 4.2.2).
-    `is_ca` requests a CA certificate.
+    `is_ca` requests a CA certificate. `lost_orders` counts the orders before this one that had to be placed anew.
     """
 
     operation_id: str
@@ -71,6 +71,7 @@ class SigningRequest:
     not_after: datetime
     replaces: bytes | None = None
     is_ca: bool = False
+    lost_orders: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from certrelay.connectors.base import (
 from certrelay.errors import Unverified
 from certrelay.keyvault.certificate import PendingOperation
 from certrelay.log import logger
+from certrelay.operations.decide import orders_lost
 from certrelay.pki import verify
 from certrelay.services import Services
 from certrelay.setting_models import Rules
@@ -160,4 +161,5 @@ def _signing_request(services: Services, operation: Operation, pending: PendingO
         not_after=services.now().replace(microsecond=0) + timedelta(days=days),
         replaces=base64.b64decode(replaced["cer"]) if replaced and replaced.get("cer") else None,
         is_ca=expected.is_ca,
+        lost_orders=orders_lost(operation),
     )

@@ -236,7 +236,7 @@ def test_the_forecast_of_a_certificate_until_the_end_of_time_ends(lonely_world: 
     eternal = replace(item, expires=datetime.max.replace(microsecond=0, tzinfo=UTC))
     record = RenewalRecord(ALIAS, name, renew_at=world.services.now())
     until = world.services.now() + timedelta(days=1)
-    assert len(list(forecast._one_after_the_other(world.services, eternal, record, until))) == 1
+    assert len(list(forecast._of_certificate(world.services, eternal, record, until))) == 1
 
 
 def test_the_reason_of_a_renewal_tells_the_explanation_of_the_authority(lonely_world: World) -> None:

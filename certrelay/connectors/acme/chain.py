@@ -1,15 +1,61 @@
 """The chains that an ACME server offers for one certificate (RFC 8555, section 7.4.2)."""
 
+from collections.abc import Callable
+from itertools import islice
+
 import requests
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
+from requests import exceptions
 
-from certrelay.connectors.acme.problem import UnusableAnswer
+from certrelay.connectors.acme.client import links
+from certrelay.connectors.acme.problem import Problem, UnusableAnswer
 from certrelay.connectors.base import Issued, Outcome, Unavailable
+from certrelay.connectors.http import ForeignOrigin
+from certrelay.log import logger
+
+MAX_ALTERNATES = 10
+NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
+
+log = logger("acme")
+
+
+class AlternatesNotReady(Exception):
+    """The server could not answer an alternate chain now."""
+
+
+def download(
+    fetch: Callable[[str], requests.Response], first: requests.Response, root: str | None, *, wait: bool
+) -> bytes:
+    """The alternate chain that leads to `root`, or the first chain: an alternate is optional.
+
+    `fetch` raises Problem and requests.RequestException. Raises UnusableAnswer where the first answer holds no
+    certificates and, as long as `wait` is set, AlternatesNotReady instead of giving up an alternate that may come."""
+    if root is None or leads_to(first, root):
+        return checked(first)
+    missing = False
+    for url in islice(links(first, "alternate"), MAX_ALTERNATES):
+        try:
+            answer = fetch(url)
+            if leads_to(answer, root):
+                return answer.content
+        except (UnusableAnswer, *NO_URL):
+            continue
+        except (Problem, requests.RequestException) as fault:
+            missing = missing or not _is_refusal(fault)
+    if missing and wait:
+        raise AlternatesNotReady
+    log.warning("no chain that the server offers leads to the preferred root; the first one is taken")
+    return checked(first)
+
+
+def _is_refusal(fault: Exception) -> bool:
+    return isinstance(fault, Problem) and 400 <= fault.status < 500 and fault.status != 429
 
 
 def checked(answer: requests.Response) -> bytes:
+    """The answer's certificates. Raises UnusableAnswer."""
     leads_to(answer, "")
     return answer.content
 

@@ -141,4 +141,4 @@ class AcmeClient:
             raise Problem("", f"it answered HTTP {answer.status_code}", answer.status_code, wait) from None
         if not isinstance(document, dict) or not isinstance(document.get("type"), str):
             raise Problem("", f"it answered HTTP {answer.status_code}", answer.status_code, wait)
-        raise problem_of(document, answer.status_code, wait)
+        raise problem_of(document, answer.status_code, wait, links(answer, "terms-of-service"))

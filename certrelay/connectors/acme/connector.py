@@ -64,7 +64,7 @@ class Acme:
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
         def advance() -> Outcome:
             order = self._session().order(reference)
-            return order.advance(request.csr, identifiers(request), self._settings.preferred_chain)
+            return order.advance(request, identifiers(request), self._settings.preferred_chain)
 
         return self._outcome(advance)
 

@@ -1,12 +1,14 @@
 """What an ACME server's problem documents (RFC 8555, section 6.7) and other faults mean for an order."""
 
+import re
+
 import requests
 from azure.core.exceptions import AzureError
 
 from certrelay.connectors.acme.account import BindingRefused
 from certrelay.connectors.acme.account_key import KeyRefused
 from certrelay.connectors.acme.dns import DnsFailure
-from certrelay.connectors.acme.problem import Problem, UnusableAnswer
+from certrelay.connectors.acme.problem import MAX_DETAIL, Problem, UnusableAnswer
 from certrelay.connectors.acme.reference import OrderGone, TooManyNames
 from certrelay.connectors.base import Rejected, Unavailable
 from certrelay.connectors.http import MAX_RETRY_AFTER, failure, sentence
@@ -16,7 +18,6 @@ FAULTS = (
     AzureError,
 )  # fmt: skip
 
-
 FINAL = frozenset(
     {
         "badCSR", "badPublicKey", "caa", "externalAccountRequired", "invalidContact", "invalidProfile", "malformed",
@@ -24,8 +25,29 @@ FINAL = frozenset(
     }
 )  # fmt: skip
 
-
 NOT_OURS = "accountDoesNotExist"
+
+# Look-ups of the server's own that failed. Let's Encrypt allows five failed authorizations an hour for a name, and none
+# of its look-ups is repeated, so each gets a new order, after so many seconds.
+LOOK_UPS = frozenset({"connection", "dns"})
+NEW_ORDER_DELAYS = (600.0, 3600.0)
+FORBIDDEN = re.compile(r"prevent|forbid|prohibit|disallow|not (?:allow|permit|authori[sz])|unauthori[sz]", re.I)
+PAUSED = re.compile(r"unpause|paused|temporarily prevented", re.I)
+
+
+def is_passing(problem: Problem) -> bool:
+    """Whether a look-up of the server failed, which says nothing about the name: of a record (`dns`), of CAA records
+    that do not forbid anything (RFC 8659), or only at some of its network perspectives."""
+    look_up = problem.code in LOOK_UPS or (problem.code == "caa" and not FORBIDDEN.search(problem.detail))
+    return look_up or "secondary validation" in problem.detail.lower()
+
+
+def is_final(problem: Problem) -> bool:
+    """Whether the same question would get the same answer. Let's Encrypt pauses accounts until a person asks it not to,
+    and then names no Retry-After."""
+    if problem.code == "rateLimited" and problem.wait is None and PAUSED.search(problem.detail):
+        return True
+    return problem.code in FINAL and problem.status not in (429, 503)
 
 
 def outcome_of(fault: Exception) -> Rejected | Unavailable:
@@ -33,19 +55,38 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
     match fault:
         case Problem() if fault.code == NOT_OURS:
             return Unavailable("the server does not know our account", restart=True)
-        case Problem() if fault.code in FINAL and fault.status not in (429, 503):
-            return Rejected(sentence(f"the server refused: {fault.detail} ({fault.code})"))
+        case Problem() if is_passing(fault):
+            pause = min(fault.wait or NEW_ORDER_DELAYS[0], MAX_RETRY_AFTER)
+            return Unavailable(_sentence(f"{fault.detail} ({fault.code})"), pause)
+        case Problem() if is_final(fault):
+            return Rejected(_sentence(f"the server refused: {fault.detail} ({fault.code})"))
         case Problem():
             wait = None if fault.wait is None else min(fault.wait, MAX_RETRY_AFTER)
-            return Unavailable(sentence(f"{fault.detail} ({fault.code})" if fault.code else fault.detail), wait)
+            return Unavailable(_sentence(f"{fault.detail} ({fault.code})" if fault.code else fault.detail), wait)
         case BindingRefused() | TooManyNames():
-            return Rejected(sentence(fault))
+            return Rejected(_sentence(fault))
         case OrderGone():
-            return Unavailable(sentence(fault), restart=True)
+            return Unavailable(_sentence(fault), restart=True)
         case UnusableAnswer() | DnsFailure() | KeyRefused():
-            return Unavailable(sentence(fault))
+            return Unavailable(_sentence(fault))
         case requests.RequestException():
             return Unavailable(failure(fault))
         case AzureError():
             return Unavailable(f"the account key in Key Vault cannot be used ({type(fault).__name__})")
     raise fault
+
+
+def failed_order(problem: Problem, name: str, lost_orders: int) -> Rejected | Unavailable:
+    """What the problem of an invalid order means, of which `name` is the identifier that failed, if it is known, after
+    so many `lost_orders`."""
+    prefix = f"{name}: " if name else ""
+    reason = _sentence(f"the order failed: {prefix}{problem.detail} ({problem.code})")
+    if problem.code in ("serverInternal", "rateLimited"):
+        return Unavailable(reason, restart=True)
+    if is_passing(problem) and lost_orders < len(NEW_ORDER_DELAYS):
+        return Unavailable(reason, NEW_ORDER_DELAYS[lost_orders], restart=True)
+    return Rejected(reason)
+
+
+def _sentence(text: object) -> str:
+    return sentence(text, MAX_DETAIL)

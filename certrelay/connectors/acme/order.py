@@ -3,22 +3,22 @@
 import base64
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import requests
-from requests import exceptions
 
 from certrelay.connectors.acme.account import Account
-from certrelay.connectors.acme.chain import checked, issued, leads_to
+from certrelay.connectors.acme.chain import NO_URL, AlternatesNotReady, download, issued
 from certrelay.connectors.acme.challenge import Challenge, challenge_of
-from certrelay.connectors.acme.client import AcmeClient, links
-from certrelay.connectors.acme.dns import DnsFailure, Solver
+from certrelay.connectors.acme.client import AcmeClient
+from certrelay.connectors.acme.dns import DnsFailure, SilentServers, Solver
+from certrelay.connectors.acme.faults import failed_order
 from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object, problem_of
 from certrelay.connectors.acme.reference import OrderGone, Reference
-from certrelay.connectors.base import Outcome, Pending, Rejected, Unavailable
-from certrelay.connectors.http import ForeignOrigin, retry_after, sentence
+from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
+from certrelay.connectors.http import retry_after, sentence
+from certrelay.log import logger
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 # functionTimeout is five minutes: after so long no further step is begun; the server's answers may take so long in all.
@@ -29,12 +29,26 @@ DNS_WAIT = 5.0
 # A challenge may stay pending while it is validated, and be validated once more for every answer.
 ANSWER_AGAIN = 300.0
 TAKEN = ("processing", "valid")
+# Some servers ask to wait for a day, and are done long before; an operation has a day in all.
+LONGEST_WAIT = 3600.0
+# Seconds until name servers that do not answer are left out, if the others agree.
+SILENCE = 300.0
+CHAIN_TRIES, CHAIN_WAIT = 3, 60.0
 GONE = ("accountDoesNotExist", "malformed", "unauthorized")
-NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
+
+log = logger("acme")
 
 
 class _TimeIsUp(DnsFailure):
     """What is left to do is the next call's, where there is one."""
+
+
+class _FinalizeFailed(Exception):
+    """The problem that finalize was answered with made the order invalid."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
 
 
 class Order:
@@ -47,26 +61,28 @@ class Order:
         self._wait, self._seconds = 0.0, 0.0
         self._end = time.monotonic() + WORK_SECONDS
 
-    def advance(self, csr: bytes, names: list[str], preferred_chain: str | None) -> Outcome:
+    def advance(self, request: SigningRequest, names: list[str], preferred_chain: str | None) -> Outcome:
         """The next step, and those after it that can be taken at once; a wait that the server asks for is obeyed.
-        `names` are those of `csr`, as they were ordered."""
+        `names` are those of the request, as they were ordered."""
         try:
-            return self._advance(csr, names, preferred_chain)
+            return self._advance(request, names, preferred_chain)
         except _TimeIsUp:
             return Pending(self._reference.text(), 0.0)
+        except _FinalizeFailed as failed:
+            return failed_order(failed.problem, "", request.lost_orders)
 
-    def _advance(self, csr: bytes, names: list[str], preferred_chain: str | None) -> Outcome:
+    def _advance(self, request: SigningRequest, names: list[str], preferred_chain: str | None) -> Outcome:
         wait: float | None = None
         for pause in PAUSES:
             time.sleep(pause)
             order, wait = self.look()
             match order.get("status"):
                 case "valid":
-                    return issued(self._download(order, preferred_chain), csr)
+                    return self._download(order, request.csr, preferred_chain)
                 case "invalid":
-                    return self._failed(order)
+                    return self._failed(order, request.lost_orders)
                 case "ready":
-                    self._finalize(order, csr)
+                    self._finalize(order, request.csr)
                     continue
                 case "processing":
                     pass
@@ -81,7 +97,7 @@ class Order:
                     raise UnusableAnswer("it answered an order without a known status")
             if wait or time.monotonic() >= self._end:
                 break
-        return Pending(self._reference.text(), wait or DEFAULT_WAIT)
+        return Pending(self._reference.text(), min(wait or DEFAULT_WAIT, LONGEST_WAIT))
 
     def look(self) -> tuple[dict[str, Any], float | None]:
         """The order, and how long the server wants us to wait."""
@@ -170,7 +186,7 @@ class Order:
         records = tuple(dict.fromkeys([*self._reference.records, *wanted]))
         if records == self._reference.records:
             return False
-        self._reference = replace(self._reference, records=records, answered=0.0)
+        self._reference = replace(self._reference, records=records, answered=0.0, stored=self._now().timestamp())
         return True
 
     def _authorize(self, waiting: list[Challenge]) -> bool:
@@ -179,11 +195,11 @@ class Order:
         if not waiting or now < self._reference.answered + ANSWER_AGAIN:
             return False
         records = [challenge.record for challenge in waiting if challenge.record]
-        unseen = [record for record in records if not self._solver.is_visible(*record)]
+        unseen = [record for record in records if not self._is_visible(record, now)]
         for record in unseen:
             self._solver.publish(*record)
             self._look_at_the_time()
-        if not all(self._solver.is_visible(*record) for record in unseen):
+        if not all(self._is_visible(record, now) for record in unseen):
             self._wait = max(self._wait, DNS_WAIT)
             return False
         for challenge in waiting:
@@ -191,6 +207,15 @@ class Order:
             self._look_at_the_time()
         self._reference = replace(self._reference, answered=now)
         return True
+
+    def _is_visible(self, record: tuple[str, str], now: float) -> bool:
+        try:
+            return self._solver.is_visible(*record)
+        except SilentServers as silent:
+            if now < self._reference.stored + SILENCE:
+                raise
+            log.warning("%s: %s; the order goes on without them", record[0], silent)
+            return True
 
     def _answer(self, challenge: Challenge) -> None:
         """What the server refuses because it was answered already is no fault, whatever the server calls it."""
@@ -204,26 +229,27 @@ class Order:
         """Before it no record may be left, for after it nobody needs them any more. Finalizing it twice is no fault."""
         self.clean()
         encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
+        if not order.get("finalize") and self._reference.finalize:
+            order = {**order, "finalize": self._reference.finalize}
         try:
             self._post(_text(order, "finalize"), {"csr": encoded})
-        except Problem:
-            if self.look()[0].get("status") not in TAKEN:
+        except Problem as problem:
+            status = self.look()[0].get("status")
+            if status == "invalid":
+                raise _FinalizeFailed(problem) from None
+            if status not in TAKEN:
                 raise
 
-    def _failed(self, order: dict[str, Any]) -> Outcome:
+    def _failed(self, order: dict[str, Any], lost_orders: int) -> Outcome:
         self.clean()
         challenges = self._challenges(order) if order.get("authorizations") else ()
         reasons = ((one.error, one.identifier) for one in challenges)
-        error = next(({**error, "identifier": name} for error, name in reasons if error), order.get("error"))
+        error, name = next(((error, name) for error, name in reasons if error), (order.get("error"), ""))
         if not isinstance(error, dict):
             # An order that was left alone too long becomes invalid without an error (section 7.1.6).
             return Unavailable("the order expired, or failed without a reason", restart=True)
-        problem = problem_of(error)
-        if problem.code in ("serverInternal", "rateLimited"):
-            return Unavailable(problem.detail, restart=True)
-        name = error.get("identifier")
-        prefix = f"{name}: " if isinstance(name, str) else ""
-        return Rejected(f"the order failed: {prefix}{problem.detail} ({problem.code})")
+        identifier = error.get("identifier")
+        return failed_order(problem_of(error), name or (identifier if isinstance(identifier, str) else ""), lost_orders)
 
     def _challenges(self, order: dict[str, Any]) -> Iterator[Challenge]:
         urls = order.get("authorizations")
@@ -240,17 +266,13 @@ class Order:
             raise UnusableAnswer("it answered an authorization that cannot be read") from None
         return replace(challenge, wait=retry_after(answer.headers, self._now()) or 0.0)
 
-    def _download(self, order: dict[str, Any], preferred_chain: str | None) -> bytes:
-        """The first chain, or the one of our server's that leads to the preferred root (section 7.4.2)."""
-        first = self._fetched(_text(order, "certificate"))
-        if preferred_chain is None or leads_to(first, preferred_chain):
-            return checked(first)
-        for url in links(first, "alternate"):
-            with suppress(*NO_URL):
-                other = self._fetched(url)
-                if leads_to(other, preferred_chain):
-                    return other.content
-        return checked(first)
+    def _download(self, order: dict[str, Any], csr: bytes, preferred_chain: str | None) -> Outcome:
+        first, tries = self._fetched(_text(order, "certificate")), self._reference.chain_tries + 1
+        try:
+            wait = tries < CHAIN_TRIES
+            return issued(download(lambda url: self._post(url, None), first, preferred_chain, wait=wait), csr)
+        except AlternatesNotReady:
+            return Pending(replace(self._reference, chain_tries=tries).text(), CHAIN_WAIT)
 
     def _fetched(self, url: str) -> requests.Response:
         """Whatever refuses it now, the certificate was issued: a problem without code is never final."""

@@ -1,5 +1,6 @@
 """What is wrong with an answer of an ACME server: a problem document (RFC 8555, section 6.7), or no ACME at all."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import requests
@@ -7,6 +8,8 @@ import requests
 from certrelay.connectors.http import sentence
 
 PROBLEM_PREFIX = "urn:ietf:params:acme:error:"
+# Room for a URL that a person has to visit; those of Let's Encrypt hold a token.
+MAX_DETAIL, MAX_URL_LENGTH = 1000, 600
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
@@ -23,8 +26,10 @@ class Problem(Exception):
         self.code, self.detail, self.status, self.wait = code, detail, status, wait
 
 
-def problem_of(document: Any, status: int = 0, wait: float | None = None) -> Problem:
-    """From the JSON of a problem document, with what its subproblems say (section 6.7.1). Raises UnusableAnswer."""
+def problem_of(document: Any, status: int = 0, wait: float | None = None, terms: Iterable[str] = ()) -> Problem:
+    """From the JSON of a problem document, with what its subproblems say (section 6.7.1). Raises UnusableAnswer.
+
+    `terms` are the URLs of the answer's Link headers with the relation `terms-of-service`."""
     try:
         code = document["type"].removeprefix(PROBLEM_PREFIX)
         words = [str(document.get("detail") or document.get("title") or code)]
@@ -32,7 +37,24 @@ def problem_of(document: Any, status: int = 0, wait: float | None = None) -> Pro
             words.append(f"{part.get('identifier', {}).get('value', '')}: {part.get('detail', part.get('type'))}")
     except MALFORMED:
         raise UnusableAnswer(f"it answered HTTP {status}" if status else "it named no reason") from None
-    return Problem(sentence(code, 100), sentence("; ".join(words)), status, wait)
+    detail = sentence("; ".join(words), MAX_DETAIL - 100)
+    if code == "userActionRequired":
+        detail = _with_pages(detail, [*terms, document.get("instance")])
+    return Problem(sentence(code, 100), detail, status, wait)
+
+
+def _with_pages(detail: str, urls: Iterable[object]) -> str:
+    """The detail and the pages where a person has to agree (section 7.3.3)."""
+    room, pages = MAX_URL_LENGTH, []
+    for url in dict.fromkeys(url for url in urls if _is_web_page(url)):
+        if len(str(url)) <= room:
+            room -= len(str(url))
+            pages.append(str(url))
+    return f"{sentence(detail, 250)}; a person has to visit {' and '.join(pages)}" if pages else detail
+
+
+def _is_web_page(url: object) -> bool:
+    return isinstance(url, str) and url.startswith(("https://", "http://")) and url.isascii() and url.isprintable()
 
 
 def json_object(answer: requests.Response) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from certrelay.connectors.acme.problem import MALFORMED
 from certrelay.connectors.base import MAX_REFERENCE_BYTES
 
 PREFIX = "_acme-challenge."  # RFC 8555, section 8.4
+MAX_URL_LENGTH = 1000
 
 
 class OrderGone(Exception):
@@ -14,24 +15,32 @@ class OrderGone(Exception):
 
 
 class TooManyNames(Exception):
-    """Their challenge records could not all be noted, and so not be removed again for certain."""
+    """Their challenge records could not all be stored, and so not be removed again for certain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What finds an order again, and the records (name, value) that may have been published for it: they are noted
-    before they are published, so that they can be removed whatever became of the order. `answered` is when its
-    challenges were, in seconds since 1970; 0 before."""
+    """What finds an order again, and the records (name, value) that may have been published for it: they are stored
+    before they are published, so that they can be removed whatever became of the order.
+
+    `finalize` is the URL that the answer to newOrder had; some servers tell it only there. `stored` is when the
+    records were stored, and `answered` when the challenges were answered, in seconds since 1970; 0 before.
+    `chain_tries` counts the downloads that waited for an alternate chain."""
 
     url: str
     records: tuple[tuple[str, str], ...] = ()
     answered: float = 0.0
+    stored: float = 0.0
+    finalize: str = ""
+    chain_tries: int = 0
 
     def text(self) -> str:
         """JSON. Raises TooManyNames when it is longer than a reference may be."""
         records = [(name.removeprefix(PREFIX), value) for name, value in self.records]
-        found = {"order": self.url, "records": records, "answered": self.answered}
-        text = json.dumps(found, separators=(",", ":"))
+        found = {"order": self.url, "records": records, "answered": self.answered, "stored": self.stored}
+        finalize = self.finalize if len(self.finalize) <= MAX_URL_LENGTH else ""
+        others = {"finalize": finalize, "chain_tries": self.chain_tries}
+        text = json.dumps(found | {key: value for key, value in others.items() if value}, separators=(",", ":"))
         if len(text.encode()) > MAX_REFERENCE_BYTES:
             raise TooManyNames(f"an order of {len(records)} such long names is too large: ask for fewer at once")
         return text
@@ -41,7 +50,13 @@ class Reference:
         """Raises OrderGone for a text that is no reference."""
         try:
             found = json.loads(text)
-            records = tuple((f"{PREFIX}{name}", str(value)) for name, value in found.get("records", ()))
-            return cls(str(found["order"]), records, float(found.get("answered", 0.0)))
+            return cls(
+                url=str(found["order"]),
+                records=tuple((f"{PREFIX}{name}", str(value)) for name, value in found.get("records", ())),
+                answered=float(found.get("answered", 0.0)),
+                stored=float(found.get("stored", 0.0)),
+                finalize=str(found.get("finalize", "")),
+                chain_tries=int(found.get("chain_tries", 0)),
+            )
         except MALFORMED:
             raise OrderGone("the reference of the order cannot be read") from None

@@ -12,7 +12,7 @@ from certrelay.connectors.acme.client import AcmeClient
 from certrelay.connectors.acme.dns import NoSolver, Solver
 from certrelay.connectors.acme.faults import FAULTS, NOT_OURS
 from certrelay.connectors.acme.order import Order
-from certrelay.connectors.acme.problem import Problem, UnusableAnswer
+from certrelay.connectors.acme.problem import Problem, UnusableAnswer, json_object
 from certrelay.connectors.acme.reference import OrderGone, Reference
 from certrelay.connectors.acme.renewal_info import certificate_id, is_about_replacing, refusal, window_of
 from certrelay.connectors.base import ConnectorError, Context, RenewalWindow
@@ -94,12 +94,12 @@ class AcmeSession:
             asked["profile"] = self._settings.profile
         replaced = replaces and self._client.resource("renewalInfo") and certificate_id(replaces)
         try:
-            url = self._place({**asked, "replaces": replaced} if replaced else asked)
+            placed = self._place({**asked, "replaces": replaced} if replaced else asked)
         except Problem as problem:
             if not replaced or not is_about_replacing(problem):
                 raise
-            url = self._place(asked)
-        return Reference(url).text()
+            placed = self._place(asked)
+        return placed.text()
 
     def order(self, reference: str) -> Order:
         return Order(self._client, self._account, Reference.of(reference), self._solver, self._now)
@@ -132,7 +132,7 @@ class AcmeSession:
             raise refusal(problem) from None
         return window_of(answer, self._now())
 
-    def _place(self, asked: dict[str, Any]) -> str:
+    def _place(self, asked: dict[str, Any]) -> Reference:
         def place(url: str) -> requests.Response:
             return self._client.post(url, asked, self._account.url())
 
@@ -145,7 +145,11 @@ class AcmeSession:
             answer = self._client.at("newOrder", place)
         if not (location := answer.headers.get("Location")):
             raise UnusableAnswer("it answered an order without its URL")
-        return location
+        try:
+            finalize = json_object(answer).get("finalize")
+        except UnusableAnswer:  # what it lacks, the order itself may have
+            finalize = None
+        return Reference(location, finalize=finalize if isinstance(finalize, str) else "")
 
 
 def make_solver(settings: Any, context: Context) -> Solver:

@@ -7,6 +7,10 @@ class DnsFailure(Exception):
     """The record could not be set, looked at or removed; one clause without secrets."""
 
 
+class SilentServers(DnsFailure):
+    """All name servers that answer give the record, and they are at least half of the zone's."""
+
+
 class Solver(Protocol):
     """Sets TXT records at challenge names; construction reads settings only, so nothing slow is imported.
 
@@ -17,7 +21,7 @@ class Solver(Protocol):
     def publish(self, name: str, value: str) -> None: ...
 
     def is_visible(self, name: str, value: str) -> bool:
-        """One look, at all of the zone's own name servers, without waiting."""
+        """One look, at all of the zone's own name servers, without waiting. May raise SilentServers."""
         ...
 
     def remove(self, name: str, value: str) -> None:

@@ -1,0 +1,181 @@
+"""What a server may answer in the middle of an order. The server is the tests' own, unless a test says pebble."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from certrelay.connectors.acme.order import LONGEST_WAIT
+from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
+from tests.connectors.acme.acme_proxy import Answer
+from tests.connectors.acme.acme_server import AcmeServer, MemorySolver, Request
+from tests.connectors.acme.clients import connect, follow
+from tests.connectors.acme.ordering import fresh_name, request_for
+
+
+@pytest.fixture
+def server() -> Iterator[AcmeServer]:
+    with AcmeServer() as running:
+        yield running
+
+
+def test_a_finalize_url_that_only_the_new_order_has_is_remembered(server: AcmeServer) -> None:
+    """Posh-ACME#510, django-ca 3.2.0."""
+
+    def hide(request: Request, answer: Answer) -> None:
+        if "/order/" in request.target:
+            answer.say({name: value for name, value in answer.document.items() if name != "finalize"})
+
+    server.change = hide
+    request = request_for(fresh_name())
+    outcome = connect(server, MemorySolver()).submit(request)
+    while isinstance(outcome, Pending):  # with a new connector each time, as after a restart
+        outcome = connect(server, MemorySolver()).collect(request, outcome.reference)
+    assert isinstance(outcome, Issued), outcome
+
+
+def test_a_new_order_without_a_body_is_an_order(server: AcmeServer) -> None:
+    def empty(request: Request, answer: Answer) -> None:
+        if request.target.endswith("/newOrder"):
+            answer.body = b""
+
+    server.change = empty
+    assert isinstance(follow(connect(server, MemorySolver()), request_for(fresh_name())), Issued)
+
+
+def failing(code: str, detail: str, member: str = "challenge") -> Any:
+    """Every order fails when its challenges were answered: `member` has the error."""
+    error = {"type": f"urn:ietf:params:acme:error:{code}", "detail": detail}
+
+    def change(request: Request, answer: Answer) -> None:
+        if "/order/" in request.target and answer.document["status"] in ("ready", "valid"):
+            answer.say({**answer.document, "status": "invalid", **({"error": error} if member == "order" else {})})
+        if "/authorization/" in request.target and answer.document["status"] == "valid" and member == "challenge":
+            challenge = {**answer.document["challenges"][0], "status": "invalid", "error": error}
+            answer.say({**answer.document, "status": "invalid", "challenges": [challenge]})
+
+    return change
+
+
+PASSING = [
+    ("dns", "DNS problem: SERVFAIL looking up CAA for example.com"),
+    ("dns", "DNS problem: query timed out looking up TXT for _acme-challenge.example.com"),
+    ("caa", "Rechecking CAA: While processing CAA for example.com: DNS problem: SERVFAIL looking up CAA"),
+    ("connection", "the name server closed the connection"),
+    ("unauthorized", "During secondary validation: Incorrect TXT record found at _acme-challenge.example.com"),
+]
+LASTING = [
+    ("caa", "CAA record for example.com prevents issuance"),
+    ("caa", "CAA records forbid the CA from issuing a certificate"),
+    ("unauthorized", "Incorrect TXT record found at _acme-challenge.example.com"),
+    ("rejectedIdentifier", "policy forbids issuing for name"),
+]
+
+
+@pytest.mark.parametrize("member", ["challenge", "order"])
+@pytest.mark.parametrize(("code", "detail"), PASSING, ids=str)
+def test_a_failed_look_up_of_the_server_gets_two_new_orders_slowly(
+    server: AcmeServer, code: str, detail: str, member: str
+) -> None:
+    """acme.sh#5142. Let's Encrypt allows five failures an hour for a name."""
+    server.change = failing(code, detail, member)
+    outcomes = [
+        follow(connect(server, MemorySolver()), replace(request_for(fresh_name()), lost_orders=n)) for n in range(3)
+    ]
+    assert [_waits(outcome) for outcome in outcomes] == [(600, True), (3600, True), None]
+    assert isinstance(outcomes[2], Rejected)
+    assert all(detail.split(":", maxsplit=1)[0] in str(outcome) for outcome in outcomes)
+
+
+def _waits(outcome: Outcome) -> tuple[float | None, bool] | None:
+    return (outcome.retry_after, outcome.restart) if isinstance(outcome, Unavailable) else None
+
+
+@pytest.mark.parametrize("member", ["challenge", "order"])
+@pytest.mark.parametrize(("code", "detail"), LASTING, ids=str)
+def test_a_verdict_of_the_server_is_final(server: AcmeServer, code: str, detail: str, member: str) -> None:
+    server.change = failing(code, detail, member)
+    assert isinstance(follow(connect(server, MemorySolver()), request_for(fresh_name())), Rejected)
+
+
+@pytest.mark.parametrize(("code", "detail"), PASSING, ids=str)
+def test_a_failed_look_up_at_finalize_gets_a_new_order(server: AcmeServer, code: str, detail: str) -> None:
+    """Boulder answers it to finalize, and the order is invalid without an error of its own."""
+    failed: list[str] = []
+
+    def change(request: Request, answer: Answer) -> None:
+        if "/finalize/" in request.target:
+            failed.append(request.target)
+            answer.refuse(code, 403, detail)
+        if "/order/" in request.target and failed:
+            answer.say({**answer.document, "status": "invalid"})
+
+    server.change = change
+    outcome = follow(connect(server, MemorySolver()), request_for(fresh_name()))
+    assert _waits(outcome) == (600, True), outcome
+
+
+def test_new_orders_that_cannot_be_placed_for_a_failed_look_up_are_placed_slowly(server: AcmeServer) -> None:
+    server.refuse("newOrder", "caa", 403, "SERVFAIL looking up CAA")
+    assert _waits(connect(server, MemorySolver()).submit(request_for(fresh_name()))) == (600, False)
+
+
+TERMS, SITE = "https://ca.example/terms/v8", "https://ca.example/agree?account=7"
+
+
+def test_the_pages_that_a_person_has_to_visit_are_told(server: AcmeServer) -> None:
+    """RFC 8555, section 7.3.3."""
+
+    def change(request: Request, answer: Answer) -> None:
+        if request.target.endswith("/newOrder"):
+            answer.refuse("userActionRequired", 403, "Terms of service have changed. " * 60)
+            answer.say({**answer.document, "instance": SITE})
+            answer.headers["Link"] = f'<{TERMS}>; rel="terms-of-service", <https://x>; rel="index"'
+
+    server.change = change
+    outcome = connect(server, MemorySolver()).submit(request_for(fresh_name()))
+    assert isinstance(outcome, Rejected)
+    assert TERMS in outcome.reason
+    assert SITE in outcome.reason
+    assert len(outcome.reason) <= 1000
+
+
+@pytest.mark.parametrize(
+    "instance", [None, 5, "/relative", "javascript:alert(1)", "https://x/\n\x1b[31m", "https://" + "y" * 900]
+)
+def test_an_instance_that_is_no_url_is_left_out(server: AcmeServer, instance: Any) -> None:
+    def change(request: Request, answer: Answer) -> None:
+        if request.target.endswith("/newOrder"):
+            answer.refuse("userActionRequired", 403, "agree first")
+            answer.say({**answer.document, "instance": instance})
+
+    server.change = change
+    outcome = connect(server, MemorySolver()).submit(request_for(fresh_name()))
+    assert outcome == Rejected("the server refused: agree first (userActionRequired)")
+
+
+def test_a_paused_account_is_told_where_to_lift_the_pause_and_not_tried_again(server: AcmeServer) -> None:
+    """Let's Encrypt; its URL holds a token of several hundred characters."""
+    url = "https://unpause.ca.example/sfe/v1/unpause?jwt=" + "x" * 500
+    detail = f"Your account is temporarily prevented from requesting certificates for example.com. Please visit: {url}"
+    server.refuse("newOrder", "rateLimited", 429, detail)
+    outcome = connect(server, MemorySolver()).submit(request_for(fresh_name()))
+    assert isinstance(outcome, Rejected)
+    assert url in outcome.reason
+    server.refuse("newOrder", "rateLimited", 429, "too many certificates already issued")
+    assert isinstance(connect(server, MemorySolver()).submit(request_for(fresh_name())), Unavailable)
+
+
+def test_a_server_that_asks_to_wait_for_a_day_is_asked_every_hour(server: AcmeServer) -> None:
+    """ZeroSSL does, and the order is done long before; an operation has a day in all."""
+
+    def change(request: Request, answer: Answer) -> None:
+        if "/order/" in request.target:
+            answer.say({**answer.document, "status": "processing"})
+            answer.headers["Retry-After"] = "86400"
+
+    server.change = change
+    outcome = follow(connect(server, MemorySolver()), request_for(fresh_name()))
+    assert isinstance(outcome, Pending)
+    assert outcome.retry_after == LONGEST_WAIT == 3600
