@@ -1,8 +1,10 @@
 """What the DNS itself says: where a challenge name really lies, and whether its record is there."""
 
 from contextlib import suppress
+from time import monotonic
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.query
@@ -10,11 +12,11 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
-from certrelay.connectors.acme.dns import DnsFailure
+from certrelay.connectors.acme.dns import DnsFailure, SilentServers
 from certrelay.connectors.acme.dns.settings import LookedUp, host_port
 
 MAX_ALIASES = 8
-SECONDS = 5.0
+SECONDS, SILENCE_SECONDS = 5.0, 60.0
 type Address = tuple[str, int]
 
 
@@ -29,6 +31,7 @@ class Lookup:
                 dns.nameserver.Do53Nameserver(*host_port(address)) for address in settings.resolvers
             ]
         self._resolver.lifetime = SECONDS
+        self._silent_until: dict[Address, float] = {}
 
     def target(self, name: str) -> dns.name.Name:
         """`name`, or the end of its chain of aliases (RFC 8555, section 8.4, lets the record lie elsewhere).
@@ -60,20 +63,48 @@ class Lookup:
         raise DnsFailure(f"no zone was found for {name.to_text(omit_final_dot=True)}")
 
     def is_visible(self, name: str, value: str) -> bool:
-        """Whether every authoritative server gives `value` in the TXT records of the name's target."""
-        target = self.target(name)
-        servers = self._name_servers or self._servers_of(self.zone(target))
-        return all(_gives(server, target, value) for server in servers)
+        """Whether the authoritative servers give `value` in the TXT records of the name's target.
 
-    def _servers_of(self, zone: dns.name.Name) -> list[Address]:
-        addresses = []
+        Raises SilentServers when all that answer do, at least half of them, and DnsFailure when fewer answer."""
+        target = self.target(name)
+        servers, silent = (self._name_servers, []) if self._name_servers else self._servers_of(self.zone(target))
+        every = len(servers) + len(silent)
+        for server in servers:
+            gives = self._gives(server, target, value)
+            if gives is False:
+                return False
+            if gives is None:
+                silent.append(server[0])
+        if not silent:
+            return True
+        text = f"the name server{'s'[: len(silent) > 1]} {', '.join(silent)} did not answer"
+        raise SilentServers(text) if 2 * len(silent) <= every else DnsFailure(text)
+
+    def _gives(self, server: Address, target: dns.name.Name, value: str) -> bool | None:
+        """None for a server that does not answer, which is then not asked for a while: each question costs seconds."""
+        if monotonic() < self._silent_until.get(server, 0.0):
+            return None
+        try:
+            # Where the settings name servers, they may be resolvers, for a network that lets no other be asked.
+            return _gives(server, target, value, recursive=bool(self._name_servers))
+        except DnsFailure:
+            self._silent_until[server] = monotonic() + SILENCE_SECONDS
+            return None
+
+    def _servers_of(self, zone: dns.name.Name) -> tuple[list[Address], list[str]]:
+        """The addresses of the zone's name servers, and the names of those whose address cannot be found now."""
+        addresses, unknown = [], []
         for server in self._ask(zone, "NS") or ():
-            found = [(answer.address, 53) for answer in self._ask(server.target, "A") or ()]
-            found = found or [(answer.address, 53) for answer in self._ask(server.target, "AAAA") or ()]
-            addresses += found
+            try:
+                found = [(answer.address, 53) for answer in self._ask(server.target, "A") or ()]
+                found = found or [(answer.address, 53) for answer in self._ask(server.target, "AAAA") or ()]
+            except DnsFailure:
+                unknown.append(server.target.to_text(omit_final_dot=True))
+            else:
+                addresses += found
         if not addresses:
             raise DnsFailure(f"no name server was found for {zone.to_text(omit_final_dot=True)}")
-        return addresses
+        return addresses, unknown
 
     def _ask(self, name: dns.name.Name, kind: str) -> dns.resolver.Answer | None:
         try:
@@ -86,13 +117,17 @@ class Lookup:
         return answer if answer.rrset is not None and answer.rrset.name == name else None
 
 
-def _gives(server: Address, name: dns.name.Name, value: str) -> bool:
+def _gives(server: Address, name: dns.name.Name, value: str, *, recursive: bool = False) -> bool:
+    """Whether a server gives the value. Raises DnsFailure where it does not answer, or not for this zone."""
     query = dns.message.make_query(name, dns.rdatatype.TXT)
-    query.flags &= ~dns.flags.RD
+    if not recursive:
+        query.flags &= ~dns.flags.RD
     try:
         answer = _answer(server, query)
     except (dns.exception.DNSException, OSError) as error:
         raise DnsFailure(f"the name server {server[0]} did not answer ({type(error).__name__})") from None
+    if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        raise DnsFailure(f"the name server {server[0]} answered {dns.rcode.to_text(answer.rcode())}")
     texts = {
         b"".join(record.strings)
         for rrset in answer.answer

@@ -36,7 +36,7 @@ class NoDns(ConnectorSettings):
 class LookedUp(ConnectorSettings):
     """`resolvers`: recursive servers (address or address:port) that find zones and aliases; else the system's.
 
-    `name_servers`: where a record must be seen; else those that the zone names.
+    `name_servers`: where a record must be seen, be they the zone's or resolvers; else those that the zone names.
     """
 
     resolvers: tuple[ServerAddress, ...] = ()

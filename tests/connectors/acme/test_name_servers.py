@@ -1,0 +1,159 @@
+"""Name servers of a zone that do not answer, or not as they should. The servers are the tests' own, over UDP."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any, Self
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+import pytest
+
+from certrelay.connectors.acme.dns import DnsFailure, SilentServers
+from certrelay.connectors.acme.dns import lookup as lookup_module
+from certrelay.connectors.acme.dns.lookup import Lookup
+from certrelay.connectors.acme.dns.settings import LookedUp
+from certrelay.connectors.acme.order import SILENCE
+from certrelay.connectors.base import Issued, Pending, Unavailable
+from tests.connectors.acme.acme_server import AcmeServer, MemorySolver
+from tests.connectors.acme.clients import TestClock, connect, follow, fresh_name, request_for
+
+NAME, VALUE = "_acme-challenge.www.example.com", "digest"
+
+
+class NameServer:
+    """Answers TXT at NAME with `values`, with `rcode`, or not at all."""
+
+    def __init__(self, *values: str, rcode: dns.rcode.Rcode = dns.rcode.NOERROR, silent: bool = False) -> None:
+        self.values, self.rcode, self.silent = values, rcode, silent
+        self.queries: list[dns.message.Message] = []
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                wire, peer = self._socket.recvfrom(4096)
+            except OSError:
+                return
+            query = dns.message.from_wire(wire)
+            self.queries.append(query)
+            if self.silent:
+                continue
+            answer = dns.message.make_response(query)
+            answer.set_rcode(self.rcode)
+            if self.values and query.question[0].rdtype == dns.rdatatype.TXT:
+                answer.answer = [dns.rrset.from_text_list(query.question[0].name, 60, "IN", "TXT", self.values)]
+            self._socket.sendto(answer.to_wire(), peer)
+
+
+@pytest.fixture
+def resolver() -> Iterator[NameServer]:
+    """Knows no alias."""
+    with NameServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup_module, "SECONDS", 0.4)
+
+
+def look(resolver: NameServer, *servers: NameServer) -> bool:
+    return lookup(resolver, *servers).is_visible(NAME, VALUE)
+
+
+def lookup(resolver: NameServer, *servers: NameServer) -> Lookup:
+    settings = LookedUp(resolvers=(resolver.address,), name_servers=tuple(server.address for server in servers))
+    return Lookup(settings)
+
+
+REFUSALS: list[dict[str, Any]] = [
+    {"silent": True},
+    {"rcode": dns.rcode.SERVFAIL},
+    {"rcode": dns.rcode.REFUSED},
+    {"rcode": dns.rcode.NOTIMP},
+]
+
+
+@pytest.mark.parametrize("dead", REFUSALS, ids=str)
+def test_a_dead_name_server_is_named_when_the_others_give_the_record(resolver: NameServer, dead: Any) -> None:
+    with NameServer(VALUE) as good, NameServer(**dead) as bad:
+        for servers in ((good, bad), (bad, good), (bad, good, good)):
+            with pytest.raises(SilentServers, match=r"name server 127\.0\.0\.1 did not answer"):
+                look(resolver, *servers)
+
+
+@pytest.mark.parametrize("dead", REFUSALS, ids=str)
+def test_a_dead_name_server_does_not_hide_that_another_one_lacks_the_record(resolver: NameServer, dead: Any) -> None:
+    with NameServer("another") as late, NameServer(VALUE) as good, NameServer(**dead) as bad:
+        assert not look(resolver, bad, good, late)
+        assert not look(resolver, bad, late)
+    with NameServer(rcode=dns.rcode.NXDOMAIN) as empty, NameServer(**dead) as bad:
+        assert not look(resolver, bad, empty)
+
+
+def test_fewer_than_half_of_the_name_servers_are_no_quorum(resolver: NameServer) -> None:
+    with NameServer(VALUE) as good, NameServer(silent=True) as first, NameServer(silent=True) as second:
+        for servers in ((good, first, second), (first, second)):
+            with pytest.raises(DnsFailure, match="did not answer") as caught:
+                look(resolver, *servers)
+            assert not isinstance(caught.value, SilentServers)
+
+
+def test_a_silent_name_server_is_asked_once_a_minute(resolver: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order of a hundred names looks a hundred times."""
+    now = [1000.0]
+    monkeypatch.setattr(lookup_module, "monotonic", lambda: now[0])
+    with NameServer(VALUE) as good, NameServer(silent=True) as bad:
+        known = lookup(resolver, good, bad)
+        for _ in range(5):
+            with pytest.raises(SilentServers):
+                known.is_visible(NAME, VALUE)
+        assert (len(good.queries), len(bad.queries)) == (5, 2), "twice, since datagrams get lost"
+        now[0] += 61
+        bad.silent, bad.values = False, (VALUE,)
+        assert known.is_visible(NAME, VALUE)
+
+
+def test_resolvers_may_stand_in_for_name_servers_that_a_firewall_hides(resolver: NameServer) -> None:
+    with NameServer(VALUE) as recursive:
+        assert look(resolver, recursive)
+        assert recursive.queries[0].flags & dns.flags.RD
+
+
+class DeadServers(MemorySolver):
+    def is_visible(self, name: str, value: str) -> bool:
+        if super().is_visible(name, value):
+            raise SilentServers("the name server 192.0.2.1 did not answer")
+        return False
+
+
+def test_an_order_waits_five_minutes_for_a_dead_name_server_and_then_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with AcmeServer() as server:
+        clock, solver, request = TestClock(), DeadServers(), request_for(fresh_name())
+        outcome, reference = connect(server, solver, clock).submit(request), ""
+        while isinstance(outcome, Pending):
+            reference = outcome.reference
+            outcome = connect(server, solver, clock).collect(request, reference)
+        assert outcome == Unavailable("the name server 192.0.2.1 did not answer")
+        clock.advance(seconds=SILENCE - 1)
+        assert isinstance(connect(server, solver, clock).collect(request, reference), Unavailable)
+        clock.advance(seconds=2)
+        outcome = follow(connect(server, solver, clock), request, Pending(reference))
+        assert isinstance(outcome, Issued)
+        assert "192.0.2.1 did not answer; the order goes on without them" in caplog.text
+        assert solver.records == set()
