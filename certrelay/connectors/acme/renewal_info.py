@@ -3,13 +3,15 @@
 import base64
 import math
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import requests
 from cryptography import x509
 
 from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object
 from certrelay.connectors.base import NoRenewalWindow, RenewalWindow
-from certrelay.connectors.http import https_url, retry_after
+from certrelay.connectors.http import retry_after
+from certrelay.connectors.http_settings import authority_url
 
 RETRY_AFTER = 21_600.0  # seconds; section 4.3.3
 MAX_URL_LENGTH = 1000
@@ -76,9 +78,10 @@ def _explanation(url: object) -> str | None:
     if not isinstance(url, str) or len(url) > MAX_URL_LENGTH or not url.isprintable():
         return None
     try:
-        return https_url(url)
+        authority_url(urlsplit(url)._replace(query="", fragment="").geturl())
     except ValueError:
         return None
+    return url
 
 
 def _base64url(octets: bytes) -> str:

@@ -19,7 +19,8 @@ from certrelay.connectors.acme.dns.settings import LookedUp
 from certrelay.connectors.acme.order import SILENCE
 from certrelay.connectors.base import Issued, Pending, Unavailable
 from tests.connectors.acme.acme_server import AcmeServer, MemorySolver
-from tests.connectors.acme.clients import TestClock, connect, follow, fresh_name, request_for
+from tests.connectors.acme.clients import TestClock, connect, follow
+from tests.connectors.acme.ordering import fresh_name, request_for
 
 NAME, VALUE = "_acme-challenge.www.example.com", "digest"
 
