@@ -69,7 +69,8 @@ def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
     @functools.cache
     def connector_named(name: str) -> Connector:
         authority = settings.authorities[name]
-        return authority.connector_class(authority.connector_settings, Context(name, now, credential))
+        context = Context(name, now, credential, ledger.memory_of(name))
+        return authority.connector_class(authority.connector_settings, context)
 
     client_id = settings.storage.get("AzureWebJobsStorage__clientId")
     storage_credential = None if "AzureWebJobsStorage" in settings.storage else credential(client_id)

@@ -94,7 +94,7 @@ class TestCa:
     features: ClassVar[frozenset[Feature]] = frozenset(Feature)
 
     def __init__(self, settings: Any, context: Context) -> None:
-        self.now = context.now
+        self.context, self.now = context, context.now
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.certificate = self.self_signed(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")]))
         self.wait = 0

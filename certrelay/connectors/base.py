@@ -15,7 +15,7 @@ The small protocols at the end are optional abilities. What an authority cannot 
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -119,17 +119,28 @@ class ConnectorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+class Memory(Protocol):
+    """Short texts that a connector remembers of its authority, beyond a restart; a dict is one that does not last.
+
+    Not for secrets. Its methods raise CertRelayError when storage cannot be used now."""
+
+    def get(self, key: str, default: str, /) -> str: ...
+
+    def __setitem__(self, key: str, value: str, /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a connector gets from CertRelay besides its own settings, which hold its secrets.
 
     `authority` is its name in the settings; `now` returns the current time (UTC); `credential` returns the app's own
-    Azure credential (an `azure.core.credentials.TokenCredential`).
+    Azure credential (an `azure.core.credentials.TokenCredential`); `memory` outlives the process.
     """
 
     authority: str
     now: Callable[[], datetime]
     credential: Callable[[], Any]
+    memory: Memory = field(default_factory=dict[str, str])
 
 
 class Connector(Protocol):

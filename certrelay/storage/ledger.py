@@ -6,6 +6,7 @@
     renewals      the sweep's records (certrelay.storage.renewals)
     limits        rate and concurrency limits of vaults and authorities (certrelay.storage.limits)
     replacements  replacements (certrelay.renewal.replacements) and the certificates of each
+    authorities   what connectors remember (certrelay.storage.memory). Keys: authority, a key of the connector's
 
 Every write of an open operation's row carries its ETag. A message in the queue `signing` is a wake-up: it names an
 operation and says nothing else. The queue `notifications` holds events (certrelay.notifications.outbox).
@@ -18,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from certrelay.storage.limits import Limits
+from certrelay.storage.memory import AuthorityMemory
 from certrelay.storage.operation import Operation, from_entity, to_entity
 from certrelay.storage.renewals import Renewals
 from certrelay.storage.rows import ETAG, Row
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at the most
 FARTHEST_ATTEMPT = timedelta(days=8)  # a week at the most is waited for an authority
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
-TABLES = ("operations", "history", "renewals", "limits", "replacements")
+TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities")
 QUEUES = ("signing", "notifications")
 
 
@@ -50,11 +52,15 @@ class Ledger:
     `prefix` of the constructor: of all table and queue names."""
 
     def __init__(self, account: "Account", prefix: str = "") -> None:
-        self._operations, self._history, renewals, limits, self.replacements = (
+        self._operations, self._history, renewals, limits, self.replacements, self._authorities = (
             account.table(prefix + name) for name in TABLES
         )
         self.renewals, self.limits = Renewals(renewals), Limits(limits)
         self._signing, self.notifications = (account.queue(prefix + name) for name in QUEUES)
+
+    def memory_of(self, authority: str) -> AuthorityMemory:
+        """What the connector of this authority remembers."""
+        return AuthorityMemory(self._authorities, authority)
 
     def open(self, vault: str, name: str) -> Operation | None:
         """The certificate's open operation, or None."""

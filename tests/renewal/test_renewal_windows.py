@@ -13,6 +13,7 @@ from certrelay.connectors.base import Context, NoRenewalWindow, RenewalWindow
 from certrelay.renewal import forecast, sweep
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord, from_entity, to_entity, unreadable_columns
+from tests.authorities import with_connector
 from tests.renewal.suggesting import SuggestingCa
 from tests.world import ALIAS, DAY, World, made
 
@@ -20,7 +21,7 @@ from tests.world import ALIAS, DAY, World, made
 def suggesting(world: World) -> tuple[Services, SuggestingCa]:
     """The world's services, with such an authority."""
     ca = SuggestingCa(None, Context("test-ca", world.services.now, lambda: None))
-    known = replace(world.services.settings.authorities["test-ca"], connector_class=SuggestingCa)
+    known = with_connector(world.services.settings.authorities["test-ca"], SuggestingCa)
     settings = replace(world.services.settings, authorities={"test-ca": known})
     return replace(world.services, connector=lambda name: ca, settings=settings), ca
 

@@ -7,6 +7,7 @@ from acme.messages import ExternalAccountBinding
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certrelay.connectors.acme.client import AcmeClient
+from certrelay.connectors.acme.contact import Contact
 from certrelay.connectors.acme.problem import Problem, UnusableAnswer
 from certrelay.connectors.single_flight import SingleFlight
 
@@ -21,7 +22,7 @@ class BindingRefused(Exception):
 class Account:
     """The account's URL, asked for once in a process and once more when the server has forgotten it."""
 
-    def __init__(self, client: AcmeClient, contact: tuple[str, ...], binding: tuple[str, str] | None) -> None:
+    def __init__(self, client: AcmeClient, contact: Contact, binding: tuple[str, str] | None) -> None:
         """`binding`: key id and HMAC key in base64url (section 7.3.4)."""
         self._client, self._contact, self._binding = client, contact, binding
         self._url: str | None = None
@@ -34,8 +35,10 @@ class Account:
     def _known(self) -> str:
         url = self._url  # another thread may forget it meanwhile
         if url is None:
-            # CertificateSpec first where a binding is needed: some servers let each be used only once.
-            url = self._url = (self._binding and self.find()) or self._make()
+            # Asked for first where a binding is needed: some servers let each be used only once.
+            url = (self._binding and self.find()) or self._make()
+            self._contact.update(self._client, url)
+            self._url = url
         return url
 
     def forget(self) -> None:
@@ -44,11 +47,13 @@ class Account:
     def check(self) -> None:
         """Asks in any case. An account that is not known yet is made; one that the server has forgotten is a Problem
         once: another process may have changed its key. Raises what `url` raises."""
-        if self.find() is None:
-            if self._url:
-                self.forget()
-                raise Problem(NOT_THERE, "it does not know our account any more")
-            self.url()
+        if (url := self.find()) is not None:
+            self._contact.update(self._client, url)
+            return
+        if self._url:
+            self.forget()
+            raise Problem(NOT_THERE, "it does not know our account any more")
+        self.url()
 
     def find(self) -> str | None:
         """The URL of the account that the server has for the key (section 7.3.1). Raises what `url` raises."""
@@ -74,10 +79,15 @@ class Account:
         self._client.at("keyChange", lambda url: self._client.post(url, new.signed_by_itself(url, inner), account))
 
     def _make(self) -> str:
+        """The new account, or the one that exists: which keeps its contacts, whatever is sent (section 7.3.1)."""
         asked: dict[str, Any] = {"termsOfServiceAgreed": True}
-        if self._contact:
-            asked["contact"] = [f"mailto:{address}" for address in self._contact]
-        return _url_of(self._post_bound(asked))
+        if self._contact.urls:
+            asked["contact"] = self._contact.urls
+        answer = self._post_bound(asked)
+        url = _url_of(answer)
+        if answer.status_code == requests.codes.created:
+            self._contact.sent(url)
+        return url
 
     def _post_bound(self, asked: dict[str, Any]) -> requests.Response:
         try:

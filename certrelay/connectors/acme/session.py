@@ -9,6 +9,7 @@ from azure.core.exceptions import AzureError
 from certrelay.connectors.acme.account import Account, key_from_pem
 from certrelay.connectors.acme.account_key import AccountKey, KeyVersion
 from certrelay.connectors.acme.client import AcmeClient
+from certrelay.connectors.acme.contact import Contact
 from certrelay.connectors.acme.dns import NoSolver, Solver
 from certrelay.connectors.acme.faults import FAULTS, NOT_OURS
 from certrelay.connectors.acme.order import Order
@@ -29,6 +30,7 @@ class AcmeSession:
         self, settings: "AcmeSettings", context: Context, http: AuthoritySession, solver: Solver | None
     ) -> None:
         self._settings, self._http, self._now = settings, http, context.now
+        self._contact = Contact(settings.contact, context.memory)
         self._keys: AccountKey | None = None
         self._version: KeyVersion | None = None
         if settings.account_key_pem:
@@ -48,7 +50,7 @@ class AcmeSession:
         binding = None
         if self._settings.eab_kid and self._settings.eab_hmac_key:
             binding = (self._settings.eab_kid, self._settings.eab_hmac_key.get_secret_value())
-        return Account(client, self._settings.contact, binding)
+        return Account(client, self._contact, binding)
 
     def _has_account(self, version: KeyVersion) -> bool:
         return self._account_of(self._client_of(version.key)).find() is not None
