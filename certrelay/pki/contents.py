@@ -23,7 +23,8 @@ _CMS = b"\x06\x09" + oid("1.2.840.113549.1.7")  # the OIDs 1.2.840.113549.1.7.*
 _SIGNED_DATA = _CMS + b"\x02"
 _IGNORED = ("PARAMETERS", "PUBLIC KEY", "CRL", "ATTRIBUTE CERTIFICATE", "CERTIFICATE REQUEST")
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE")
-_RECORDED_KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "EC PRIVATE KEY")
+# Key Vault refuses PKCS#1 (azure-cli#19017) and takes PKCS#8, encrypted or not. No refusal of SEC1 is known.
+_TAKEN_KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "EC PRIVATE KEY")
 _LONGEST_LABEL = 40
 
 
@@ -144,11 +145,11 @@ class _Reader:
         key = private_key_of(block, der, self._password, self._budget)
         self._found.keys.append(key)
         if key.was_encrypted:
-            self._change("the private key was decrypted", beyond=block.label not in _RECORDED_KEYS)
+            self._change("the private key was decrypted", beyond=block.label not in _TAKEN_KEYS)
         if block.label is None:
             self._change("the private key was converted to PEM", beyond=True)
-        elif block.label not in _RECORDED_KEYS[:2]:
-            beyond = block.label not in _RECORDED_KEYS or key.was_encrypted
+        elif block.label not in _TAKEN_KEYS[:2]:
+            beyond = block.label not in _TAKEN_KEYS or key.was_encrypted
             self._change(f"the private key was converted from {block.label[:_LONGEST_LABEL]} to PKCS#8", beyond=beyond)
 
     def _add_all(self, certificates: Iterable[bytes]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7
 
 from certrelay.connectors.base import SigningRequest
@@ -163,7 +163,7 @@ def test_an_answer_for_another_key_is_refused_and_the_right_one_still_taken(app:
 
 
 def test_a_pem_with_its_key_apart_is_imported(app: App) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65537, 2048)
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "apart.contoso.example")])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
