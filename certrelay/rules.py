@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from certrelay.connectors.base import Connector, Feature
 from certrelay.errors import Fault, Invalid, NotPermitted
+from certrelay.pki import public_trust
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
@@ -110,6 +111,8 @@ def _violations(holder: str, rules: Rules, request: CertificateRequest) -> Itera
         yield f"{holder} allows a validity of at most {longest} days"
     if expected.is_ca and not rules.certificate_authority:
         yield f"{holder} does not allow CA certificates"
+    if rules.public_trust:
+        yield from (f"{holder}: {fault}" for fault in public_trust.name_faults(expected.names))
 
 
 def _unsupported(authority: str, connector: type[Connector], request: CertificateRequest) -> Iterator[str]:

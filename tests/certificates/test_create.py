@@ -201,3 +201,19 @@ def test_what_a_connector_does_not_declare_is_refused_before_anything_is_sent(
 )
 def test_a_name_of_one_kind_does_not_pass_for_another(services: Services, pattern: str, asked: CertificateSpec) -> None:
     assert "does not allow the name" in refusal(narrowed(services, names=[pattern]), replace(asked, authority="a1"))
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        ({"dns_names": ("intranet",)}, "are not below a top-level domain"),
+        ({"dns_names": ("a_b.contoso.example",)}, "have an underscore"),
+        ({"dns_names": ("www.contoso.example",), "ip_addresses": ("10.0.0.1",)}, "are not public addresses"),
+    ],
+)
+def test_names_that_public_trust_forbids_are_refused_before_the_order_and_else_allowed(
+    services: Services, names: dict[str, tuple[str, ...]], why: str
+) -> None:
+    spec = CertificateSpec(authority="a1", subject="CN=x", **names)  # type: ignore[arg-type]
+    assert why in refusal(narrowed(services, public_trust=True), spec)
+    assert why not in refusal(services, spec), "its own rules refuse the names, not those of public trust"
