@@ -1,6 +1,6 @@
-"""The edges: each handler parses, makes one call into certrelay/, and renders. No decisions.
+"""The entry points: each handler parses its input, makes one call into certrelay/, and renders the result.
 
-`start` reads the settings when the app is indexed, so that a wrong one stops it; `services` connects at first use.
+`start` reads the settings when the app is indexed: invalid ones prevent startup. `services` connects at first use.
 """
 
 import functools
@@ -18,21 +18,22 @@ _lock = threading.Lock()
 
 @functools.cache
 def settings() -> Settings:
-    """The application settings. Raises SettingsError naming every fault."""
+    """The application settings, read once. Raises SettingsError with every fault."""
     return load()
 
 
 def start() -> func.AuthLevel:
-    """Refuse to be indexed with wrong settings, and keep the SDKs' requests out of the log.
+    """Check the settings, and keep the SDKs' requests out of the log.
 
-    Returns the level of HTTP functions: a function key, unless Entra ID decides."""
-    # host.json cannot: the host knows a worker's log lines by the function, not by their logger.
+    Returns the authorization level of HTTP functions: a key, unless Entra ID authenticates. Raises SettingsError, which
+    prevents startup."""
+    # host.json cannot do this: the host knows a worker's log lines by the function, not by their logger.
     logging.getLogger("azure").setLevel(logging.WARNING)
     return func.AuthLevel.ANONYMOUS if settings().app_service_authentication else func.AuthLevel.FUNCTION
 
 
 def services() -> Services:
-    """The world, connected once for all threads."""
+    """The services, connected once for all threads."""
     with _lock:
         return _services()
 

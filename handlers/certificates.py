@@ -1,4 +1,4 @@
-"""HTTP: create and import certificates; their operations: look, cancel, delete, fetch the CSR, bring the answer."""
+"""HTTP: create and import certificates; read, cancel and delete operations; fetch a CSR, provide its certificate."""
 
 import base64
 import binascii
@@ -28,7 +28,7 @@ blueprint = func.Blueprint()
 
 
 def where(req: func.HttpRequest) -> tuple[str, str]:
-    """Vault and certificate name of the path. Raises NotFound for a vault that is not configured."""
+    """The vault alias and the certificate name in the path. Raises NotFound (unknown vault), Invalid (name)."""
     vault, name = req.route_params["vault"], req.route_params["name"]
     services().vault_settings(vault)
     if create.where_faults(services(), vault, name):
@@ -37,7 +37,7 @@ def where(req: func.HttpRequest) -> tuple[str, str]:
 
 
 def operation_answer(operation: Operation, status: int = 200) -> Answer:
-    """An operation; one that is open says where to look, and when."""
+    """A response with an operation; while it is open, Location and Retry-After say where and when to poll."""
     headers = {}
     if not operation.state.ended:
         path = render.certificate_path(operation.vault, operation.name)
@@ -50,11 +50,11 @@ def operation_answer(operation: Operation, status: int = 200) -> Answer:
     body=request_models.CreateCertificate, answer=response_models.Operation, status=202,
 )  # fmt: skip
 def create_certificate(req: func.HttpRequest) -> Answer:
-    """Create a certificate, or a new version of one, by an authority or by one of Key Vault's issuers."""
-    asked = parsed(req, request_models.CreateCertificate).to_spec()
+    """Create a certificate or a new version of one, with an authority or one of Key Vault's own issuers."""
+    spec = parsed(req, request_models.CreateCertificate).to_spec()
     vault, name = req.route_params["vault"], req.route_params["name"]
-    key, who = idempotency_key(req), roles.caller(req)
-    return operation_answer(create.create(services(), vault, name, asked, requested_by=who, idempotency_key=key), 202)
+    key, caller = idempotency_key(req), roles.caller(req)
+    return operation_answer(create.create(services(), vault, name, spec, requested_by=caller, idempotency_key=key), 202)
 
 
 @route(
@@ -66,20 +66,20 @@ def create_certificate(req: func.HttpRequest) -> Answer:
     answer=response_models.Imported,
 )
 def import_certificate(req: func.HttpRequest) -> Answer:
-    """Import a certificate with its key, from a PFX, PEM or DER file."""
-    given = parsed(req, request_models.ImportCertificate).to_command()
+    """Import a certificate with its private key, from a PFX, PEM or DER file."""
+    command = parsed(req, request_models.ImportCertificate).to_command()
     vault, name = req.route_params["vault"], req.route_params["name"]
-    imported = import_file.import_certificate(services(), vault, name, given, requested_by=roles.caller(req))
+    imported = import_file.import_certificate(services(), vault, name, command, requested_by=roles.caller(req))
     answer = render.certificate_json(vault, name, imported.bundle)
     return Answer(answer | {"changes": list(imported.changes), "imported": imported.is_new})
 
 
 @route(
     blueprint, "GET", f"{PATH}/pending", Role.READER, answer=response_models.Operation,
-    query=(Query("request_id", "The id of an operation; the newest one without it."),),
+    query=(Query("request_id", "The id of an operation; by default the latest one."),),
 )  # fmt: skip
 def get_certificate_operation(req: func.HttpRequest) -> Answer:
-    """The operation of a certificate: where it stands, or how it ended."""
+    """An operation of a certificate: its progress, or how it ended."""
     vault, name = where(req)
     return operation_answer(find.of_certificate(services(), vault, name, query(req, "request_id")))
 
@@ -93,17 +93,17 @@ def get_certificate_operation(req: func.HttpRequest) -> Answer:
     answer=response_models.Operation,
 )
 def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
-    """Ask to cancel the operation. It takes effect unless the certificate is merged first."""
+    """Request cancellation of the operation; it takes effect unless the certificate is merged first."""
     parsed(req, request_models.CancelOperation)
     return operation_answer(intervene.cancel(services(), *where(req)))
 
 
 @route(
     blueprint, "DELETE", f"{PATH}/pending", Role.OPERATOR, answer=response_models.Operation,
-    query=(Query("force", "true: also a pending operation that is not CertRelay's.", "boolean"),),
+    query=(Query("force", "true: also delete a pending operation that CertRelay did not create.", "boolean"),),
 )  # fmt: skip
 def delete_certificate_operation(req: func.HttpRequest) -> Answer:
-    """Delete a stuck operation and free the name, in Key Vault too."""
+    """Delete a stuck operation, in Key Vault too, so that the name is free again."""
     ended = edit.delete_pending(services(), *where(req), force=flag(req, "force"))
     return operation_answer(ended) if ended else Answer(None, 204)
 
@@ -113,10 +113,10 @@ def delete_certificate_operation(req: func.HttpRequest) -> Answer:
     query=(Query("format", "pem or der (the default)."),),
 )  # fmt: skip
 def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
-    """The CSR (RFC 2986) of the pending operation, for an authority that is a person."""
+    """The CSR (RFC 2986) of the pending operation, to have it signed by hand."""
     csr = read.csr(services(), *where(req))
-    wanted = query(req, "format", "pem|der")
-    if wanted == "pem" or (wanted is None and "pem" in req.headers.get("accept", "")):
+    encoding = query(req, "format", "pem|der")
+    if encoding == "pem" or (encoding is None and "pem" in req.headers.get("accept", "")):
         return Answer(render.csr_pem(csr), content_type=PEM_TYPE)
     return Answer(csr, content_type=CSR_TYPE)
 
@@ -126,7 +126,7 @@ def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
     body=request_models.MergeCertificate, raw_body=CERTIFICATE_TYPES, answer=response_models.Operation, status=200,
 )  # fmt: skip
 def merge_certificate(req: func.HttpRequest) -> Answer:
-    """Bring the authority's answer: PEM, DER or PKCS#7, in any order. It is verified like any other."""
+    """Provide the signed certificate and its chain: PEM, DER or PKCS#7, in any order. It is verified like any other."""
     vault, name = where(req)
     is_json = req.headers.get("content-type", "application/json").split(";")[0].strip().endswith("json")
     answer = _answer(parsed(req, request_models.MergeCertificate)) if is_json else req.get_body()
@@ -139,16 +139,16 @@ def get_operation(req: func.HttpRequest) -> Answer:
     return operation_answer(find.by_id(services(), req.route_params["id"]))
 
 
-def _answer(given: request_models.MergeCertificate) -> bytes:
-    if (given.x5c is None) == (given.certificate is None):
-        raise Invalid([Fault("", "either x5c or certificate is needed")])
-    if given.certificate is not None:
-        return given.certificate.encode()
+def _answer(body: request_models.MergeCertificate) -> bytes:
+    if (body.x5c is None) == (body.certificate is None):
+        raise Invalid([Fault("", "needs either x5c or certificate")])
+    if body.certificate is not None:
+        return body.certificate.encode()
     parts = []
-    for index, text in enumerate(given.x5c or ()):
+    for index, text in enumerate(body.x5c or ()):
         try:
             der = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
-            raise Invalid([Fault(f"/x5c/{index}", "is not base64")]) from None
+            raise Invalid([Fault(f"/x5c/{index}", "must be base64")]) from None
         parts.append(b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n")
     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""Event Grid: Key Vault's events are hints to look at a certificate; its own dates decide."""
+"""Event Grid: Key Vault's events trigger a check of the certificate; its own dates decide."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ log = logger("events")
 
 @blueprint.event_grid_trigger(arg_name="event")
 def certificate_events(event: func.EventGridEvent) -> None:
+    """Handle one event; an exception makes Event Grid deliver it again."""
     kind = getattr(event, "event_type", None) or getattr(event, "type", "")
     data: Any = event.get_json()
     events.handle(services(), str(kind), data if isinstance(data, dict) else {})

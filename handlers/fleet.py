@@ -1,4 +1,4 @@
-"""HTTP: all certificates at once: what will be renewed when, and replacing everything."""
+"""HTTP: all certificates at once: the forecast of renewals, and replacements."""
 
 import azure.functions as func
 
@@ -14,16 +14,16 @@ blueprint = func.Blueprint()
 
 @route(
     blueprint, "GET", "forecast", Role.READER, answer=response_models.Forecast,
-    query=(Query("days", "How far ahead, 1 to 730 (30).", "integer"),),
+    query=(Query("days", "How many days ahead, 1 to 730 (default 30).", "integer"),),
 )  # fmt: skip
 def get_forecast(req: func.HttpRequest) -> Answer:
-    """What will be renewed when, by which authority, against what its rate allows."""
-    found = forecast.expected(services(), number(req, "days", 1, 730) or 30)
+    """What will be renewed when, by which authority, and how much its rate limit allows."""
+    expected = forecast.expected(services(), number(req, "days", 1, 730) or 30)
     days = [{"date": d.date, "authority": d.authority, "renewals": d.renewals, "capacity": d.capacity}
-            for d in found.days]  # fmt: skip
-    listed = [{"vault": one.vault, "name": one.name, "authority": one.authority, "due": one.due.isoformat(),
-               "expires": one.expires.isoformat()} for one in found.renewals]  # fmt: skip
-    return Answer({"days": days, "renewals": listed, "unreadable_vaults": found.unreadable_vaults})
+            for d in expected.days]  # fmt: skip
+    renewals = [{"vault": r.vault, "name": r.name, "authority": r.authority, "due": r.due.isoformat(),
+                 "expires": r.expires.isoformat()} for r in expected.renewals]  # fmt: skip
+    return Answer({"days": days, "renewals": renewals, "unreadable_vaults": expected.unreadable_vaults})
 
 
 @route(
@@ -31,11 +31,11 @@ def get_forecast(req: func.HttpRequest) -> Answer:
     body=request_models.StartReplacement, answer=response_models.Replacement, status=202,
 )  # fmt: skip
 def start_replacement(req: func.HttpRequest) -> Answer:
-    """Renew all certificates that match, at the pace of the rates: the day an authority announces a mass revocation."""
-    given = parsed(req, request_models.StartReplacement)
+    """Renew all certificates that match, as fast as the rate limits allow: for a mass revocation by an authority."""
+    body = parsed(req, request_models.StartReplacement)
     criteria = Criteria(
-        tuple(given.vaults), given.authority, tuple(given.names), given.issuer, tuple(given.serial_numbers),
-        given.key_type, given.issued_before,
+        tuple(body.vaults), body.authority, tuple(body.names), body.issuer, tuple(body.serial_numbers),
+        body.key_type, body.issued_before,
     )  # fmt: skip
     job = replacements.start(services(), criteria, roles.caller(req), idempotency_key(req))
     headers = {"Location": f"/api/replacements/{job.id}", "Retry-After": "60"}
@@ -44,13 +44,13 @@ def start_replacement(req: func.HttpRequest) -> Answer:
 
 @route(blueprint, "GET", "replacements/{id}", Role.READER, answer=response_models.Replacement)
 def get_replacement(req: func.HttpRequest) -> Answer:
-    """How far a replacement is."""
+    """A replacement and its progress."""
     return Answer(_json(replacements.find(services(), req.route_params["id"])))
 
 
 @route(blueprint, "DELETE", "replacements/{id}", Role.ADMINISTRATOR, answer=response_models.Replacement)
 def cancel_replacement(req: func.HttpRequest) -> Answer:
-    """Start no further renewals; those that were started go on."""
+    """Cancel a replacement: start no further renewals; those that were started continue."""
     return Answer(_json(replacements.cancel(services(), req.route_params["id"])))
 
 

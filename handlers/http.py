@@ -1,6 +1,6 @@
-"""What every HTTP function shares: JSON in, one call, JSON out; errors as problem documents (RFC 9457).
+"""Shared by all HTTP functions: JSON in, one call, JSON out; errors as problem documents (RFC 9457).
 
-An error nobody foresaw is a bare 500: its text goes to the log, under the same correlation id, and nowhere else.
+An unexpected exception is a bare 500: its text goes only to the log, with the same correlation id.
 """
 
 import functools
@@ -37,9 +37,9 @@ type Handler = Callable[[func.HttpRequest], "Answer"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is rendered as JSON, unless it is bytes with a `content_type`; None is an empty body.
+    """A response. `body` is rendered as JSON, unless it is bytes of a `content_type`; None is an empty body.
 
-    With `cached` the answer carries an ETag, and If-None-Match is answered with 304."""
+    With `cached` the response has an ETag, and a matching If-None-Match is answered with 304."""
 
     body: Any = None
     status: int = 200
@@ -49,7 +49,7 @@ class Answer:
 
 
 def endpoint(handler: Handler) -> Callable[[func.HttpRequest], func.HttpResponse]:
-    """An HTTP function around a handler that takes the request and returns an Answer or raises a CertRelayError."""
+    """Wrap a handler, which returns an Answer or raises, as an HTTP function."""
 
     @functools.wraps(handler)
     def function(req: func.HttpRequest) -> func.HttpResponse:
@@ -57,7 +57,7 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], func.HttpResponse
         with about(correlation=correlation):
             return _respond(_answer(handler, req, correlation), correlation)
 
-    del function.__wrapped__  # the worker would read the handler's own signature through it
+    del function.__wrapped__  # else the worker reads the handler's signature instead of this one
     function.__annotations__ = {"req": func.HttpRequest, "return": func.HttpResponse}
     return function
 
@@ -77,27 +77,27 @@ def _answer(handler: Handler, req: func.HttpRequest, correlation: str) -> Answer
 
 
 def parsed[Model: BaseModel](req: func.HttpRequest, model: type[Model]) -> Model:
-    """The JSON body as a model. Raises Invalid naming every fault by its JSON pointer."""
+    """The JSON body as a model. Raises Invalid with every fault and its JSON pointer (RFC 6901)."""
     body = req.get_body()
     if len(body) > MAX_BODY_BYTES:
         raise Invalid(f"the body is larger than {MAX_BODY_BYTES} bytes")
     try:
         return model.model_validate_json(body or b"{}", strict=True)
     except ValidationError as error:
-        raise Invalid([_fault(found) for found in error.errors(include_url=False, include_input=False)]) from None
+        raise Invalid([_fault(details) for details in error.errors(include_url=False, include_input=False)]) from None
 
 
 def idempotency_key(req: func.HttpRequest) -> str | None:
-    """The Idempotency-Key header. Raises Invalid when it is not 1 to 255 visible ASCII characters."""
+    """The Idempotency-Key header, or None. Raises Invalid unless it has 1 to 255 visible ASCII characters."""
     key: str | None = req.headers.get("idempotency-key")
     if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
-        raise Invalid("the Idempotency-Key header has 1 to 255 visible ASCII characters")
+        raise Invalid("the Idempotency-Key header must have 1 to 255 visible ASCII characters")
     return key
 
 
-def _fault(found: Any) -> Fault:
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in found["loc"]]
-    text = "is not a known field" if found["type"] == "extra_forbidden" else str(found["msg"])
+def _fault(details: Any) -> Fault:
+    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in details["loc"]]
+    text = "is not a known field" if details["type"] == "extra_forbidden" else str(details["msg"])
     return Fault("".join(f"/{part}" for part in parts), text)
 
 
@@ -112,11 +112,11 @@ def _problem(error: CertRelayError, correlation: str) -> Answer:
 
 
 def _conditional(req: func.HttpRequest, answer: Answer) -> Answer:
-    """RFC 9110, section 13.1.2."""
+    """The answer with an ETag, or 304 if the caller has it already (RFC 9110, section 13.1.2)."""
     etag = '"' + hashlib.sha256(_rendered(answer)).hexdigest()[:32] + '"'
     headers = answer.headers | {"ETag": etag}
-    asked = [tag.strip().removeprefix("W/") for tag in req.headers.get("if-none-match", "").split(",")]
-    return Answer(None, 304, headers) if etag in asked or "*" in asked else replace(answer, headers=headers)
+    etags = [tag.strip().removeprefix("W/") for tag in req.headers.get("if-none-match", "").split(",")]
+    return Answer(None, 304, headers) if etag in etags or "*" in etags else replace(answer, headers=headers)
 
 
 def _rendered(answer: Answer) -> bytes:
@@ -138,12 +138,12 @@ def _respond(answer: Answer, correlation: str) -> func.HttpResponse:
 
 
 def _correlation_id(req: func.HttpRequest) -> str:
-    given = req.headers.get(CORRELATION_HEADER, "")
-    return given if re.fullmatch(r"[0-9A-Za-z._-]{1,64}", given) else uuid.uuid4().hex
+    identifier = req.headers.get(CORRELATION_HEADER, "")
+    return identifier if re.fullmatch(r"[0-9A-Za-z._-]{1,64}", identifier) else uuid.uuid4().hex
 
 
 def query(req: func.HttpRequest, name: str, pattern: str = ".{1,2000}") -> str | None:
-    """A query parameter. Raises Invalid when it does not match."""
+    """A query parameter, or None. Raises Invalid unless it matches the pattern (a regular expression)."""
     value: str | None = req.params.get(name)
     if value is not None and not re.fullmatch(pattern, value, re.DOTALL):
         raise Invalid([Fault(f"/{name}", f"the query parameter {name} is not valid")])
@@ -151,15 +151,17 @@ def query(req: func.HttpRequest, name: str, pattern: str = ".{1,2000}") -> str |
 
 
 def number(req: func.HttpRequest, name: str, lowest: int, highest: int) -> int | None:
-    """A whole number in the query. Raises Invalid when it is out of its range."""
+    """A whole number in the query, or None. Raises Invalid unless it is in the range."""
     value = query(req, name)
     if value is None:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) or not lowest <= int(value) <= highest:
-        raise Invalid([Fault(f"/{name}", f"the query parameter {name} is a whole number from {lowest} to {highest}")])
+        raise Invalid(
+            [Fault(f"/{name}", f"the query parameter {name} must be a whole number from {lowest} to {highest}")]
+        )
     return int(value)
 
 
 def flag(req: func.HttpRequest, name: str) -> bool:
-    """`true` or `false` in the query; absent is false. Raises Invalid."""
+    """`true` or `false` in the query, by default false. Raises Invalid for anything else."""
     return query(req, name, "true|false") == "true"

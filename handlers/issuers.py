@@ -1,4 +1,4 @@
-"""HTTP: Key Vault's issuer resources and contacts."""
+"""HTTP: Key Vault's issuers and certificate contacts."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ def _contacts(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answ
 
 @route(blueprint, "GET", ISSUERS, Role.READER, answer=response_models.Listed)
 def admin_list_issuers(req: func.HttpRequest) -> Answer:
-    """The issuer resources of a vault."""
+    """The issuers of a vault."""
     return Answer({"value": issuers.issuers(services(), req.route_params["vault"])})
 
 
 @route(blueprint, "GET", f"{ISSUERS}/{{issuer}}", Role.READER, answer=response_models.Anything)
 def admin_get_issuer(req: func.HttpRequest) -> Answer:
-    """One issuer resource, without its password."""
+    """One issuer, without its password."""
     return _issuer(req)
 
 
@@ -48,7 +48,7 @@ def admin_get_issuer(req: func.HttpRequest) -> Answer:
     answer=response_models.Anything,
 )
 def admin_set_issuer(req: func.HttpRequest) -> Answer:
-    """Make or replace an issuer resource (DigiCert, GlobalSign)."""
+    """Create or replace an issuer (DigiCert, GlobalSign)."""
     return _issuer(req, parsed(req, request_models.SetIssuer).model_dump(exclude_none=True))
 
 
@@ -61,29 +61,29 @@ def admin_set_issuer(req: func.HttpRequest) -> Answer:
     answer=response_models.Anything,
 )
 def admin_update_issuer(req: func.HttpRequest) -> Answer:
-    """Change parts of an issuer resource."""
+    """Update parts of an issuer."""
     return _issuer(req, parsed(req, request_models.SetIssuer).model_dump(exclude_none=True))
 
 
 @route(blueprint, "DELETE", f"{ISSUERS}/{{issuer}}", Role.ADMINISTRATOR, answer=response_models.Anything)
 def admin_delete_issuer(req: func.HttpRequest) -> Answer:
-    """Delete an issuer resource."""
+    """Delete an issuer."""
     return _issuer(req)
 
 
 @route(blueprint, "GET", CONTACTS, Role.READER, answer=response_models.Contacts)
 def admin_get_contacts(req: func.HttpRequest) -> Answer:
-    """Who gets Key Vault's own mails."""
+    """The certificate contacts of a vault, who get Key Vault's own e-mails."""
     return _contacts(req)
 
 
 @route(blueprint, "PUT", CONTACTS, Role.ADMINISTRATOR, body=request_models.SetContacts, answer=response_models.Contacts)
 def admin_set_contacts(req: func.HttpRequest) -> Answer:
-    """Replace the contacts."""
+    """Replace the certificate contacts."""
     return _contacts(req, parsed(req, request_models.SetContacts).model_dump(exclude_none=True))
 
 
 @route(blueprint, "DELETE", CONTACTS, Role.ADMINISTRATOR, answer=response_models.Contacts)
 def admin_delete_contacts(req: func.HttpRequest) -> Answer:
-    """Delete the contacts; the answer is who they were."""
+    """Delete the certificate contacts; returns the deleted ones."""
     return _contacts(req)

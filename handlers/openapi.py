@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the routes and their models."""
+"""The OpenAPI 3.1 document, generated from the routes and their models."""
 
 import functools
 import re
@@ -17,12 +17,12 @@ ENTRA_ID = (
     "caller's application role (x-role) decides; no function key is needed."
 )
 TITLES = {
-    400: "The request is not valid; every fault is named.",
-    401: "No function key, or no caller.",
-    403: "The caller, the rules or Key Vault do not allow it.",
-    404: "There is no such thing.",
-    409: "The name is busy, deleted, or not in a state for this.",
-    503: "Key Vault, the storage account or an authority cannot now; see Retry-After.",
+    400: "The request is not valid; `errors` lists every fault.",
+    401: "No function key, or no authenticated caller.",
+    403: "The caller's role, the rules or Key Vault do not allow it.",
+    404: "The vault, certificate, operation, authority or replacement does not exist.",
+    409: "The certificate is busy, deleted, or not in a state that allows it.",
+    503: "Key Vault, the storage account or an authority is not available now; see Retry-After.",
 }
 
 type Json = dict[str, Any]
@@ -30,12 +30,12 @@ type Json = dict[str, Any]
 
 @functools.cache
 def document() -> Json:
-    """The whole contract."""
+    """The OpenAPI document of all routes."""
     paths: Json = {}
-    for one in ROUTES:
-        paths.setdefault("/" + re.sub(r":[^}]*", "", one.path), {})[one.method.lower()] = _operation(one)
+    for route in ROUTES:
+        paths.setdefault("/" + re.sub(r":[^}]*", "", route.path), {})[route.method.lower()] = _operation(route)
     bodies: list[type[BaseModel]] = [response_models.Problem]
-    bodies += [model for one in ROUTES for model in (one.body, one.answer) if model is not None]
+    bodies += [model for route in ROUTES for model in (route.body, route.answer) if model is not None]
     unique = list(dict.fromkeys(bodies))
     inputs = [(model, "validation") for model in unique]
     _, schemas = models_json_schema(inputs, ref_template=REFERENCE)  # type: ignore[arg-type]
@@ -53,44 +53,45 @@ def document() -> Json:
     }
 
 
-def _operation(one: Route) -> Json:
+def _operation(route: Route) -> Json:
     operation: Json = {
-        "operationId": one.name,
-        "summary": one.summary,
-        "parameters": [_in_path(name, kind) for name, kind in re.findall(r"\{(\w+)(:[^}]*)?\}", one.path)]
-        + [_in_query(query) for query in one.query],
-        "responses": _responses(one),
+        "operationId": route.name,
+        "summary": route.summary,
+        "parameters": [_in_path(name, kind) for name, kind in re.findall(r"\{(\w+)(:[^}]*)?\}", route.path)]
+        + [_in_query(query) for query in route.query],
+        "responses": _responses(route),
     }
-    if one.body is not None:
-        content = {"application/json": {"schema": _reference(one.body)}}
-        content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in one.raw_body}
+    if route.body is not None:
+        content = {"application/json": {"schema": _reference(route.body)}}
+        content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in route.raw_body}
         operation["requestBody"] = {"required": True, "content": content}
-    if one.role is None:
+    if route.role is None:
         operation["security"] = []
     else:
-        operation["x-role"] = f"CertRelay.{one.role.name.capitalize()}"
+        operation["x-role"] = f"CertRelay.{route.role.name.capitalize()}"
     return operation
 
 
-def _responses(one: Route) -> Json:
-    content = {"application/json": {"schema": _reference(one.answer)}} if one.answer else {}
-    content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in one.raw_answer}
-    found: Json = {str(one.status): {"description": one.summary, "content": content}}
-    if one.status == 202:
-        found["202"]["headers"] = {name: {"schema": {"type": "string"}} for name in ("Location", "Retry-After")}
-    if one.method == "GET":
-        found["304"] = {"description": "Not changed since the ETag in If-None-Match."}
-    if one.method == "DELETE" and one.path.endswith("/pending"):
-        found["204"] = {"description": "A pending operation that was not CertRelay's is deleted."}
+def _responses(route: Route) -> Json:
+    content = {"application/json": {"schema": _reference(route.answer)}} if route.answer else {}
+    content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in route.raw_answer}
+    responses: Json = {str(route.status): {"description": route.summary, "content": content}}
+    if route.status == 202:
+        responses["202"]["headers"] = {name: {"schema": {"type": "string"}} for name in ("Location", "Retry-After")}
+    if route.method == "GET":
+        responses["304"] = {"description": "Not changed since the ETag in If-None-Match."}
+    if route.method == "DELETE" and route.path.endswith("/pending"):
+        responses["204"] = {"description": "A pending operation that CertRelay did not create was deleted."}
     problem = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
-    if one.role is not None:
-        # The Functions host itself answers 401 without a body when the key is missing.
-        found |= {str(status): {"description": TITLES[status], "content": problem} for status in one.errors}
-    if one.path == "health/ready":
-        found["503"] = {"description": TITLES[503], "content": content}
-    if 401 in one.errors and one.role is not None:
-        found["401"] = {"description": TITLES[401]}
-    return found
+    if route.role is not None:
+        responses |= {str(status): {"description": TITLES[status], "content": problem} for status in route.errors}
+    if route.path == "health/ready":
+        responses["503"] = {"description": TITLES[503], "content": content}
+    if (
+        401 in route.errors and route.role is not None
+    ):  # the Functions host itself answers a missing key, without a body
+        responses["401"] = {"description": TITLES[401]}
+    return responses
 
 
 def _in_path(name: str, constraint: str) -> Json:

@@ -1,4 +1,4 @@
-"""HTTP: look at certificates, their versions, policies and histories."""
+"""HTTP: read certificates, their versions, policies and histories."""
 
 from dataclasses import asdict
 from typing import Any
@@ -18,12 +18,12 @@ from handlers.routes import Query, route
 
 LIST = "vaults/{vault}/certificates"
 FILTERS = (
-    Query("authority", "Only those that this authority renews."),
-    Query("issuer", "Only those whose policy names this issuer (reads each certificate)."),
-    Query("expiring_within_days", "Only those that expire within so many days.", "integer"),
-    Query("state", "managed, unmanaged, enabled, disabled, due, expiring or expired."),
-    Query("max", "At most so many, 1 to 100 (25).", "integer"),
-    Query("continuation", "What the answer before gave."),
+    Query("authority", "Only certificates that this authority renews."),
+    Query("issuer", "Only certificates whose policy has this issuer (reads each certificate)."),
+    Query("expiring_within_days", "Only certificates that expire within this number of days.", "integer"),
+    Query("state", "Only certificates that are managed, unmanaged, enabled, disabled, due, expiring or expired."),
+    Query("max", "How many certificates to return at most, 1 to 100 (default 25).", "integer"),
+    Query("continuation", "The continuation of the previous response."),
 )
 STATES = "managed|unmanaged|enabled|disabled|due|expiring|expired"
 
@@ -32,7 +32,7 @@ blueprint = func.Blueprint()
 
 @route(blueprint, "GET", LIST, Role.READER, query=FILTERS, answer=response_models.CertificateList)
 def list_certificates(req: func.HttpRequest) -> Answer:
-    """The certificates of a vault, a part at a time; a part may be short, and is the last without a continuation."""
+    """The certificates of a vault, page by page; a page may be short, and is the last if it has no continuation."""
     filters = Filters(
         query(req, "authority"),
         query(req, "issuer"),
@@ -40,8 +40,8 @@ def list_certificates(req: func.HttpRequest) -> Answer:
         query(req, "state", STATES),
     )
     limit, vault = number(req, "max", 1, 100) or 25, req.route_params["vault"]
-    found, continuation = read.certificates(services(), vault, filters, limit, query(req, "continuation", ".{1,9000}"))
-    return Answer({"value": [_line(item) for item in found], "continuation": continuation})
+    items, continuation = read.certificates(services(), vault, filters, limit, query(req, "continuation", ".{1,9000}"))
+    return Answer({"value": [_line(item) for item in items], "continuation": continuation})
 
 
 @route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=response_models.Listed)
@@ -52,41 +52,41 @@ def list_deleted_certificates(req: func.HttpRequest) -> Answer:
 
 @route(blueprint, "GET", f"{PATH}/policy", Role.READER, answer=response_models.Anything)
 def get_certificate_policy(req: func.HttpRequest) -> Answer:
-    """The policy, which the next version follows."""
+    """The policy, which applies to the next version."""
     return Answer(read.policy(services(), *where(req)), cached=True)
 
 
 @route(blueprint, "GET", f"{PATH}/versions", Role.READER, answer=response_models.Versions)
 def list_certificate_versions(req: func.HttpRequest) -> Answer:
-    """All versions."""
+    """All versions of a certificate."""
     return Answer({"value": [_version(item) for item in read.versions(services(), *where(req))]})
 
 
 @route(blueprint, "GET", f"{PATH}/history", Role.READER, answer=response_models.History)
 def get_certificate_history(req: func.HttpRequest) -> Answer:
-    """All operations of a certificate that have ended, newest first: who asked, what happened, and why."""
-    return Answer({"value": [render.operation_json(one) for one in read.history(services(), *where(req))]})
+    """The ended operations of a certificate, newest first: who requested them, what happened, and why."""
+    return Answer({"value": [render.operation_json(operation) for operation in read.history(services(), *where(req))]})
 
 
 @route(blueprint, "GET", f"{PATH}/{{version:length(32)}}", Role.READER, answer=response_models.Certificate)
 def get_certificate_version(req: func.HttpRequest) -> Answer:
     """One version of a certificate."""
     vault, name = where(req)
-    found = read.bundle(services(), vault, name, req.route_params["version"])
-    return Answer(render.certificate_json(vault, name, found), cached=True)
+    bundle = read.bundle(services(), vault, name, req.route_params["version"])
+    return Answer(render.certificate_json(vault, name, bundle), cached=True)
 
 
 @route(blueprint, "GET", PATH, Role.READER, answer=response_models.CertificateDetail)
 def get_certificate(req: func.HttpRequest) -> Answer:
-    """The newest version, with its chain and the plan of its renewal."""
+    """The newest version of a certificate, with its chain and its renewal plan."""
     vault, name = where(req)
-    found = read.detail(services(), vault, name)
-    due = found.plan.due.isoformat() if found.plan.due else None
+    detail = read.detail(services(), vault, name)
+    due = detail.plan.due.isoformat() if detail.plan.due else None
     extra: dict[str, Any] = {
-        "renewal": {"due": due, "reason": found.plan.reason},
-        "chain": render.certificates_pem(found.chain),
+        "renewal": {"due": due, "reason": detail.plan.reason},
+        "chain": render.certificates_pem(detail.chain),
     }
-    return Answer(render.certificate_json(vault, name, found.bundle) | extra, cached=True)
+    return Answer(render.certificate_json(vault, name, detail.bundle) | extra, cached=True)
 
 
 def _line(item: CertificateItem) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What callers get to see, as JSON."""
+"""Render operations and certificates as the JSON of responses."""
 
 import base64
 from typing import Any
@@ -12,28 +12,29 @@ from certrelay.pki.description import what_it_says
 from certrelay.storage.operation import Operation, State
 
 _DETAILS = {
-    State.REQUESTED: "asked for; nothing is in Key Vault yet",
-    State.PENDING: "Key Vault holds the key and the CSR; the authority is asked next",
-    State.SUBMITTED: "the authority has the order and has not answered it yet",
-    State.ISSUED: "the authority has issued; the certificate is verified and is merged next",
+    State.REQUESTED: "requested; nothing is in Key Vault yet",
+    State.PENDING: "Key Vault has created the key and the CSR; the CSR is submitted to the authority next",
+    State.SUBMITTED: "the authority has the order; its certificate is not issued yet",
+    State.ISSUED: "the authority has issued the certificate; it is verified, and is merged next",
     State.COMPLETED: "the new version is in Key Vault",
-    State.FAILED: "it failed; see error",
-    State.CANCELED: "it was canceled; no new version was made",
+    State.FAILED: "failed; see error",
+    State.CANCELED: "canceled; no new version was created",
 }
-CANCELING = "cancellation is asked for; it takes effect unless the certificate is merged first"
+CANCELING = "cancellation is requested; it takes effect unless the certificate is merged first"
 _STATUS = {State.COMPLETED: "completed", State.FAILED: "failed", State.CANCELED: "canceled"}
 
 
 def certificate_path(vault: str, name: str) -> str:
+    """The URL path of a certificate."""
     return f"/api/vaults/{quote(vault)}/certificates/{quote(name)}"
 
 
 def operation_json(operation: Operation) -> dict[str, Any]:
-    """An operation: Key Vault's words where it has them, and where it stands."""
+    """An operation, with the field names of Key Vault's CertificateOperation where it has them."""
     failure = operation.failure
-    shown = {"code": failure.code, "message": failure.message} if failure else None
+    error = {"code": failure.code, "message": failure.message} if failure else None
     ended = operation.state.ended
-    answer: dict[str, Any] = {
+    rendered: dict[str, Any] = {
         "id": operation.id,
         "vault": operation.vault,
         "name": operation.name,
@@ -51,27 +52,27 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         "ended_at": operation.ended_at.isoformat() if operation.ended_at else None,
         "deadline": None if ended else operation.deadline.isoformat(),
         "next_attempt_at": None if ended else operation.next_attempt_at.isoformat(),
-        "error" if ended else "last_error": shown,
+        "error" if ended else "last_error": error,
         "transitions": [
             {"step": entry.state, "at": entry.at.isoformat(), "detail": entry.detail or None}
             for entry in operation.transitions
         ],
     }
     if operation.cancel_requested and not ended:
-        answer["status_details"] = CANCELING
+        rendered["status_details"] = CANCELING
     if operation.version:
-        answer["target"] = f"{certificate_path(operation.vault, operation.name)}/{operation.version}"
-    return {key: value for key, value in answer.items() if value is not None}
+        rendered["target"] = f"{certificate_path(operation.vault, operation.name)}/{operation.version}"
+    return {key: value for key, value in rendered.items() if value is not None}
 
 
 def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str, Any]:
-    """A CertificateBundle without what only Key Vault's own clients need, and what is written in the certificate."""
+    """A CertificateBundle without the fields for Key Vault's own clients, and the contents of the certificate."""
     version = version_of(bundle)
     kept: dict[str, Any] = {
         key: bundle[key] for key in ("id", "x5t", "cer", "attributes", "tags", "policy") if key in bundle
     }
-    written = what_it_says(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
-    return {"name": name, "vault": vault, "version": version, **kept, **written}
+    contents = what_it_says(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
+    return {"name": name, "vault": vault, "version": version, **kept, **contents}
 
 
 def csr_pem(der: bytes) -> bytes:
@@ -80,10 +81,10 @@ def csr_pem(der: bytes) -> bytes:
 
 
 def certificates_pem(chain: tuple[bytes, ...]) -> list[str]:
-    """Certificates (DER) as PEM, one each."""
+    """Certificates (DER) as PEM texts, one for each."""
     return [x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in chain]
 
 
 def thumbprint(bundle: dict[str, Any]) -> str:
-    """Key Vault's x5t (SHA-1, base64url) as hex; empty where a version has no certificate yet."""
+    """Key Vault's x5t (SHA-1, base64url) as hex; empty if the version has no certificate yet."""
     return base64.urlsafe_b64decode(str(bundle.get("x5t", "")) + "==").hex()

@@ -1,4 +1,4 @@
-"""What callers may send. Key Vault's names of its REST API; unknown fields and wrong types are refused."""
+"""The request bodies, with the field names of Key Vault's REST API. Unknown fields and wrong types are refused."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -86,7 +86,7 @@ class Policy(Body):
 
 
 class CreateCertificate(Body):
-    """A certificate by an authority of the settings, or by one of Key Vault's own issuers (`policy.issuer`)."""
+    """A certificate from an authority of the settings, or from one of Key Vault's own issuers (`policy.issuer`)."""
 
     authority: Text | None = None
     policy: Policy = Policy()
@@ -117,8 +117,10 @@ class CreateCertificate(Body):
 
 
 class ImportCertificate(Body):
-    """`value`: base64 of a PFX, PEM or DER file, or PEM text; or PEM texts apart in `certificate`, `key` and `chain`.
-    `pwd` opens it. `strict` takes only what Key Vault takes. `force` imports over what CertRelay renews."""
+    """Either `value` (base64 of a PFX, PEM or DER file, or PEM text), or PEM texts in `certificate`, `key` and `chain`.
+
+    `pwd` is the password of the file. `strict` refuses a file that Key Vault would not accept unchanged. `force`
+    imports over a certificate that CertRelay manages."""
 
     value: str | None = Field(default=None, min_length=1, max_length=512 * 1024, repr=False)
     certificate: str | None = Field(default=None, min_length=1, max_length=256 * 1024)
@@ -133,8 +135,8 @@ class ImportCertificate(Body):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        apart = self.certificate is not None or self.key is not None or self.chain is not None
-        if (self.value is None) != apart:
+        separate = self.certificate is not None or self.key is not None or self.chain is not None
+        if (self.value is None) != separate:
             raise ValueError("needs either value, or certificate and key (and chain)")
         return self
 
@@ -155,15 +157,16 @@ class UpdateCertificate(Body):
 
 
 class RenewCertificate(Body):
-    """`authority` moves the certificate to another authority; `reuse_key` keeps or changes the key."""
+    """`authority` moves the certificate to another authority; `reuse_key` overrides that of the policy."""
 
     authority: Text | None = None
     reuse_key: bool | None = None
 
 
 class RevokeCertificate(Body):
-    """`reason` is a CRLReason of RFC 5280. `replace` renews it as well, and needs the `version`; without it and without
-    an Idempotency-Key the newest one is meant."""
+    """`reason` is a CRLReason of RFC 5280, section 5.3.1. `replace` also renews the certificate.
+
+    `version` is required with `replace` or an Idempotency-Key; it is the newest one by default."""
 
     reason: RevocationReason = RevocationReason.UNSPECIFIED
     version: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
@@ -178,7 +181,7 @@ class AdoptCertificate(Body):
 
 
 class MergeCertificate(Body):
-    """The authority's answer: `x5c` (base64 of DER, as Key Vault takes it) or `certificate` (PEM, or base64)."""
+    """The signed certificate and its chain: `x5c` (base64 of DER, as in Key Vault's API) or `certificate` (PEM)."""
 
     x5c: Annotated[list[Text32K], Field(min_length=1, max_length=10)] | None = None
     certificate: Annotated[str, Field(min_length=1, max_length=1024 * 1024)] | None = None
@@ -206,7 +209,7 @@ class IssuerAttributes(Body):
 
 
 class SetIssuer(Body):
-    """Key Vault's issuer resource. `credentials.pwd` goes in and never comes out."""
+    """Key Vault's issuer resource. `credentials.pwd` is never returned."""
 
     provider: Text | None = None
     credentials: IssuerCredentials | None = None
@@ -225,7 +228,8 @@ class SetContacts(Body):
 
 
 class StartReplacement(Body):
-    """All criteria that are given must hold; `names` are patterns over the names in Key Vault."""
+    """A certificate must meet all criteria that are set. `names` are patterns for its name in Key Vault; `*` stands for
+    any text."""
 
     vaults: Annotated[list[Text], Field(max_length=100)] = []
     authority: Text | None = None

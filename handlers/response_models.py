@@ -1,4 +1,4 @@
-"""What callers get, as models: OpenAPI is made from them. Fields that are absent are left out of an answer."""
+"""The response bodies, as models for OpenAPI. Optional fields without a value are left out of a response."""
 
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ class Fault(Body):
 
 
 class Problem(Body):
-    """RFC 9457."""
+    """A problem document (RFC 9457)."""
 
     type: str
     title: str
@@ -71,7 +71,7 @@ class RenewalPlan(Body):
 
 
 class Certificate(Body):
-    """Key Vault's CertificateBundle, and what the certificate itself says."""
+    """Key Vault's CertificateBundle, and the contents of the certificate."""
 
     name: str
     vault: str
@@ -122,7 +122,7 @@ class History(Body):
 
 
 class Anything(Body):
-    """An object in Key Vault's own form."""
+    """An object as in Key Vault's REST API."""
 
 
 class Listed(Body):

@@ -1,9 +1,9 @@
-"""Who may do what: the caller's role, from Microsoft Entra ID or from the settings for function keys.
+"""Authorization: the caller's role, from Microsoft Entra ID or, for function keys, from the settings.
 
-With App Service authentication on, HTTP functions need no function key: the platform lets nobody in who is not signed
-in, and names the caller in X-MS-CLIENT-PRINCIPAL, which it removes from what callers send
-(https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities). Without it the Functions host
-asks for a function key, and the header is never read.
+With App Service authentication, HTTP functions need no function key: the platform refuses callers who are not signed
+in. It describes the caller in the header X-MS-CLIENT-PRINCIPAL, and removes that header from incoming requests
+(https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities). Without it, the Functions host
+requires a function key, and the header is never read.
 """
 
 import base64
@@ -61,7 +61,7 @@ def require(req: func.HttpRequest, role: Role) -> None:
 
 
 def caller(req: func.HttpRequest) -> str:
-    """Who calls, for the history."""
+    """The caller's name, for the history: the object or client id in Entra ID, or `function key`."""
     return _principal(req).name
 
 
@@ -82,10 +82,12 @@ def _principal(req: func.HttpRequest) -> Principal:
 
 
 def _claims(header: str) -> list[tuple[str, str]]:
-    """The claims as (type, value); the type of roles is always `roles`. Raises many errors for what is no principal."""
-    found = json.loads(base64.b64decode(header, validate=True))
-    if found["auth_typ"] != "aad":
+    """The claims as (type, value); the type of role claims is always `roles`.
+
+    Raises ValueError, LookupError, TypeError, AttributeError or RecursionError for a malformed header."""
+    principal = json.loads(base64.b64decode(header, validate=True))
+    if principal["auth_typ"] != "aad":
         raise ValueError("not Microsoft Entra ID")
-    role_type = found.get("role_typ") or "roles"
-    claims = [(str(claim["typ"]), str(claim["val"])) for claim in found["claims"]]
+    role_type = principal.get("role_typ") or "roles"
+    claims = [(str(claim["typ"]), str(claim["val"])) for claim in principal["claims"]]
     return [("roles" if kind == role_type else kind, value) for kind, value in claims]

@@ -1,4 +1,4 @@
-"""Every HTTP function is declared once: method, path, role, models. Registration and OpenAPI follow from that."""
+"""Declare HTTP functions once: method, path, role, models. They are registered, and OpenAPI is generated, from that."""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +17,7 @@ type Handler = Callable[[func.HttpRequest], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query parameter, for OpenAPI. The handler reads and checks it."""
+    """One query parameter, for OpenAPI; the handler itself reads and checks it. `kind`: its JSON Schema type."""
 
     name: str
     description: str
@@ -26,7 +26,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`answer` is the body's model for `status` (None: no JSON body). `raw` are content types that are not JSON."""
+    """One HTTP function, for OpenAPI.
+
+    `role`: the lowest role that may call it; None: anybody. `body`: the model of the request body. `answer`: the model
+    of the response body with `status`; None: no JSON. `raw_body`, `raw_answer`: content types other than JSON.
+    `errors`: the error statuses that it may have."""
 
     method: str
     path: str
@@ -64,7 +68,9 @@ def route(
     role: Role | None,
     **contract: Unpack[Contract],
 ) -> Callable[[Handler], Handler]:
-    """Register the handler as an HTTP function; with `role` None anybody may call it, even without a key."""
+    """Register the handler as an HTTP function. With `role` None anybody may call it, even without a key.
+
+    The first line of the handler's docstring is the summary in OpenAPI and in docs/api.md."""
 
     def register(handler: Handler) -> Handler:
         summary = (handler.__doc__ or "").strip().split("\n")[0]

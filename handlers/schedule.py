@@ -1,4 +1,4 @@
-"""Timers: advance the open operations that are due; find the certificates that have to be renewed."""
+"""Timers: advance the operations that are due, and renew the certificates that are due."""
 
 import azure.functions as func
 
@@ -12,13 +12,15 @@ log = logger("schedule")
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_POLL_SCHEDULE%")
 def poll_operations(timer: func.TimerRequest) -> None:
-    advanced = sweep.advance_due(services())
-    if advanced:
-        log.info("looked at %d open operations", advanced)
+    """Advance the operations that are due, then the replacements."""
+    due = sweep.advance_due(services())
+    if due:
+        log.info("%d operations were due", due)
 
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_SWEEP_SCHEDULE%")
 def sweep_certificates(timer: func.TimerRequest) -> None:
+    """Start the renewals that are due."""
     swept = sweep.sweep(services())
     log.info(
         "swept %d certificates: %d renewals started, %d refused",

@@ -1,4 +1,4 @@
-"""HTTP: the service itself: vaults, authorities, health, and the contract."""
+"""HTTP: the service itself: vaults, authorities, health, and the OpenAPI document."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ blueprint = func.Blueprint()
 
 @route(blueprint, "GET", "vaults", Role.READER, answer=response_models.Vaults, errors=(401, 403))
 def list_vaults(req: func.HttpRequest) -> Answer:
-    """The vaults of the settings."""
-    every = sorted(services().settings.authorities)
-    found = [
-        {"name": name, "url": one.url, "authorities": list(one.authorities) or every}
-        for name, one in services().settings.vaults.items()
+    """The vaults in the settings."""
+    all_authorities = sorted(services().settings.authorities)
+    vaults = [
+        {"name": alias, "url": vault.url, "authorities": list(vault.authorities) or all_authorities}
+        for alias, vault in services().settings.vaults.items()
     ]
-    return Answer({"value": found})
+    return Answer({"value": vaults})
 
 
 @route(blueprint, "GET", "authorities", Role.READER, answer=response_models.Authorities, errors=(401, 403))
 def list_authorities(req: func.HttpRequest) -> Answer:
-    """The authorities of the settings, and what each can do."""
-    return Answer({"value": [_authority(one) for one in services().settings.authorities.values()]})
+    """The authorities in the settings, and what each can do."""
+    return Answer({"value": [_authority(authority) for authority in services().settings.authorities.values()]})
 
 
 @route(
@@ -39,7 +39,7 @@ def list_authorities(req: func.HttpRequest) -> Answer:
     answer=response_models.AccountKey,
 )
 def roll_over_account_key(req: func.HttpRequest) -> Answer:
-    """Replace the key of our account at an ACME authority (RFC 8555, section 7.3.5)."""
+    """Replace the key of the account at an ACME authority (RFC 8555, section 7.3.5)."""
     authority = req.route_params["authority"]
     return Answer({"authority": authority, "key_id": authorities.roll_over(services(), authority)})
 
@@ -52,7 +52,7 @@ def get_health(req: func.HttpRequest) -> Answer:
 
 @route(blueprint, "GET", "health/ready", Role.READER, answer=response_models.Readiness, errors=(401, 403, 503))
 def get_readiness(req: func.HttpRequest) -> Answer:
-    """Whether vaults, storage and authorities can be reached, and how long each took."""
+    """Whether storage, vaults and authorities can be reached, and how long each took."""
     parts = health.check(services())
     good = all(part.ok for part in parts)
     listed = [{"what": p.what, "ok": p.ok, "milliseconds": p.milliseconds, "detail": p.detail} for p in parts]
@@ -61,17 +61,17 @@ def get_readiness(req: func.HttpRequest) -> Answer:
 
 @route(blueprint, "GET", "openapi.json", Role.READER, answer=response_models.Anything, errors=(401, 403))
 def get_openapi(req: func.HttpRequest) -> Answer:
-    """This contract, as OpenAPI 3.1."""
+    """The OpenAPI 3.1 document of this API."""
     return Answer(openapi.document(), cached=True)
 
 
 def _authority(authority: Authority) -> dict[str, Any]:
-    found = authority.connector_class
+    connector = authority.connector_class
     return {
         "name": authority.name,
         "connector": authority.settings.connector,
-        "features": sorted(found.features),
-        "abilities": authorities.abilities(found),
+        "features": sorted(connector.features),
+        "abilities": authorities.abilities(connector),
         "default_validity_days": rules.default_days(authority.settings),
         "rules": authority.settings.rules.model_dump(mode="json", exclude_none=True),
     }
