@@ -13,8 +13,8 @@ from handlers.routes import route
 ISSUERS = "vaults/{vault}/certificates/issuers"
 CONTACTS = "vaults/{vault}/certificates/contacts"
 
-# The host tries functions in the order of their names: `admin_…` comes before all that take any certificate's name, so
-# that `certificates/contacts` and `certificates/issuers/policy` are never taken for a certificate's.
+# The host tries functions in the order of their names: `admin_…` comes before all functions whose paths have a
+# certificate's name, so that `certificates/contacts` and `certificates/issuers/policy` never reach those.
 blueprint = func.Blueprint()
 
 

@@ -77,7 +77,7 @@ def _principal(req: func.HttpRequest) -> Principal:
     except (binascii.Error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NotAuthenticated("the caller's principal cannot be read") from None
     roles = [role for role in Role if ("roles", role.value_in_entra) in claims]
-    name = next((value for kind in ID_CLAIMS for found, value in claims if found == kind), "unknown")
+    name = next((value for kind in ID_CLAIMS for claim, value in claims if claim == kind), "unknown")
     return Principal(name if name.isprintable() else "unknown", max(roles, default=None))
 
 

@@ -14,8 +14,8 @@ from certrelay.rules import default_days
 from certrelay.services import Services
 from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Operation
 
-RESERVED_NAMES = ("contacts", "issuers")  # Key Vault has paths of its own for them
-MAX_DAYS = 3650  # of an authority's certificate
+RESERVED_NAMES = ("contacts", "issuers")  # Key Vault uses their paths for these resources
+MAX_DAYS = 3650  # the longest validity that a caller may request from an authority
 MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
 
@@ -103,9 +103,11 @@ def where_faults(services: Services, vault: str, name: str) -> list[Fault]:
         known = ", ".join(sorted(services.settings.vaults))
         faults.append(Fault("", f"there is no vault {vault!r}; the settings have: {known}"))
     if not CERTIFICATE_NAME.fullmatch(name):
-        faults.append(Fault("", "a certificate's name has 1 to 127 letters, digits and hyphens"))
+        faults.append(Fault("", "a certificate's name must have 1 to 127 letters, digits and hyphens"))
     if name.lower() in RESERVED_NAMES:
-        faults.append(Fault("", f"{name!r} is not a certificate's name: its paths are those of {name.lower()}"))
+        faults.append(
+            Fault("", f"a certificate cannot be called {name!r}: Key Vault uses that path for its {name.lower()}")
+        )
     return faults
 
 
