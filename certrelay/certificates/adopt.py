@@ -25,7 +25,7 @@ class Adoption:
 
     `authority`: its name in the settings. `validity_days`: by default the lifetime of the newest version. `trigger`:
     that of a lifetime action, `lifetime_percentage` or `days_before_expiry`. `force`: adopt it even if another
-    authority manages it, or if it has names that Key Vault cannot ask for."""
+    authority manages it, or if it has names that Key Vault cannot request."""
 
     authority: str
     validity_days: int | None = None
@@ -84,16 +84,17 @@ def release(services: Services, vault: str, name: str) -> dict[str, Any]:
 
 
 def _check_names(name: str, bundle: Mapping[str, Any]) -> None:
-    """Key Vault puts no directory name, registered ID or other name than a UPN into a CSR."""
+    """Raise Invalid if a renewal would lose names: Key Vault's CSRs have no directory names, registered IDs or other
+    names except UPNs."""
     try:
         lost = other_names(x509.load_der_x509_certificate(base64.b64decode(bundle["cer"])))
     except ValueError:
         raise Invalid(
-            f"the certificate of {name} cannot be read; a renewal may lack its names; force adopts it"
+            f"the certificate of {name} cannot be read, so a renewal might lack some of its names; adopt it with force"
         ) from None
     if lost:
         raise Invalid(
-            f"a renewal of {name} would lack names that Key Vault cannot ask for: {listed(lost)}; force adopts it"
+            f"a renewal of {name} would lack names that Key Vault cannot request: {listed(lost)}; adopt it with force"
         )
 
 

@@ -78,7 +78,7 @@ def complete(services: Services, vault: str, name: str, spec: CertificateSpec) -
     if authority is not None and days is None:
         days = policy.days_of(written) or default_days(authority.settings)
         if days > MAX_DAYS:
-            text = f"an authority's certificate is valid for at most {MAX_DAYS} days"
+            text = f"must be at most {MAX_DAYS} days when an authority signs"
             faults.append(Fault("/policy/x509_props/validity_months", text))
     completed: dict[str, Any] = {}
     names = SubjectNames()

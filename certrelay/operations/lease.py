@@ -40,13 +40,13 @@ def take(
 
 
 def is_held(operation: Operation, now: datetime) -> bool:
-    """Whether a worker holds the operation's lease. One that ends later than any can was taken by a wrong clock."""
+    """Whether a worker holds the operation's lease. An impossibly late end, which a wrong clock has set, is ignored."""
     until = operation.lease_until
     return until is not None and now < until <= now + LEASE + CLOCK_SKEW
 
 
 def is_due(operation: Operation, now: datetime) -> bool:
-    """Whether it is time for the next attempt. One later than any can be was set by a wrong clock, and is due."""
+    """Whether the next attempt is due. It also is if its time is impossibly late, which a wrong clock has set."""
     waits = operation.next_attempt_at > now + timedelta(seconds=1)
     requested_later = operation.requested_at > now + CLOCK_SKEW
     too_far = operation.state is not State.REQUESTED and operation.next_attempt_at > now + FARTHEST_ATTEMPT

@@ -112,5 +112,5 @@ def _of_certificate(
         renewed_at = max(due, services.now())
         try:
             due, expires = renewed_at + period, renewed_at + lifetime
-        except OverflowError:  # it lives for thousands of years
+        except OverflowError:  # a lifetime of thousands of years
             return

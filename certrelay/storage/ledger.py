@@ -6,7 +6,7 @@
     renewals      the sweep's records (certrelay.storage.renewals)
     limits        rate and concurrency limits of vaults and authorities (certrelay.storage.limits)
     replacements  replacements (certrelay.renewal.replacements) and the certificates of each
-    authorities   what connectors remember (certrelay.storage.memory). Keys: authority, a key of the connector's
+    authorities   the state of connectors (certrelay.storage.memory). Keys: authority, a key that the connector chooses
 
 Every write of an open operation's row carries its ETag. A message in the queue `signing` is a wake-up: it names an
 operation and says nothing else. The queue `notifications` holds events (certrelay.notifications.outbox).
@@ -27,8 +27,8 @@ from certrelay.storage.rows import ETAG, Row
 if TYPE_CHECKING:
     from certrelay.storage.tables import Account
 
-CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at the most
-FARTHEST_ATTEMPT = timedelta(days=8)  # a week at the most is waited for an authority
+CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at most
+FARTHEST_ATTEMPT = timedelta(days=8)  # an operation waits for its authority for at most a week
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
 TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities")
 QUEUES = ("signing", "notifications")
@@ -59,7 +59,7 @@ class Ledger:
         self._signing, self.notifications = (account.queue(prefix + name) for name in QUEUES)
 
     def memory_of(self, authority: str) -> AuthorityMemory:
-        """What the connector of this authority remembers."""
+        """The state of this authority's connector."""
         return AuthorityMemory(self._authorities, authority)
 
     def open(self, vault: str, name: str) -> Operation | None:
@@ -101,7 +101,8 @@ class Ledger:
     def worklist(self, due_by: datetime | None = None) -> Iterator[OpenOperation]:
         """The open operations of all vaults; with `due_by` (UTC), only those whose next attempt is due by then.
 
-        Due are also those whose times no right clock can have set: they are not left waiting for a year to come."""
+        Operations with impossible times, which only a wrong clock can have set, count as due, so that they do not wait
+        for years."""
         columns = ["PartitionKey", "name", "id", "next_attempt_at", "state", "authority"]
         moments = {"due": due_by, "soon": due_by + CLOCK_SKEW, "far": due_by + FARTHEST_ATTEMPT} if due_by else {}
         written = {name: moment.isoformat() for name, moment in moments.items()}

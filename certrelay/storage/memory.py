@@ -1,4 +1,4 @@
-"""What connectors remember of their authorities, beyond a restart."""
+"""State that connectors keep for their authorities across restarts."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 class AuthorityMemory:
-    """Short texts by key. Rows: PartitionKey the authority, RowKey the key. Raises NotReady like all tables."""
+    """Short texts by key. Rows: PartitionKey the authority, RowKey the key. All methods raise NotReady."""
 
     def __init__(self, table: "Table", authority: str) -> None:
         self._table, self._authority = table, authority

@@ -39,7 +39,7 @@ class Renewals:
         if unreadable := unreadable_columns(row):
             with about(vault=row["PartitionKey"], certificate=row["RowKey"]):
                 log.error("columns of the renewal record were unreadable and are reset: %s", ", ".join(unreadable))
-            with suppress(NotReady):  # reading it goes on
+            with suppress(NotReady):  # the record is usable even if its row cannot be corrected now
                 self._table.merge(without(row, unreadable))
         return from_entity(row)
 

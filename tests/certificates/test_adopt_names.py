@@ -29,7 +29,9 @@ def imported(world: World, *names: x509.GeneralName) -> str:
 def test_a_certificate_whose_renewal_would_lack_a_name_is_adopted_only_by_force(world: World) -> None:
     name = imported(world, x509.DirectoryName(subject("foo")), x509.RegisteredID(x509.ObjectIdentifier("1.2.3")))
     before = world.vault.get(name)
-    with pytest.raises(Invalid, match=r"would lack .*: directoryName CN=foo, registeredID 1\.2\.3; force adopts it"):
+    with pytest.raises(
+        Invalid, match=r"would lack .*: directoryName CN=foo, registeredID 1\.2\.3; adopt it with force"
+    ):
         adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
     assert world.vault.get(name) == before, "nothing was written"
     adopted = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))

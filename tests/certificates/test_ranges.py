@@ -28,7 +28,7 @@ def test_months_out_of_range_are_refused_with_the_range(world: World, months: in
 
 def test_more_months_than_an_authoritys_certificate_may_have_are_refused(world: World) -> None:
     (fault,) = faults_of(world, validity_months=1200)
-    assert fault == "/policy/x509_props/validity_months: an authority's certificate is valid for at most 3650 days"
+    assert fault == "/policy/x509_props/validity_months: must be at most 3650 days when an authority signs"
 
 
 @pytest.mark.parametrize(
