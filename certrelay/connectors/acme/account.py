@@ -1,4 +1,4 @@
-"""The account at an ACME server (RFC 8555, section 7.3): found by its key, or made; its key changed."""
+"""The account at an ACME server (RFC 8555, section 7.3): find it by its key, create it, change its key."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class BindingRefused(Exception):
 
 
 class Account:
-    """The account's URL, asked for once in a process and once more when the server has forgotten it."""
+    """The account, by its URL. The server is asked for it once per process, and again after `forget`."""
 
     def __init__(self, client: AcmeClient, contact: Contact, binding: tuple[str, str] | None) -> None:
         """`binding`: key id and HMAC key in base64url (section 7.3.4)."""
@@ -29,13 +29,13 @@ class Account:
         self._flight = SingleFlight()
 
     def url(self) -> str:
-        """Raises BindingRefused and what AcmeClient raises."""
+        """The account's URL; the account is created if needed. Raises BindingRefused and what AcmeClient raises."""
         return self._flight.do(self._known)
 
     def _known(self) -> str:
-        url = self._url  # another thread may forget it meanwhile
+        url = self._url  # another thread may reset it
         if url is None:
-            # Asked for first where a binding is needed: some servers let each be used only once.
+            # With a binding, look for the account first: some servers let each binding be used only once.
             url = (self._binding and self.find()) or self._make()
             self._contact.update(self._client, url)
             self._url = url
@@ -45,14 +45,16 @@ class Account:
         self._url = None
 
     def check(self) -> None:
-        """Asks in any case. An account that is not known yet is made; one that the server has forgotten is a Problem
-        once: another process may have changed its key. Raises what `url` raises."""
+        """Ask the server, and create the account if there is none.
+
+        If the server has lost a known account, raises Problem once: another process may have changed its key. Raises
+        what `url` raises."""
         if (url := self.find()) is not None:
             self._contact.update(self._client, url)
             return
         if self._url:
             self.forget()
-            raise Problem(NOT_THERE, "it does not know our account any more")
+            raise Problem(NOT_THERE, "the server does not know our account any more")
         self.url()
 
     def find(self) -> str | None:
@@ -64,7 +66,7 @@ class Account:
             except Problem as problem:
                 if problem.code != BINDING_WANTED:
                     raise
-                return _url_of(self._post_bound(asked))  # some servers want it in every request
+                return _url_of(self._post_bound(asked))  # some servers require it in every request
         except Problem as problem:
             if problem.code != NOT_THERE:
                 raise
@@ -73,13 +75,13 @@ class Account:
     def change_key(self, new: AcmeClient) -> None:
         """Section 7.3.5: from now on the account belongs to the other client's key. Raises what AcmeClient raises."""
         if self._client.resource("keyChange") is None:
-            raise UnusableAnswer("it changes no account keys")
+            raise UnusableAnswer("it does not support changing account keys")
         account = self.url()
         inner = {"account": account, "oldKey": self._client.public_key.to_json()}
         self._client.at("keyChange", lambda url: self._client.post(url, new.signed_by_itself(url, inner), account))
 
     def _make(self) -> str:
-        """The new account, or the one that exists: which keeps its contacts, whatever is sent (section 7.3.1)."""
+        """Create the account and return its URL. An existing account keeps its contacts (section 7.3.1)."""
         asked: dict[str, Any] = {"termsOfServiceAgreed": True}
         if self._contact.urls:
             asked["contact"] = self._contact.urls
@@ -96,11 +98,11 @@ class Account:
             if problem.code in EAB_FAULTS and self._binding:
                 raise BindingRefused(f"the server refused eab_kid and eab_hmac_key: {problem.detail}") from None
             if problem.code == BINDING_WANTED:
-                raise BindingRefused("the server wants an external account: set eab_kid and eab_hmac_key") from None
+                raise BindingRefused("the server requires an external account: set eab_kid and eab_hmac_key") from None
             raise
 
     def _post(self, asked: dict[str, Any], binding: tuple[str, str] | None = None) -> requests.Response:
-        """To the resource newAccount, signed by the key itself."""
+        """POST to the resource newAccount, signed by the key itself."""
 
         def ask(url: str) -> requests.Response:
             payload = asked
@@ -115,10 +117,10 @@ class Account:
 
 def _url_of(answer: requests.Response) -> str:
     if not (url := answer.headers.get("Location")):
-        raise UnusableAnswer("it answered an account without its URL")
+        raise UnusableAnswer("it answered without the URL of the account")
     return url
 
 
 def key_from_pem(pem: str) -> Any:
-    """Raises ValueError."""
+    """The private key of an unencrypted PEM text. Raises ValueError."""
     return load_pem_private_key(pem.encode(), None)

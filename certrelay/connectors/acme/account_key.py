@@ -1,4 +1,4 @@
-"""The key of an ACME account in Key Vault: made at its first use, and rolled over (RFC 8555, section 7.3.5).
+"""The key of an ACME account in Key Vault: created at first use, and rolled over (RFC 8555, section 7.3.5).
 
 Which version is the account's nobody has to remember: it is the oldest one that the authority has an account for, or,
 before there is an account, the oldest. So workers that make the key at the same time agree, and a rollover that was cut
@@ -22,25 +22,25 @@ log = logging.getLogger("certrelay.acme")
 
 
 class KeyRefused(Exception):
-    """Key Vault does not let the app use the key, or it is none for an account; one clause for people."""
+    """Key Vault does not let the app use the key, or an account cannot have such a key. The text is one clause."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyVersion:
-    """One version: its `kid`, and a private key that signs by Key Vault."""
+    """One version of the key: its `kid`, and a private key that signs in Key Vault."""
 
     id: str
     key: Key
 
 
 class AccountKey:
-    """The versions of one key. The methods raise KeyRefused and AzureError."""
+    """The versions of one key. All methods raise KeyRefused and AzureError."""
 
     def __init__(self, vault_url: str, name: str, context: Context) -> None:
         self._url, self._name, self._credential = vault_url, name, context.credential()
 
     def versions(self) -> list[KeyVersion]:
-        """The enabled ones, oldest first; the first is made when there is none at all."""
+        """The enabled versions, oldest first. Creates the key if it does not exist."""
         with KeyClient(self._url, self._credential, **CLIENT_OPTIONS) as keys:
             found = self._versions(keys)
             if found is None:
@@ -51,18 +51,18 @@ class AccountKey:
             return found
 
     def newer_than(self, version: KeyVersion) -> list[KeyVersion]:
-        """Those that were made after this one: by a rollover that was cut off, say."""
+        """The versions that were created after this one, for example by an interrupted rollover."""
         every = self.versions()
         known = [one.id for one in every]
         return every[known.index(version.id) + 1 :] if version.id in known else []
 
     def make(self) -> KeyVersion:
-        """One more version."""
+        """Create a new version."""
         with KeyClient(self._url, self._credential, **CLIENT_OPTIONS) as keys:
             return self._version(keys, self._create(keys))
 
     def disable_before(self, version: KeyVersion) -> None:
-        """What came before it serves for nothing any more; best effort."""
+        """Disable all earlier versions, which are not used any more; best effort."""
         try:
             with KeyClient(self._url, self._credential, **CLIENT_OPTIONS) as keys:
                 for one in self._properties(keys):
@@ -71,7 +71,9 @@ class AccountKey:
                     if one.enabled:
                         keys.update_key_properties(self._name, one.version, enabled=False)
         except AzureError as error:
-            log.warning("an older version of %s could not be disabled (%s)", self._name, type(error).__name__)
+            log.warning(
+                "an older version of the account key %s could not be disabled (%s)", self._name, type(error).__name__
+            )
 
     def _create(self, keys: KeyClient) -> KeyProperties:
         try:
@@ -80,7 +82,7 @@ class AccountKey:
             raise self._refused(error, "make") from None
 
     def _versions(self, keys: KeyClient) -> list[KeyVersion] | None:
-        """None where the key was never made."""
+        """The enabled versions; None if the key does not exist."""
         try:
             every = self._properties(keys)
             return [self._version(keys, one) for one in every if one.enabled] if every else None

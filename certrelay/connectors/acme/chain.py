@@ -61,18 +61,19 @@ def checked(answer: requests.Response) -> bytes:
 
 
 def issued(chain: bytes, csr: bytes) -> Outcome:
-    """Some servers give one order to all who ask for the same names, and whoever is first gets its certificate."""
+    """The outcome for a downloaded chain. Some servers give all requests for the same names one order, and only the
+    request that finalizes it first gets the certificate."""
     try:
         keys = [one.public_key() for one in x509.load_pem_x509_certificates(chain)]
     except (ValueError, UnsupportedAlgorithm):
-        return Issued(chain)  # whoever verifies it says what is wrong with it
+        return Issued(chain)  # the verification says what is wrong with it
     if x509.load_der_x509_csr(csr).public_key() in keys:
         return Issued(chain)
-    return Unavailable("the server gave one order to two requests, and the other one was faster", restart=True)
+    return Unavailable("the server gave one order to two requests, and the other request was faster", restart=True)
 
 
 def leads_to(answer: requests.Response, root: str) -> bool:
-    """Whether the topmost certificate's issuer has this common name, or this subject key identifier in hex."""
+    """Whether the issuer of the topmost certificate has this common name, or this subject key identifier in hex."""
     try:
         top = x509.load_pem_x509_certificates(answer.content)[-1]
         names = [name.value for name in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]

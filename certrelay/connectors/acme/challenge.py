@@ -11,7 +11,7 @@ from certrelay.connectors.acme.reference import PREFIX
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """A dns-01 challenge and the TXT record (name, value) that answers it; `url` and `record` are None where the server
-    offers no such challenge. `wait` is how long the server wants us to wait, in seconds."""
+    offers no such challenge. `wait` is the server's Retry-After in seconds."""
 
     authorization: str
     identifier: str
@@ -26,7 +26,7 @@ def challenge_of(url: str, authorization: dict[str, Any], public_key: Any) -> Ch
     """The dns-01 challenge in an authorization that was read from `url`; `public_key` is the account's JWK.
 
     Its status is the authorization's, but a challenge that was answered is no longer `pending`. Raises KeyError,
-    TypeError, AttributeError or ValueError for what is no authorization."""
+    TypeError, AttributeError or ValueError if the document is not an authorization."""
     identifier = str(authorization["identifier"]["value"])
     status = str(authorization["status"])
     found = next((one for one in authorization["challenges"] if one["type"] == "dns-01"), None)

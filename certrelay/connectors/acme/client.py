@@ -28,7 +28,7 @@ GONE = (requests.codes.not_found, requests.codes.gone)
 
 
 def jwk_of(key: Any) -> tuple[JWK, JWASignature]:
-    """The key for josepy, and the one algorithm (RFC 7518, section 3.1) it signs with. Raises ValueError."""
+    """The key for josepy, and the algorithm (RFC 7518, section 3.1) that it signs with. Raises ValueError."""
     if isinstance(key, rsa.RSAPrivateKey):
         return JWKRSA(key=key), RS256
     algorithms = {"secp256r1": ES256, "secp384r1": ES384, "secp521r1": ES512}
@@ -38,7 +38,7 @@ def jwk_of(key: Any) -> tuple[JWK, JWASignature]:
 
 
 def links(answer: requests.Response, relation: str) -> list[str]:
-    """All of one relation: `Response.links` keeps only the last."""
+    """The URLs of all Link headers with this relation; `Response.links` keeps only the last."""
     found = requests.utils.parse_header_links(answer.headers.get("Link", ""))
     return [link["url"] for link in found if link.get("rel") == relation]
 
@@ -80,11 +80,11 @@ class AcmeClient:
         return url
 
     def fetch(self, url: str) -> requests.Response:
-        """What needs no signature."""
+        """GET a resource that needs no signature."""
         return self._checked(self._session.get(url))
 
     def post(self, url: str, payload: dict[str, Any] | None, account: str | None) -> requests.Response:
-        """Signed in the name of `account` (a URL) or, without one, by the key itself; no payload is POST-as-GET."""
+        """POST, signed for `account` (a URL) or, without one, by the key itself. Without payload: POST-as-GET."""
         body, begin = b"" if payload is None else json.dumps(payload).encode(), time.monotonic()
         for _ in range(MAX_NONCE_TRIES):
             nonce = self._nonce()
@@ -102,7 +102,7 @@ class AcmeClient:
         raise UnusableAnswer(f"it refused {MAX_NONCE_TRIES} nonces one after the other")
 
     def signed_by_itself(self, url: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """A signature that shows the public key, within a request that another key signs (section 7.3.5)."""
+        """A JWS with the public key in it, to be sent within a request that another key signs (section 7.3.5)."""
         signed: dict[str, Any] = JWS.sign(json.dumps(payload).encode(), self.key, self._algorithm, None, url).to_json()
         return signed
 
@@ -121,7 +121,7 @@ class AcmeClient:
         return decoded
 
     def _forget_nonces(self) -> None:
-        """One that is refused is mostly too old, and so are the others."""
+        """A nonce is mostly refused because it is too old, and then the others are too."""
         with self._lock:
             self._nonces.clear()
 

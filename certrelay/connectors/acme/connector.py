@@ -1,7 +1,7 @@
-"""The Automatic Certificate Management Environment, RFC 8555: Let's Encrypt and whoever speaks its protocol.
+"""The Automatic Certificate Management Environment, RFC 8555: Let's Encrypt and all that speak its protocol.
 
-Names are proven over dns-01 only. What the CA says about an order is read again on every call, so that a crash at any
-line loses at most an order that nobody finalizes.
+Names are validated by dns-01 only. Each call reads the state of the order from the server, so that a crash at any line
+loses at most an order that nobody finalizes.
 """
 
 import re
@@ -69,10 +69,10 @@ class Acme:
         return self._outcome(advance)
 
     def cancel(self, reference: str) -> None:
-        self._or_raise(lambda: self._session().order(reference).withdraw())
+        self._or_raise(lambda: self._session().order(reference).cancel())
 
     def revoke(self, certificate: bytes, reason: RevocationReason) -> None:
-        """Signed by the account that ordered it (section 7.6)."""
+        """Section 7.6; the request is signed by the account that ordered the certificate."""
         self._or_raise(lambda: self._session().revoke(certificate, REASON_CODES[reason]))
 
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
@@ -80,7 +80,7 @@ class Acme:
         return self._or_raise(lambda: self._session().renewal_window(certificate))
 
     def check(self) -> None:
-        """The directory answers, and knows or takes our account."""
+        """Check that the directory answers and that the server has, or creates, our account."""
         self._or_raise(lambda: self._session().check())
 
     def roll_over_account_key(self) -> str:
@@ -94,7 +94,7 @@ class Acme:
         self._known = None
 
     def _session(self) -> AcmeSession:
-        """Made at first use: it asks Key Vault for the public account key."""
+        """The session, created at first use: that reads the public account key from Key Vault."""
 
         def made() -> AcmeSession:
             known = self._known
@@ -105,7 +105,7 @@ class Acme:
         return self._flight.do(made)
 
     def _ask[T](self, step: Callable[[], T]) -> T:
-        """Once more after another process has rolled the account key over."""
+        """Take the step, and once more if another process has rolled over the account key."""
         try:
             return step()
         except FAULTS as fault:
@@ -132,7 +132,7 @@ class Acme:
 
 
 def identifiers(request: SigningRequest) -> list[str]:
-    """The DNS names of an order, the common name among them as CAs want it (CA/Browser Forum BR, 7.1.4.2.2)."""
+    """The DNS names of an order, which include the common name (CA/Browser Forum BR, 7.1.4.2.2)."""
     names = list(request.names.dns_names)
     common_name = (request.names.common_name or "").lower()
     if HOST_NAME.match(common_name) and common_name not in names:

@@ -1,4 +1,4 @@
-"""One ACME order, step by step (RFC 8555, section 7.4). What to do next is read from the server, never remembered."""
+"""One ACME order, step by step (RFC 8555, section 7.4). The server's state decides on the next step."""
 
 import base64
 import time
@@ -21,15 +21,15 @@ from certrelay.connectors.http import retry_after, sentence
 from certrelay.log import logger
 
 PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
-# functionTimeout is five minutes: after so long no further step is begun; the server's answers may take so long in all.
-# A withdrawal has one call only.
-WORK_SECONDS, MAX_SECONDS, WITHDRAW_SECONDS = 60.0, 90.0, 100.0
+# functionTimeout is five minutes. After WORK_SECONDS no further step starts; all answers together may take MAX_SECONDS.
+# Canceling has CANCEL_SECONDS, since no other call continues it.
+WORK_SECONDS, MAX_SECONDS, CANCEL_SECONDS = 60.0, 90.0, 100.0
 DEFAULT_WAIT = 2.0
 DNS_WAIT = 5.0
-# A challenge may stay pending while it is validated, and be validated once more for every answer.
+# Seconds. A challenge may stay pending while the server validates it, and each answer may start another validation.
 ANSWER_AGAIN = 300.0
 TAKEN = ("processing", "valid")
-# Some servers ask to wait for a day, and are done long before; an operation has a day in all.
+# Some servers ask to wait for a day and finish long before that; an operation has a day in all.
 LONGEST_WAIT = 3600.0
 # Seconds until name servers that do not answer are left out, if the others agree.
 SILENCE = 300.0
@@ -40,11 +40,11 @@ log = logger("acme")
 
 
 class _TimeIsUp(DnsFailure):
-    """What is left to do is the next call's, where there is one."""
+    """The time is up; the next call, if there is one, continues."""
 
 
 class _FinalizeFailed(Exception):
-    """The problem that finalize was answered with made the order invalid."""
+    """The order is invalid since `problem` was the answer to finalize."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -52,7 +52,7 @@ class _FinalizeFailed(Exception):
 
 
 class Order:
-    """The order of a reference, seen by `account`. Raises what AcmeClient, Account and Solver raise."""
+    """The order that a reference names. Its methods raise what AcmeClient, Account and Solver raise."""
 
     def __init__(
         self, client: AcmeClient, account: Account, reference: Reference, solver: Solver, now: Callable[[], Any]
@@ -62,8 +62,7 @@ class Order:
         self._end = time.monotonic() + WORK_SECONDS
 
     def advance(self, request: SigningRequest, names: list[str], preferred_chain: str | None) -> Outcome:
-        """The next step, and those after it that can be taken at once; a wait that the server asks for is obeyed.
-        `names` are those of the request, as they were ordered."""
+        """Take the next step, and all that follow without a wait. `names` are the identifiers that were ordered."""
         try:
             return self._advance(request, names, preferred_chain)
         except _TimeIsUp:
@@ -75,7 +74,7 @@ class Order:
         wait: float | None = None
         for pause in PAUSES:
             time.sleep(pause)
-            order, wait = self.look()
+            order, wait = self.poll()
             match order.get("status"):
                 case "valid":
                     return self._download(order, request.csr, preferred_chain)
@@ -88,7 +87,7 @@ class Order:
                     pass
                 case "pending":
                     waiting = self._waiting(order)
-                    if self._noted(waiting, names):
+                    if self._has_new_records(waiting, names):
                         return Pending(self._reference.text(), 0.0)
                     if self._authorize(waiting):
                         continue
@@ -99,8 +98,8 @@ class Order:
                 break
         return Pending(self._reference.text(), min(wait or DEFAULT_WAIT, LONGEST_WAIT))
 
-    def look(self) -> tuple[dict[str, Any], float | None]:
-        """The order, and how long the server wants us to wait."""
+    def poll(self) -> tuple[dict[str, Any], float | None]:
+        """The order's document, and the server's Retry-After in seconds."""
         try:
             answer = self._part(self._reference.url)
         except NO_URL:
@@ -108,11 +107,11 @@ class Order:
             raise OrderGone("the order was placed with another authority") from None
         order = json_object(answer)
         if order.get("status") in TAKEN:
-            self.clean()  # another worker was faster, and removed the records before we published them
+            self.clean()  # another worker may have finished before our records were published
         return order, retry_after(answer.headers, self._now())
 
     def clean(self) -> None:
-        """Remove the records, as far as there is time; one that cannot be removed now does not keep the others."""
+        """Remove all records, as far as there is time. If some cannot be removed, raises DnsFailure at the end."""
         reason = ""
         for record in self._reference.records:
             try:
@@ -128,11 +127,11 @@ class Order:
                 raise DnsFailure(f"{reason}; challenge records are left behind at {left}")
             raise _TimeIsUp(f"there was no time to remove the challenge records at {left}")
 
-    def withdraw(self) -> None:
-        """Remove the records, whether the server answers or not, and deactivate what is open (section 7.5.2)."""
-        self._end = time.monotonic() + WITHDRAW_SECONDS
+    def cancel(self) -> None:
+        """Remove the records, even if the server is down, and deactivate pending authorizations (section 7.5.2)."""
+        self._end = time.monotonic() + CANCEL_SECONDS
         self.clean()
-        order, _ = self.look()
+        order, _ = self.poll()
         for challenge in self._challenges(order):
             if challenge.status == "pending":
                 self._post(challenge.authorization, {"status": "deactivated"})
@@ -141,13 +140,13 @@ class Order:
         kept = tuple(one for one in self._reference.records if one != record)
         self._reference = replace(self._reference, records=kept)
 
-    def _look_at_the_time(self) -> None:
+    def _check_time(self) -> None:
         if time.monotonic() >= self._end:
             raise _TimeIsUp
 
     def _part(self, url: str) -> requests.Response:
-        """The order, or one of its authorizations: without it the order is worth nothing."""
-        account = self._account.url()  # outside: what is refused here says nothing about the order
+        """Read the order or one of its authorizations. Raises OrderGone if it does not exist any more."""
+        account = self._account.url()  # outside of `try`: a refusal here says nothing about the order
         try:
             return self._ask(url, None, account)
         except Problem as problem:
@@ -169,13 +168,13 @@ class Order:
             self._seconds += time.monotonic() - begin
 
     def _waiting(self, order: dict[str, Any]) -> list[Challenge]:
-        """The challenges to answer; the server's wait is also that of those which it validates."""
+        """The challenges to answer. Keeps the longest Retry-After, also of those that the server validates now."""
         found = [one for one in self._challenges(order) if one.status in ("pending", "processing")]
         self._wait = max((one.wait for one in found), default=0.0)
         return [one for one in found if one.status == "pending"]
 
-    def _noted(self, waiting: list[Challenge], names: list[str]) -> bool:
-        """Whether the reference has records that it had not before: then it has to be stored first."""
+    def _has_new_records(self, waiting: list[Challenge], names: list[str]) -> bool:
+        """Add the records to the reference. Whether some are new: then the reference must be stored first."""
         asked = {name.removeprefix("*.") for name in names}
         for challenge in waiting:
             if challenge.identifier.removeprefix("*.") not in asked:
@@ -190,7 +189,9 @@ class Order:
         return True
 
     def _authorize(self, waiting: list[Challenge]) -> bool:
-        """Whether challenges were answered. All records are published first, for they take their time together."""
+        """Publish all records, since they take effect at the same time; answer the challenges once all are visible.
+
+        Returns whether challenges were answered."""
         now = self._now().timestamp()
         if not waiting or now < self._reference.answered + ANSWER_AGAIN:
             return False
@@ -198,13 +199,13 @@ class Order:
         unseen = [record for record in records if not self._is_visible(record, now)]
         for record in unseen:
             self._solver.publish(*record)
-            self._look_at_the_time()
+            self._check_time()
         if not all(self._is_visible(record, now) for record in unseen):
             self._wait = max(self._wait, DNS_WAIT)
             return False
         for challenge in waiting:
             self._answer(challenge)
-            self._look_at_the_time()
+            self._check_time()
         self._reference = replace(self._reference, answered=now)
         return True
 
@@ -218,7 +219,7 @@ class Order:
             return True
 
     def _answer(self, challenge: Challenge) -> None:
-        """What the server refuses because it was answered already is no fault, whatever the server calls it."""
+        """Answer a challenge. A refusal is ignored if the challenge was answered before, whatever its code."""
         try:
             self._post(str(challenge.url), {})
         except Problem:
@@ -226,7 +227,7 @@ class Order:
                 raise
 
     def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
-        """Before it no record may be left, for after it nobody needs them any more. Finalizing it twice is no fault."""
+        """Remove the records, which are not needed any more, and finalize the order. It may be finalized already."""
         self.clean()
         encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
         if not order.get("finalize") and self._reference.finalize:
@@ -234,7 +235,7 @@ class Order:
         try:
             self._post(_text(order, "finalize"), {"csr": encoded})
         except Problem as problem:
-            status = self.look()[0].get("status")
+            status = self.poll()[0].get("status")
             if status == "invalid":
                 raise _FinalizeFailed(problem) from None
             if status not in TAKEN:
@@ -246,7 +247,7 @@ class Order:
         reasons = ((one.error, one.identifier) for one in challenges)
         error, name = next(((error, name) for error, name in reasons if error), (order.get("error"), ""))
         if not isinstance(error, dict):
-            # An order that was left alone too long becomes invalid without an error (section 7.1.6).
+            # An order that expires becomes invalid without an error (section 7.1.6).
             return Unavailable("the order expired, or failed without a reason", restart=True)
         identifier = error.get("identifier")
         return failed_order(problem_of(error), name or (identifier if isinstance(identifier, str) else ""), lost_orders)
@@ -275,7 +276,7 @@ class Order:
             return Pending(replace(self._reference, chain_tries=tries).text(), CHAIN_WAIT)
 
     def _fetched(self, url: str) -> requests.Response:
-        """Whatever refuses it now, the certificate was issued: a problem without code is never final."""
+        """Download the certificate. A problem loses its code, and so is not final: the certificate was issued."""
         try:
             return self._post(url, None)
         except Problem as problem:

@@ -1,4 +1,4 @@
-"""What of an ACME order is stored: where it is, and which challenge records have to be removed again."""
+"""The stored part of an ACME order: its URL, and the challenge records that must be removed."""
 
 import json
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ MAX_URL_LENGTH = 1000
 
 
 class OrderGone(Exception):
-    """The order's URL leads nowhere, or to another account's order."""
+    """The server has no order at the URL, or it belongs to another account."""
 
 
 class TooManyNames(Exception):
-    """Their challenge records could not all be stored, and so not be removed again for certain."""
+    """The challenge records do not fit into a reference, so their removal could not be guaranteed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What finds an order again, and the records (name, value) that may have been published for it: they are stored
-    before they are published, so that they can be removed whatever became of the order.
+    """The URL of an order, and the records (name, value) that may have been published for it. They are stored before
+    they are published, so that they can always be removed.
 
     `finalize` is the URL that the answer to newOrder had; some servers tell it only there. `stored` is when the
     records were stored, and `answered` when the challenges were answered, in seconds since 1970; 0 before.
@@ -35,7 +35,7 @@ class Reference:
     chain_tries: int = 0
 
     def text(self) -> str:
-        """JSON. Raises TooManyNames when it is longer than a reference may be."""
+        """The reference in JSON. Raises TooManyNames if it is longer than MAX_REFERENCE_BYTES."""
         records = [(name.removeprefix(PREFIX), value) for name, value in self.records]
         found = {"order": self.url, "records": records, "answered": self.answered, "stored": self.stored}
         finalize = self.finalize if len(self.finalize) <= MAX_URL_LENGTH else ""
@@ -47,7 +47,7 @@ class Reference:
 
     @classmethod
     def of(cls, text: str) -> "Reference":
-        """Raises OrderGone for a text that is no reference."""
+        """The reverse of `text`. Raises OrderGone for anything else."""
         try:
             found = json.loads(text)
             return cls(

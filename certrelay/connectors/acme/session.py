@@ -1,4 +1,4 @@
-"""What one process knows of one ACME authority: its client, account and solver; and what its faults mean."""
+"""The client, account and solver of one ACME authority, as one process uses them."""
 
 import base64
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class AcmeSession:
-    """The methods raise FAULTS."""
+    """All methods raise FAULTS."""
 
     def __init__(
         self, settings: "AcmeSettings", context: Context, http: AuthoritySession, solver: Solver | None
@@ -61,8 +61,8 @@ class AcmeSession:
         return next((one for one in versions if self._has_account(one)), versions[0])
 
     def has_lost_its_account(self, fault: Exception) -> bool:
-        """Whether the fault comes of another process's rollover: our version of the key is disabled, or the server
-        knows it no more."""
+        """Whether another process has rolled over the account key: our version of it is disabled, or the server has no
+        account for it any more."""
         if self._keys is None or self._version is None:
             return False
         try:
@@ -75,8 +75,9 @@ class AcmeSession:
             return False
 
     def roll_over(self) -> str:
-        """The id of the key version that is the account's from now on. One that a rollover made which was cut off is
-        used, not another one made."""
+        """Roll over the account key, and return the id of its new version.
+
+        A version that an interrupted rollover created is used first."""
         if self._keys is None or self._version is None:
             raise ConnectorError("only an account key in Key Vault can be rolled over")
         self._account.url()
@@ -90,7 +91,7 @@ class AcmeSession:
         self._account.check()
 
     def new_order(self, names: list[str], replaces: bytes | None) -> str:
-        """The new order's reference (section 7.4), with the account made once more if the server has forgotten it."""
+        """Place an order (section 7.4) and return its reference. The account is created again if the server lost it."""
         asked: dict[str, Any] = {"identifiers": [{"type": "dns", "value": name} for name in names]}
         if self._settings.profile:
             asked["profile"] = self._settings.profile
@@ -110,7 +111,7 @@ class AcmeSession:
         self._account.forget()
 
     def revoke(self, certificate: bytes, code: int) -> None:
-        """Section 7.6. Never with another reason than asked: the caller is told when the server does not know it."""
+        """Section 7.6. Always with the given reason: a server that does not support it is an error."""
         if self._client.resource("revokeCert") is None:
             raise ConnectorError("the authority does not revoke over ACME")
         asked, account = {"certificate": _base64url(certificate), "reason": code}, self._account.url()
@@ -124,7 +125,7 @@ class AcmeSession:
                 raise
 
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
-        """None where the server has no renewal info at all. Raises NoRenewalWindow as well."""
+        """RFC 9773. None if the server has no renewal info at all. Raises NoRenewalWindow as well."""
         name = certificate_id(certificate)
         if name is None or self._client.resource("renewalInfo") is None:
             return None
@@ -149,7 +150,7 @@ class AcmeSession:
             raise UnusableAnswer("it answered an order without its URL")
         try:
             finalize = json_object(answer).get("finalize")
-        except UnusableAnswer:  # what it lacks, the order itself may have
+        except UnusableAnswer:  # the order itself may have it
             finalize = None
         return Reference(location, finalize=finalize if isinstance(finalize, str) else "")
 

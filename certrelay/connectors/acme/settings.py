@@ -1,4 +1,4 @@
-"""What the settings say of an ACME authority."""
+"""The settings of an ACME authority."""
 
 import base64
 from typing import Annotated, Self
@@ -49,7 +49,7 @@ def _directory_url(url: str) -> str:
 class AcmeSettings(HttpSettings):
     """`url` is the directory's, used exactly as given: a trailing slash and a query belong to it (RFC 8555, section
     7.1.1). The account key stays in Key Vault (`account_key_vault_url`, `account_key_name`; it is
-    made at its first use), or is given in PEM (`account_key_pem`). `preferred_chain` is the common name of the root
+    created at first use), or is given in PEM (`account_key_pem`). `preferred_chain` is the common name of the root
     that the chain leads to, or its subject key identifier in hex.
     """
 

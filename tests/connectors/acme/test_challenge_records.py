@@ -186,7 +186,7 @@ def test_records_that_cannot_be_removed_do_not_hold_the_worker(
         raise DnsFailure("it does not answer")
 
     monkeypatch.setattr(solver, "remove", hang)
-    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.25)
+    monkeypatch.setattr(acme_order, "CANCEL_SECONDS", 0.25)
     with pytest.raises(ConnectorError, match=r"^it does not answer; challenge records are left"):
         connector.cancel(waiting.reference)
     assert len(tried) < 10
@@ -204,7 +204,7 @@ def test_a_cancel_that_has_no_time_for_all_records_says_which_are_left(
 ) -> None:
     connector, request = acme(pebble, solver), request_for(fresh_name(), fresh_name())
     waiting = with_a_record(connector, solver, request)
-    monkeypatch.setattr(acme_order, "WITHDRAW_SECONDS", 0.0)
+    monkeypatch.setattr(acme_order, "CANCEL_SECONDS", 0.0)
     with pytest.raises(ConnectorError, match="no time to remove the challenge records at") as refused:
         connector.cancel(waiting.reference)
     [(left, _)] = solver.records

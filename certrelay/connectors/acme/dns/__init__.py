@@ -1,14 +1,14 @@
-"""Where an authority's DNS challenges are answered: one small solver for each way to change a zone."""
+"""Solvers: each publishes challenge records (TXT) in one kind of DNS service."""
 
 from typing import Any, Protocol
 
 
 class DnsFailure(Exception):
-    """The record could not be set, looked at or removed; one clause without secrets."""
+    """A record could not be published, looked up or removed. The text is one clause without secrets."""
 
 
 class SilentServers(DnsFailure):
-    """All name servers that answer give the record, and they are at least half of the zone's."""
+    """The record is visible at all name servers that answer, and these are at least half of the zone's."""
 
 
 class Solver(Protocol):
@@ -21,24 +21,24 @@ class Solver(Protocol):
     def publish(self, name: str, value: str) -> None: ...
 
     def is_visible(self, name: str, value: str) -> bool:
-        """One look, at all of the zone's own name servers, without waiting. May raise SilentServers."""
+        """Whether all name servers of the zone have the record now. May raise SilentServers."""
         ...
 
     def remove(self, name: str, value: str) -> None:
-        """Removing what is not there is no error."""
+        """Remove the record; it need not exist."""
         ...
 
 
 class NoSolver:
-    """`none`: for authorities that authorize the account itself and ask for no challenge."""
+    """`none`: for authorities that authorize the account itself, without challenges."""
 
     def __init__(self, *_: Any) -> None: ...
 
     def publish(self, name: str, value: str) -> None:
-        raise DnsFailure(f"the authority asks for {name}, and the setting dns is none")
+        raise DnsFailure(f"the authority requires the record {name}, but the setting dns is none")
 
     def is_visible(self, name: str, value: str) -> bool:
         return False
 
     def remove(self, name: str, value: str) -> None:
-        """There is none."""
+        """Nothing was published."""

@@ -16,7 +16,7 @@ CLIENT_OPTIONS: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "
 
 
 class AzureDnsZones:
-    """The zones of one resource group. A record set holds the values of all orders, so its etag guards each change."""
+    """The zones of one resource group. A record set holds the values of all orders, so each change checks its ETag."""
 
     def __init__(self, settings: AzureDns, context: Context, **client: Any) -> None:
         self._settings = settings
@@ -50,10 +50,10 @@ class AzureDnsZones:
             status = getattr(error, "status_code", None)
             fault = f"HTTP {status}" if status else type(error).__name__
             raise DnsFailure(f"Azure DNS did not change {name} in the zone {place[1]} ({fault})") from None
-        raise DnsFailure(f"others change {name} all the time")
+        raise DnsFailure(f"the record set {name} changed during each of {TRIES} tries to change it")
 
     def _tried(self, place: tuple[str, str, str, str], change: Any) -> bool:
-        """Whether nobody else changed the record set in between."""
+        """Change the record set. False if somebody else changed it in between."""
         try:
             found = self._records.get(*place)
         except ResourceNotFoundError:

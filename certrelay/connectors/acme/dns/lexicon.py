@@ -21,7 +21,7 @@ from certrelay.connectors.acme.dns.settings import LexiconDns
 SECONDS = 60.0
 THREAD = "dns-lexicon"
 
-# At DEBUG the library tells what it sends, and urllib3 where to: some services want their key in the address.
+# At DEBUG the library logs what it sends, and urllib3 logs the URL, which for some services holds the key.
 logging.getLogger("lexicon").setLevel(logging.WARNING)
 logging.getLogger("urllib3.connectionpool").addFilter(lambda record: record.threadName != THREAD)
 
@@ -55,7 +55,7 @@ class Lexicon:
             except Exception as error:
                 done.append(error)
 
-        # Its providers set no time limits, so the waiting has one.
+        # The providers set no timeouts, so the call runs in a thread that is waited for only so long.
         thread = threading.Thread(target=work, name=THREAD, daemon=True)
         thread.start()
         thread.join(SECONDS)
@@ -97,8 +97,8 @@ def removed(provider: Provider, target: str, value: str) -> bool:
 
 
 def _done(change: Callable[[], object], is_done: Callable[[], bool]) -> bool:
-    """Some of its providers raise, or say no, where there is nothing to do: then they are asked what is there. The
-    library promises a boolean, but many return what the service says, and some nothing."""
+    """Some providers raise or return False if there is nothing to do; then the records decide. The library promises a
+    boolean, but many providers return the service's answer, and some return nothing."""
     try:
         said = change()
     except Exception:
@@ -109,7 +109,7 @@ def _done(change: Callable[[], object], is_done: Callable[[], bool]) -> bool:
 
 
 def _fault(result: object) -> str:
-    """Its texts may hold addresses with credentials in them, so only the kind is told."""
+    """The kind of failure. The texts of exceptions are left out, since they may contain URLs with credentials."""
     if isinstance(result, requests.HTTPError) and result.response is not None:
         return f"HTTP {result.response.status_code}"
     return "refused" if result is False else type(result).__name__

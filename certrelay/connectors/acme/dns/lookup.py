@@ -1,4 +1,4 @@
-"""What the DNS itself says: where a challenge name really lies, and whether its record is there."""
+"""DNS queries: where a challenge name leads, in which zone it lies, and whether its record is visible."""
 
 from contextlib import suppress
 from time import monotonic
@@ -21,7 +21,7 @@ type Address = tuple[str, int]
 
 
 class Lookup:
-    """The methods raise DnsFailure."""
+    """All methods raise DnsFailure."""
 
     def __init__(self, settings: LookedUp) -> None:
         self._name_servers = [host_port(address) for address in settings.name_servers]
@@ -34,19 +34,19 @@ class Lookup:
         self._silent_until: dict[Address, float] = {}
 
     def target(self, name: str) -> dns.name.Name:
-        """`name`, or the end of its chain of aliases (RFC 8555, section 8.4, lets the record lie elsewhere).
+        """The name, or the end of its chain of aliases (CNAME), which RFC 8555, section 8.4, allows.
 
-        A wildcard's alias is meant for hosts, and gives way to a record of the name's own (RFC 4592, section 4.3)."""
+        The alias of a wildcard is meant for hosts; a record at the name itself overrides it (RFC 4592, section 4.3)."""
         current = dns.name.from_text(name)
         for _ in range(MAX_ALIASES):
             found = self._ask(current, "CNAME")
             if found is None or self._is_of_a_wildcard(current, found[0].target):
                 return current
             current = found[0].target
-        raise DnsFailure(f"{name} leads through more than {MAX_ALIASES} aliases")
+        raise DnsFailure(f"{name} has a chain of more than {MAX_ALIASES} aliases")
 
     def _is_of_a_wildcard(self, name: dns.name.Name, target: dns.name.Name) -> bool:
-        """Whether a wildcard above the name, and below the top level, has the same alias."""
+        """Whether a wildcard above the name, below the top level, has the same alias."""
         while len((name := name.parent()).labels) > 2:
             found = self._ask(dns.name.Name(("*", *name.labels)), "CNAME")
             if found is not None and found[0].target == target:
@@ -54,7 +54,7 @@ class Lookup:
         return False
 
     def zone(self, name: dns.name.Name) -> dns.name.Name:
-        """The closest name above that has a start of authority (RFC 1034, section 4.2.1)."""
+        """The zone: the closest name, upwards, that has a SOA record (RFC 1034, section 4.2.1)."""
         current = name
         while current != dns.name.root:
             if self._ask(current, "SOA"):
@@ -63,9 +63,9 @@ class Lookup:
         raise DnsFailure(f"no zone was found for {name.to_text(omit_final_dot=True)}")
 
     def is_visible(self, name: str, value: str) -> bool:
-        """Whether the authoritative servers give `value` in the TXT records of the name's target.
+        """Whether all authoritative servers have `value` in the TXT records of the name's target.
 
-        Raises SilentServers when all that answer do, at least half of them, and DnsFailure when fewer answer."""
+        If some do not answer and all others have it: raises SilentServers, or DnsFailure if fewer than half answer."""
         target = self.target(name)
         servers, silent = (self._name_servers, []) if self._name_servers else self._servers_of(self.zone(target))
         every = len(servers) + len(silent)
@@ -81,18 +81,18 @@ class Lookup:
         raise SilentServers(text) if 2 * len(silent) <= every else DnsFailure(text)
 
     def _gives(self, server: Address, target: dns.name.Name, value: str) -> bool | None:
-        """None for a server that does not answer, which is then not asked for a while: each question costs seconds."""
+        """Whether a server has the value; None if it does not answer. It is then not asked again for a minute."""
         if monotonic() < self._silent_until.get(server, 0.0):
             return None
         try:
-            # Where the settings name servers, they may be resolvers, for a network that lets no other be asked.
+            # The servers in the settings may be resolvers, for networks that block queries to other servers.
             return _gives(server, target, value, recursive=bool(self._name_servers))
         except DnsFailure:
             self._silent_until[server] = monotonic() + SILENCE_SECONDS
             return None
 
     def _servers_of(self, zone: dns.name.Name) -> tuple[list[Address], list[str]]:
-        """The addresses of the zone's name servers, and the names of those whose address cannot be found now."""
+        """The addresses of the zone's name servers, and the names of servers whose address cannot be looked up now."""
         addresses, unknown = [], []
         for server in self._ask(zone, "NS") or ():
             try:
@@ -113,12 +113,12 @@ class Lookup:
             return None
         except (dns.exception.DNSException, OSError) as error:
             raise DnsFailure(f"the resolvers did not answer for {name} {kind} ({type(error).__name__})") from None
-        # A resolver gives the records that an alias leads to; asked for is what lies at the name itself.
+        # Resolvers follow aliases; only records at the name itself count.
         return answer if answer.rrset is not None and answer.rrset.name == name else None
 
 
 def _gives(server: Address, name: dns.name.Name, value: str, *, recursive: bool = False) -> bool:
-    """Whether a server gives the value. Raises DnsFailure where it does not answer, or not for this zone."""
+    """Whether a server has the value. Raises DnsFailure if it does not answer, or answers an error."""
     query = dns.message.make_query(name, dns.rdatatype.TXT)
     if not recursive:
         query.flags &= ~dns.flags.RD
@@ -138,7 +138,7 @@ def _gives(server: Address, name: dns.name.Name, value: str, *, recursive: bool 
 
 
 def _answer(server: Address, query: dns.message.QueryMessage) -> dns.message.Message:
-    """Datagrams get lost, so it is asked twice."""
+    """Ask twice, since datagrams get lost."""
     with suppress(dns.exception.Timeout):
         return dns.query.udp_with_fallback(query, server[0], SECONDS / 2, server[1])[0]
     return dns.query.udp_with_fallback(query, server[0], SECONDS / 2, server[1])[0]

@@ -38,7 +38,7 @@ class Rfc2136:
         self._update("delete", name, value)
 
     def _update(self, action: Literal["add", "delete"], name: str, value: str) -> None:
-        """Adding what is there, and deleting what is not, changes nothing (section 3.4.2)."""
+        """Adding an existing record, or deleting a missing one, changes nothing (section 3.4.2)."""
         target = self._lookup.target(name)
         zone = self._lookup.zone(target)
         update = dns.update.UpdateMessage(zone, keyring=self._keys)
