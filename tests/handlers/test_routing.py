@@ -59,5 +59,5 @@ def test_contacts_and_issuers_are_not_taken_for_certificates() -> None:
 @pytest.mark.parametrize("name", ["contacts", "issuers", "Issuers"])
 def test_a_name_that_a_route_owns_is_no_certificates_name(world: World, name: str) -> None:
     spec = CertificateSpec(authority="test-ca", dns_names=("www.contoso.example",))
-    with pytest.raises(Invalid, match="is not a certificate's name"):
+    with pytest.raises(Invalid, match="a certificate cannot be called"):
         create.create(world.services, ALIAS, name, spec, requested_by="test")
