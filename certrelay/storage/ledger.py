@@ -13,11 +13,13 @@ operation and says nothing else. The queue `notifications` holds events (certrel
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from certrelay.errors import NotReady
+from certrelay.log import logger
 from certrelay.storage.limits import Limits
 from certrelay.storage.memory import AuthorityMemory
 from certrelay.storage.operation import Operation, from_entity, to_entity
@@ -32,6 +34,9 @@ FARTHEST_ATTEMPT = timedelta(days=8)  # an operation waits for its authority for
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
 TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities")
 QUEUES = ("signing", "notifications")
+UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError)
+
+log = logger("storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Ledger:
         )
         self.renewals, self.limits = Renewals(renewals), Limits(limits)
         self._signing, self.notifications = (account.queue(prefix + name) for name in QUEUES)
+        self._logged: set[tuple[str, str]] = set()
 
     def memory_of(self, authority: str) -> AuthorityMemory:
         """The state of this authority's connector."""
@@ -65,7 +71,11 @@ class Ledger:
     def open(self, vault: str, name: str) -> Operation | None:
         """The certificate's open operation, or None."""
         row = self._operations.get(vault, name.lower())
-        return from_entity(row, row[ETAG]) if row else None
+        try:
+            return from_entity(row, row[ETAG]) if row else None
+        except UNREADABLE as error:
+            where = f"PartitionKey {vault}, RowKey {name.lower()}"
+            raise NotReady(f"the row in table operations cannot be read: {where}; correct or delete it") from error
 
     def insert(self, operation: Operation) -> Operation | None:
         """Insert the operation, and return it with its ETag; None if the certificate has an open operation.
@@ -94,22 +104,30 @@ class Ledger:
         self._operations.delete(operation.vault, operation.name.lower(), operation.etag)
 
     def ended(self, vault: str, name: str) -> list[Operation]:
-        """The certificate's ended operations, newest first."""
+        """The certificate's ended operations, newest first. A row that cannot be read is logged and left out."""
         rows = self._history.query("PartitionKey eq @partition", partition=_history_of(vault, name))
-        return sorted((from_entity(row) for row in rows), key=lambda operation: operation.requested_at, reverse=True)
+        return sorted(self._readable(rows, from_entity), key=lambda operation: operation.requested_at, reverse=True)
 
     def worklist(self, due_by: datetime | None = None) -> Iterator[OpenOperation]:
         """The open operations of all vaults; with `due_by` (UTC), only those whose next attempt is due by then.
 
         Operations with impossible times, which only a wrong clock can have set, count as due, so that they do not wait
-        for years."""
-        columns = ["PartitionKey", "name", "id", "next_attempt_at", "state", "authority"]
+        for years. A row that cannot be read is logged and left out."""
+        columns = ["PartitionKey", "RowKey", "name", "id", "next_attempt_at", "state", "authority"]
         moments = {"due": due_by, "soon": due_by + CLOCK_SKEW, "far": due_by + FARTHEST_ATTEMPT} if due_by else {}
         written = {name: moment.isoformat() for name, moment in moments.items()}
-        for row in self._operations.query(DUE if due_by else "", columns, **written):
-            names = row["PartitionKey"], row["name"], row["id"]
-            next_attempt_at = datetime.fromisoformat(row["next_attempt_at"])
-            yield OpenOperation(*names, row.get("authority") or None, next_attempt_at, row["state"])
+        yield from self._readable(self._operations.query(DUE if due_by else "", columns, **written), _open_operation)
+
+    def _readable[Read](self, rows: Iterable[Row], read: Callable[[Row], Read]) -> Iterator[Read]:
+        """What `read` makes of each row; one that it cannot read costs itself only, and is logged once."""
+        for row in rows:
+            try:
+                yield read(row)
+            except UNREADABLE as error:
+                keys = row["PartitionKey"], row["RowKey"]
+                if keys not in self._logged:
+                    self._logged.add(keys)
+                    log.error("the row %s cannot be read (%s): correct or delete it", keys, type(error).__name__)
 
     def wake_up(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
         """Queue a wake-up: after the delay, the queue function advances the operation."""
@@ -120,6 +138,12 @@ class Ledger:
         """Raise NotReady unless the tables and the queue respond."""
         next(self.worklist(), None)
         self._signing.check()
+
+
+def _open_operation(row: Row) -> OpenOperation:
+    next_attempt_at = datetime.fromisoformat(row["next_attempt_at"])
+    names = row["PartitionKey"], row["name"], row["id"]
+    return OpenOperation(*names, row.get("authority") or None, next_attempt_at, row["state"])
 
 
 def _keys(operation: Operation) -> Row:

@@ -16,6 +16,7 @@ from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
 
 MAX_DETAIL = 200  # characters of a transition; a row holds some sixty transitions in 64 KiB
+ALIAS = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")  # of a vault, in the settings
 CERTIFICATE_NAME = re.compile(r"^[0-9A-Za-z-]{1,127}$")
 
 
@@ -176,7 +177,8 @@ def operation_id(vault: str, name: str, idempotency_key: str | None = None) -> s
 def split_operation_id(identifier: str) -> tuple[str, str] | None:
     """The vault and certificate name in an operation's id; None if the id is malformed."""
     parts = identifier.split(".")
-    return (parts[0], parts[1]) if len(parts) == 3 and CERTIFICATE_NAME.match(parts[1]) else None
+    readable = len(parts) == 3 and ALIAS.fullmatch(parts[0]) and CERTIFICATE_NAME.fullmatch(parts[1])
+    return (parts[0], parts[1]) if readable else None
 
 
 _TIMES = ("requested_at", "deadline", "next_attempt_at", "lease_until", "ended_at")
