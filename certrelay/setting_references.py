@@ -6,6 +6,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr
 
+UNRESOLVED = (
+    "is a Key Vault reference that App Service could not resolve: give the app's identity the role Key Vault Secrets "
+    "User on that vault, or correct the reference"
+)
 SETTING_REFERENCE = re.compile(r"^@([A-Za-z][A-Za-z0-9_]*)$")
 
 
@@ -20,7 +24,16 @@ def resolved(where: str, value: Any, environment: Mapping[str, str], faults: lis
         return value
     if not environment.get(reference[1]):
         faults.append(f"{where}: the setting {reference[1]} that it refers to is missing")
+    if is_unresolved(environment.get(reference[1], "")):
+        faults.append(f"{where}: the setting {reference[1]} {UNRESOLVED}")
     return environment.get(reference[1], "")
+
+
+def is_unresolved(value: str) -> bool:
+    """Whether App Service has left its reference to a Key Vault secret as it stands, since it could not read it.
+
+    https://learn.microsoft.com/azure/app-service/app-service-key-vault-references"""
+    return value.strip().lower().startswith("@microsoft.keyvault(")
 
 
 def refuse_literal_secrets(where: str, model: type[BaseModel], value: dict[str, Any], faults: list[str]) -> None:

@@ -11,6 +11,7 @@ A value "@NAME" anywhere inside CERTRELAY_AUTHORITIES stands for the setting NAM
 way, so that the JSON itself may be shown to anybody. This is the only module that reads the environment.
 """
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -20,16 +21,23 @@ from pydantic import ValidationError
 
 from certrelay.connectors.registry import settings_class
 from certrelay.errors import SettingsError
+from certrelay.schedules import SCHEDULES, schedule_faults
 from certrelay.setting_models import ALIAS, ROLES, Authority, AuthoritySettings, Settings, Target, VaultSettings
-from certrelay.setting_references import refuse_literal_secrets, resolved
+from certrelay.setting_references import UNRESOLVED, is_unresolved, refuse_literal_secrets, resolved
 
+NAMES = (
+    "CERTRELAY_VAULTS", "CERTRELAY_AUTHORITIES", "CERTRELAY_NOTIFICATIONS", "CERTRELAY_RENEWAL_BATCH",
+    "CERTRELAY_APP_SERVICE_AUTHENTICATION", "CERTRELAY_FUNCTION_KEY_ROLE", *SCHEDULES,
+)  # fmt: skip
 COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "rate", "concurrency")
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings in the environment (default: the process's own). Raises SettingsError naming every fault."""
+def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool = False) -> Settings:
+    """The settings in the environment (default: the process's own); `with_schedules` checks the timers' as well.
+
+    Raises SettingsError naming every fault."""
     environment = os.environ if environment is None else environment
-    faults: list[str] = []
+    faults = [*_unknown_names(environment), *(schedule_faults(environment) if with_schedules else ())]
     vaults = {
         alias: vault
         for alias, value in _json_object(environment, "CERTRELAY_VAULTS", faults).items()
@@ -63,10 +71,20 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def _unknown_names(environment: Mapping[str, str]) -> list[str]:
+    """A fault for each setting that looks like one of ours and is none: it was mistyped, and would mean nothing."""
+    unknown = sorted(name for name in environment if name.startswith("CERTRELAY_") and name not in NAMES)
+    near = {name: difflib.get_close_matches(name, NAMES, 1) for name in unknown}
+    return [f"{name} is not a setting" + (f"; is {near[name][0]} meant?" if near[name] else "") for name in unknown]
+
+
 def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -> dict[str, Any]:
     text = environment.get(name, "")
     if not text.strip():
         faults.append(f"{name} is missing: a JSON object is expected")
+        return {}
+    if is_unresolved(text):
+        faults.append(f"{name} {UNRESOLVED}")
         return {}
     try:
         value = json.loads(text)
@@ -138,6 +156,7 @@ def _storage(environment: Mapping[str, str], faults: list[str]) -> dict[str, str
     kinds = ("", "__accountName", "__tableServiceUri", "__queueServiceUri", "__clientId")
     names = [f"AzureWebJobsStorage{kind}" for kind in kinds]
     found = {name: environment[name] for name in names if environment.get(name)}
+    faults += [f"{name} {UNRESOLVED}" for name, value in found.items() if is_unresolved(value)]
     identity = "AzureWebJobsStorage__accountName" in found or {names[2], names[3]} <= found.keys()
     if "AzureWebJobsStorage" not in found and not identity:
         faults.append("AzureWebJobsStorage is missing: a connection string, or AzureWebJobsStorage__accountName")

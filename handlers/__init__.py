@@ -19,7 +19,7 @@ _lock = threading.Lock()
 @functools.cache
 def settings() -> Settings:
     """The application settings, read once. Raises SettingsError with every fault."""
-    return load()
+    return load(with_schedules=True)
 
 
 def start() -> func.AuthLevel:

@@ -84,7 +84,9 @@ def _responses(route: Route) -> Json:
         responses["204"] = {"description": "A pending operation that CertRelay did not create was deleted."}
     problem = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
     if route.role is not None:
-        responses |= {str(status): {"description": TITLES[status], "content": problem} for status in route.errors}
+        responses |= {
+            str(status): {"description": TITLES[status], "content": problem} for status in (400, *route.errors)
+        }
     if route.path == "health/ready":
         responses["503"] = {"description": TITLES[503], "content": content}
     if (

@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 import azure.functions as func
 from pydantic import BaseModel
 
+from certrelay.errors import Fault, Invalid
 from handlers import roles
 from handlers.http import Answer, endpoint
 from handlers.roles import Role
@@ -77,10 +78,15 @@ def route(
         ROUTES.append(Route(method, path, role, handler.__name__, summary, **contract))
         level = func.AuthLevel.ANONYMOUS if role is None else None  # else the app's (function_app.py)
 
+        known = {query.name for query in contract.get("query", ())} | {"code"}  # the host's own: a function key
+
         @functools.wraps(handler)
         def permitted(req: func.HttpRequest) -> Answer:
-            if role is not None:
-                roles.require(req, role)
+            if role is None:  # a probe's own parameters are nobody's business
+                return handler(req)
+            roles.require(req, role)
+            if unknown := sorted(req.params.keys() - known):
+                raise Invalid([Fault(f"/{name}", f"there is no query parameter {name} here") for name in unknown])
             return handler(req)
 
         blueprint.route(route=path, methods=[method], auth_level=level)(endpoint(permitted))

@@ -193,3 +193,16 @@ def test_the_role_of_function_keys_is_one_of_four() -> None:
     assert settings.load({**GOOD, "CERTRELAY_FUNCTION_KEY_ROLE": "Reader"}).function_key_role == "Reader"
     with pytest.raises(SettingsError, match="CERTRELAY_FUNCTION_KEY_ROLE must be one of Reader, Requester"):
         settings.load({**GOOD, "CERTRELAY_FUNCTION_KEY_ROLE": "reader"})
+
+
+def test_a_mistyped_setting_is_refused_and_the_right_one_named() -> None:
+    assert "CERTRELAY_RENEWAL_BACH is not a setting; is CERTRELAY_RENEWAL_BATCH meant?" in faults(
+        CERTRELAY_RENEWAL_BACH="5"
+    )
+
+
+@pytest.mark.parametrize("name", ["CORP_TOKEN", "CERTRELAY_VAULTS", "AzureWebJobsStorage"])
+def test_a_reference_that_app_service_could_not_resolve_is_refused_with_what_to_do(name: str) -> None:
+    text = faults(**{name: "@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/x)"})
+    assert f"{name} is a Key Vault reference that App Service could not resolve" in text
+    assert "Key Vault Secrets User" in text

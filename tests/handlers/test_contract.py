@@ -288,3 +288,11 @@ def test_the_documentation_lists_every_route_with_its_role(route: Route) -> None
     role = route.role.name.capitalize() if route.role else "anybody"
     path = re.sub(":[^}]*", "", route.path)
     assert f"| `{route.method} /api/{path}` | {role} | {route.summary} |" in Path("docs/api.md").read_text()
+
+
+def test_a_query_parameter_that_is_none_of_the_routes_is_refused_and_named(app: App) -> None:
+    """A mistyped filter would otherwise answer with everything."""
+    refused = app.call("GET", "/api/vaults/main/certificates?stat=due&max=5")
+    assert refused.status_code == 400
+    assert refused.json()["errors"] == [{"pointer": "/stat", "detail": "there is no query parameter stat here"}]
+    assert app.call("GET", "/api/vaults/main/certificates?state=due&max=5").status_code == 200
