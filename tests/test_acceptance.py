@@ -110,7 +110,7 @@ def test_without_a_key_nobody_gets_in(app: App) -> None:
         assert app.call("GET", path, key="").status_code == 401
 
 
-def test_a_message_that_is_no_nudge_ends_in_the_poison_queue_and_the_queue_drains(app: App) -> None:
+def test_a_message_that_is_no_wake_up_ends_in_the_poison_queue_and_the_queue_drains(app: App) -> None:
     """Check 10: five tries and a line in the log; nothing else happens."""
     for text in (
         "not json",

@@ -39,7 +39,7 @@ def test_a_name_pattern_covers_what_it_says(pattern: str, name: str, allowed: bo
 
 
 def test_no_pattern_takes_long() -> None:
-    """Callers write them too, for a mass replacement."""
+    """Callers write them too, for a replacement."""
     begin = time.process_time()
     assert not name_allowed(("*a" * 60 + "*b",), "a" * 2048)
     assert time.process_time() - begin < 10

@@ -18,7 +18,7 @@ from tests.world import ALIAS, Killed, World
 YEARS = timedelta(days=3650)
 
 
-def test_the_same_nudge_delivered_by_many_workers_at_once_makes_one_order_and_one_version(world: World) -> None:
+def test_the_same_wake_up_delivered_by_many_workers_at_once_makes_one_order_and_one_version(world: World) -> None:
     """Check 1."""
     name = world.name()
     operation = create(world, name)
@@ -72,7 +72,7 @@ def test_an_operation_that_kills_every_worker_ends_at_its_deadline(world: World)
     assert world.services.storage.open(ALIAS, name) is None
 
 
-def test_a_forged_or_outdated_nudge_does_nothing(world: World) -> None:
+def test_a_forged_or_outdated_wake_up_does_nothing(world: World) -> None:
     """Check 11."""
     name = world.name()
     opened = create(world, name)

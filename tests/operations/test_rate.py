@@ -47,7 +47,7 @@ def began_one_after_the_other(world: World, names: list[str]) -> bool:
     return all(later - sooner > timedelta(hours=HOURS - 1) for sooner, later in pairwise(begins))
 
 
-def test_what_becomes_due_during_a_mass_renewal_of_days_is_renewed_in_time(lonely_world: World) -> None:
+def test_what_becomes_due_during_a_replacement_of_days_is_renewed_in_time(lonely_world: World) -> None:
     world, names = lonely_world, [lonely_world.name(f"-long-{number:02}") for number in range(12)]
     short = world.name("-short")
     for name in names:
@@ -107,7 +107,7 @@ def test_a_renewal_that_somebody_asks_for_gets_its_moment_whatever_is_booked(lon
     assert hours_in_the_queue(asked) == 72
 
 
-def test_a_mass_renewal_of_days_gives_up_nothing_that_is_out_of_reach_for_a_moment(lonely_world: World) -> None:
+def test_a_replacement_of_days_gives_up_nothing_that_is_out_of_reach_for_a_moment(lonely_world: World) -> None:
     """It does so after a day of trouble, not of work."""
     world, names = lonely_world, [lonely_world.name(f"-{number}") for number in range(7)]
     for name in names:

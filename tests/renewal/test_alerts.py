@@ -10,8 +10,7 @@ import pytest
 from certrelay.certificates import issuers
 from certrelay.connectors.base import Rejected
 from certrelay.keyvault.certificate import item_of
-from certrelay.renewal import alerts, digest, sweep
-from certrelay.renewal import events as hints
+from certrelay.renewal import alerts, digest, events, sweep
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
 from tests.notifications.receiver import delivered, listening
@@ -78,12 +77,12 @@ def test_an_event_that_a_managed_certificate_expired_is_an_alarm_and_a_renewal_a
     delivered(world)
     got.clear()
     event = {"Id": f"{world.server.url}/certificates/{name}/{'0' * 32}", "ObjectName": name}
-    hints.handle(world.services, hints.EXPIRED, event)
+    events.handle(world.services, events.EXPIRED, event)
     delivered(world)
     assert (got, world.services.storage.open(ALIAS, name)) == ([], None), "a forged one does nothing"
     world.clock.advance(91 * DAY)
     for _ in range(2):
-        hints.handle(world.services, hints.EXPIRED, event)
+        events.handle(world.services, events.EXPIRED, event)
     delivered(world)
     assert [json.loads(body)["type"].rsplit(".", 1)[-1] for _, body in got] == ["expired"]
     assert world.finish(name).state is State.COMPLETED

@@ -1,4 +1,4 @@
-"""A mass renewal among certificates and vaults that are out of order, and cut off in the middle."""
+"""A replacement among certificates and vaults that are out of order, and cut off in the middle."""
 
 import secrets
 from typing import Any
