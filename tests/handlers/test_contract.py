@@ -296,3 +296,11 @@ def test_a_query_parameter_that_is_none_of_the_routes_is_refused_and_named(app: 
     assert refused.status_code == 400
     assert refused.json()["errors"] == [{"pointer": "/stat", "detail": "there is no query parameter stat here"}]
     assert app.call("GET", "/api/vaults/main/certificates?state=due&max=5").status_code == 200
+
+
+def test_the_manifest_of_application_roles_is_what_the_code_knows() -> None:
+    manifest = json.loads(Path("docs/app-roles.json").read_text())
+    assert [role["value"] for role in manifest] == [role.value_in_entra for role in roles.Role]
+    assert len({role["id"] for role in manifest}) == len(manifest)
+    page = Path("docs/sign-in.md").read_text()
+    assert [role["value"] for role in manifest if f"`{role['value']}`" not in page] == []
