@@ -145,7 +145,7 @@ def test_a_child_is_asked_before_it_is_killed(tmp_path: Path) -> None:
     )
     with Processes(tmp_path) as processes:
         child = processes.start("polite", [sys.executable, "-c", f"{polite}; time.sleep(60)"])
-        child.wait_until(lambda: "up" in child.log.read_text())
+        child.wait_until(lambda: "up\n" in child.log.read_text())
     assert child.log.read_text().split() == ["up", "bye"]
 
 
