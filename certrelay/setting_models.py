@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from certrelay.connectors.base import Connector, ConnectorSettings
 from certrelay.connectors.registry import connector_class
 
-ALIAS = re.compile(r"^[a-z][a-z0-9-]{0,22}[a-z0-9]$")
 Told = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
 ROLES = ("Reader", "Requester", "Operator", "Administrator")  # each includes the ones before it
 

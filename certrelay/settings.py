@@ -22,8 +22,9 @@ from pydantic import ValidationError
 from certrelay.connectors.registry import settings_class
 from certrelay.errors import SettingsError
 from certrelay.schedules import SCHEDULES, schedule_faults
-from certrelay.setting_models import ALIAS, ROLES, Authority, AuthoritySettings, Settings, Target, VaultSettings
+from certrelay.setting_models import ROLES, Authority, AuthoritySettings, Settings, Target, VaultSettings
 from certrelay.setting_references import UNRESOLVED, is_unresolved, refuse_literal_secrets, resolved
+from certrelay.storage.operation import ALIAS
 
 NAMES = (
     "CERTRELAY_VAULTS", "CERTRELAY_AUTHORITIES", "CERTRELAY_NOTIFICATIONS", "CERTRELAY_RENEWAL_BATCH",
@@ -94,7 +95,7 @@ def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -
     if not isinstance(value, dict) or (not value and name == "CERTRELAY_VAULTS"):
         faults.append(f"{name} must be a JSON object with an entry each")
         return {}
-    for alias in [alias for alias in value if not ALIAS.match(alias)]:
+    for alias in [alias for alias in value if not ALIAS.fullmatch(alias)]:
         faults.append(f"{name}/{alias}: a name has 2 to 24 lower-case letters, digits and hyphens")
         del value[alias]
     return value

@@ -31,8 +31,8 @@ def where(req: func.HttpRequest) -> tuple[str, str]:
     """The vault alias and the certificate name in the path. Raises NotFound (unknown vault), Invalid (name)."""
     vault, name = req.route_params["vault"], req.route_params["name"]
     services().vault_settings(vault)
-    if create.where_faults(services(), vault, name):
-        raise Invalid(create.where_faults(services(), vault, name))
+    if faults := create.where_faults(services(), vault, name):
+        raise Invalid(faults)
     return vault, name
 
 

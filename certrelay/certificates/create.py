@@ -9,6 +9,7 @@ from certrelay.errors import Fault, Invalid
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import check_tags, managed_tags
 from certrelay.operations import submit
+from certrelay.pki.names import MAX_COMMON_NAME
 from certrelay.pki.subject import SubjectNames
 from certrelay.rules import default_days
 from certrelay.services import Services
@@ -16,7 +17,6 @@ from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Op
 
 RESERVED_NAMES = ("contacts", "issuers")  # Key Vault uses their paths for these resources
 MAX_DAYS = 3650  # the longest validity that a caller may request from an authority
-MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
 
 
 @dataclass(frozen=True, slots=True)

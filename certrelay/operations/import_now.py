@@ -4,8 +4,6 @@ It ends as Key Vault's response says; if the response is lost, as Key Vault's ne
 dies, a worker finds the row, compares the newest version with the row's chain, and closes the operation.
 """
 
-import uuid
-from dataclasses import replace
 from typing import Any
 
 from certrelay.errors import CertRelayError, NameBusy, NotReady
@@ -28,8 +26,7 @@ def import_now(services: Services, operation: Operation, body: Json) -> Json:
     `operation.chain` is the chain of the file (DER, leaf first). Returns Key Vault's CertificateBundle.
     Raises NameBusy when the certificate has an operation, and any error of `Vault.import_certificate`."""
     now = services.now()
-    leased = replace(operation, lease_id=uuid.uuid4().hex, lease_until=now + lease.LEASE)
-    opened = services.storage.insert(leased.moved(State.REQUESTED, now))
+    opened = services.storage.insert(lease.with_lease(operation, now).moved(State.REQUESTED, now))
     if opened is None:
         raise NameBusy(f"{operation.name} has an operation in progress")
     with about(**opened.fields):

@@ -33,10 +33,15 @@ def take(
     if is_held(operation, now) or (early and not operation.cancel_requested):
         return None
     try:
-        leased = replace(operation, lease_id=uuid.uuid4().hex, lease_until=now + LEASE)
+        leased = with_lease(operation, now)
         return services.storage.save(leased) if not operation.lease_id else _take_over(services, operation, leased)
     except Stale:
         return None
+
+
+def with_lease(operation: Operation, now: datetime) -> Operation:
+    """The operation with a new lease for this worker, to be written."""
+    return replace(operation, lease_id=uuid.uuid4().hex, lease_until=now + LEASE)
 
 
 def is_held(operation: Operation, now: datetime) -> bool:

@@ -20,7 +20,8 @@ from certrelay.pki.der import content, element_size
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.subject import SubjectNames
 
-MAX_COMMON_NAME, MAX_NAME = 64, 2048
+MAX_COMMON_NAME = 64  # ub-common-name of RFC 5280, appendix A.1
+MAX_NAME = 2048
 
 # Names of Windows hosts may have underscores. Public trust forbids them (see public_trust), private authorities do not.
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")

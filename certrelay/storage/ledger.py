@@ -89,11 +89,6 @@ class Ledger:
         etag = self._operations.replace(_keys(operation) | _columns(operation), operation.etag)
         return replace(operation, etag=etag)
 
-    def close(self, operation: Operation) -> None:
-        """Write an ended operation to the history, then delete its row. Raises Stale if the row has changed."""
-        self.record(operation)
-        self.remove(operation)
-
     def record(self, operation: Operation) -> None:
         """Write an ended operation to the history; may be repeated."""
         keys = {"PartitionKey": _history_of(operation.vault, operation.name), "RowKey": operation.id.split(".")[-1]}
