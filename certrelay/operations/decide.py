@@ -2,6 +2,7 @@
 
 import enum
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -42,11 +43,12 @@ class Facts:
     """What Key Vault reports now.
 
     `merged_version`: the newest version, if it holds the issued certificate's key; else empty.
-    `newest_version`: read only for a renewal that is about to start; else empty."""
+    `newest_version` and its tags: read only for a renewal that is about to start; else empty, and None."""
 
     pending: PendingOperation | None
     merged_version: str = ""
     newest_version: str = ""
+    newest_tags: Mapping[str, str] | None = None
 
 
 def next_step(operation: Operation, facts: Facts) -> Step:
@@ -75,8 +77,9 @@ def _when_requested(operation: Operation, facts: Facts) -> Step:
         text = "the certificate already has a newer version, or was deleted"
         return Step(Act.END, State.CANCELED, Failure("AlreadyRenewed", text))
     pending = facts.pending
+    # Who has made a newer version was seen above, so of a renewal only a pending operation in progress can be our own.
     is_new = pending is not None and pending.request_id != operation.earlier_request_id
-    if is_new or (pending is not None and pending.in_progress):
+    if pending is not None and (pending.in_progress or (is_new and operation.kind is not Kind.RENEW)):
         return Step(Act.ADOPT)
     return Step(Act.END, State.CANCELED) if operation.cancel_requested else Step(Act.CREATE)
 

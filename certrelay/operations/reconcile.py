@@ -4,8 +4,7 @@
 Each step is gather (read), decide (certrelay.operations.decide, pure), act (one effect, then one write of the row).
 """
 
-import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -28,6 +27,7 @@ from certrelay.log import about, logger
 from certrelay.notifications import outbox
 from certrelay.operations import closing, concurrency, decide, lease, signing
 from certrelay.operations.decide import Act, Facts, Step
+from certrelay.operations.gather import gather, gather_anew
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Kind, Operation, State
 from certrelay.storage.rows import Stale
@@ -75,9 +75,7 @@ def _go_on(services: Services, operation: Operation) -> Operation | None:
 
 def _step(services: Services, operation: Operation) -> Operation:
     try:
-        facts = _gather(services, operation)
-        step = decide.next_step(operation, facts)
-        return _ACTS[step.act](services, operation, facts, step)
+        return _act_on(services, operation, gather(services, operation))
     except StorageNotReady:
         raise
     except NotReady as error:
@@ -86,25 +84,9 @@ def _step(services: Services, operation: Operation) -> Operation:
         return _postponed(services, operation, Failure(error.code, str(error)))
 
 
-def _gather(services: Services, operation: Operation) -> Facts:
-    if operation.state.ended:
-        return Facts(None)
-    vault = services.vault(operation.vault)
-    if operation.kind is Kind.IMPORT:
-        newest = vault.get(operation.name)
-        return Facts(None, version_of(newest) if newest and signing.is_newest(newest, operation) else "")
-    pending = vault.pending(operation.name)
-    if operation.state is State.REQUESTED and operation.kind is Kind.RENEW:
-        newest = vault.get(operation.name)
-        return Facts(pending, newest_version=version_of(newest) if newest else "")
-    still_pending = pending is not None and pending.in_progress and pending.request_id == operation.request_id
-    if operation.state is not State.ISSUED or still_pending:
-        return Facts(pending)
-    bundle = vault.get(operation.name)
-    if bundle is None or not bundle.get("cer"):
-        return Facts(pending)
-    merged = signing.is_for_key_of(base64.b64decode(bundle["cer"]), operation)
-    return Facts(pending, version_of(bundle) if merged else "")
+def _act_on(services: Services, operation: Operation, facts: Facts) -> Operation:
+    step = decide.next_step(operation, facts)
+    return _ACTS[step.act](services, replace(operation, pending=facts.pending), facts, step)
 
 
 def _create(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -118,9 +100,13 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
         return _postponed(services, operation, Failure(error.code, str(error)))
     except (SoftDeleted, Invalid) as error:
         return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
-    except Conflict:  # a pending operation appeared meanwhile: the next step adopts it or fails
-        return operation
-    return lease.save(services, operation.moved(State.PENDING, services.now(), request_id=pending.request_id))
+    except Conflict:  # perhaps a pending operation has appeared: adopt it, or fail
+        anew = gather_anew(services, operation)
+        if decide.next_step(operation, anew).act is Act.CREATE:
+            raise
+        return _act_on(services, operation, anew)
+    seen = replace(operation, pending=pending, newest_tags=facts.newest_tags)
+    return lease.save(services, seen.moved(State.PENDING, services.now(), request_id=pending.request_id))
 
 
 def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -131,7 +117,7 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
         )
         failure = Failure("NameBusy", text)
         return _ended_as(services, operation, State.FAILED, failure)
-    moved = operation.moved(State.PENDING, services.now(), "adopted", request_id=pending.request_id)
+    moved = operation.moved(State.PENDING, services.now(), "adopted", request_id=pending.request_id, pending=pending)
     return lease.save(services, moved)
 
 
@@ -198,19 +184,28 @@ def _unavailable(services: Services, operation: Operation, outcome: Unavailable)
 
 def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     vault, tags = services.vault(operation.vault), operation.request.tags
-    if operation.kind is Kind.RENEW and (renewed := vault.get(operation.name)) is not None:
-        tags = tags_of_renewal(tags, renewed.get("tags") or {})
+    if operation.kind is Kind.RENEW and (newest_tags := _newest_tags(services, operation)) is not None:
+        tags = tags_of_renewal(tags, newest_tags)
     try:
         bundle = vault.merge(operation.name, operation.chain, tags, operation.request.enabled)
-    except (Invalid, NotReady, NotPermitted, Conflict) as error:
-        # Perhaps only the response was lost. Check at once: past the deadline there is no next step that would.
-        merged = _gather(services, operation)
-        if merged.merged_version:
-            return _complete(services, operation, merged, step)
+    except (Invalid, NotReady, NotPermitted, Conflict, NotFound) as error:
+        # Perhaps only the response was lost, or the pending operation is another one. Check at once: past the deadline
+        # there is no next step that would.
+        anew = gather_anew(services, operation)
+        if decide.next_step(operation, anew).act is not Act.MERGE:
+            return _act_on(services, operation, anew)
         if isinstance(error, Invalid):
             return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
         raise
     return lease.save(services, operation.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
+
+
+def _newest_tags(services: Services, operation: Operation) -> Mapping[str, str] | None:
+    """The tags of the certificate that is renewed, as this lease has seen them, else as Key Vault has them now."""
+    if operation.newest_tags is not None:
+        return operation.newest_tags
+    renewed = services.vault(operation.vault).get(operation.name)
+    return renewed.get("tags") or {} if renewed is not None else None
 
 
 def _await_key_vault(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:

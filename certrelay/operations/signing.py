@@ -153,13 +153,20 @@ def cancel_order(services: Services, operation: Operation) -> None:
 def _signing_request(services: Services, operation: Operation, pending: PendingOperation) -> SigningRequest:
     expected = operation.request.expected
     days = operation.request.validity_days or 365
-    replaced = services.vault(operation.vault).get(operation.name, operation.replaces) if operation.replaces else None
     return SigningRequest(
         operation_id=operation.id,
         csr=pending.csr,
         names=expected.names,
         not_after=services.now().replace(microsecond=0) + timedelta(days=days),
-        replaces=base64.b64decode(replaced["cer"]) if replaced and replaced.get("cer") else None,
+        replaces=operation.replaced or _replaced(services, operation),
         is_ca=expected.is_ca,
         lost_orders=orders_lost(operation),
     )
+
+
+def _replaced(services: Services, operation: Operation) -> bytes | None:
+    """The certificate (DER) that the operation replaces, read from Key Vault, since it was too large for the row."""
+    if not operation.replaces:
+        return None
+    bundle = services.vault(operation.vault).get(operation.name, operation.replaces) or {}
+    return base64.b64decode(bundle["cer"]) if bundle.get("cer") else None

@@ -9,6 +9,7 @@ from certrelay.operations.find import by_key_or_open
 from certrelay.operations.rate import reserve
 from certrelay.services import Services
 from certrelay.storage.operation import (
+    MAX_COLUMN,
     CertificateRequest,
     Kind,
     Operation,
@@ -24,13 +25,15 @@ SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(hours=16), timedelta(days=1)  # 
 class Origin:
     """Who requested an operation, and why.
 
-    `replaces`: the version (of Key Vault) that a renewal replaces, and `expires`: when that version expires (UTC).
+    `replaces`: the version (of Key Vault) that a renewal replaces; `replaced`: its certificate (DER); `expires`: when
+    it expires (UTC).
     `idempotency_key`: a second request with the same key returns the operation of the first."""
 
     requested_by: str
     kind: Kind = Kind.CREATE
     reason: str = ""
     replaces: str = ""
+    replaced: bytes = b""
     expires: datetime | None = None
     idempotency_key: str | None = None
 
@@ -43,12 +46,9 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
     existing = by_key_or_open(services, vault, name, origin.idempotency_key)
     if existing is not None:
         return _same(existing, request)
-    earlier = services.vault(vault).pending(name)
-    if earlier is not None and earlier.in_progress and not signing.adoptable(earlier, request):
-        text = f"{name} has a pending operation in Key Vault that CertRelay did not create"
-        raise NameBusy(f"{text}; wait for it, or delete it with force")
+    earlier = "" if origin.kind is Kind.RENEW else earlier_request(services, vault, name, request)
     operation = _requested(services, vault, name, request, origin)
-    opened = services.storage.insert(replace(operation, earlier_request_id=earlier.request_id if earlier else ""))
+    opened = services.storage.insert(replace(operation, earlier_request_id=earlier))
     if opened is None:
         existing = services.storage.open(vault, name)
         if existing is None:
@@ -56,6 +56,17 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
         return _same(existing, request)
     lease.wake_up(services, opened, (opened.next_attempt_at - opened.requested_at).total_seconds())
     return opened
+
+
+def earlier_request(services: Services, vault: str, name: str, request: CertificateRequest) -> str:
+    """The request id of the name's last pending operation in Key Vault, or "".
+
+    Raises NameBusy if it is in progress and cannot serve `request`, NotReady."""
+    earlier = services.vault(vault).pending(name)
+    if earlier is not None and earlier.in_progress and not signing.adoptable(earlier, request):
+        text = f"{name} has a pending operation in Key Vault that CertRelay did not create"
+        raise NameBusy(f"{text}; wait for it, or delete it with force")
+    return earlier.request_id if earlier else ""
 
 
 def _requested(services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin) -> Operation:
@@ -66,7 +77,8 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
         id=operation_id(vault, name, origin.idempotency_key), vault=vault, name=name, kind=origin.kind,
         state=State.REQUESTED, request=request, requested_by=origin.requested_by, requested_at=now,
         next_attempt_at=start, deadline=start + _time_allowed(services, request, remaining), reason=origin.reason,
-        replaces=origin.replaces, transitions=(Transition(State.REQUESTED, now),),
+        replaces=origin.replaces, replaced=origin.replaced if len(origin.replaced) <= MAX_COLUMN else b"",
+        transitions=(Transition(State.REQUESTED, now),),
     )  # fmt: skip
 
 

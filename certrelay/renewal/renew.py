@@ -1,5 +1,6 @@
 """Start a renewal: the next version of a certificate with the same policy, names, tags and authority."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,7 +12,7 @@ from certrelay.keyvault.certificate import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
 from certrelay.operations import rate
 from certrelay.operations.find import by_key_or_open
-from certrelay.operations.submit import Origin, open_operation
+from certrelay.operations.submit import Origin, earlier_request, open_operation
 from certrelay.renewal.due import can_wait, due_of
 from certrelay.rules import default_days
 from certrelay.services import Services
@@ -35,7 +36,12 @@ def renew(services: Services, vault: str, name: str, origin: Origin, changes: Ch
     NotReady."""
     rules.check_authority_exists(services, changes.authority)
     existing = _open_renewal(services, vault, name, origin, changes)
-    return existing or _open(services, vault, name, origin, changes, _managed_bundle(services, vault, name))
+    if existing is not None:
+        return existing
+    bundle = _managed_bundle(services, vault, name)
+    request = _request(services, vault, name, changes, bundle)
+    earlier_request(services, vault, name, request)
+    return open_operation(services, vault, name, request, _renewal(origin, bundle))
 
 
 def renew_if_due(services: Services, vault: str, name: str, origin: Origin) -> Operation:
@@ -53,7 +59,8 @@ def renew_if_due(services: Services, vault: str, name: str, origin: Origin) -> O
         raise NotDue(f"{name} is not due, is backed off after a failure, or is disabled")
     if can_wait(item, services.now()) and booked(services, vault, authority_of(item.tags) or "", LONGEST_QUEUE):
         raise Booked(f"{name} is due but can wait: the rate limits are exhausted for the next 6 hours")
-    return _open(services, vault, name, origin, Changes(), bundle)
+    request = _request(services, vault, name, Changes(), bundle)
+    return open_operation(services, vault, name, request, _renewal(origin, bundle))
 
 
 def _open_renewal(services: Services, vault: str, name: str, origin: Origin, changes: Changes) -> Operation | None:
@@ -79,18 +86,20 @@ def _managed_bundle(services: Services, vault: str, name: str) -> dict[str, Any]
     return bundle
 
 
-def _open(
-    services: Services, vault: str, name: str, origin: Origin, changes: Changes, bundle: dict[str, Any]
-) -> Operation:
-    tags, item = bundle.get("tags") or {}, item_of(bundle)
+def _request(services: Services, vault: str, name: str, changes: Changes, bundle: dict[str, Any]) -> CertificateRequest:
+    tags = bundle.get("tags") or {}
     authority = changes.authority or authority_of(tags) or ""
-    request = renewed_request(services, authority, bundle["policy"], tags, item.enabled)
+    request = renewed_request(services, authority, bundle["policy"], tags, item_of(bundle).enabled)
     request = replace(request, exact=_exact_before(services, vault, name, version_of(bundle)))
     if changes.reuse_key is not None:
         request.policy["key_props"] = {**request.policy["key_props"], "reuse_key": changes.reuse_key}
     rules.check(services, vault, request)
-    renewal = replace(origin, kind=Kind.RENEW, replaces=version_of(bundle), expires=item.expires)
-    return open_operation(services, vault, name, request, renewal)
+    return request
+
+
+def _renewal(origin: Origin, bundle: dict[str, Any]) -> Origin:
+    renewed = replace(origin, replaces=version_of(bundle), replaced=base64.b64decode(bundle["cer"]))
+    return replace(renewed, kind=Kind.RENEW, expires=item_of(bundle).expires)
 
 
 def _exact_before(services: Services, vault: str, name: str, version: str) -> tuple[str, ...]:

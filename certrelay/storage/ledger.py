@@ -92,7 +92,7 @@ class Ledger:
     def record(self, operation: Operation) -> None:
         """Write an ended operation to the history; may be repeated."""
         keys = {"PartitionKey": _history_of(operation.vault, operation.name), "RowKey": operation.id.split(".")[-1]}
-        self._history.upsert(keys | _columns(operation))
+        self._history.upsert(keys | _columns(replace(operation, replaced=b"")))
 
     def remove(self, operation: Operation) -> None:
         """Delete the operation's row, which frees the certificate's name. Raises Stale if the row has changed."""

@@ -6,16 +6,19 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from certrelay.keyvault import policy
+from certrelay.keyvault.certificate import PendingOperation
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
 
 MAX_DETAIL = 200  # characters of a transition; a row holds some sixty transitions in 64 KiB
+MAX_COLUMN = 64 * 1024  # bytes of a column
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")  # of a vault, in the settings
 CERTIFICATE_NAME = re.compile(r"^[0-9A-Za-z-]{1,127}$")
 
@@ -115,10 +118,13 @@ class Operation:
     """An operation, as its row has it. Times are UTC.
 
     `request_id`: Key Vault's id of the pending operation (the fencing token); `earlier_request_id`: that of the one
-    before it. `reference`: the connector's, which identifies the order. `chain`: the issued chain (DER, leaf first).
-    `version`: the new version in Key Vault; `replaces`: the version that a renewal replaces. `attempts`: failed tries
-    in the present state. `crashes`: tries that ended in an unexpected exception or with a dead worker.
-    `failure`: why the operation failed or, while it is open, why its last try failed. `etag`: of the row.
+    before it, unless this is a renewal. `reference`: the connector's, which identifies the order. `chain`: the issued
+    chain (DER, leaf first).
+    `version`: the new version in Key Vault. `replaces`: the version that a renewal replaces; `replaced`: its
+    certificate (DER), while the operation is open and if a column can hold it. `attempts`: failed tries in the present
+    state. `crashes`: tries that ended in an unexpected exception or with a dead worker. `failure`: why the operation
+    failed or, while it is open, why its last try failed. `etag`: of the row. `pending` and `newest_tags` (of the
+    version that is renewed): what the holder of the lease has seen in Key Vault; they are not stored.
     """
 
     id: str
@@ -138,6 +144,7 @@ class Operation:
     chain: tuple[bytes, ...] = ()
     version: str = ""
     replaces: str = ""
+    replaced: bytes = b""
     attempts: int = 0
     crashes: int = 0
     cancel_requested: bool = False
@@ -147,6 +154,8 @@ class Operation:
     transitions: tuple[Transition, ...] = ()
     ended_at: datetime | None = None
     etag: str = ""
+    pending: PendingOperation | None = field(default=None, compare=False, repr=False)
+    newest_tags: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
 
     def moved(self, state: State, at: datetime, detail: str = "", **changes: Any) -> "Operation":
         """This operation in the next state, with the transition recorded and attempts and failure reset.
@@ -165,7 +174,7 @@ class Operation:
 
     def freed(self) -> "Operation":
         """This operation without its lease."""
-        return replace(self, lease_id="", lease_until=None)
+        return replace(self, lease_id="", lease_until=None, pending=None, newest_tags=None)
 
 
 def operation_id(vault: str, name: str, idempotency_key: str | None = None) -> str:
@@ -203,6 +212,7 @@ def to_entity(operation: Operation) -> dict[str, Any]:
     entity |= {name: value.isoformat() for name in _TIMES if (value := getattr(operation, name)) is not None}
     entity |= {"kind": operation.kind.value, "state": operation.state.value}
     entity |= {"cancel_requested": operation.cancel_requested, "reference": operation.reference.encode()}
+    entity["replaced"] = operation.replaced
     entity["request"] = json.dumps(operation.request.to_json()).encode()
     transitions = [[t.state, t.at.isoformat(), t.detail] for t in operation.transitions]
     entity["transitions"] = json.dumps(transitions, ensure_ascii=False).encode(errors="replace")
@@ -229,6 +239,7 @@ def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
         state=State(entity["state"]),
         chain=tuple(base64.b64decode(certificate) for certificate in json.loads(entity["chain"])),
         reference=bytes(entity["reference"]).decode(),
+        replaced=bytes(entity.get("replaced", b"")),
         request=CertificateRequest.from_json(json.loads(entity["request"])),
         transitions=tuple(transitions),
         failure=Failure(code, entity["failure_message"]) if code else None,

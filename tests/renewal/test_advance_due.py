@@ -65,10 +65,10 @@ def test_an_operation_that_crashes_at_every_look_of_the_timer_ends_at_its_deadli
     opened = creations.create(world.services, ALIAS, name, asked, requested_by="test")
     vault = Vault(world.vault._client)
 
-    def bug(name: str) -> None:
+    def bug(*_arguments: object) -> None:
         raise RuntimeError("nobody foresaw this")
 
-    vault.pending = bug  # type: ignore[method-assign]
+    vault.create = bug  # type: ignore[method-assign]
     broken = replace(world.services, vault=lambda alias: vault)
     sweep.advance_due(broken)
     current = world.services.storage.open(ALIAS, name)

@@ -1,0 +1,94 @@
+"""How many requests to Key Vault an operation costs. The real service limits them; they are most of an issuance."""
+
+from dataclasses import replace
+
+import pytest
+
+from certrelay.operations import reconcile
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew as renewal
+from certrelay.services import Services
+from certrelay.storage.operation import State
+from tests.world import ALIAS, World, create, made
+
+SWEEP = Origin(requested_by="sweep", reason="due")
+
+
+class Counted:
+    """The world's services, with the vault's requests written down."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.requests: list[str] = []
+        vault = world.vault
+        call = vault.call
+
+        def counting(method: str, path: str, *args: object, **query: str) -> dict[str, object]:
+            self.requests.append(f"{method} {path.split('?', maxsplit=1)[0].rpartition('/')[2] or 'newest'}")
+            return call(method, path, *args, **query)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(vault, "call", counting)
+
+
+@pytest.fixture
+def counted(world: World, monkeypatch: pytest.MonkeyPatch) -> Counted:
+    return Counted(world, monkeypatch)
+
+
+def test_a_new_certificate_costs_three_requests(world: World, counted: Counted) -> None:
+    assert made(world, world.name()).state is State.COMPLETED
+    assert counted.requests == ["GET pending", "POST create", "POST merge"]
+
+
+def test_an_authority_that_takes_its_time_costs_one_request_more_each_time_it_is_asked(
+    world: World, counted: Counted
+) -> None:
+    world.ca.wait = 2
+    assert made(world, world.name()).state is State.COMPLETED
+    assert counted.requests == ["GET pending", "POST create", "GET pending", "GET pending", "POST merge"]
+
+
+def test_a_renewal_by_the_sweep_costs_four_requests(world: World, counted: Counted) -> None:
+    name = world.name()
+    made(world, name)
+    world.clock.advance(80 * 86_400)
+    counted.requests.clear()
+    renewal.renew_if_due(world.services, ALIAS, name, SWEEP)
+    assert world.finish(name).state is State.COMPLETED
+    assert counted.requests == ["GET newest", "GET newest", "POST create", "POST merge"]
+
+
+def test_a_renewal_on_request_first_makes_sure_that_the_name_is_free(world: World, counted: Counted) -> None:
+    name = world.name()
+    made(world, name)
+    counted.requests.clear()
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="test"))
+    assert world.finish(name).state is State.COMPLETED
+    assert counted.requests == ["GET newest", "GET pending", "GET newest", "POST create", "POST merge"]
+
+
+def test_a_second_try_reads_everything_again(world: World, counted: Counted) -> None:
+    """The first one may have succeeded unseen."""
+    name = world.name()
+    operation = create(world, name)
+    world.services.storage.save(replace(operation, attempts=1))
+    counted.requests.clear()
+    reconcile.advance(world.services, ALIAS, name)
+    assert counted.requests == ["GET pending", "POST create", "POST merge"]
+
+
+def test_what_others_did_to_the_pending_operation_within_the_lease_is_found(world: World) -> None:
+    """The merge fails, and the reason is read."""
+    name = world.name()
+    create(world, name)
+
+    def meanwhile(services: Services) -> None:
+        pending = services.vault(ALIAS).pending(name)
+        assert pending is not None
+        services.vault(ALIAS).delete_pending(name, pending.request_id)
+
+    issue = world.ca.issue
+    world.ca.issue = lambda request: (meanwhile(world.services), issue(request))[1]  # type: ignore[func-returns-value]
+    ended = world.finish(name)
+    assert ended.failure is not None
+    assert ended.failure.code == "PendingOperationReplaced"
+    assert world.versions(name) == []
