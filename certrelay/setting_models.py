@@ -38,7 +38,7 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Rules(_Frozen):

@@ -15,7 +15,7 @@ type Tags = Annotated[dict[str, str], Field(max_length=15)]
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class KeyProperties(Body):

@@ -116,7 +116,7 @@ type Outcome = Issued | Pending | Rejected | Unavailable
 class ConnectorSettings(BaseModel):
     """The base of every connector's settings. Unknown keys are refused. A secret is a `SecretStr` field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Memory(Protocol):
