@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,9 +57,10 @@ class Fault:
 
 
 class Faults:
-    """The active faults and request limits."""
+    """The active faults and request limits. `now` is the clock (UNIX seconds) by which windows are counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._limits: dict[str, int] | None = None
@@ -115,7 +117,7 @@ class Faults:
         with self._lock:
             if self._limits is None:
                 return
-            group, now = _GROUPS.get(operation, "other"), time.monotonic()
+            group, now = _GROUPS.get(operation, "other"), self._now()
             recent = self._recent.setdefault(group, deque())
             while recent and recent[0] <= now - _WINDOW:
                 recent.popleft()

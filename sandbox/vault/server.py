@@ -67,7 +67,7 @@ class VaultServer:
         self.directory = directory
         self.clock = clock or Clock()
         self.settings = settings or Settings()
-        self.faults = Faults()
+        self.faults = Faults(self.clock.now)
         self.requests = Requests()
         self.identities = Identities.kept_in(directory / "identity.json")
         self.ca_bundle = directory / "ca.pem"
