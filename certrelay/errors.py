@@ -12,7 +12,8 @@
     │   ├── SoftDeleted      Key Vault holds a soft-deleted certificate of that name
     │   └── BeingDeleted     Key Vault is still deleting it
     ├── NotReady             Key Vault, storage or an authority cannot answer now      503
-    │   └── StorageNotReady  the storage account cannot
+    │   ├── StorageNotReady  the storage account cannot
+    │   └── Throttled        Key Vault has had too many requests, and did nothing
     └── SettingsError        the settings; lists every fault                           at start
 
 What decides what happens next is a class; `code` is for callers. The texts are fit for callers: no secret, no stack
@@ -97,6 +98,10 @@ class NotReady(CertRelayError):
 
 class StorageNotReady(NotReady):
     code = "StorageNotReady"
+
+
+class Throttled(NotReady):
+    code = "Throttled"
 
 
 class SettingsError(CertRelayError):

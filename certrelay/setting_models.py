@@ -63,11 +63,17 @@ class Rules(_Frozen):
     requires_extended_key_usage: bool = False
 
 
-class Rate(_Frozen):
-    """`requests` new operations at once, then one each `seconds / requests` (see certrelay.storage.ledger)."""
+class VaultRate(_Frozen):
+    """At most `requests` new operations within any `seconds` (see certrelay.storage.limits)."""
 
     requests: int = Field(ge=1)
     seconds: int = Field(ge=1, le=604_800)
+
+
+class Rate(VaultRate):
+    """`burst` new operations at once (by default `requests`), then one each `seconds / requests`."""
+
+    burst: int | None = Field(default=None, ge=1)
 
 
 class VaultSettings(_Frozen):
@@ -77,7 +83,7 @@ class VaultSettings(_Frozen):
     client_id: str | None = None
     authorities: tuple[str, ...] = ()
     rules: Rules = Rules()
-    rate: Rate | None = None
+    rate: VaultRate | None = None  # else Key Vault's own limits
     concurrency: int | None = Field(default=None, ge=1)
 
 

@@ -25,17 +25,18 @@ def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServ
 
 @pytest.fixture
 def world(vault_server: VaultServer, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> World:
-    return _world(vault_server, azurite, monkeypatch)
+    return connected(vault_server, azurite, monkeypatch)
 
 
 @pytest.fixture
 def lonely_world(tmp_path: Path, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """With a vault and a clock of its own."""
     with VaultServer(tmp_path, clock=Clock()) as server:
-        yield _world(server, azurite, monkeypatch)
+        yield connected(server, azurite, monkeypatch)
 
 
-def _world(server: VaultServer, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> World:
+def connected(server: VaultServer, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The world of a test, with the environment that its clients need."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.ca_bundle))
     monkeypatch.setenv("SSL_CERT_FILE", str(server.ca_bundle))
     monkeypatch.setenv("IDENTITY_ENDPOINT", server.identity_endpoint)

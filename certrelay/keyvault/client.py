@@ -8,7 +8,7 @@ import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.core.pipeline.policies import RetryPolicy
@@ -24,6 +24,7 @@ from certrelay.errors import (
     NotPermitted,
     NotReady,
     SoftDeleted,
+    Throttled,
 )
 from certrelay.keyvault.certificate import (
     CERTIFICATES,
@@ -129,8 +130,13 @@ class Vault:
 
 class _ShortRetries(RetryPolicy[Any, Any]):
     def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
-        """The SDK sleeps for as long as a Retry-After says, whatever its timeouts."""
+        """The SDK sleeps for as long as a Retry-After says, whatever its timeouts.
+
+        A creation that is throttled takes a new place among all others (certrelay.operations.rate) instead."""
         asked = self.get_retry_after(response) or 0.0
+        creates = urlsplit(response.http_request.url).path.endswith("/create")
+        if creates and response.http_response.status_code == 429 and not asked:
+            return False
         return asked <= LONGEST_SLEEP and super().is_retry(settings, response)
 
 
@@ -167,4 +173,6 @@ def _refusal(response: Any) -> CertRelayError:
     if status == 401:
         return NotReady("Key Vault does not accept the app's identity", 60, "KeyVaultUnauthorized")
     wait = response.headers.get("Retry-After", "")
+    if status == 429:
+        return Throttled("Key Vault has had too many requests (429)", float(wait) if wait.isdigit() else 0.0)
     return NotReady(f"Key Vault answered {status} ({code})", float(wait) if wait.isdigit() else 10.0, code)

@@ -10,7 +10,7 @@ from certrelay.keyvault.certificate import PendingOperation
 from certrelay.storage.operation import Failure, Kind, Operation, State
 
 # All in seconds.
-FIRST_DELAY, LONGEST_DELAY, LONGEST_CONCURRENCY_DELAY = 5.0, 3600.0, 300.0
+FIRST_DELAY, LONGEST_DELAY, LONGEST_CONCURRENCY_DELAY, LONGEST_THROTTLED_DELAY = 5.0, 3600.0, 300.0, 60.0
 KEY_VAULT_DELAY, LONGEST_KEY_VAULT_DELAY = 10.0, 300.0
 
 

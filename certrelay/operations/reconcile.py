@@ -19,15 +19,17 @@ from certrelay.errors import (
     NotReady,
     SoftDeleted,
     StorageNotReady,
+    Throttled,
     Unverified,
 )
 from certrelay.keyvault.certificate import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
 from certrelay.log import about, logger
 from certrelay.notifications import outbox
-from certrelay.operations import closing, concurrency, decide, lease, signing
+from certrelay.operations import closing, concurrency, decide, lease, rate, signing
 from certrelay.operations.decide import Act, Facts, Step
 from certrelay.operations.gather import gather, gather_anew
+from certrelay.operations.transitions import end_as, postpone
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Kind, Operation, State
 from certrelay.storage.rows import Stale
@@ -61,7 +63,7 @@ def _go_on(services: Services, operation: Operation) -> Operation | None:
             if not operation.lease_id:
                 lease.wake_up(services, operation, (operation.next_attempt_at - services.now()).total_seconds())
                 return operation
-        return _postponed(services, operation, Failure("NoProgress", "Key Vault's responses contradict each other"))
+        return postpone(services, operation, Failure("NoProgress", "Key Vault's responses contradict each other"))
     except Stale:
         log.info("another worker has taken the operation over")
         return None
@@ -79,9 +81,10 @@ def _step(services: Services, operation: Operation) -> Operation:
     except StorageNotReady:
         raise
     except NotReady as error:
-        return _postponed(services, operation, Failure(error.code, str(error)), error.retry_after)
+        longest = decide.LONGEST_THROTTLED_DELAY if isinstance(error, Throttled) else decide.LONGEST_DELAY
+        return postpone(services, operation, Failure(error.code, str(error)), error.retry_after, longest)
     except (NotPermitted, Conflict, NotFound) as error:
-        return _postponed(services, operation, Failure(error.code, str(error)))
+        return postpone(services, operation, Failure(error.code, str(error)))
 
 
 def _act_on(services: Services, operation: Operation, facts: Facts) -> Operation:
@@ -93,13 +96,15 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
     request = operation.request
     refusal = concurrency.acquire_of_vault(services, operation)
     if refusal:
-        return _postponed(services, operation, Failure("Crowded", refusal), longest=decide.LONGEST_CONCURRENCY_DELAY)
+        return postpone(services, operation, Failure("Crowded", refusal), longest=decide.LONGEST_CONCURRENCY_DELAY)
     try:
         pending = services.vault(operation.vault).create(operation.name, request.policy, request.tags, request.enabled)
+    except Throttled as error:
+        return _throttled(services, operation, error)
     except BeingDeleted as error:
-        return _postponed(services, operation, Failure(error.code, str(error)))
+        return postpone(services, operation, Failure(error.code, str(error)))
     except (SoftDeleted, Invalid) as error:
-        return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
+        return end_as(services, operation, State.FAILED, Failure(error.code, str(error)))
     except Conflict:  # perhaps a pending operation has appeared: adopt it, or fail
         anew = gather_anew(services, operation)
         if decide.next_step(operation, anew).act is Act.CREATE:
@@ -109,6 +114,12 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
     return lease.save(services, seen.moved(State.PENDING, services.now(), request_id=pending.request_id))
 
 
+def _throttled(services: Services, operation: Operation, error: Throttled) -> Operation:
+    """Key Vault has done nothing. The operation takes a new place among the vault's, and is no more late than that."""
+    delay = max(rate.after_throttling(services, operation.vault, operation.request), error.retry_after or 0.0)
+    return postpone(services, replace(operation, attempts=0), Failure(error.code, str(error)), delay, longest=0.0)
+
+
 def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     pending = facts.pending
     if pending is None or not signing.adoptable(pending, operation.request):
@@ -116,7 +127,7 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
             "the certificate has a pending operation in Key Vault that CertRelay did not create; delete it with force"
         )
         failure = Failure("NameBusy", text)
-        return _ended_as(services, operation, State.FAILED, failure)
+        return end_as(services, operation, State.FAILED, failure)
     moved = operation.moved(State.PENDING, services.now(), "adopted", request_id=pending.request_id, pending=pending)
     return lease.save(services, moved)
 
@@ -124,7 +135,7 @@ def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -
 def _submit(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     refusal = concurrency.acquire(services, operation)
     if refusal:
-        return _postponed(services, operation, Failure("Crowded", refusal), longest=decide.LONGEST_CONCURRENCY_DELAY)
+        return postpone(services, operation, Failure("Crowded", refusal), longest=decide.LONGEST_CONCURRENCY_DELAY)
     return _call_authority(services, operation, facts, lambda connector, request: connector.submit(request))
 
 
@@ -140,7 +151,7 @@ def _call_authority(services: Services, operation: Operation, facts: Facts, call
         outcome = signing.call_authority(services, operation, facts.pending, call)
     except Unverified as error:
         failure = Failure("UnverifiedRequest", f"Key Vault's CSR does not match the request: {error}")
-        return _ended_as(services, operation, State.FAILED, failure)
+        return end_as(services, operation, State.FAILED, failure)
     return _with_outcome(services, operation, facts.pending, outcome)
 
 
@@ -151,13 +162,13 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
             try:
                 return lease.save(services, signing.accept(services, operation, pending, answer))
             except Invalid as error:
-                return _ended_as(services, operation, State.FAILED, Failure("UnverifiedCertificate", str(error)))
+                return end_as(services, operation, State.FAILED, Failure("UnverifiedCertificate", str(error)))
         case Rejected(reason):
-            return _ended_as(services, operation, State.FAILED, Failure("RequestRejected", reason))
+            return end_as(services, operation, State.FAILED, Failure("RequestRejected", reason))
         case Pending(reference, retry_after, awaits) if len(reference.encode()) <= MAX_REFERENCE:
             failure = decide.overdue(operation, now)
             if failure:
-                return _ended_as(services, replace(operation, reference=reference), State.FAILED, failure)
+                return end_as(services, replace(operation, reference=reference), State.FAILED, failure)
             if awaits:
                 outbox.operation_waits(services, operation, awaits)
                 concurrency.release_of_vault(services, operation)
@@ -168,7 +179,7 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
             return lease.save(services, waiting, release_lease=True)
         case Pending():
             text = "the connector's reference is too long"
-            return _ended_as(services, operation, State.FAILED, Failure("ConnectorError", text))
+            return end_as(services, operation, State.FAILED, Failure("ConnectorError", text))
         case Unavailable():
             return _unavailable(services, operation, outcome)
 
@@ -179,7 +190,7 @@ def _unavailable(services: Services, operation: Operation, outcome: Unavailable)
         operation = replace(anew, attempts=max(operation.attempts, decide.orders_lost(operation)))
     release = concurrency.release if operation.state is State.PENDING else concurrency.release_of_vault
     release(services, operation)
-    return _postponed(services, operation, Failure("AuthorityUnavailable", outcome.reason), outcome.retry_after)
+    return postpone(services, operation, Failure("AuthorityUnavailable", outcome.reason), outcome.retry_after)
 
 
 def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -195,7 +206,7 @@ def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -
         if decide.next_step(operation, anew).act is not Act.MERGE:
             return _act_on(services, operation, anew)
         if isinstance(error, Invalid):
-            return _ended_as(services, operation, State.FAILED, Failure(error.code, str(error)))
+            return end_as(services, operation, State.FAILED, Failure(error.code, str(error)))
         raise
     return lease.save(services, operation.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
 
@@ -212,7 +223,7 @@ def _await_key_vault(services: Services, operation: Operation, facts: Facts, ste
     now = services.now()
     failure = decide.overdue(operation, now)
     if failure:
-        return _ended_as(services, operation, State.FAILED, failure)
+        return end_as(services, operation, State.FAILED, failure)
     delay = decide.key_vault_delay(now - operation.requested_at)
     return lease.save(services, replace(operation, next_attempt_at=now + timedelta(seconds=delay)), release_lease=True)
 
@@ -232,7 +243,7 @@ def _complete(services: Services, operation: Operation, facts: Facts, step: Step
 
 def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
     assert step.state is not None  # noqa: S101 - every END has a state
-    return _ended_as(services, operation, step.state, step.failure)
+    return end_as(services, operation, step.state, step.failure)
 
 
 def _close(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -244,7 +255,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
         closing.update_renewal_record(services, operation)
     queued = outbox.operation_ended(services, operation)
     if not queued and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_NOTIFICATION_WAIT:
-        return _postponed(services, operation, Failure("StorageNotReady", "the notification could not be queued"))
+        return postpone(services, operation, Failure("StorageNotReady", "the notification could not be queued"))
     concurrency.release(services, operation)
     services.storage.remove(operation)
     closing.log_end(operation)
@@ -263,32 +274,3 @@ _ACTS: dict[Act, Callable[[Services, Operation, Facts, Step], Operation]] = {
     Act.END: _end,
     Act.CLOSE: _close,
 }
-
-
-def _ended_as(services: Services, operation: Operation, state: State, failure: Failure | None = None) -> Operation:
-    detail = failure.message if failure else ""
-    return lease.save(services, operation.moved(state, services.now(), detail, failure=failure))
-
-
-def _postponed(
-    services: Services,
-    operation: Operation,
-    failure: Failure,
-    retry_after: float | None = None,
-    longest: float = decide.LONGEST_DELAY,
-) -> Operation:
-    """Schedule the next try and release the lease, or fail an open operation that is past its deadline.
-
-    An ended operation has no deadline: closing it is retried until it succeeds."""
-    now = services.now()
-    operation = replace(operation, failure=operation.failure if operation.state.ended else failure)
-    too_late = None if operation.state.ended else decide.overdue(operation, now)
-    if too_late:
-        return _ended_as(services, operation, State.FAILED, too_late)
-    delay = decide.back_off(operation.attempts, retry_after, services.jitter, longest)
-    log.warning("%s in state %s; next try in %.0f s", failure.message, operation.state, delay)
-    due = now + timedelta(seconds=delay)
-    if now < operation.deadline:
-        due = min(due, operation.deadline)  # the last try, whatever Retry-After says
-    later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=due)
-    return lease.save(services, later, release_lease=True)

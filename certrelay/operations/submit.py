@@ -71,7 +71,7 @@ def earlier_request(services: Services, vault: str, name: str, request: Certific
 
 def _requested(services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin) -> Operation:
     now = services.now()
-    start = reserve(services, vault, request.authority, now)
+    start = reserve(services, vault, request, now)
     remaining = origin.expires - start if origin.expires is not None else None
     return Operation(
         id=operation_id(vault, name, origin.idempotency_key), vault=vault, name=name, kind=origin.kind,

@@ -5,8 +5,10 @@ Rows of a rate limit: PartitionKey `rate`, RowKey the holder.
 Rows of a concurrency limit: PartitionKey `concurrency of HOLDER`, RowKey a number.
 """
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from certrelay.errors import NotReady
 from certrelay.storage.rows import ETAG, Row, Stale
@@ -15,6 +17,24 @@ if TYPE_CHECKING:
     from certrelay.storage.tables import Table
 
 MAX_RACES = 50  # lost in a row, until a reservation fails
+MAX_STARTS = 1000  # in a row's column, which has room for some more
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class RateLimit(NamedTuple):
+    """How fast the operations of a holder may start.
+
+    In windows: never more than `requests` within any `seconds`, as Key Vault counts. Otherwise a token bucket, as
+    Let's Encrypt counts: `burst` at once, then one each `seconds / requests`."""
+
+    requests: int
+    seconds: float
+    burst: int
+    in_windows: bool = False
+
+    @property
+    def interval(self) -> timedelta:
+        return timedelta(seconds=self.seconds / self.requests)
 
 
 class Limits:
@@ -23,21 +43,20 @@ class Limits:
     def __init__(self, table: "Table") -> None:
         self._table = table
 
-    def reserve(self, holder: str, now: datetime, interval_seconds: float, burst: int) -> datetime:
+    def reserve(self, holder: str, now: datetime, limit: RateLimit) -> datetime:
         """Reserve the next start time for an operation of `holder` (an authority or a vault) and return it (UTC).
 
-        `burst` operations may start at once, then one each `interval_seconds`: the generic cell rate algorithm
-        (ITU-T I.371). Also raises NotReady when too many workers reserve at the same time."""
+        Also raises NotReady when too many workers reserve at the same time."""
         for _ in range(MAX_RACES):
             row = self._table.get("rate", holder)
-            free_at, start = _next_start(row, now, timedelta(seconds=interval_seconds), burst)
-            if self._put({"PartitionKey": "rate", "RowKey": holder, "free_at": free_at.isoformat()}, row):
+            start, columns = _next_start(row or {}, now, limit)
+            if self._put({"PartitionKey": "rate", "RowKey": holder, **columns}, row):
                 return start
         raise NotReady(f"too many operations of {holder} at once; try again", 2)
 
-    def next_start(self, holder: str, now: datetime, interval_seconds: float, burst: int) -> datetime:
+    def next_start(self, holder: str, now: datetime, limit: RateLimit) -> datetime:
         """What `reserve` would return now, without reserving it."""
-        return _next_start(self._table.get("rate", holder), now, timedelta(seconds=interval_seconds), burst)[1]
+        return _next_start(self._table.get("rate", holder) or {}, now, limit)[0]
 
     def acquire(self, holder: str, operation_id: str, limit: int, now: datetime, until: datetime) -> bool:
         """Acquire one of the `limit` slots of `holder` for the operation, unless it holds one.
@@ -74,7 +93,25 @@ class Limits:
         return True
 
 
-def _next_start(row: Row | None, now: datetime, interval: timedelta, burst: int) -> tuple[datetime, datetime]:
-    """The row's new `free_at` after one more operation, and when that operation may start (both UTC)."""
-    free_at = max(datetime.fromisoformat(row["free_at"]) if row else now, now) + interval
-    return free_at, max(now, free_at - interval * burst)
+def _next_start(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tuple[datetime, dict[str, str]]:
+    """When one more operation may start (UTC), and the row's columns after it."""
+    return _in_windows(row, now, limit) if limit.in_windows else _from_bucket(row, now, limit)
+
+
+def _from_bucket(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tuple[datetime, dict[str, str]]:
+    """The generic cell rate algorithm (ITU-T I.371)."""
+    free_at = max(datetime.fromisoformat(row["free_at"]) if "free_at" in row else now, now) + limit.interval
+    return max(now, free_at - limit.interval * limit.burst), {"free_at": free_at.isoformat()}
+
+
+def _in_windows(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tuple[datetime, dict[str, str]]:
+    """The row has the last starts. After a burst the next ones are spread over the window, and not one more burst."""
+    size = min(limit.requests, MAX_STARTS)
+    starts = [EPOCH + timedelta(microseconds=at) for at in json.loads(row.get("starts", "[]"))][-size:]
+    start = now
+    if len(starts) == size:  # of more than MAX_STARTS, a part of the window holds MAX_STARTS
+        start = max(start, starts[0] + limit.interval * size)
+    if starts and starts[-1] > now:
+        start = max(start, starts[-1] + limit.interval)
+    kept = [*starts, start][-size:]
+    return start, {"starts": json.dumps([(at - EPOCH) // timedelta(microseconds=1) for at in kept])}

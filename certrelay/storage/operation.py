@@ -75,6 +75,11 @@ class CertificateRequest:
         """The name of the policy's issuer, as Key Vault uses the term."""
         return str(self.policy["issuer"]["name"])
 
+    @property
+    def hsm(self) -> bool:
+        """Whether Key Vault is to make the key in a hardware security module."""
+        return str(self.policy["key_props"].get("kty", "")).endswith("-HSM")
+
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the request's canonical JSON: the same for equal requests."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()

@@ -12,6 +12,7 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import renew, replacements, sweep
 from certrelay.renewal.replacements import Criteria
 from certrelay.setting_models import Rate
+from certrelay.storage.limits import RateLimit
 from certrelay.storage.operation import Operation, State
 from tests.world import ALIAS, DAY, KEY, World, configured, made, vault_that_fails, with_vaults
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 HOURS = 6
 ONE_IN_SIX_HOURS = Rate(requests=1, seconds=HOURS * 3600)
+LIMIT = RateLimit(1, HOURS * 3600, 1)
 
 
 def pass_hours(world: World, hours: int) -> None:
@@ -35,7 +37,7 @@ def renewals(world: World, name: str) -> list[Operation]:
 
 def book_three_days(world: World) -> None:
     for _ in range(12):
-        world.services.storage.limits.reserve("authority test-ca", world.services.now(), HOURS * 3600, 1)
+        world.services.storage.limits.reserve("authority test-ca", world.services.now(), LIMIT)
 
 
 def hours_in_the_queue(operation: Operation) -> int:

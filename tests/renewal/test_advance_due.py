@@ -68,7 +68,7 @@ def test_an_operation_that_crashes_at_every_look_of_the_timer_ends_at_its_deadli
     def bug(*_arguments: object) -> None:
         raise RuntimeError("nobody foresaw this")
 
-    vault.create = bug  # type: ignore[method-assign]
+    vault.create = bug  # type: ignore[assignment,method-assign]
     broken = replace(world.services, vault=lambda alias: vault)
     sweep.advance_due(broken)
     current = world.services.storage.open(ALIAS, name)
