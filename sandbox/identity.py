@@ -13,7 +13,7 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ from starlette.responses import JSONResponse, Response
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 SYSTEM_ASSIGNED = "22222222-2222-2222-2222-222222222222"
+REGISTRATION = "33333333-3333-3333-3333-333333333333"
+"""The client id under which the app itself is registered, with `requestedAccessTokenVersion` 2."""
+APP_AUDIENCE = f"api://{REGISTRATION}"
+APP_ISSUER = f"https://login.microsoftonline.com/{TENANT}/v2.0"
 Permissions = Mapping[str, list[str]]
 """Allowed operations by kind (`certificates`, `secrets`, `keys`), lower case."""
 
@@ -36,40 +40,52 @@ class Identities:
     """The identities that may have tokens, their permissions, and the secret that signs the tokens.
 
     `permissions` maps client ids to permissions; None permits everything, as for the system-assigned identity.
+    `roles` maps client ids to the application roles that are assigned to them for the app. `now` returns UNIX seconds.
     """
 
     header: str = field(default_factory=lambda: secrets.token_hex(16))
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     lifetime: float = 86400
     permissions: dict[str, Permissions | None] = field(default_factory=lambda: {SYSTEM_ASSIGNED: None})
+    roles: dict[str, list[str]] = field(default_factory=dict)
+    now: Callable[[], float] = time.time
 
     @classmethod
-    def kept_in(cls, path: Path) -> "Identities":
+    def kept_in(cls, path: Path, now: Callable[[], float] = time.time) -> "Identities":
         """Load the header and the secret from this file, or create it: tokens stay valid across restarts."""
         if path.exists():
             kept = json.loads(path.read_text(encoding="ascii"))
-            return cls(header=kept["header"], secret=bytes.fromhex(kept["secret"]))
-        made = cls()
+            return cls(header=kept["header"], secret=bytes.fromhex(kept["secret"]), now=now)
+        made = cls(now=now)
         path.touch(0o600)
         path.write_text(json.dumps({"header": made.header, "secret": made.secret.hex()}), encoding="ascii")
         return made
 
     def token(self, audience: str, client_id: str = SYSTEM_ASSIGNED, lifetime: float | None = None) -> str:
-        """A signed token for this audience. `lifetime` is in seconds."""
-        now = int(time.time())
-        claims = {
-            "aud": audience,
-            "iss": f"https://sts.windows.net/{TENANT}/",
-            "iat": now,
-            "nbf": now,
-            "exp": now + int(self.lifetime if lifetime is None else lifetime),
-            "appid": client_id,
-            "oid": object_id(client_id),
-            "sub": object_id(client_id),
-            "tid": TENANT,
-            "ver": "1.0",
-        }
-        signed = f"{_encode({'typ': 'JWT', 'alg': 'HS256'})}.{_encode(claims)}"
+        """A signed token for this audience. `lifetime` is in seconds.
+
+        Key Vault gets a token of version 1. The app's registration asks for version 2: there the audience is the
+        client id, `azp` names the caller's application, and `roles` are those that are assigned to it
+        (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
+        """
+        lasts = self.lifetime if lifetime is None else lifetime
+        common = {"oid": object_id(client_id), "sub": object_id(client_id), "tid": TENANT}
+        if audience in (APP_AUDIENCE, REGISTRATION):
+            roles = self.roles.get(client_id)
+            return self.app_token(
+                {**common, "azp": client_id, "azpacr": "2", "idtyp": "app"} | ({"roles": roles} if roles else {}), lasts
+            )
+        issuer = f"https://sts.windows.net/{TENANT}/"
+        return self._signed({**common, "appid": client_id, "aud": audience, "iss": issuer, "ver": "1.0"}, lasts)
+
+    def app_token(self, claims: Mapping[str, Any], lifetime: float) -> str:
+        """A token of version 2 with these claims, for the app's registration. `lifetime` is in seconds."""
+        return self._signed({**claims, "aud": REGISTRATION, "iss": APP_ISSUER, "ver": "2.0"}, lifetime)
+
+    def _signed(self, claims: Mapping[str, Any], lifetime: float) -> str:
+        now = int(self.now())
+        dates = {"iat": now, "nbf": now, "exp": now + int(lifetime)}
+        signed = f"{_encode({'typ': 'JWT', 'alg': 'HS256'})}.{_encode({**claims, **dates})}"
         return f"{signed}.{self._signature(signed)}"
 
     def claims(self, token: str, audiences: set[str]) -> dict[str, Any]:
@@ -78,7 +94,7 @@ class Identities:
         if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
             raise InvalidTokenError("AKV10000: Error validating token: the signature is invalid.")
         claims: dict[str, Any] = json.loads(_decode(signed.partition(".")[2]))
-        if claims["exp"] <= time.time():
+        if claims["exp"] <= self.now():
             raise InvalidTokenError("AKV10000: Error validating token: the token is expired.")
         if claims["aud"].rstrip("/") not in audiences:
             expected = ", ".join(sorted(audiences))
@@ -104,7 +120,7 @@ class Identities:
             return _refusal(
                 400, "BadRequest", "No User Assigned or Delegated Managed Identity found for that client_id."
             )
-        now = int(time.time())
+        now = int(self.now())
         return JSONResponse(
             {
                 "access_token": self.token(resource, client_id),

@@ -16,6 +16,7 @@ from typing import Self
 
 import httpx
 
+from sandbox import registration
 from sandbox.azurite import Azurite, is_installed
 from sandbox.clock import Clock
 from sandbox.openbao import OpenBao
@@ -26,7 +27,7 @@ ROOT = Path(__file__).absolute().parent.parent
 DEFAULT_DIRECTORY = ROOT / ".sandbox"
 PORTS = ("vault", "control", "app", "ca", "blob", "queue", "table")
 # Output may end up in a log: no keys.
-SHOWN = ("APP_URL", "VAULT_URL", "VAULT_ADMIN_URL", "CA_ADDRESS")
+SHOWN = ("APP_URL", "SIGN_IN_URL", "VAULT_URL", "VAULT_ADMIN_URL", "CA_ADDRESS")
 ALIAS, AUTHORITY = "main", "openbao"
 
 # A developer's own settings must not reach the app: it gets those of the sandbox, and no proxy.
@@ -40,6 +41,7 @@ FOREIGN_SETTINGS = (
     "VAULT_",
     "REQUESTS_",
     "SSL_CERT_",
+    "WEBSITE_",
 )
 FOREIGN_ENDINGS = ("_PROXY",)
 
@@ -48,7 +50,8 @@ class Sandbox:
     """Context manager: everything runs, and `settings` (the content of `directory/env`) says where.
 
     `ports` are those of PORTS that must not be just any free one; `app_settings` are added to the app's own, or
-    replace them. Raises ProcessError when a part does not start.
+    replace them. `sign_in` turns App Service authentication on: it is the action for callers who have not signed in
+    (auth_settings.ACTIONS). Raises ProcessError when a part does not start.
     """
 
     def __init__(
@@ -58,10 +61,12 @@ class Sandbox:
         ports: Mapping[str, int] | None = None,
         only_vault: bool = False,
         app_settings: Mapping[str, str] | None = None,
+        sign_in: str | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.settings: dict[str, str] = {}
         self._progress, self._only_vault, self._more = progress, only_vault, app_settings or {}
+        self._sign_in, self._sign_in_file = sign_in, self.directory / "sign-in.json"
         self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True)) | dict(ports or {})
         self._clock = self.directory / "clock"
 
@@ -137,7 +142,15 @@ class Sandbox:
         with self._progress.step("Start the Functions host and the app in it"):
             processes = stack.enter_context(Processes(self.directory / "logs"))
             self._parts.append(processes)
-            self._host_arguments = processes, keys, {**_app_settings(self.settings, authority), **self._more}
+            app_settings = _app_settings(self.settings, authority)
+            if self._sign_in:
+                registration.write(self._sign_in_file, self._sign_in, self.directory / "vault" / "identity.json")
+                self.settings |= {
+                    "APP_AUDIENCE": registration.APP_AUDIENCE,
+                    "SIGN_IN_URL": f"{app_url}/.auth/login/aad",
+                }
+                app_settings["CERTRELAY_APP_SERVICE_AUTHENTICATION"] = "true"
+            self._host_arguments = processes, keys, {**app_settings, **self._more}
             self._start_host(*self._host_arguments)
         with self._progress.step("Subscribe the app to the vault's events"):
             self._subscribe(f"{vault['admin_url']}/events")
@@ -145,6 +158,8 @@ class Sandbox:
     def _start_host(self, processes: Processes, keys: Mapping[str, str], app_settings: Mapping[str, str]) -> None:
         options = ["--app", str(ROOT), "--port", str(self._ports["app"]), "--clock", str(self._clock)]
         options += [f"--{name}-key={key}" for name, key in keys.items()]
+        if self._sign_in:
+            options += ["--sign-in", str(self._sign_in_file)]
         self._host = _start(processes, "host", options, app_settings)
         ping = f"{self.settings['APP_URL']}/admin/host/ping"
         self._host.wait_until(lambda: _answers(ping))
@@ -220,7 +235,7 @@ def _answers(url: str) -> bool:
 
 def _clear(directory: Path) -> None:
     """The storage and the authority forget everything when they stop, so the vault and the clock begin anew too."""
-    for name in ("env", "clock", "ca.pem"):
+    for name in ("env", "clock", "ca.pem", "sign-in.json"):
         (directory / name).unlink(missing_ok=True)
     for name in ("logs", "vault"):
         shutil.rmtree(directory / name, ignore_errors=True)
@@ -245,9 +260,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py up", description="The sandbox and the app, until Ctrl-C.")
     parser.add_argument("--only", choices=["vault"], help="start only the vault and the identity endpoint")
     parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY, help="for logs, certificates and `env`")
+    parser.add_argument(
+        "--sign-in", nargs="?", choices=registration.ACTIONS, const=registration.ACTIONS[0], metavar="ACTION",
+        help="App Service authentication with a sign-in page instead of function keys; ACTION, for callers who have "
+        f"not signed in: {', '.join(registration.ACTIONS)} (default: the first)",
+    )  # fmt: skip
     for name in PORTS:
         parser.add_argument(f"--{name}-port", type=int, metavar="PORT", help="default: a free one")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.only and options.sign_in:
+        parser.error("--sign-in needs the app, and --only vault leaves it out")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -256,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     progress = Progress()
     exit_on_signals()
     try:
-        with Sandbox(options.directory, progress, ports, options.only == "vault") as sandbox:
+        with Sandbox(options.directory, progress, ports, options.only == "vault", sign_in=options.sign_in) as sandbox:
             progress.line()
             for name in [name for name in SHOWN if name in sandbox.settings]:
                 progress.line(f"{name:<16}{sandbox.settings[name]}")

@@ -39,6 +39,7 @@ SECONDS = {
     "test_vault_pki_login.py": 15,
     "test_when_time_passes.py": 15,
     "test_killed_host.py": 15,
+    "test_signed_in.py": 14,
     "test_state.py": 15,
     "test_adcs.py": 15,
     "test_dev.py": 15,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sandbox.host.configuration import Keys
-from sandbox.host.server import serve
+from sandbox.host.server import Options, serve
 from sandbox.host.worker import IndexingError
 from sandbox.processes import listen
 
@@ -18,26 +18,28 @@ def main() -> int:
     parser.add_argument("--app", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--clock", type=Path)
+    parser.add_argument("--sign-in", type=Path, help="App Service authentication is on, as this JSON file says")
     for name in ("master", "function", "eventgrid"):
         parser.add_argument(f"--{name}-key", required=True)
     given = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what the app logs, its SDKs too, is hidden by the app only
-    keys = Keys(given.master_key, given.function_key, given.eventgrid_key)
+    clock, sign_in = (path.resolve() if path else None for path in (given.clock, given.sign_in))
+    options = Options(Keys(given.master_key, given.function_key, given.eventgrid_key), clock, sign_in)
     try:
-        asyncio.run(_run(given.app.resolve(), given.port, keys, given.clock.resolve() if given.clock else None))
+        asyncio.run(_run(given.app.resolve(), given.port, options))
     except (IndexingError, ValueError, OSError) as error:
         print(f"the host cannot start: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _run(app: Path, port: int, keys: Keys, clock: Path | None) -> None:
+async def _run(app: Path, port: int, options: Options) -> None:
     stop = asyncio.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(one, stop.set)
     with listen(port) as sock:
-        await serve(app, sock, keys, stop, clock)
+        await serve(app, sock, options, stop)
 
 
 if __name__ == "__main__":

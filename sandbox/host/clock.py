@@ -14,6 +14,12 @@ from sandbox.clock import Clock
 POLL_SECONDS = 0.2
 
 
+def machine_time() -> float:
+    """UNIX seconds by the machine's clock, however this process is moved."""
+    hatch = time_machine.escape_hatch
+    return hatch.time.time() if hatch.is_travelling() else time.time()
+
+
 class ProcessClock:
     """Keeps this process's clock `offset` seconds ahead, as the file says, from now on; `stop` gives the time back."""
 

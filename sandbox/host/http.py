@@ -14,6 +14,7 @@ from sandbox.host import eventgrid
 from sandbox.host.configuration import Keys
 from sandbox.host.invocations import Invocations
 from sandbox.host.routes import RouteTable
+from sandbox.host.sign_in import Request, SignIn
 from sandbox.host.worker import Function
 
 MAX_BODY = (
@@ -26,8 +27,8 @@ type Answer = tuple[int, dict[str, str], bytes]
 class HttpHost:
     """The ASGI application."""
 
-    def __init__(self, invocations: Invocations, keys: Keys, prefix: str) -> None:
-        self._invocations, self._keys = invocations, keys
+    def __init__(self, invocations: Invocations, keys: Keys, prefix: str, sign_in: SignIn | None = None) -> None:
+        self._invocations, self._keys, self._sign_in = invocations, keys, sign_in
         functions = invocations.worker.functions
         self._functions = {function.name.lower(): function for function in functions}
         self._routes = RouteTable(
@@ -57,6 +58,11 @@ class HttpHost:
         path = scope["raw_path"].decode("ascii", "replace").split("?")[0]
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=False))
+        if self._sign_in:
+            checked = self._sign_in.check(Request(scope["method"], path, query, headers, body))
+            if isinstance(checked, tuple):
+                return checked
+            headers = checked
         lowered = path.lower().rstrip("/")
         if lowered == "/runtime/webhooks/eventgrid":
             return await self._event_grid(scope["method"], headers, query, body)

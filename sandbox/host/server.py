@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -14,6 +15,7 @@ from sandbox.host.configuration import Configuration, Keys
 from sandbox.host.http import HttpHost
 from sandbox.host.invocations import Invocations
 from sandbox.host.queues import QueueListener
+from sandbox.host.sign_in import SignIn
 from sandbox.host.timers import TimerListener
 from sandbox.host.worker import IndexingError, Worker
 
@@ -30,17 +32,27 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(
-    app: Path, sock: socket.socket, keys: Keys, stop: asyncio.Event, clock_file: Path | None = None
-) -> None:
-    """Run the app in `app` until `stop`. Raises IndexingError, ValueError (host.json or a schedule)."""
-    clock = ProcessClock(clock_file) if clock_file else None
+@dataclass(frozen=True)
+class Options:
+    """What is not in host.json. `clock`: a file with the clock's offset; `sign_in`: see `SignIn.read`, None is off."""
+
+    keys: Keys
+    clock: Path | None = None
+    sign_in: Path | None = None
+
+
+async def serve(app: Path, sock: socket.socket, options: Options, stop: asyncio.Event) -> None:
+    """Run the app in `app` until `stop`. Raises IndexingError, ValueError (host.json, a schedule, the sign-in)."""
+    sign_in = SignIn.read(options.sign_in) if options.sign_in else None
+    os.environ.update(sign_in.app_settings() if sign_in else {})
+    clock = ProcessClock(options.clock) if options.clock else None
     configuration = Configuration.read(app)
     worker = Worker()
     await worker.load(app)
     invocations = Invocations(worker, configuration.function_timeout, clock)
     listeners = _listeners(invocations, configuration)
-    config = uvicorn.Config(HttpHost(invocations, keys, configuration.route_prefix).__call__, interface="asgi3",
+    http = HttpHost(invocations, options.keys, configuration.route_prefix, sign_in)
+    config = uvicorn.Config(http.__call__, interface="asgi3",
                             log_config=None, lifespan="off", access_log=False, ws="none",
                             timeout_keep_alive=60)  # fmt: skip
     server = _Server(config)

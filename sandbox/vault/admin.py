@@ -118,14 +118,22 @@ class Admin:
         return self._faults.listed()
 
     async def identities(self, request: Request) -> Json:
-        """Permissions by client id. `PUT {"permissions": {"certificates": ["get", …], …}}`; null permits everything."""
-        known = self._identities.permissions
+        """Permissions and application roles by client id.
+
+        `PUT {"permissions"?: {"certificates": ["get", …], …}, "roles"?: ["CertRelay.Reader", …]}` sets those that it
+        has; null permits everything. A new identity has no permission."""
+        known = self._identities
         if request.method == "PUT":
-            permissions = (await _body(request))["permissions"]
+            body, client_id = await _body(request), request.path_params["client_id"]
+            if not body.keys() <= {"permissions", "roles"} or not body:
+                raise ValueError("the body has permissions, roles or both")
+            permissions = body.get("permissions", known.permissions.get(client_id, {}))
             if permissions is not None:
                 permissions = {str(kind): [str(item) for item in items] for kind, items in permissions.items()}
-            known[request.path_params["client_id"]] = permissions
-        return {"identities": known}
+            if "roles" in body:
+                known.roles[client_id] = [str(role) for role in body["roles"]]
+            known.permissions[client_id] = permissions
+        return {"identities": known.permissions, "roles": known.roles}
 
     async def token(self, request: Request) -> Json:
         """`POST {"client_id"?, "audience"?, "lifetime"?}` issues a token, on request an expired or a foreign one."""

@@ -75,7 +75,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 @contextmanager
-def running(azurite: Azurite, directory: Path, schedule: str = NEVER, queue: str = "") -> Iterator[Host]:
+def running(
+    azurite: Azurite, directory: Path, schedule: str = NEVER, queue: str = "", options: tuple[str, ...] = ()
+) -> Iterator[Host]:
     app = directory / "app"
     if not app.exists():
         app.mkdir()
@@ -92,7 +94,7 @@ def running(azurite: Azurite, directory: Path, schedule: str = NEVER, queue: str
     command = [sys.executable, "-m", "sandbox.host", "--app", str(app), "--port", str(port)]
     clock = ["--clock", str(directory / "clock")]
     with (directory / "log").open("ab") as log, httpx.Client(timeout=60, trust_env=False) as http:
-        process = subprocess.Popen([*command, *clock, *keys], env=environment, stderr=log)
+        process = subprocess.Popen([*command, *clock, *keys, *options], env=environment, stderr=log)
         try:
             host = Host(f"http://127.0.0.1:{port}", http, process, directory / "diary", queues, queue)
             until(lambda: process.poll() is not None or _answers(host))

@@ -8,7 +8,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 
-from sandbox.identity import SYSTEM_ASSIGNED, Identities, InvalidTokenError
+from sandbox.identity import APP_AUDIENCE, APP_ISSUER, REGISTRATION, SYSTEM_ASSIGNED, Identities, InvalidTokenError
 from sandbox.vault import VaultServer
 from tests.sandbox.vault.support import Rest, certificate_client, self_signed
 
@@ -100,6 +100,22 @@ def test_an_identity_may_be_made_powerless_and_almighty(server: VaultServer, ano
     assert anonymous.get(url, headers=headers, timeout=10).status_code == 403
     requests.put(f"{server.admin_url}/identities/{client_id}", json={"permissions": None}, timeout=10)
     assert anonymous.get(url, headers=headers, timeout=10).status_code == 200
+
+
+def test_application_roles_and_permissions_are_set_one_by_one(server: VaultServer) -> None:
+    client_id = "66666666-6666-6666-6666-666666666666"
+    url = f"{server.admin_url}/identities/{client_id}"
+    for body in ({"roles": ["CertRelay.Reader"]}, {"permissions": {"certificates": ["get"]}}):
+        found = requests.put(url, json=body, timeout=10).json()
+    assert found["identities"][client_id] == {"certificates": ["get"]}
+    assert found["roles"][client_id] == ["CertRelay.Reader"]
+    asked = {"client_id": client_id, "audience": APP_AUDIENCE}
+    token = requests.post(f"{server.admin_url}/token", json=asked, timeout=10).json()["access_token"]
+    claims = server.identities.claims(token, {REGISTRATION})
+    assert (claims["iss"], claims["azp"], claims["roles"]) == (APP_ISSUER, client_id, ["CertRelay.Reader"])
+    wrong: list[dict[str, object]] = [{}, {"role": []}, {"roles": None}]
+    for bad in wrong:
+        assert requests.put(url, json=bad, timeout=10).status_code == 400
 
 
 # -- the identity endpoint ------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ def note(**what: Any) -> None:
 def echo(req: func.HttpRequest) -> func.HttpResponse:
     seen = {"method": req.method, "url": req.url, "params": dict(req.params), "route": dict(req.route_params)}
     seen |= {"body": req.get_body().decode(), "header": req.headers.get("x-probe")}
+    seen["platform"] = {name: value for name, value in req.headers.items() if name.startswith("x-ms-")}
+    seen["settings"] = {name: os.environ[name] for name in os.environ if name.startswith("WEBSITE_AUTH_")}
     return func.HttpResponse(
         json.dumps(seen), status_code=201, headers={"X-Answer": "yes"}, mimetype="application/json"
     )
