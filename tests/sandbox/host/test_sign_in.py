@@ -308,6 +308,7 @@ def test_another_site_cannot_post_with_the_session_of_a_browser(
 ) -> None:
     sign_in(browser)
     assert browser.post("/api/files/x", headers=headers).status_code == status
+    assert browser.get("/api/files/x", headers=headers).status_code == 201, "a link from another site may lead here"
 
 
 def test_another_site_cannot_sign_a_browser_in(browser: httpx.Client) -> None:
@@ -362,6 +363,15 @@ def test_whoever_has_not_signed_in_gets_what_the_settings_say(action: str, statu
     assert (answer[0] if isinstance(answer, tuple) else None) == status
     if isinstance(answer, dict):
         assert answer == BROWSER
+
+
+@pytest.mark.parametrize(
+    ("path", "excluded"),
+    [("/api/health", True), ("/API/Health", True), ("/api/health/", False), ("/api/healthy", False),
+     ("/runtime/webhooks/EventGrid", True), ("/runtime/webhooks", False), ("/runtime/webhooksX", False)],
+)  # fmt: skip
+def test_an_excluded_path_is_exact_or_what_is_below_a_folder(path: str, excluded: bool, tmp_path: Path) -> None:
+    assert AuthSettings.read(properties(tmp_path)).excludes(path) == excluded
 
 
 def properties(tmp_path: Path) -> dict[str, Any]:
