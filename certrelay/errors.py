@@ -8,7 +8,7 @@
     ├── Conflict             the certificate is not in a state that allows it          409
     │   ├── NameBusy         it has another operation
     │   ├── NotDue           it need not be renewed yet
-    │   ├── Booked           it can wait, and the rates let nothing start for hours
+    │   ├── Booked           it can wait, and the rate limits are exhausted for hours
     │   ├── SoftDeleted      Key Vault holds a soft-deleted certificate of that name
     │   └── BeingDeleted     Key Vault is still deleting it
     ├── NotReady             Key Vault, storage or an authority cannot answer now      503
@@ -16,8 +16,8 @@
     │   └── Throttled        Key Vault has had too many requests, and did nothing
     └── SettingsError        the settings; lists every fault                           at start
 
-What decides what happens next is a class; `code` is for callers. The texts are fit for callers: no secret, no stack
-trace, no text of an SDK.
+Code that reacts to an error checks its class; `code` is for callers. Callers see the messages, so these hold no secret,
+no stack trace and no SDK's text.
 """
 
 from collections.abc import Sequence
@@ -109,4 +109,4 @@ class SettingsError(CertRelayError):
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
-        super().__init__("the settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        super().__init__("the settings are not valid:\n" + "\n".join(f"  - {fault}" for fault in faults))
