@@ -9,8 +9,8 @@ A connector answers `submit` and `collect` with one of four outcomes, and nothin
     └── Unavailable  not now; retried with back-off until the operation's deadline
 
 Any exception that a connector raises counts as Unavailable. It may be called twice, late, or after a crash at any line.
-The small protocols at the end are optional abilities. What an authority cannot put into a certificate is left out of
-`features`.
+The small protocols at the end are optional abilities. `features` declares what an authority can put into a
+certificate.
 """
 
 import enum
@@ -62,7 +62,7 @@ class SigningRequest:
     `operation_id` is the same on every repeat of one order: an idempotency key. `csr` is a PKCS#10 request in DER
     (RFC 2986). `not_after` is the requested end of validity (UTC); authorities without REQUESTED_VALIDITY ignore it.
     `replaces` is the certificate (DER) that this one renews (RFC 9773, section 5; RFC 7030, section 4.2.2).
-    `is_ca` requests a CA certificate. `lost_orders` counts the orders before this one that had to be placed anew.
+    `is_ca` requests a CA certificate. `lost_orders` counts this operation's earlier orders that were lost.
     """
 
     operation_id: str
@@ -164,7 +164,7 @@ class Connector(Protocol):
 
 
 class ConnectorError(Exception):
-    """An optional ability failed; the text is fit for the caller."""
+    """An optional ability failed; callers see the text."""
 
 
 @runtime_checkable
@@ -198,7 +198,7 @@ class NoRenewalWindow(ConnectorError):
 @runtime_checkable
 class SuggestsRenewal(Protocol):
     def renewal_window(self, certificate: bytes) -> RenewalWindow | None:
-        """When the authority suggests to renew the certificate (DER); None where it makes no suggestions at all.
+        """When the authority suggests renewing the certificate (DER); None if it makes no suggestions at all.
 
         Raises NoRenewalWindow, which is an answer about this certificate only, and ConnectorError."""
         ...
