@@ -1,7 +1,7 @@
-"""Log lines with fields: what a line is about (operation, vault, certificate, authority) stands beside its sentence.
+"""Log lines with fields: operation, vault, certificate and authority are fields, not parts of a sentence.
 
-A field is an attribute of the LogRecord, for exporters such as OpenTelemetry's, and stands at the end of the text too,
-since the Functions host keeps the text only: `the connector raised [operation=… authority=corp]`.
+A field is an attribute of the LogRecord, for exporters such as OpenTelemetry's. It is also appended to the message,
+because the Functions host keeps only the text: `the connector raised [operation=… authority=corp]`.
 """
 
 import logging
