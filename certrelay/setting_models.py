@@ -1,4 +1,4 @@
-"""What the settings say, as frozen values."""
+"""The settings as frozen values."""
 
 import base64
 import re
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from certrelay.connectors.base import Connector, ConnectorSettings
 from certrelay.connectors.registry import connector_class
 
-Told = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
+NotificationEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
 ROLES = ("Reader", "Requester", "Operator", "Administrator")  # each includes the ones before it
 
 
@@ -42,7 +42,7 @@ class _Frozen(BaseModel):
 
 
 class Rules(_Frozen):
-    """What may be asked of an authority or for a vault. An empty list of `names` allows every name.
+    """What may be requested from an authority or for a vault. An empty list of `names` allows every name.
 
     `names` are patterns: `www.contoso.example` (that name), `*.contoso.example` (any name below, wildcards too).
     IP addresses, e-mail addresses and URIs are matched as text, `*` for any; a URI by one with a `:`, its host apart.
@@ -112,12 +112,12 @@ class Authority:
 
 
 class Target(_Frozen):
-    """Somebody to tell. The address is a credential (Teams, Slack), so it is given by reference like a secret."""
+    """A receiver of notifications. Its URL is a credential (Teams, Slack), so it is given by reference, like a secret."""
 
     kind: Literal["webhook", "teams", "slack"]
     url: SecretStr
     secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
-    events: tuple[Told, ...] = ("failed", "waiting", "expiring", "expired", "digest")
+    events: tuple[NotificationEvent, ...] = ("failed", "waiting", "expiring", "expired", "digest")
 
 
 @dataclass(frozen=True, slots=True)

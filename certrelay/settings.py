@@ -3,12 +3,12 @@
     CERTRELAY_VAULTS          {"alias": {"url": "https://…"}}
     CERTRELAY_AUTHORITIES     {"name": {"connector": "vault_pki", …}}
     CERTRELAY_NOTIFICATIONS   {"name": {"kind": "webhook" | "teams" | "slack", "url": "@SETTING", …}}, optional
-    CERTRELAY_APP_SERVICE_AUTHENTICATION  true: callers sign in by Microsoft Entra ID, and their roles decide
-    CERTRELAY_FUNCTION_KEY_ROLE           the role of who calls with a function key, Administrator by default
+    CERTRELAY_APP_SERVICE_AUTHENTICATION  true: callers sign in with Microsoft Entra ID, and their roles decide
+    CERTRELAY_FUNCTION_KEY_ROLE           the role of callers with a function key, by default Administrator
     AzureWebJobsStorage       connection string, or AzureWebJobsStorage__accountName with the app's managed identity
 
 A value "@NAME" anywhere inside CERTRELAY_AUTHORITIES stands for the setting NAME; secrets can be given in no other
-way, so that the JSON itself may be shown to anybody. This is the only module that reads the environment.
+way, so the JSON itself holds none. This is the only module that reads the environment.
 """
 
 import difflib
@@ -34,7 +34,7 @@ COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days"
 
 
 def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool = False) -> Settings:
-    """The settings in the environment (default: the process's own); `with_schedules` checks the timers' as well.
+    """The settings in the environment (default: the process's own); `with_schedules` also checks the timers' schedules.
 
     Raises SettingsError naming every fault."""
     environment = os.environ if environment is None else environment
@@ -51,8 +51,10 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
     }
     aliases: dict[str, str] = {}
     for alias, vault in vaults.items():
-        if (other := aliases.setdefault(vault.url.lower(), alias)) != alias:  # each would renew what is in it
-            faults.append(f"CERTRELAY_VAULTS/{alias}/url: the vault is there already, as {other}")
+        if (
+            other := aliases.setdefault(vault.url.lower(), alias)
+        ) != alias:  # both aliases would renew its certificates
+            faults.append(f"CERTRELAY_VAULTS/{alias}/url: the same vault is configured as {other} already")
         faults += [
             f"CERTRELAY_VAULTS/{alias}/authorities: there is no authority {name!r}"
             for name in vault.authorities
@@ -73,10 +75,10 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
 
 
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:
-    """A fault for each setting that looks like one of ours and is none: it was mistyped, and would mean nothing."""
+    """A fault for each CERTRELAY_ setting that does not exist: it is probably mistyped, and would have no effect."""
     unknown = sorted(name for name in environment if name.startswith("CERTRELAY_") and name not in NAMES)
     near = {name: difflib.get_close_matches(name, NAMES, 1) for name in unknown}
-    return [f"{name} is not a setting" + (f"; is {near[name][0]} meant?" if near[name] else "") for name in unknown]
+    return [f"{name} is not a setting" + (f"; did you mean {near[name][0]}?" if near[name] else "") for name in unknown]
 
 
 def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -
         faults.append(f"{name} is not JSON: {error}")
         return {}
     if not isinstance(value, dict) or (not value and name == "CERTRELAY_VAULTS"):
-        faults.append(f"{name} must be a JSON object with an entry each")
+        faults.append(f"{name} must be a JSON object with at least one entry")
         return {}
     for alias in [alias for alias in value if not ALIAS.fullmatch(alias)]:
         faults.append(f"{name}/{alias}: a name has 2 to 24 lower-case letters, digits and hyphens")
@@ -175,13 +177,13 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int, fault
 
 
 def _app_service_authentication(environment: Mapping[str, str], faults: list[str]) -> bool:
-    """On only where the platform says so as well: with its authentication off, callers write that header themselves."""
+    """Whether to trust the platform's header about the caller: with the platform's authentication off, anybody can send it."""
     name = "CERTRELAY_APP_SERVICE_AUTHENTICATION"
     wanted = _flag(environment, name, faults)
     if wanted and environment.get("WEBSITE_AUTH_ENABLED", "").lower() != "true":
         faults.append(
             f"{name} is true, and App Service authentication is off (WEBSITE_AUTH_ENABLED is not true): anybody could "
-            f"write the header that names the caller. Turn it on for this app, or set {name} to false"
+            f"forge the header that identifies the caller. Turn it on for this app, or set {name} to false"
         )
     return wanted
 

@@ -108,7 +108,7 @@ def test_a_vault_that_has_two_aliases_is_refused_for_each_would_renew_what_is_in
         "other": {"url": "https://x.example"},
     }
     message = faults(CERTRELAY_VAULTS=json.dumps(vaults))
-    assert "CERTRELAY_VAULTS/two/url: the vault is there already, as one" in message
+    assert "CERTRELAY_VAULTS/two/url: the same vault is configured as one already" in message
     assert message.count("CERTRELAY_VAULTS") == 1
 
 
@@ -180,7 +180,7 @@ def test_a_signing_secret_that_is_cut_off_is_refused_before_a_notification_is_lo
 
 
 def test_app_service_authentication_is_believed_only_where_the_platform_says_that_it_is_on() -> None:
-    """With it off, anybody may write the header that names the caller."""
+    """With it off, anybody can forge the header that identifies the caller."""
     wanted = {**GOOD, "CERTRELAY_APP_SERVICE_AUTHENTICATION": "true"}
     for said in ({}, {"WEBSITE_AUTH_ENABLED": "False"}, {"WEBSITE_AUTH_ENABLED": ""}):
         with pytest.raises(SettingsError, match="WEBSITE_AUTH_ENABLED is not true"):
@@ -196,7 +196,7 @@ def test_the_role_of_function_keys_is_one_of_four() -> None:
 
 
 def test_a_mistyped_setting_is_refused_and_the_right_one_named() -> None:
-    assert "CERTRELAY_RENEWAL_BACH is not a setting; is CERTRELAY_RENEWAL_BATCH meant?" in faults(
+    assert "CERTRELAY_RENEWAL_BACH is not a setting; did you mean CERTRELAY_RENEWAL_BATCH?" in faults(
         CERTRELAY_RENEWAL_BACH="5"
     )
 
