@@ -1,7 +1,7 @@
 """Key Vault certificates: the operations of the REST API that CertRelay uses, in the JSON of the REST API.
 
-The SDK's client is the pipeline (challenge, tokens, retries); its models are not used, since its poller for creations
-starts a thread that outlives the function. https://learn.microsoft.com/rest/api/keyvault/certificates
+Of the SDK only the client's pipeline is used (challenge, tokens, retries). Its poller for creations starts a thread
+that outlives the function. https://learn.microsoft.com/rest/api/keyvault/certificates
 """
 
 import base64
@@ -63,14 +63,14 @@ class Vault:
             return None
 
     def cancel(self, name: str, request_id: str) -> None:
-        """Ask Key Vault to cancel; it may or may not take effect. An operation that is gone or ended is left alone."""
+        """Request cancellation, which Key Vault may ignore. No error if the operation is gone or has ended."""
         try:
             self.call("PATCH", f"/certificates/{name}/pending", {"cancellation_requested": True}, request_id=request_id)
         except (NotFound, NotPermitted):
             return
 
     def delete_pending(self, name: str, request_id: str) -> None:
-        """Free the name, if the pending operation is still the one with this request id."""
+        """Delete the pending operation if it still has this request id."""
         try:
             self.call("DELETE", f"/certificates/{name}/pending", request_id=request_id)
         except NotFound:
@@ -130,9 +130,9 @@ class Vault:
 
 class _ShortRetries(RetryPolicy[Any, Any]):
     def is_retry(self, settings: dict[str, Any], response: Any) -> bool:
-        """The SDK sleeps for as long as a Retry-After says, whatever its timeouts.
+        """Whether to retry: the SDK would sleep for as long as Retry-After says, regardless of its timeouts.
 
-        A creation that is throttled takes a new place among all others (certrelay.operations.rate) instead."""
+        A throttled creation is not retried here: it reserves a new start time (certrelay.operations.rate)."""
         asked = self.get_retry_after(response) or 0.0
         creates = urlsplit(response.http_request.url).path.endswith("/create")
         if creates and response.http_response.status_code == 429 and not asked:
@@ -141,7 +141,7 @@ class _ShortRetries(RetryPolicy[Any, Any]):
 
 
 def connect(url: str, credential: Any) -> Vault:
-    """The vault at `url`, with short retries: waiting longer is the reconciler's, not a function's."""
+    """The vault at `url`, with short retries: longer waits are the reconciler's task."""
     retries = _ShortRetries(retry_total=3, retry_backoff_factor=0.5, retry_backoff_max=LONGEST_SLEEP)
     return Vault(CertificateClient(url, credential, connection_timeout=5, read_timeout=20, retry_policy=retries))
 
@@ -152,7 +152,7 @@ def _json_object(response: Any) -> Json:
     except (AzureError, ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise NotReady("Key Vault's answer cannot be read", code="KeyVaultNotReady")
+        raise NotReady("Key Vault's response is not a JSON object", code="KeyVaultNotReady")
     return answer
 
 
@@ -165,7 +165,7 @@ def _refusal(response: Any) -> CertRelayError:
     except (ValueError, KeyError, TypeError, AttributeError):
         code, text, inner = "KeyVaultError", f"Key Vault answered {status}", ""
     if status in (400, 405, 413):
-        return Invalid(f"Key Vault refuses it: {text}", inner or code)
+        return Invalid(f"Key Vault refused the request: {text}", inner or code)
     kinds: dict[int, type[CertRelayError]] = {403: NotPermitted, 404: NotFound, 409: Conflict}
     if status in kinds:
         kind = next((known for known in (SoftDeleted, BeingDeleted) if known.code == inner), kinds[status])

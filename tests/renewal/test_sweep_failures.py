@@ -200,7 +200,7 @@ def test_a_vault_that_answers_something_else_than_json_objects_stops_no_other(
     monkeypatch.setattr(odd._client, "send_request", lambda *_, **__: answer)
     swept = sweep.sweep(with_vaults(world, 10, odd=odd, main=world.vault))
     assert swept.started == [f"{ALIAS}/{name}"]
-    assert swept.refused == ["odd: Key Vault's answer cannot be read"]
+    assert swept.refused == ["odd: Key Vault's response is not a JSON object"]
 
 
 def test_vaults_take_turns_at_being_first_whatever_the_schedule(lonely_world: World) -> None:
