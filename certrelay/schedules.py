@@ -1,7 +1,7 @@
 """The timers' schedules, checked at start.
 
-In Azure a timer whose schedule is wrong is disabled alone, and renewals stop in silence. A missing one turns every
-route into 503. NCRONTAB has six fields, in UTC:
+Azure disables a timer whose schedule is invalid and keeps the app running: renewals would stop silently. With a
+missing schedule every route answers 503. NCRONTAB has six fields, in UTC:
 https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
 """
 

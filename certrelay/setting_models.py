@@ -112,7 +112,7 @@ class Authority:
 
 
 class Target(_Frozen):
-    """A receiver of notifications. Its URL is a credential (Teams, Slack), so it is given by reference, like a secret."""
+    """A receiver of notifications. Its URL is a credential (Teams, Slack) and is given by reference."""
 
     kind: Literal["webhook", "teams", "slack"]
     url: SecretStr

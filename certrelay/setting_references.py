@@ -1,4 +1,4 @@
-"""References "@NAME" inside the JSON of the settings: secrets lie in settings of their own (see certrelay.settings)."""
+"""References "@NAME" inside the JSON of the settings: each secret is in a setting of its own (see certrelay.settings)."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -30,14 +30,14 @@ def resolved(where: str, value: Any, environment: Mapping[str, str], faults: lis
 
 
 def is_unresolved(value: str) -> bool:
-    """Whether App Service has left its reference to a Key Vault secret as it stands, since it could not read it.
+    """Whether App Service has left its reference to a Key Vault secret unresolved, because it could not read the secret.
 
     https://learn.microsoft.com/azure/app-service/app-service-key-vault-references"""
     return value.strip().lower().startswith("@microsoft.keyvault(")
 
 
 def refuse_literal_secrets(where: str, model: type[BaseModel], value: dict[str, Any], faults: list[str]) -> None:
-    """A fault for each text that stands where the model, or one within it, has a secret, and is no reference."""
+    """A fault for each secret of the model, or of one within it, that is written out instead of referenced."""
     for key, field in model.model_fields.items():
         kinds = set(_kinds(field.annotation))
         models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
@@ -49,14 +49,14 @@ def refuse_literal_secrets(where: str, model: type[BaseModel], value: dict[str, 
 
 
 def _parts(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A value and all that is in it, each with its place."""
+    """A value and everything in it, each with its path."""
     yield where, value
     for key, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
         yield from _parts(f"{where}/{key}", item)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """An annotation and all that it is made of: unions, lists, `Annotated`."""
+    """An annotation and everything it consists of: unions, lists, `Annotated`."""
     yield annotation
     for part in get_args(annotation):
         yield from _kinds(part)

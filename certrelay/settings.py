@@ -177,7 +177,7 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int, fault
 
 
 def _app_service_authentication(environment: Mapping[str, str], faults: list[str]) -> bool:
-    """Whether to trust the platform's header about the caller: with the platform's authentication off, anybody can send it."""
+    """Whether to trust the header about the caller: with the platform's authentication off, anybody can send it."""
     name = "CERTRELAY_APP_SERVICE_AUTHENTICATION"
     wanted = _flag(environment, name, faults)
     if wanted and environment.get("WEBSITE_AUTH_ENABLED", "").lower() != "true":

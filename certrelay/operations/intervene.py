@@ -86,7 +86,7 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
 def expedite(services: Services, waiting: OpenOperation) -> None:
     """Start an operation now that waits for the rate limit, because its certificate would expire too soon otherwise.
 
-    An authority whose own limit is reached answers so, and the operation backs off. Does nothing if the operation
+    If the authority's own limit is exhausted, it says so, and the operation backs off. Does nothing if the operation
     has begun. Raises NotReady."""
     operation = services.storage.open(waiting.vault, waiting.name)
     if operation is None or operation.id != waiting.id or operation.state is not State.REQUESTED or operation.lease_id:
