@@ -116,7 +116,7 @@ def key_usage_faults(
     elif found is not None and "digitalSignature" in (key_usages(request) or ()) and "digitalSignature" not in found:
         yield "lacks the key usage digitalSignature"
     if found is not None and "keyCertSign" in found and not is_ca(request) and asked is None:
-        yield "has the key usage keyCertSign, not asked"
+        yield "has the key usage keyCertSign, not requested"
 
 
 def extended_key_usage_faults(
@@ -128,7 +128,7 @@ def extended_key_usage_faults(
     usages were asked, or with `must_exist`. anyExtendedKeyUsage is a fault unless it was asked."""
     found = extended_key_usages(signed)
     if _ANY in (found or ()) and _ANY not in (asked or ()):
-        yield "has the extended key usage anyExtendedKeyUsage, not asked"
+        yield "has the extended key usage anyExtendedKeyUsage, not requested"
     if asked is not None:
         if set(found or ()) != set(asked):
             yield f"has the extended key usages {_purposes(found)} instead of {_purposes(asked)}"

@@ -44,7 +44,7 @@ def leaf_faults(
     known = _subject_addresses(request) | {address.lower() for address in asked.email_addresses}
     strange = sorted(_subject_addresses(leaf) - known)
     if strange:
-        yield f"has in its subject the e-mail {_several('address', strange)}, not asked"
+        yield f"has in its subject the e-mail {_several('address', strange)}, not requested"
 
 
 def _alternative_name_faults(
@@ -58,17 +58,17 @@ def _alternative_name_faults(
         added = got - wanted - {asked.common_name}
         besides = {name for name in added if kind == "dns_names" and _is_besides(name, wanted | {asked.common_name})}
         if strange := sorted(added - besides):
-            yield f"has the {_several(label, strange)}, not asked"
+            yield f"has the {_several(label, strange)}, not requested"
         if besides and not extra_names:
             hint = "ask for both names, or allow `extra_names` in the rules of the authority"
-            yield f"has the {_several(label, sorted(besides))}, not asked; {hint}"
+            yield f"has the {_several(label, sorted(besides))}, not requested; {hint}"
     if others := other_names(signed):
-        yield f"has alternative names of other kinds, not asked: {listed(others)}"
+        yield f"has alternative names of other kinds, not requested: {listed(others)}"
     common = names.common_names(signed)
     if len(common) > 1:
         yield "has several common names"
     if common and not _is_asked(common[-1], asked):
-        yield f"has the common name {common[-1]!r}, not asked"
+        yield f"has the common name {common[-1]!r}, not requested"
 
 
 def _is_besides(name: str, asked: set[str | None]) -> bool:

@@ -175,7 +175,7 @@ def _leaf_faults(
     if has_broken_hash(leaf):
         yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
     if extensions.is_ca(leaf) != expected.is_ca:
-        yield "is a CA certificate, which was not asked" if not expected.is_ca else "is not a CA certificate"
+        yield "is a CA certificate, which was not requested" if not expected.is_ca else "is not a CA certificate"
     yield from extensions.extension_faults(leaf)
     yield from extensions.key_usage_faults(leaf, expected.key_usage, request, is_ec=expected.key_type == "EC")
     yield from extensions.extended_key_usage_faults(

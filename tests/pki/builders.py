@@ -147,3 +147,15 @@ def with_sha1(certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> x509.Cer
     signed = parts["tbs_certificate"].dump(force=True)
     parts["signature_value"] = key.sign(signed, padding.PKCS1v15(), hashes.SHA1())
     return x509.load_der_x509_certificate(parts.dump(force=True))
+
+
+def with_validity(
+    certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, begins: datetime, ends: datetime
+) -> x509.Certificate:
+    """The same certificate with these dates, signed again by its issuer's key; cryptography refuses reversed dates."""
+    parts = asn1_x509.Certificate.load(der(certificate))
+    times = [asn1_x509.Time({"utc_time": moment}) for moment in (begins, ends)]
+    parts["tbs_certificate"]["validity"] = asn1_x509.Validity({"not_before": times[0], "not_after": times[1]})
+    signed = parts["tbs_certificate"].dump(force=True)
+    parts["signature_value"] = key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    return x509.load_der_x509_certificate(parts.dump(force=True))

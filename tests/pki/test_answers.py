@@ -131,7 +131,7 @@ def test_the_name_besides_is_a_rule_and_the_refusal_says_so(asked: str, answered
     made = ISSUING.sign(KEY.public_key(), subject(), extensions=[dns(*answered)])
     text = refusal(made, ISSUING.certificate, expected=expected)
     assert text == (
-        f"the certificate has the DNS name {answered[1]!r}, not asked; "
+        f"the certificate has the DNS name {answered[1]!r}, not requested; "
         "ask for both names, or allow `extra_names` in the rules of the authority"
     )
     assert verified(made, ISSUING.certificate, expected=expected, limits=Limits(extra_names=True)).chain
@@ -150,7 +150,7 @@ def test_the_rule_for_extra_names_allows_no_other_name(strange: str) -> None:
     else:
         assert (
             refusal(made, expected=expected, limits=limits)
-            == f"the certificate has the DNS name {strange!r}, not asked"
+            == f"the certificate has the DNS name {strange!r}, not requested"
         )
 
 
@@ -167,7 +167,7 @@ def test_no_extended_key_usage_at_all_is_no_restriction_and_a_rule_may_demand_it
 
 def test_usages_are_told_by_their_names() -> None:
     text = refusal(leaf(ekus=(x509.ObjectIdentifier("1.3.6.1.5.5.7.3.4"), x509.ObjectIdentifier("2.5.29.37.0"))))
-    assert "has the extended key usage anyExtendedKeyUsage, not asked" in text
+    assert "has the extended key usage anyExtendedKeyUsage, not requested" in text
     assert "usages anyExtendedKeyUsage, emailProtection; the request has clientAuth, serverAuth" in text
     assert "2.5.29" not in text
 
@@ -218,7 +218,7 @@ def test_a_hundred_names_that_two_issuers_may_not_certify_are_one_bounded_reason
     )
     assert text.count("… and 90 more, by its name constraints") == 2
     strange = refusal(leaf(ISSUING, "www.contoso.example", *names))
-    assert "… and 89 more, not asked" in strange
+    assert "… and 89 more, not requested" in strange
 
 
 def test_a_chain_of_57_kib_passes() -> None:

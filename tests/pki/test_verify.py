@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from certrelay.pki.names import subject_names
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected, Limits, verify_answer, verify_csr
-from tests.pki.builders import NOW, SERVER_AUTH, csr, der, dns, ec_key, pem, rsa_key, subject
+from tests.pki.builders import NOW, SERVER_AUTH, csr, der, dns, ec_key, pem, rsa_key, subject, with_validity
 from tests.pki.verification import (
     CSR,
     EXPECTED,
@@ -42,8 +42,8 @@ def test_a_request_with_the_names_in_another_order_and_case_passes() -> None:
 def test_a_request_of_other_names_is_refused_with_every_fault() -> None:
     text = csr_refusal(csr(KEY, subject("evil.example"), [dns("api.contoso.example", "evil.example")]))
     assert "lacks the DNS name 'www.contoso.example'" in text
-    assert "has the DNS name 'evil.example', not asked" in text
-    assert "has the common name 'evil.example', not asked" in text
+    assert "has the DNS name 'evil.example', not requested" in text
+    assert "has the common name 'evil.example', not requested" in text
     assert "lacks the common name 'www.contoso.example'" in text
 
 
@@ -123,8 +123,8 @@ def test_an_answer_without_certificates_is_refused() -> None:
     ("sans", "fault"),
     [
         (dns("www.contoso.example"), "lacks the DNS name 'api.contoso.example'"),
-        (dns("www.contoso.example", "api.contoso.example", "b.example"), "has the DNS name 'b.example', not asked"),
-        (dns("*.contoso.example", "www.contoso.example"), "'*.contoso.example', not asked"),
+        (dns("www.contoso.example", "api.contoso.example", "b.example"), "has the DNS name 'b.example', not requested"),
+        (dns("*.contoso.example", "www.contoso.example"), "'*.contoso.example', not requested"),
         (None, "lacks the DNS names 'api.contoso.example', 'www.contoso.example'"),
     ],
 )
@@ -134,14 +134,14 @@ def test_names_missing_or_added_are_refused(sans: x509.SubjectAlternativeName | 
 
 def test_a_kind_of_name_that_cannot_be_asked_for_is_refused() -> None:
     strange = x509.SubjectAlternativeName([*SANS, x509.DirectoryName(subject("Somebody"))])
-    assert "other kinds, not asked: directoryName CN=Somebody" in refusal(answer(leaf(sans=strange)))
+    assert "other kinds, not requested: directoryName CN=Somebody" in refusal(answer(leaf(sans=strange)))
 
 
 def test_an_ip_address_that_became_a_dns_name_is_refused() -> None:
     expected = Expected(subject_names(None, ip_addresses=["192.0.2.7"]), "RSA", 2048, None)
     text = refusal(answer(leaf(name=subject(), sans=dns("192.0.2.7"))), expected)
     assert "lacks the IP address '192.0.2.7'" in text
-    assert "has the DNS name '192.0.2.7', not asked" in text
+    assert "has the DNS name '192.0.2.7', not requested" in text
 
 
 def test_every_kind_of_name_is_compared_in_its_normal_form() -> None:
@@ -174,13 +174,13 @@ def test_the_common_name_may_be_dropped_or_be_another_of_the_names() -> None:
 
 
 def test_a_foreign_common_name_is_refused() -> None:
-    assert "the common name 'evil.example', not asked" in refusal(answer(leaf(name=subject("evil.example"))))
+    assert "the common name 'evil.example', not requested" in refusal(answer(leaf(name=subject("evil.example"))))
 
 
 def test_an_e_mail_address_in_the_subject_that_was_not_asked_is_refused() -> None:
     """It names somebody there as well (RFC 5280, section 4.1.2.6)."""
     name = subject("www.contoso.example", email_address="ceo@bank.example")
-    assert "in its subject the e-mail address 'ceo@bank.example', not asked" in refusal(answer(leaf(name=name)))
+    assert "in its subject the e-mail address 'ceo@bank.example', not requested" in refusal(answer(leaf(name=name)))
     request = csr(KEY, name, [SANS])
     assert verify_answer(answer(leaf(name=name)), request, EXPECTED, Limits(), NOW)
     among_the_names = Expected(SubjectNames(None, NAMES.dns_names, ("ceo@bank.example",)), "RSA", 2048, None)
@@ -222,6 +222,12 @@ def test_a_person_asked_for_as_common_name_may_not_get_lost_where_there_is_no_ot
 )
 def test_a_validity_that_is_not_sane_is_refused(begins: datetime, days: float, fault: str) -> None:
     assert fault in refusal(answer(leaf(begins=begins, days=days)))
+
+
+def test_a_certificate_that_ends_before_it_begins_is_refused() -> None:
+    assert isinstance(ISSUING.key, ec.EllipticCurvePrivateKey)
+    reversed_dates = with_validity(leaf(), ISSUING.key, NOW + timedelta(hours=24), NOW + timedelta(hours=12))
+    assert "ends before it begins" in refusal(answer(reversed_dates))
 
 
 def test_a_certificate_that_begins_within_48_hours_passes() -> None:
