@@ -86,7 +86,7 @@ def route(
                 return handler(req)
             roles.require(req, role)
             if unknown := sorted(req.params.keys() - known):
-                raise Invalid([Fault(f"/{name}", f"there is no query parameter {name} here") for name in unknown])
+                raise Invalid([Fault(f"/{name}", f"this route has no query parameter {name}") for name in unknown])
             return handler(req)
 
         blueprint.route(route=path, methods=[method], auth_level=level)(endpoint(permitted))

@@ -294,7 +294,7 @@ def test_a_query_parameter_that_is_none_of_the_routes_is_refused_and_named(app: 
     """A mistyped filter would otherwise answer with everything."""
     refused = app.call("GET", "/api/vaults/main/certificates?stat=due&max=5")
     assert refused.status_code == 400
-    assert refused.json()["errors"] == [{"pointer": "/stat", "detail": "there is no query parameter stat here"}]
+    assert refused.json()["errors"] == [{"pointer": "/stat", "detail": "this route has no query parameter stat"}]
     assert app.call("GET", "/api/vaults/main/certificates?state=due&max=5").status_code == 200
 
 
