@@ -1,7 +1,7 @@
 """The key of an ACME account in Key Vault: created at first use, and rolled over (RFC 8555, section 7.3.5).
 
-Which version is the account's nobody has to remember: it is the oldest one that the authority has an account for, or,
-before there is an account, the oldest. So workers that make the key at the same time agree, and a rollover that was cut
+The account's version is not recorded: it is the oldest one that the authority has an account for or, before there is an
+account, the oldest. So workers that make the key at the same time agree, and a rollover that was cut
 off at any line is found as far as it came. https://learn.microsoft.com/rest/api/keyvault/keys
 """
 

@@ -19,7 +19,7 @@ log = logger("acme")
 class Contact:
     """The contacts of the settings, and which of them the account has been sent.
 
-    What the server tells is never compared: Let's Encrypt stores no contacts, and answers an update without them. So a
+    The server's contacts are never compared: Let's Encrypt stores no contacts, and answers an update without them. So a
     digest of what was sent, and to which account, is remembered in storage. It survives restarts and a rollover of the
     key, costs no request to the server, and needs no further role in Key Vault, as a tag of the key would."""
 

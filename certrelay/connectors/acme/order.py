@@ -160,7 +160,7 @@ class Order:
 
     def _ask(self, url: str, payload: dict[str, Any] | None, account: str) -> requests.Response:
         if self._seconds > MAX_SECONDS:
-            raise UnusableAnswer("it takes too long over its answers")
+            raise UnusableAnswer("its answers take too long")
         begin = time.monotonic()
         try:
             return self._client.post(url, payload, account)
@@ -178,7 +178,9 @@ class Order:
         asked = {name.removeprefix("*.") for name in names}
         for challenge in waiting:
             if challenge.identifier.removeprefix("*.") not in asked:
-                raise UnusableAnswer(f"it asks to prove {sentence(challenge.identifier, 100)}, which was not asked for")
+                raise UnusableAnswer(
+                    f"it wants proof of {sentence(challenge.identifier, 100)}, which was not requested"
+                )
             if challenge.url is None or challenge.record is None:
                 raise UnusableAnswer(f"it offers no dns-01 challenge for {challenge.identifier}")
         wanted = [challenge.record for challenge in waiting if challenge.record]
@@ -280,7 +282,7 @@ class Order:
         try:
             return self._post(url, None)
         except Problem as problem:
-            detail = f"the certificate was issued, and cannot be fetched: {problem.detail}"
+            detail = f"the certificate was issued but cannot be fetched: {problem.detail}"
             raise Problem("", detail, problem.status, problem.wait) from None
 
 

@@ -42,7 +42,7 @@ def test_an_order_without_end_does_not_hold_the_worker(
     assert isinstance(outcome, Pending)
     proxy.change = endless
     begin = time.monotonic()
-    assert connector.collect(request, outcome.reference) == Unavailable("it takes too long over its answers")
+    assert connector.collect(request, outcome.reference) == Unavailable("its answers take too long")
     assert time.monotonic() - begin < 60
 
 

@@ -1,4 +1,4 @@
-"""Challenge records by dns-lexicon, which speaks the interfaces of some ninety DNS providers.
+"""Challenge records by dns-lexicon, which supports some ninety DNS providers.
 
 Its `Client` guesses the zone by the public suffix list, which it fetches from the internet; here the DNS itself is
 asked for the zone, so the provider's class is used without the client.
