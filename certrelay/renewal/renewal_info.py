@@ -42,7 +42,7 @@ class Inquiry:
 
 
 def inquiry(services: Services, item: CertificateItem, record: RenewalRecord) -> Inquiry | None:
-    """The inquiry whose time has come, if the certificate's authority suggests renewals and it has not expired."""
+    """The inquiry that is due, if the certificate's authority suggests renewals and it has not expired."""
     known = services.settings.authorities.get(authority_of(item.tags) or "")
     if known is None or not hasattr(known.connector_class, "renewal_window"):
         return None
@@ -101,7 +101,7 @@ def _usable(window: RenewalWindow) -> RenewalWindow:
             raise NoRenewalWindow("the renewal window has no time zone")
         start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
     except OverflowError:
-        raise NoRenewalWindow("the renewal window is at the end of time") from None
+        raise NoRenewalWindow("the renewal window is too far in the future") from None
     if end <= start:
         raise NoRenewalWindow("the renewal window ends before it starts")
     url = str(window.explanation_url or "")
@@ -125,7 +125,7 @@ def with_window(record: RenewalRecord, window: RenewalWindow | None, chance: flo
 
 
 def _rested(services: Services, item: CertificateItem, record: RenewalRecord) -> RenewalRecord:
-    """The record, with a moment that lets a young certificate rest if its predecessor was replaced young as well.
+    """The record; its moment is postponed if both this certificate and its predecessor were renewed young.
 
     An incident is acted upon at once, whatever the certificate's age. But an authority whose windows lie in the past
     for every version would have each replaced at the next sweep."""
@@ -135,13 +135,13 @@ def _rested(services: Services, item: CertificateItem, record: RenewalRecord) ->
     rests_until = begins + (item.expires - begins) * REST
     if record.renew_at >= rests_until or not _predecessor_was_young(services, record):
         return record
-    text = "%s/%s was renewed early already, as its authority suggested; the next such renewal waits until %s"
+    text = "%s/%s was renewed early already, as its authority suggested; the next such renewal is postponed until %s"
     log.warning(text, record.vault, record.name, rests_until.isoformat(timespec="seconds"))
     return replace(record, renew_at=rests_until)
 
 
 def _predecessor_was_young(services: Services, record: RenewalRecord) -> bool:
-    """Whether the newest version came of a suggested renewal, of a version of which less than YOUNG had passed."""
+    """Whether the newest version is a suggested renewal of a version of whose lifetime less than YOUNG had passed."""
     ended = services.storage.ended(record.vault, record.name)
     last = next((one for one in ended if one.state is State.COMPLETED), None)
     if last is None or not last.replaces or not last.reason.startswith(SUGGESTED):
