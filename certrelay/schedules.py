@@ -41,7 +41,7 @@ def _wrong_field(text: str) -> str:
         return f"it has {len(fields)} fields"
     for field, (name, lowest, highest, names) in zip(fields, _FIELDS, strict=True):
         if not all(_is_part(part, lowest, highest, names.split()) for part in field.split(",")):
-            return f"{field!r} is no {name}, which is from {lowest} to {highest}"
+            return f"{field!r} is not a {name} from {lowest} to {highest}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""References "@NAME" inside the JSON of the settings: each secret is in a setting of its own (see certrelay.settings)."""
+"""References "@NAME" inside the JSON of the settings: secrets are in separate settings (see certrelay.settings)."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def resolved(where: str, value: Any, environment: Mapping[str, str], faults: lis
 
 
 def is_unresolved(value: str) -> bool:
-    """Whether App Service has left its reference to a Key Vault secret unresolved, because it could not read the secret.
+    """Whether App Service has left its reference to a Key Vault secret unresolved: it could not read it.
 
     https://learn.microsoft.com/azure/app-service/app-service-key-vault-references"""
     return value.strip().lower().startswith("@microsoft.keyvault(")

@@ -66,7 +66,7 @@ def signature_hash(public_key: PublicKey) -> Hash:
 
 
 class _Remote:
-    """What no key in Key Vault gives: itself."""
+    """Always raises: private keys do not leave Key Vault."""
 
     def private_numbers(self) -> NoReturn:
         raise NotImplementedError("the private key does not leave Key Vault")
@@ -130,7 +130,7 @@ class RemoteEcKey(_Remote, ec.EllipticCurvePrivateKey):
         signature = self._sign_digest(name, digest)
         middle = (self.key_size + 7) // 8
         if len(signature) != 2 * middle:
-            raise ValueError("Key Vault answered a signature of a wrong length")
+            raise ValueError("Key Vault returned a signature of the wrong length")
         r, s = int.from_bytes(signature[:middle]), int.from_bytes(signature[middle:])
         return asymmetric.encode_dss_signature(r, s)
 

@@ -78,7 +78,7 @@ def tags_of_renewal(requested: Tags, newest: Tags) -> dict[str, str]:
 
 
 def check_tags(tags: Tags, faults: list[Fault]) -> None:
-    """Append a fault for each of a caller's tags that exceeds Key Vault's limits or has the name of one of ours."""
+    """Append a fault for each of a caller's tags that exceeds Key Vault's limits or has the name of a CertRelay tag."""
     if len({*tags, *_OWN}) > MAX_TAGS:
         text = f"at most {MAX_TAGS - len(_OWN)} tags are allowed, since CertRelay needs {len(_OWN)}"
         faults.append(Fault("/tags", text))

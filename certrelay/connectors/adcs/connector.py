@@ -115,7 +115,7 @@ class Adcs:
         return Issued(certificate.content)
 
     def _disposition(self, page: str, request_id: str | None = None) -> Outcome:
-        """The outcome on a page without a certificate. Without `request_id` the order is new, and people are told."""
+        """The outcome of a page without a certificate. Without `request_id` the order is new: notify people."""
         is_new = request_id is None
         request_id = request_id or pages.request_id(page)
         words, code, failed = pages.message(page), pages.disposition_code(page), pages.failed_call(page)
