@@ -36,6 +36,22 @@ def test_the_same_wake_up_delivered_by_many_workers_at_once_makes_one_order_and_
     assert len(world.versions(name)) == 1
 
 
+def test_a_wake_up_delivered_while_a_worker_is_at_the_authority_does_nothing(world: World) -> None:
+    """Check 1."""
+    name = world.name()
+    operation = create(world, name)
+    issue, deliveries = world.ca.issue, []
+
+    def deliver_again(request: SigningRequest) -> bytes:
+        deliveries.append(reconcile.advance(world.services, ALIAS, name, operation.id))
+        return issue(request)
+
+    world.ca.issue = deliver_again
+    assert world.finish(name).crashes == 0
+    assert deliveries == [None]
+    assert len(world.ca.orders) == 1
+
+
 def test_a_worker_that_outlives_its_lease_loses(world: World) -> None:
     """Check 8."""
     name = world.name()
