@@ -15,7 +15,10 @@ log = logger("signing")
 
 def _wake_up(msg: func.QueueMessage) -> tuple[str, str, str]:
     """The vault alias, certificate name and operation id of a wake-up. Raises ValueError for any other message."""
-    body = json.loads(msg.get_body())
+    try:
+        body = json.loads(msg.get_body())
+    except RecursionError:
+        raise ValueError("the message is nested too deeply") from None
     if not isinstance(body, dict) or body.get("v") != 1:
         raise ValueError("not a wake-up of version 1")
     vault, name, operation = body.get("vault"), body.get("name"), body.get("operation")

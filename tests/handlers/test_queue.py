@@ -1,0 +1,33 @@
+"""Messages that are no wake-ups: the first queue refuses them, the poison queue drops them (check 10)."""
+
+import logging
+
+import azure.functions as func
+import pytest
+
+from handlers import queue
+
+NO_WAKE_UPS = [
+    b"not json", b"\xff\xfe", b"[]", b"7", b'{"v": 2}', b'{"v": 1, "vault": 7, "name": "www", "operation": "x"}',
+    b'{"v": 1, "vault": "main", "name": "..", "operation": "x"}', b'{"v": 1, "vault": "main", "name": "www"}',
+    b"[" * 20_000,
+]  # fmt: skip
+
+
+def message(body: bytes) -> func.QueueMessage:
+    return func.QueueMessage(id="message-7", body=body)
+
+
+@pytest.mark.parametrize("body", NO_WAKE_UPS)
+def test_a_message_that_is_no_wake_up_is_refused_and_then_dropped_with_one_line(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    advance, fail = (one._function.get_user_function() for one in (queue.advance_operation, queue.fail_operation))
+    with pytest.raises(ValueError):
+        advance(message(body))
+    with caplog.at_level(logging.INFO):
+        fail(message(body))
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "message-7" in record.getMessage()
+    assert body[:9].decode("latin-1") not in record.getMessage() or body == b"7"
