@@ -3,6 +3,7 @@
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -160,6 +161,18 @@ def test_a_death_at_any_effect_costs_no_slot(world: World) -> None:
         name = world.name(f"-{number}-{moment}")
         run_to_the_end(crowded, name, Life({(number, moment)}), lambda _, name=name: create(crowded, name))  # type: ignore[misc]
         assert slots(world) == [], (number, moment, life.effects)
+
+
+def test_a_slot_is_held_no_longer_than_a_day_after_the_deadline(world: World) -> None:
+    """Should nobody release it."""
+    crowded = vault_with(configured(world, concurrency=1), 1)
+    world.ca.wait = 1
+    name = world.name()
+    opened = create(crowded, name)
+    reconcile.advance(crowded.services, ALIAS, name)
+    held = [row["until"] for row in slots(crowded) if row["operation"] == opened.id]
+    assert held == [(opened.deadline + timedelta(days=1)).isoformat()] * 2
+    crowded.finish(name)
 
 
 def test_a_slot_that_was_never_given_back_is_free_again_in_time(world: World) -> None:

@@ -119,3 +119,10 @@ def test_an_operation_survives_its_way_through_a_row() -> None:
         State.SUBMITTED, chain=(b"leaf", b"issuer"), reference="r" * 9000, lease_until=NOW, failure=Failure("C", "text")
     ).moved(State.ISSUED, NOW, "detail", failure=Failure("C", "text"))
     assert from_entity(to_entity(moved)) == moved
+
+
+def test_operations_that_failed_together_do_not_try_again_together() -> None:
+    delays = [decide.back_off(3, None, random.Random(seed)) for seed in range(200)]
+    assert len(set(delays)) == 200
+    assert 0.8 * 40 <= min(delays) < 0.85 * 40
+    assert 1.15 * 40 < max(delays) <= 1.2 * 40
