@@ -15,7 +15,7 @@ from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations import intervene, reconcile
 from certrelay.operations.submit import Origin
-from certrelay.renewal import alerts, renew, renewal_info, replacement_run
+from certrelay.renewal import alerts, renew, renewal_info, replacement_run, two_writes
 from certrelay.renewal.due import can_wait, due_of
 from certrelay.renewal.renewal_info import Inquiry
 from certrelay.services import Services
@@ -147,6 +147,7 @@ class _Sweep:
             record = saved.about(item.thumbprint)
             if saved.thumbprint not in ("", record.thumbprint):
                 services.storage.renewals.save(record, saved)
+            record = self._finished(item, record)
             record = self._alerted(alias, item, record)
             due, operation = _due(item, record, now), self._open.get((alias, item.name.lower()))
             if operation is not None:
@@ -158,6 +159,15 @@ class _Sweep:
                 self._inquiries.append(inquiry)
         if len(self._inquiries) > 10 * self._batch:
             self._inquiries = heapq.nsmallest(self._batch, self._inquiries)
+
+    def _finished(self, item: CertificateItem, record: RenewalRecord) -> RenewalRecord:
+        """Finish a change of tags and policy that was cut off; until Key Vault answers, that stops nothing else."""
+        try:
+            return two_writes.finish(self._services, record, item.tags) if record.unfinished else record
+        except NotReady as error:
+            with about(vault=record.vault, certificate=item.name):
+                log.warning("a change that was cut off cannot be finished now: %s", error)
+            return record
 
     def _alerted(self, alias: str, item: CertificateItem, record: RenewalRecord) -> RenewalRecord:
         """Send the certificate's alert if one is due; returns its record."""

@@ -16,7 +16,8 @@ class RenewalRecord:
     It is about the version with this SHA-1 `thumbprint` (hex; empty: whichever is the newest). `failures` renewals of
     it failed in a row; the next one starts no sooner than `backed_off_until`. The authority's renewal information says
     to renew at `renew_at`, and is asked again at `ask_at`; for what Key Vault renews itself, `ask_at` is when to read
-    its policy again. `alerted` is the last alert that was sent: its stage and version.
+    its policy again. `alerted` is the last alert that was sent: its stage and version. `unfinished` is a change of tags
+    and policy that was begun (certrelay.renewal.two_writes).
     """
 
     vault: str
@@ -30,6 +31,7 @@ class RenewalRecord:
     ask_at: datetime | None = None
     explanation_url: str = ""
     alerted: str = ""
+    unfinished: str = ""
 
     def about(self, thumbprint: str) -> "RenewalRecord":
         """The record as it holds for this version. What it says of an older one is dropped."""
@@ -59,7 +61,7 @@ class RenewalRecord:
 
 
 _TIMES = ("backed_off_until", "window_start", "window_end", "renew_at", "ask_at")
-_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted")
+_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted", "unfinished")
 _ALWAYS = ("vault", "name", "thumbprint")
 
 

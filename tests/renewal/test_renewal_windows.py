@@ -216,7 +216,7 @@ def test_a_row_with_another_name_than_its_key_is_that_of_its_key() -> None:
 
 def test_what_is_written_is_read_again() -> None:
     now = datetime(2027, 1, 1, tzinfo=UTC)
-    times = dict.fromkeys(("backed_off_until", "window_start", "window_end", "renew_at", "ask_at"), now)
+    times: dict[str, Any] = dict.fromkeys(("backed_off_until", "window_start", "window_end", "renew_at", "ask_at"), now)
     record = RenewalRecord("main", "www", 2, thumbprint="aa", explanation_url="https://x", alerted="a:b", **times)
     assert from_entity(to_entity(record)) == record
     assert unreadable_columns(to_entity(record)) == []
