@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from certrelay.connectors.base import Connector, ConnectorSettings
 from certrelay.connectors.registry import connector_class
+from certrelay.pki.extensions import oid_of
 
 NotificationEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
 ROLES = ("Reader", "Requester", "Operator", "Administrator")  # each includes the ones before it
@@ -46,6 +47,7 @@ class Rules(_Frozen):
 
     `names` are patterns: `www.contoso.example` (that name), `*.contoso.example` (any name below, wildcards too).
     IP addresses, e-mail addresses and URIs are matched as text, `*` for any; a URI by one with a `:`, its host apart.
+    A name with an `@` needs a pattern with an `@`. `extended_key_usages`: which may be asked, by name or OID.
     `extra_names` lets an authority add `www.`, or the name without it; `requires_extended_key_usage` refuses a
     certificate without that extension (RFC 5280, section 4.2.1.12: it may then be used for anything).
     """
@@ -61,6 +63,7 @@ class Rules(_Frozen):
     certificate_authority: bool = False
     extra_names: bool | None = None
     requires_extended_key_usage: bool = False
+    extended_key_usages: tuple[Annotated[str, AfterValidator(oid_of)], ...] = ()
 
 
 class VaultRate(_Frozen):
@@ -77,7 +80,10 @@ class Rate(VaultRate):
 
 
 class VaultSettings(_Frozen):
-    """One Key Vault. `client_id` picks a user-assigned managed identity; `authorities` empty means all of them."""
+    """One Key Vault. `client_id` picks a user-assigned managed identity.
+
+    `authorities`: who may issue; empty means everybody. An entry with a capital letter (`Self`, `DigiCert`) is one of
+    Key Vault's own issuers, compared regardless of case."""
 
     url: Annotated[str, AfterValidator(_https)]
     client_id: str | None = None

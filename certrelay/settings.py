@@ -56,9 +56,10 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
         ) != alias:  # both aliases would renew its certificates
             faults.append(f"CERTRELAY_VAULTS/{alias}/url: the same vault is configured as {other} already")
         faults += [
-            f"CERTRELAY_VAULTS/{alias}/authorities: there is no authority {name!r}"
+            f"CERTRELAY_VAULTS/{alias}/authorities: there is no authority {name!r}; issuers of Key Vault are "
+            "written with a capital letter, such as Self or DigiCert"
             for name in vault.authorities
-            if name not in authorities
+            if ALIAS.fullmatch(name) and name not in authorities
         ]
     settings = Settings(
         vaults=vaults,

@@ -8,6 +8,7 @@ from typing import Any
 from cryptography import x509
 
 from certrelay import rules
+from certrelay.certificates.create import MAX_DAYS
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from certrelay.keyvault import policy
 from certrelay.keyvault.certificate import moment
@@ -15,7 +16,7 @@ from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, managed
 from certrelay.operations import find
 from certrelay.pki.alternative_names import other_names
 from certrelay.pki.wording import listed
-from certrelay.renewal import renew
+from certrelay.renewal import renew, two_writes
 from certrelay.services import Services
 
 
@@ -23,9 +24,10 @@ from certrelay.services import Services
 class Adoption:
     """How to renew an adopted certificate.
 
-    `authority`: its name in the settings. `validity_days`: by default the lifetime of the newest version. `trigger`:
-    that of a lifetime action, `lifetime_percentage` or `days_before_expiry`. `force`: adopt it even if another
-    authority manages it, or if it has names that Key Vault cannot request."""
+    `authority`: its name in the settings. `validity_days`: by default the lifetime of the newest version, but no more
+    than the rules and 3,650 days allow. `trigger`: that of a lifetime action, `lifetime_percentage` or
+    `days_before_expiry`. `force`: adopt it even if another authority manages it, or if it has names that Key Vault
+    cannot request."""
 
     authority: str
     validity_days: int | None = None
@@ -36,7 +38,8 @@ class Adoption:
 def adopt(services: Services, vault: str, name: str, adoption: Adoption) -> dict[str, Any]:
     """Manage a certificate from now on. It is not renewed at once. May be repeated.
 
-    Key Vault's own renewal is switched off last: if the call is interrupted, both renew it rather than neither.
+    Everything is checked before the first write. Key Vault's own renewal is switched off last: if the call is cut off,
+    both renew it rather than neither, until the next sweep finishes the adoption.
     Returns the CertificateBundle. Raises NotFound, Invalid, NotPermitted (by the rules), Conflict `Managed` (another
     authority manages it), NameBusy, NotReady."""
     services.vault_settings(vault)
@@ -49,24 +52,16 @@ def adopt(services: Services, vault: str, name: str, adoption: Adoption) -> dict
     tags = bundle.get("tags") or {}
     if authority_of(tags) not in (None, adoption.authority) and not adoption.force:
         raise Conflict(f"{name} is managed by authority {authority_of(tags)}; adopt it with force", "Managed")
-    if not adoption.force:
-        _check_names(name, bundle)
-    days = adoption.validity_days or _lifetime_days(bundle)
-    if adoption.trigger is not None:
-        faults: list[Fault] = []
-        policy.check_trigger(adoption.trigger, policy.months_of(days), "/trigger", faults)
-        if faults:
-            raise Invalid(faults)
+    days = adoption.validity_days or _default_days(services, vault, adoption.authority, bundle)
     new_tags = caller_tags(tags) | managed_tags(adoption.authority, days, adoption.trigger)
-    if len(new_tags) > MAX_TAGS:
-        text = f"{name} has too many tags: Key Vault allows {MAX_TAGS}, CertRelay's own included; remove some"
-        raise Invalid([Fault("", text)])
-    request = renew.renewed_request(services, adoption.authority, bundle["policy"], new_tags, True)
+    _check(name, bundle, adoption, days, new_tags)
+    request = renew.renewed_request(services, vault, adoption.authority, bundle["policy"], new_tags, True)
     rules.check(services, vault, request)
-    adopted = client.call("PATCH", f"/certificates/{name}", {"tags": new_tags})
+    rules.check_reused_key(services, vault, name, request.policy, bundle)
     months = {"validity_months": policy.months_of(days)}
     changes = {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only(), "x509_props": months}
-    return {**adopted, "policy": client.call("PATCH", f"/certificates/{name}/policy", changes)}
+    adopted, written = two_writes.write(services, vault, bundle, new_tags, changes)
+    return {**adopted, "policy": written}
 
 
 def release(services: Services, vault: str, name: str) -> dict[str, Any]:
@@ -81,6 +76,23 @@ def release(services: Services, vault: str, name: str) -> dict[str, Any]:
     tags = caller_tags(bundle.get("tags") or {})
     services.storage.renewals.delete(vault, name)
     return services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": tags})
+
+
+def _check(name: str, bundle: Mapping[str, Any], adoption: Adoption, days: int, new_tags: Mapping[str, str]) -> None:
+    """Check everything that Key Vault might refuse later, or could not do. Raises Invalid with every fault."""
+    faults: list[Fault] = []
+    if not adoption.force:
+        _check_names(name, bundle)
+    if adoption.trigger is not None:
+        policy.check_trigger(adoption.trigger, policy.months_of(days), "/trigger", faults)
+    if len(new_tags) > MAX_TAGS:
+        text = f"{name} has too many tags: Key Vault allows {MAX_TAGS}, CertRelay's own included; remove some"
+        faults.append(Fault("", text))
+    x509_props = bundle["policy"]["x509_props"]
+    if not x509_props.get("subject") and not any((x509_props.get("sans") or {}).values()):
+        faults.append(Fault("", f"{name} has neither a subject nor alternative names, so it cannot be requested again"))
+    if faults:
+        raise Invalid(faults)
 
 
 def _check_names(name: str, bundle: Mapping[str, Any]) -> None:
@@ -98,9 +110,12 @@ def _check_names(name: str, bundle: Mapping[str, Any]) -> None:
         )
 
 
-def _lifetime_days(bundle: Mapping[str, Any]) -> int:
+def _default_days(services: Services, vault: str, authority: str, bundle: Mapping[str, Any]) -> int:
+    """The lifetime of the newest version, as far as the rules and the limit for all requests allow it."""
     not_before, expires = (moment(bundle["attributes"].get(key)) for key in ("nbf", "exp"))
-    return max(1, round((expires - not_before).total_seconds() / 86_400)) if not_before and expires else 90
+    days = round((expires - not_before).total_seconds() / 86_400) if not_before and expires else 90
+    known, of_vault = services.authority(authority).settings, services.vault_settings(vault).rules
+    return rules.default_days(known, of_vault, min(max(1, days), MAX_DAYS))
 
 
 def _mail_only() -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from certrelay.pki.names import MAX_COMMON_NAME
 from certrelay.pki.subject import SubjectNames
 from certrelay.rules import default_days
 from certrelay.services import Services
+from certrelay.setting_models import Authority
 from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Operation
 
 RESERVED_NAMES = ("contacts", "issuers")  # Key Vault uses their paths for these resources
@@ -61,6 +62,8 @@ def create(
     Raises Invalid (with every fault), NotPermitted, NameBusy, NotReady."""
     request = complete(services, vault, name, spec)
     rules.check(services, vault, request)
+    if request.policy["key_props"].get("reuse_key"):
+        rules.check_reused_key(services, vault, name, request.policy, services.vault(vault).get(name))
     origin = submit.Origin(requested_by=requested_by, idempotency_key=idempotency_key)
     return submit.open_operation(services, vault, name, request, origin)
 
@@ -76,7 +79,7 @@ def complete(services: Services, vault: str, name: str, spec: CertificateSpec) -
     days = spec.validity_days
     written = _with_short_names(spec, faults)
     if authority is not None and days is None:
-        days = policy.days_of(written) or default_days(authority.settings)
+        days = policy.days_of(written) or _default_days(services, vault, authority)
         if days > MAX_DAYS:
             text = f"must be at most {MAX_DAYS} days when an authority signs"
             faults.append(Fault("/policy/x509_props/validity_months", text))
@@ -94,6 +97,11 @@ def complete(services: Services, vault: str, name: str, spec: CertificateSpec) -
         exact=tuple(key for key in ("key_usage", "ekus") if (spec.policy.get("x509_props") or {}).get(key)),
         names=names,
     )  # fmt: skip
+
+
+def _default_days(services: Services, vault: str, authority: Authority) -> int:
+    known = services.settings.vaults.get(vault)
+    return default_days(authority.settings, known.rules if known else None)
 
 
 def where_faults(services: Services, vault: str, name: str) -> list[Fault]:

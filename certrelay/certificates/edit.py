@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from certrelay import rules
+from certrelay.certificates.create import MAX_DAYS
 from certrelay.certificates.read import bundle
 from certrelay.errors import Conflict, Fault, Invalid, NameBusy, NotFound
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import (
+    MAX_TAGS,
     authority_of,
     certrelay_tags,
     check_tags,
@@ -15,8 +18,9 @@ from certrelay.keyvault.tags import (
     validity_tag,
 )
 from certrelay.operations import find, lease, reconcile
+from certrelay.renewal import renew, two_writes
 from certrelay.services import Services
-from certrelay.storage.operation import Failure, Operation, State
+from certrelay.storage.operation import CertificateRequest, Failure, Operation, State
 from certrelay.storage.rows import Stale
 
 type Json = dict[str, Any]
@@ -40,33 +44,76 @@ def update(services: Services, vault: str, name: str, tags: Mapping[str, str] | 
 def update_policy(services: Services, vault: str, name: str, changes: Json) -> Json:
     """Merge `changes` (Key Vault's JSON) into the policy, as Key Vault does. They apply from the next version on.
 
-    Threshold and validity of a managed certificate are written to its tags, too, where the sweep reads them.
-    Returns the whole policy. Raises Invalid (with every fault), NotFound, NotReady."""
+    The whole policy has to pass the rules, since Key Vault's own issuers renew by it. Threshold and validity of a
+    managed certificate are written to its tags, too, where the sweep reads them.
+    Returns the whole policy. Raises Invalid (with every fault), NotPermitted (by the rules), NotFound, NotReady."""
     current = bundle(services, vault, name)
     tags = current.get("tags") or {}
     authority = authority_of(tags)
-    merged = _merged(current.get("policy") or {}, changes)
+    checked = _checked(current.get("policy") or {}, changes, authority)
+    trigger = policy.threshold(checked) if "lifetime_actions" in changes else None
+    new_tags = {**tags, **threshold_tag(trigger), **_validity(changes, tags)} if authority else tags
+    _check_room(new_tags)
+    _check_rules(services, vault, name, current, checked, new_tags)
+    normalised = _normalised(changes, checked)
+    if new_tags != tags:
+        return two_writes.write(services, vault, current, new_tags, normalised)[1]
+    return services.vault(vault).call("PATCH", f"/certificates/{name}/policy", normalised)
+
+
+def _checked(current: Json, changes: Json, authority: str | None) -> Json:
+    """The policy with the changes, complete and normalised. Raises Invalid with every fault."""
+    merged = _merged(current, policy.with_own_kind_of_key(current, changes))
     for key in ("id", "attributes"):
         merged.pop(key, None)
     issuer = (merged.get("issuer") or {}).get("name", "")
-    checked, _ = policy.complete(
-        merged, authority=authority or ("-" if issuer.lower() == "unknown" else None), validity_days=None
-    )
-    updated = services.vault(vault).call("PATCH", f"/certificates/{name}/policy", _normalised(changes, checked))
-    trigger = policy.threshold(checked) if "lifetime_actions" in changes else None
-    new_tags = {**threshold_tag(trigger), **_validity(changes, tags)} if authority else {}
-    if new_tags:
-        services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": {**tags, **new_tags}})
-    return updated
+    issued_by = authority or ("-" if issuer.lower() == "unknown" else None)
+    faults: list[Fault] = []
+    try:
+        merged, _ = policy.complete(merged, authority=issued_by, validity_days=None)
+    except Invalid as error:
+        faults += error.faults
+    days = policy.days_of(changes)
+    if authority and days is not None and days > MAX_DAYS:
+        text = f"must be at most {MAX_DAYS} days when an authority signs"
+        faults.append(Fault("/policy/x509_props/validity_months", text))
+    if faults:
+        raise Invalid([Fault(fault.pointer.removeprefix("/policy"), fault.detail) for fault in faults])
+    return merged
+
+
+def _check_rules(
+    services: Services, vault: str, name: str, current: Json, checked: Json, tags: Mapping[str, str]
+) -> None:
+    authority = authority_of(tags)
+    if authority in services.settings.authorities:
+        request = renew.renewed_request(services, vault, authority or "", checked, tags, True)
+    else:
+        request = CertificateRequest(checked)
+    rules.check(services, vault, request)
+    rules.check_reused_key(services, vault, name, checked, current)
+
+
+def _check_room(tags: Mapping[str, str]) -> None:
+    if len(tags) > MAX_TAGS:
+        text = f"needs a tag more than the {MAX_TAGS} that Key Vault allows, CertRelay's own included; remove one first"
+        raise Invalid([Fault("", text)])
 
 
 def _normalised(changes: Json, checked: Json) -> Json:
-    """The changes with normalised names, as `checked` has them: A-labels without a trailing dot."""
-    sans = (changes.get("x509_props") or {}).get("sans")
-    if not sans:
-        return changes
-    normalised = {kind: checked["x509_props"]["sans"].get(kind, []) for kind in sans}
-    return changes | {"x509_props": changes["x509_props"] | {"sans": normalised}}
+    """The changes as they are written: names and subject as in `checked`, and a changed key with all its parts."""
+    written = dict(changes)
+    if changes.get("key_props"):
+        parts = ("kty", "key_size", "crv") if {"kty", "key_size", "crv"} & changes["key_props"].keys() else ()
+        whole = {part: checked["key_props"][part] for part in parts if part in checked["key_props"]}
+        written["key_props"] = {key: checked["key_props"][key] for key in changes["key_props"]} | whole
+    x509_props = changes.get("x509_props") or {}
+    if x509_props.get("subject"):
+        written["x509_props"] = {**x509_props, "subject": checked["x509_props"]["subject"]}
+    if sans := x509_props.get("sans"):
+        kinds = {kind: checked["x509_props"]["sans"].get(kind, []) for kind in sans}
+        written["x509_props"] = {**written["x509_props"], "sans": kinds}
+    return written
 
 
 def _validity(changes: Json, tags: Mapping[str, str]) -> dict[str, str]:

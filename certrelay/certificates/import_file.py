@@ -10,11 +10,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certrelay import rules
 from certrelay.certificates.create import where_faults
 from certrelay.errors import Conflict, Fault, Invalid
 from certrelay.keyvault.tags import check_tags, is_managed
 from certrelay.operations.import_now import import_now
 from certrelay.pki import key_bundles
+from certrelay.pki.chains import without_root
 from certrelay.pki.encodings import octets_of
 from certrelay.pki.names import common_name, names_of
 from certrelay.services import Services
@@ -58,6 +60,7 @@ def import_certificate(
 ) -> Imported:
     """Import the file, unless the newest version is this certificate already.
 
+    The certificate has to pass the rules of the vault.
     Raises Invalid (with every fault), Conflict `Managed` (`force` is needed), NameBusy, NotPermitted, NotReady."""
     faults = where_faults(services, vault, name)
     check_tags(command.tags or {}, faults)
@@ -66,6 +69,8 @@ def import_certificate(
         faults += _policy_faults(command.policy, bundle)
     if faults or bundle is None:
         raise Invalid(faults)
+    rules.check_import(services, vault, bundle.chain, command.policy)
+    bundle = _without_root(bundle, keep_root=services.vault_settings(vault).rules.keep_root)
     current = services.vault(vault).get(name)
     leaf = bundle.chain[0].public_bytes(Encoding.DER)
     if current and current.get("cer") and base64.b64decode(current["cer"]) == leaf:
@@ -89,6 +94,13 @@ def _bundle(services: Services, command: ImportCommand, faults: list[Fault]) -> 
     return bundle
 
 
+def _without_root(bundle: key_bundles.Bundle, *, keep_root: bool) -> key_bundles.Bundle:
+    chain = bundle.chain if keep_root else without_root(bundle.chain)
+    if chain == bundle.chain:
+        return bundle
+    return replace(bundle, chain=chain, changes=(*bundle.changes, "the root was left out (rule keep_root)"))
+
+
 def _policy_faults(policy: Mapping[str, Any], bundle: key_bundles.Bundle) -> Iterator[Fault]:
     """Where the policy contradicts the file. Key Vault would accept that, and use the policy for renewals."""
     key, key_props = bundle.private_key, policy.get("key_props") or {}
@@ -107,9 +119,10 @@ def _policy_faults(policy: Mapping[str, Any], bundle: key_bundles.Bundle) -> Ite
 
 
 def _body(bundle: key_bundles.Bundle, command: ImportCommand) -> dict[str, Any]:
-    """Key Vault's ImportCertificateParameters."""
+    """Key Vault's ImportCertificateParameters; the X.509 properties follow from the certificate."""
+    policy = {key: value for key, value in command.policy.items() if key != "x509_props"}
     attributes = {"enabled": command.enabled}
-    body: dict[str, Any] = {"attributes": attributes, "policy": command.policy, "tags": dict(command.tags or {})}
+    body: dict[str, Any] = {"attributes": attributes, "policy": policy, "tags": dict(command.tags or {})}
     if (command.policy.get("secret_props") or {}).get("contentType") == PEM:
         return body | {"value": bundle.pem().decode()}
     password = secrets.token_urlsafe(24)

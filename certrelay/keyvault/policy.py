@@ -4,11 +4,11 @@ https://learn.microsoft.com/rest/api/keyvault/certificates/create-certificate/cr
 """
 
 import copy
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from certrelay.errors import Fault, Invalid
+from certrelay.pki.extensions import OID
 from certrelay.pki.names import subject_names
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
@@ -54,6 +54,22 @@ def complete(policy: Json, *, authority: str | None, validity_days: int | None) 
     return policy, normalised
 
 
+def with_own_kind_of_key(current: Json, changes: Json) -> Json:
+    """The changes of a policy with the size and the curve that belong to the kind of key they ask for.
+
+    What the current policy says of a key of the other kind, or of another size, no longer holds."""
+    key, before = changes.get("key_props") or {}, current.get("key_props") or {}
+    if not {"kty", "key_size", "crv"} & key.keys():
+        return changes
+    is_same = _is_rsa(key.get("kty") or before.get("kty")) == _is_rsa(before.get("kty"))
+    kept = {} if is_same and not {"key_size", "crv"} & key.keys() else {"key_size": None, "crv": None}
+    return changes | {"key_props": kept | key}
+
+
+def _is_rsa(kind: Any) -> bool:
+    return str(kind or "RSA").upper().startswith("RSA")
+
+
 def names(policy: Json) -> SubjectNames:
     """The normalised names of a policy. Raises Invalid if a name is malformed."""
     x509 = policy.get("x509_props") or {}
@@ -92,6 +108,13 @@ def months_of(days: int) -> int:
     return max(1, -(-days // 31))
 
 
+def calendar_days(months: int) -> int:
+    """The most days that so many calendar months have, without the leap day of a single year."""
+    years, rest = divmod(months, 12)
+    leap_days = years // 4
+    return 365 * years + leap_days + (0, 31, 62, 92, 123, 153, 184, 215, 245, 276, 306, 337)[rest]
+
+
 def days_of(policy: Json) -> int | None:
     """The policy's `validity_months` in days; None without them, or when they are out of range."""
     months = (policy.get("x509_props") or {}).get("validity_months")
@@ -115,6 +138,9 @@ def _default_action(authority: str | None) -> Json:
 
 def _complete_key(key: Json, faults: list[Fault]) -> None:
     where = "/policy/key_props"
+    for part in ("key_size", "crv"):
+        if key.get(part, 0) is None:
+            del key[part]
     kind = key.setdefault("kty", "EC" if key.get("crv") else "RSA")
     key.setdefault("exportable", kind in ("RSA", "EC"))
     key.setdefault("reuse_key", False)
@@ -124,7 +150,8 @@ def _complete_key(key: Json, faults: list[Fault]) -> None:
         if key.get("crv"):
             faults.append(Fault(f"{where}/crv", "is for EC keys only; leave it out"))
     elif kind in ("EC", "EC-HSM"):
-        if key.setdefault("crv", "P-256") not in CURVES:
+        by_size = {size: curve for curve, size in CURVES.items()}
+        if key.setdefault("crv", by_size.get(key.get("key_size") or 0, "P-256")) not in CURVES:
             faults.append(Fault(f"{where}/crv", f"must be one of {', '.join(CURVES)}"))
         elif key.setdefault("key_size", CURVES[key["crv"]]) != CURVES[key["crv"]]:
             faults.append(Fault(f"{where}/key_size", f"must be {CURVES[key['crv']]} for {key['crv']}"))
@@ -151,7 +178,7 @@ def _complete_x509(x509: Json, validity_days: int | None, faults: list[Fault]) -
     faults += [
         Fault(f"{where}/ekus/{index}", "must be an object identifier such as 1.3.6.1.5.5.7.3.1")
         for index, oid in enumerate(x509["ekus"])
-        if not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]{0,38})){1,20}", oid, re.ASCII)
+        if not OID.fullmatch(oid)
     ]
     return _normalise_names(x509, faults)
 

@@ -10,6 +10,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from certrelay import rules
 from certrelay.connectors.base import (
     Cancels,
     Connector,
@@ -21,13 +22,13 @@ from certrelay.connectors.base import (
     SigningRequest,
     Unavailable,
 )
-from certrelay.errors import Unverified
+from certrelay.errors import Fault, Unverified
 from certrelay.keyvault.certificate import PendingOperation
 from certrelay.log import logger
 from certrelay.operations.decide import orders_lost
 from certrelay.pki import verify
+from certrelay.pki.wording import bounded
 from certrelay.services import Services
-from certrelay.setting_models import Rules
 from certrelay.storage.operation import CertificateRequest, Operation, State
 
 type Call = Callable[[Connector, SigningRequest], Outcome]  # submit or collect
@@ -85,24 +86,17 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
 
     Returns the operation in state `issued`, with its chain. Raises Unverified or another Invalid."""
     now = services.now()
-    authority = services.authority(operation.request.authority or "").settings
-    expected = operation.request.expected
-    limits = _limits(authority.rules).merged(_limits(services.vault_settings(operation.vault).rules))
-    verified = verify.verify_answer(answer, pending.csr, expected, limits, now)
+    vault, authority = operation.vault, operation.request.authority or ""
+    limits = rules.limits(services, vault, authority)
+    verified = verify.verify_answer(answer, pending.csr, operation.request.expected, limits, now)
+    leaf = x509.load_der_x509_certificate(verified.chain[0])
+    exportable = operation.request.policy["key_props"].get("exportable")
+    violations = rules.certificate_violations(services, vault, authority, leaf, exportable)
+    if violations:
+        raise Unverified([Fault("", violation) for violation in bounded(violations)])
     for sentence in verified.left_out:
         log.info("%s", sentence)
     return operation.moved(State.ISSUED, now, chain=verified.chain)
-
-
-def _limits(rules: Rules) -> verify.Limits:
-    return verify.Limits(
-        max_validity_days=rules.max_validity_days,
-        keep_root=rules.keep_root,
-        issuer_pins=rules.issuer_pins,
-        public_trust=rules.public_trust,
-        extra_names=rules.extra_names,
-        requires_extended_key_usage=rules.requires_extended_key_usage,
-    )
 
 
 def adoptable(pending: PendingOperation, request: CertificateRequest) -> bool:

@@ -3,6 +3,7 @@
 The functions yield faults, which are sentences without a subject. The extensions of their input must be readable.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 
 from cryptography import x509
@@ -25,6 +26,7 @@ _KEY_USAGES = {
 }
 # RFC 8813, section 3: usages that an elliptic curve key cannot have, and that authorities therefore leave out.
 _RSA_ONLY = {"keyencipherment", "dataencipherment"}
+OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,38})){1,20}", re.ASCII)
 _ANY, _SERVER_AUTH = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string, "1.3.6.1.5.5.7.3.1"
 _PURPOSES = {
     _ANY: "anyExtendedKeyUsage",
@@ -131,13 +133,13 @@ def extended_key_usage_faults(
         yield "has the extended key usage anyExtendedKeyUsage, not requested"
     if asked is not None:
         if set(found or ()) != set(asked):
-            yield f"has the extended key usages {_purposes(found)} instead of {_purposes(asked)}"
+            yield f"has the extended key usages {purposes(found)} instead of {purposes(asked)}"
         return
     requested = extended_key_usages(request)
     if found is None and must_exist:
-        yield "has no extended key usages, which the rules demand"
+        yield "has no extended key usages, which the rule requires_extended_key_usage demands"
     if found is not None and requested and not set(requested) & set(found):
-        yield f"has the extended key usages {_purposes(found)}; the request has {_purposes(requested)}"
+        yield f"has the extended key usages {purposes(found)}; the request has {purposes(requested)}"
 
 
 def server_usage_faults(certificate: x509.Certificate) -> Iterator[str]:
@@ -146,10 +148,19 @@ def server_usage_faults(certificate: x509.Certificate) -> Iterator[str]:
         yield "lacks the extended key usage serverAuth, which publicly trusted certificates need"
 
 
+def oid_of(purpose: str) -> str:
+    """The dotted OID of an extended key usage, given by its name or as an OID. Raises ValueError."""
+    named = {name.lower(): oid for oid, name in _PURPOSES.items()}
+    oid = named.get(purpose.lower(), purpose)
+    if not OID.fullmatch(oid):
+        raise ValueError(f"must be an extended key usage such as serverAuth or 1.3.6.1.5.5.7.3.1, not {purpose!r}")
+    return oid
+
+
 def _listed(usages: Iterable[str] | None) -> str:
     return listed(sorted(usages or ())) or "none"
 
 
-def _purposes(oids: Iterable[str] | None) -> str:
+def purposes(oids: Iterable[str] | None) -> str:
     """Extended key usages by the names that RFC 5280 and Microsoft give them; others as OIDs."""
     return _listed(_PURPOSES.get(oid, oid) for oid in oids or ())

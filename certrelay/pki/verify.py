@@ -133,12 +133,16 @@ def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits,
         is_root = place == len(issuers) - 1 and is_self_signed(issuer)
         faults += [f"the issuer {named(issuer)} {fault}" for fault in _issuer_faults(issuer, below, is_root, now)]
     faults += _constraint_faults(issuers, leaf)
-    pins = _pins(issuers)
-    if any(not pins & {_hex(pin) for pin in wanted} for wanted in (limits.issuer_pins, *limits.more_pins) if wanted):
-        faults.append("none of the pinned issuers is in the chain")
+    if not all(has_pin(issuers, pins) for pins in (limits.issuer_pins, *limits.more_pins)):
+        faults.append("none of the pinned issuers is in the chain (rule issuer_pins)")
     _raise_unless_none(faults)
     kept = chain if limits.keep_root else without_root(chain)
     return VerifiedAnswer(tuple(one.public_bytes(Encoding.DER) for one in kept), tuple(bounded(unneeded, "more")))
+
+
+def has_pin(issuers: Sequence[x509.Certificate], pins: Collection[str]) -> bool:
+    """Whether one of the pins (see `Limits`) is of one of the issuers; True without pins."""
+    return not pins or not _pins(issuers).isdisjoint(map(_hex, pins))
 
 
 def _chain(
@@ -171,7 +175,8 @@ def _leaf_faults(
     yield from _validity_faults(leaf, now)
     days = limits.max_validity_days
     if days is not None and leaf.not_valid_after_utc - now > timedelta(days=days + 1):
-        yield f"is valid until {leaf.not_valid_after_utc:%Y-%m-%d}, longer than the {days} days allowed"
+        end = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
+        yield f"is valid until {end}, longer than the {days} days allowed (rule max_validity_days)"
     if has_broken_hash(leaf):
         yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
     if extensions.is_ca(leaf) != expected.is_ca:
@@ -182,7 +187,7 @@ def _leaf_faults(
         leaf, expected.extended_key_usage, request, must_exist=limits.requires_extended_key_usage
     )
     if limits.public_trust:
-        yield from public_trust.certificate_faults(leaf)
+        yield from (f"{fault} (rule public_trust)" for fault in public_trust.certificate_faults(leaf))
 
 
 def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: datetime) -> Iterator[str]:

@@ -13,10 +13,12 @@ from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, manag
 from certrelay.operations import rate
 from certrelay.operations.find import by_key_or_open
 from certrelay.operations.submit import Origin, earlier_request, open_operation
+from certrelay.renewal import two_writes
 from certrelay.renewal.due import can_wait, due_of
 from certrelay.rules import default_days
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Kind, Operation
+from certrelay.storage.renewal_record import RenewalRecord
 
 LONGEST_QUEUE = timedelta(hours=6)
 
@@ -38,7 +40,7 @@ def renew(services: Services, vault: str, name: str, origin: Origin, changes: Ch
     existing = _open_renewal(services, vault, name, origin, changes)
     if existing is not None:
         return existing
-    bundle = _managed_bundle(services, vault, name)
+    bundle, _ = _managed_bundle(services, vault, name)
     request = _request(services, vault, name, changes, bundle)
     earlier_request(services, vault, name, request)
     return open_operation(services, vault, name, request, _renewal(origin, bundle))
@@ -53,9 +55,9 @@ def renew_if_due(services: Services, vault: str, name: str, origin: Origin) -> O
     existing = _open_renewal(services, vault, name, origin, Changes())
     if existing is not None:
         return existing
-    bundle = _managed_bundle(services, vault, name)
+    bundle, record = _managed_bundle(services, vault, name)
     item = item_of(bundle)
-    if not _is_due(services, vault, item):
+    if not _is_due(services, item, record):
         raise NotDue(f"{name} is not due, is backed off after a failure, or is disabled")
     if can_wait(item, services.now()) and booked(services, vault, authority_of(item.tags) or "", LONGEST_QUEUE):
         raise Booked(f"{name} is due but can wait: the rate limits are exhausted for the next 6 hours")
@@ -77,23 +79,29 @@ def _open_renewal(services: Services, vault: str, name: str, origin: Origin, cha
     return existing
 
 
-def _managed_bundle(services: Services, vault: str, name: str) -> dict[str, Any]:
+def _managed_bundle(services: Services, vault: str, name: str) -> tuple[dict[str, Any], RenewalRecord]:
+    """The certificate, after a change that was cut off is finished, with its record."""
     bundle = services.vault(vault).get(name)
     if bundle is None or not bundle.get("cer"):
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     if not is_managed(bundle.get("tags") or {}):
         raise Conflict(f"{name} is not managed by CertRelay; adopt it first", "NotManaged")
-    return bundle
+    record = services.storage.renewals.record(vault, name).about(item_of(bundle).thumbprint)
+    if not record.unfinished:
+        return bundle, record
+    two_writes.finish(services, record, bundle.get("tags") or {})
+    return _managed_bundle(services, vault, name)
 
 
 def _request(services: Services, vault: str, name: str, changes: Changes, bundle: dict[str, Any]) -> CertificateRequest:
     tags = bundle.get("tags") or {}
     authority = changes.authority or authority_of(tags) or ""
-    request = renewed_request(services, authority, bundle["policy"], tags, item_of(bundle).enabled)
+    request = renewed_request(services, vault, authority, bundle["policy"], tags, item_of(bundle).enabled)
     request = replace(request, exact=_exact_before(services, vault, name, version_of(bundle)))
     if changes.reuse_key is not None:
         request.policy["key_props"] = {**request.policy["key_props"], "reuse_key": changes.reuse_key}
     rules.check(services, vault, request)
+    rules.check_reused_key(services, vault, name, request.policy, bundle)
     return request
 
 
@@ -113,23 +121,21 @@ def booked(services: Services, vault: str, authority: str, ahead: timedelta) -> 
     return rate.next_start(services, vault, authority) > services.now() + ahead
 
 
-def _is_due(services: Services, vault: str, item: CertificateItem) -> bool:
+def _is_due(services: Services, item: CertificateItem, record: RenewalRecord) -> bool:
     by_dates = due_of(item)
-    if by_dates is None:
-        return False
-    return services.storage.renewals.record(vault, item.name).about(item.thumbprint).due(by_dates) <= services.now()
+    return by_dates is not None and record.due(by_dates) <= services.now()
 
 
 def renewed_request(
-    services: Services, authority: str, policy: Mapping[str, Any], tags: Mapping[str, str], enabled: bool
+    services: Services, vault: str, authority: str, policy: Mapping[str, Any], tags: Mapping[str, str], enabled: bool
 ) -> CertificateRequest:
     """The request for the next version of a certificate with this policy (Key Vault's JSON) and these tags.
 
-    Raises NotFound if the authority is not configured."""
+    Raises NotFound if the vault or the authority is not configured."""
     known = services.authority(authority)
     kept = {key: value for key, value in policy.items() if key not in ("id", "attributes")}
     issuer = {"issuer": {**(policy.get("issuer") or {}), "name": "Unknown"}}
-    days = validity_days_of(tags) or default_days(known.settings)
+    days = validity_days_of(tags) or default_days(known.settings, services.vault_settings(vault).rules)
     threshold = threshold_of(tags)
     managed = managed_tags(authority, days, dict([threshold]) if threshold else None)
     return CertificateRequest({**kept, **issuer}, authority, days, {**caller_tags(tags), **managed}, enabled)

@@ -18,9 +18,9 @@ from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations.submit import Origin
 from certrelay.pki.distinguished_names import comparable
+from certrelay.pki.patterns import name_allowed
 from certrelay.renewal import renew
 from certrelay.renewal.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
-from certrelay.rules import name_allowed
 from certrelay.services import Services
 from certrelay.storage.operation import split_operation_id
 from certrelay.storage.rows import ETAG, Row, Stale

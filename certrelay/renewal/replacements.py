@@ -27,7 +27,7 @@ COLUMN_BYTES = 60_000
 class Criteria:
     """Which certificates to replace: those that meet all criteria that are set.
 
-    `names`: patterns (certrelay.rules.name_allowed) for the certificate's name in Key Vault. `issuer`: a distinguished
+    `names`: patterns (certrelay.pki.patterns) for the certificate's name in Key Vault. `issuer`: a distinguished
     name (RFC 4514). `serial_numbers`: hex. `key_type`: RSA or EC. `issued_before`: with a time zone."""
 
     vaults: tuple[str, ...] = ()

@@ -55,7 +55,7 @@ def test_who_asks_for_no_validity_gets_what_the_rules_allow(services: Services) 
     wanted = create.complete(short, "main", "www", CertificateSpec(authority="a1", dns_names=("www.contoso.example",)))
     assert (wanted.validity_days, wanted.tags["certrelay-validity-days"]) == (47, "47")
     check(short, "main", wanted)
-    assert renewed_request(short, "a1", wanted.policy, {}, True).validity_days == 47
+    assert renewed_request(short, "main", "a1", wanted.policy, {}, True).validity_days == 47
 
 
 def test_without_an_authority_key_vault_signs_itself(services: Services) -> None:

@@ -158,7 +158,9 @@ def test_no_extended_key_usage_at_all_is_no_restriction_and_a_rule_may_demand_it
     """RFC 5280, section 4.2.1.12; `keytool -gencert` answers so."""
     assert verified(leaf(ekus=())).chain
     demanding = Limits(requires_extended_key_usage=True)
-    assert "has no extended key usages, which the rules demand" in refusal(leaf(ekus=()), limits=demanding)
+    assert "has no extended key usages, which the rule requires_extended_key_usage demands" in refusal(
+        leaf(ekus=()), limits=demanding
+    )
     assert verified(leaf(ekus=(SERVER_AUTH,)), limits=demanding).chain
     exact = Expected(NAMES, "EC", None, "P-256", extended_key_usage={"1.3.6.1.5.5.7.3.1"})
     assert "has the extended key usages none instead of serverAuth" in refusal(leaf(ekus=()), expected=exact)
