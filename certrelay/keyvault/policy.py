@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from certrelay.errors import Fault, Invalid
+from certrelay.pki.distinguished_names import as_key_vault_takes_it
 from certrelay.pki.extensions import OID
 from certrelay.pki.names import subject_names
 from certrelay.pki.subject import SubjectNames
@@ -193,6 +194,8 @@ def _normalise_names(x509: Json, faults: list[Fault]) -> SubjectNames:
         return SubjectNames()
     try:
         normalised = names({"x509_props": x509})
+        if x509.get("subject"):
+            x509["subject"] = as_key_vault_takes_it(x509["subject"])
     except Invalid as error:
         faults += error.faults
         return SubjectNames()
