@@ -12,7 +12,7 @@ from certrelay.certificates.create import MAX_DAYS
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from certrelay.keyvault import policy
 from certrelay.keyvault.certificate import moment
-from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, managed_tags
+from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, is_managed, managed_tags
 from certrelay.operations import find
 from certrelay.pki.alternative_names import other_names
 from certrelay.pki.wording import listed
@@ -50,6 +50,8 @@ def adopt(services: Services, vault: str, name: str, adoption: Adoption) -> dict
     if bundle is None or not bundle.get("cer"):
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     tags = bundle.get("tags") or {}
+    if is_managed(tags) and two_writes.finish_earlier(services, vault, bundle):
+        return adopt(services, vault, name, adoption)
     if authority_of(tags) not in (None, adoption.authority) and not adoption.force:
         raise Conflict(f"{name} is managed by authority {authority_of(tags)}; adopt it with force", "Managed")
     days = adoption.validity_days or _default_days(services, vault, adoption.authority, bundle)

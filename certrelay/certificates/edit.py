@@ -13,6 +13,7 @@ from certrelay.keyvault.tags import (
     authority_of,
     certrelay_tags,
     check_tags,
+    is_managed,
     threshold_tag,
     validity_days_of,
     validity_tag,
@@ -48,6 +49,8 @@ def update_policy(services: Services, vault: str, name: str, changes: Json) -> J
     managed certificate are written to its tags, too, where the sweep reads them.
     Returns the whole policy. Raises Invalid (with every fault), NotPermitted (by the rules), NotFound, NotReady."""
     current = bundle(services, vault, name)
+    if is_managed(current.get("tags") or {}) and two_writes.finish_earlier(services, vault, current):
+        current = bundle(services, vault, name)
     tags = current.get("tags") or {}
     authority = authority_of(tags)
     checked = _checked(current.get("policy") or {}, changes, authority)

@@ -27,15 +27,16 @@ type Json = dict[str, Any]
 def write(services: Services, vault: str, bundle: Json, tags: Mapping[str, str], changes: Json) -> tuple[Json, Json]:
     """Write the tags and merge `changes` into the policy of the certificate of a CertificateBundle.
 
-    `tags` are all tags; everything was checked before. Returns Key Vault's CertificateBundle and policy.
-    Raises Invalid (too large to be recorded), what Key Vault refuses, NotReady."""
+    `tags` are all tags. Everything was checked before, and an earlier change was finished. Returns Key Vault's
+    CertificateBundle and policy. Raises Invalid (too large to be recorded), what Key Vault refuses, NotReady."""
     item, renewals = item_of(bundle), services.storage.renewals
-    record = finish(services, renewals.record(vault, item.name).about(item.thumbprint), bundle.get("tags") or {})
+    known = renewals.record(vault, item.name)
+    record = replace(known.about(item.thumbprint), unfinished="")
     text = json.dumps({"tags": certrelay_tags(tags), "policy": changes})
     if len(text) > MAX_CHANGE:
         raise Invalid("the change is too large to be recorded; make it in several steps")
     recorded = replace(record, unfinished=text)
-    renewals.save(recorded, renewals.record(vault, item.name))
+    renewals.save(recorded, known)
     client, path = services.vault(vault), f"/certificates/{item.name}"
     try:
         written = client.call("PATCH", path, {"tags": dict(tags)})
@@ -49,6 +50,13 @@ def write(services: Services, vault: str, bundle: Json, tags: Mapping[str, str],
         raise
     renewals.save(record, recorded)
     return written, policy
+
+
+def finish_earlier(services: Services, vault: str, bundle: Json) -> bool:
+    """Finish an earlier change of this certificate that was cut off; returns whether there was one. Raises NotReady."""
+    item = item_of(bundle)
+    record = services.storage.renewals.record(vault, item.name).about(item.thumbprint)
+    return finish(services, record, bundle.get("tags") or {}) != record
 
 
 def finish(services: Services, record: RenewalRecord, tags: Mapping[str, str]) -> RenewalRecord:
