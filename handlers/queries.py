@@ -7,7 +7,7 @@ import azure.functions as func
 
 from certrelay.certificates import issuers, read
 from certrelay.certificates.read import Filters
-from certrelay.keyvault.certificate import CertificateItem, version_of
+from certrelay.keyvault.certificate import CertificateItem, thumbprint_of, version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.renewal.due import due_of
 from handlers import render, response_models, services
@@ -102,4 +102,4 @@ def _line(item: CertificateItem) -> dict[str, Any]:
 
 def _version(item: dict[str, Any]) -> dict[str, Any]:
     attributes = item.get("attributes") or {}
-    return {"version": version_of(item), "attributes": attributes, "thumbprint": render.thumbprint(item)}
+    return {"version": version_of(item), "attributes": attributes, "thumbprint": thumbprint_of(item)}

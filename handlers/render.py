@@ -1,11 +1,10 @@
 """Render operations and certificates as the JSON of responses."""
 
 import base64
+import ssl
+import textwrap
 from typing import Any
 from urllib.parse import quote
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.keyvault.certificate import version_of
 from certrelay.pki.description import what_it_says
@@ -77,14 +76,10 @@ def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str,
 
 def csr_pem(der: bytes) -> bytes:
     """A CSR (DER) as PEM."""
-    return x509.load_der_x509_csr(der).public_bytes(Encoding.PEM)
+    lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
+    return "\n".join(["-----BEGIN CERTIFICATE REQUEST-----", *lines, "-----END CERTIFICATE REQUEST-----", ""]).encode()
 
 
 def certificates_pem(chain: tuple[bytes, ...]) -> list[str]:
     """Certificates (DER) as PEM texts, one for each."""
-    return [x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode() for der in chain]
-
-
-def thumbprint(bundle: dict[str, Any]) -> str:
-    """Key Vault's x5t (SHA-1, base64url) as hex; empty if the version has no certificate yet."""
-    return base64.urlsafe_b64decode(str(bundle.get("x5t", "")) + "==").hex()
+    return [ssl.DER_cert_to_PEM_cert(der) for der in chain]

@@ -60,7 +60,7 @@ def pending_operation(body: Json) -> PendingOperation:
 
 
 def item_of(item: Json) -> CertificateItem:
-    """One line of Key Vault's certificate list."""
+    """One line of Key Vault's certificate list. What cannot be read of it counts as absent."""
     attributes = item.get("attributes") or {}
     return CertificateItem(
         name=str(item["id"]).split("/certificates/", 1)[1].split("/")[0],
@@ -68,9 +68,17 @@ def item_of(item: Json) -> CertificateItem:
         created=moment(attributes.get("created")),
         not_before=moment(attributes.get("nbf")),
         expires=moment(attributes.get("exp")),
-        tags=item.get("tags") or {},
-        thumbprint=base64.urlsafe_b64decode(str(item.get("x5t", "")) + "==").hex(),
+        tags={key: text for key, text in (item.get("tags") or {}).items() if isinstance(text, str)},
+        thumbprint=thumbprint_of(item),
     )
+
+
+def thumbprint_of(item: Json) -> str:
+    """The SHA-1 thumbprint in hex; empty if the version has no certificate yet."""
+    try:
+        return base64.urlsafe_b64decode(str(item.get("x5t") or "") + "==").hex()
+    except ValueError:
+        return ""
 
 
 def version_of(bundle: Json) -> str:
@@ -79,5 +87,8 @@ def version_of(bundle: Json) -> str:
 
 
 def moment(seconds: int | None) -> datetime | None:
-    """Key Vault's UNIX seconds as UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    """Key Vault's UNIX seconds as UTC; None without them, or when they are beyond the years that there are."""
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None

@@ -129,7 +129,7 @@ def _is_range_of_months(months: Any) -> bool:
 def threshold(policy: Json) -> Json | None:
     """The trigger of the policy's lifetime action: `lifetime_percentage` or `days_before_expiry`; None without one."""
     actions = policy.get("lifetime_actions") or []
-    return dict(actions[0]["trigger"]) if actions else None
+    return dict(actions[0].get("trigger") or {}) or None if actions else None
 
 
 def _default_action(authority: str | None) -> Json:

@@ -27,6 +27,7 @@ from certrelay.keyvault.certificate import PendingOperation
 from certrelay.log import logger
 from certrelay.operations.decide import orders_lost
 from certrelay.pki import verify
+from certrelay.pki.encodings import panics_as_errors
 from certrelay.pki.wording import bounded
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Operation, State
@@ -126,9 +127,13 @@ def is_newest(bundle: Mapping[str, Any], operation: Operation) -> bool:
 
 
 def public_key_of(certificate: bytes) -> bytes:
-    """The SubjectPublicKeyInfo (DER) of a certificate (DER)."""
-    loaded = x509.load_der_x509_certificate(certificate)
-    return loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    """The SubjectPublicKeyInfo (DER) of a certificate (DER); empty if it cannot be read, so it is none of ours."""
+    try:
+        with panics_as_errors():
+            loaded = x509.load_der_x509_certificate(certificate)
+        return loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except Exception:  # a parser on bytes from elsewhere: ValueError, UnsupportedAlgorithm …
+        return b""
 
 
 def cancel_order(services: Services, operation: Operation) -> None:

@@ -93,7 +93,7 @@ def _overdue_at(item: CertificateItem, written: dict[str, Any]) -> datetime | No
 
 
 def _renewed_by_key_vault(written: dict[str, Any]) -> bool:
-    actions = [action["action"]["action_type"] for action in written.get("lifetime_actions") or []]
+    actions = [(action.get("action") or {}).get("action_type") for action in written.get("lifetime_actions") or []]
     return _issuer(written) != "Unknown" and "AutoRenew" in actions
 
 

@@ -18,6 +18,7 @@ from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations.submit import Origin
 from certrelay.pki.distinguished_names import comparable
+from certrelay.pki.encodings import panics_as_errors
 from certrelay.pki.patterns import name_allowed
 from certrelay.renewal import renew
 from certrelay.renewal.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
@@ -115,22 +116,35 @@ def _listed(criteria: Criteria, item: CertificateItem) -> bool:
 
 
 def matches(services: Services, alias: str, name: str, criteria: Criteria) -> bool:
-    """Whether the certificate meets the criteria that the list cannot tell; it is read only if there are any."""
+    """Whether the certificate meets the criteria that the list cannot tell; it is read only if there are any.
+
+    Only what a criterion needs is read. Raises Invalid if that cannot be read, NotReady."""
     if not (criteria.issuer or criteria.serial_numbers or criteria.key_type or criteria.issued_before):
         return True
     bundle = services.vault(alias).get(name)
     if bundle is None or not bundle.get("cer"):
         return False
-    certificate = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
-    serials = _numbers(criteria.serial_numbers)
-    kind = "RSA" if isinstance(certificate.public_key(), rsa.RSAPublicKey) else "EC"
-    before = criteria.issued_before
-    return (
-        (not criteria.issuer or comparable(certificate.issuer.rfc4514_string()) == comparable(criteria.issuer))
-        and (not serials or certificate.serial_number in serials)
-        and criteria.key_type in (None, kind)
-        and (before is None or certificate.not_valid_before_utc < before)
-    )
+    try:
+        with panics_as_errors():
+            return _meets(x509.load_der_x509_certificate(base64.b64decode(bundle["cer"])), criteria)
+    except Exception as error:  # a parser on bytes from elsewhere
+        text = "cannot be read, so whether it has to be replaced is not known; look at it, and renew it by hand"
+        raise Invalid(f"the certificate of {name} {text}", "UnreadableCertificate") from error
+
+
+def _meets(certificate: x509.Certificate, criteria: Criteria) -> bool:
+    serials, before = _numbers(criteria.serial_numbers), criteria.issued_before
+    if serials and certificate.serial_number not in serials:
+        return False
+    if before is not None and certificate.not_valid_before_utc >= before:
+        return False
+    if criteria.issuer and comparable(certificate.issuer.rfc4514_string()) != comparable(criteria.issuer):
+        return False
+    return criteria.key_type in (None, _kind_of(certificate) if criteria.key_type else None)
+
+
+def _kind_of(certificate: x509.Certificate) -> str:
+    return "RSA" if isinstance(certificate.public_key(), rsa.RSAPublicKey) else "EC"
 
 
 @lru_cache(maxsize=8)

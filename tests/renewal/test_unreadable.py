@@ -1,0 +1,85 @@
+"""What cannot be read in a vault costs itself only: in lists, sweeps, forecasts, digests and replacements."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from certrelay.certificates import read
+from certrelay.certificates.read import Filters
+from certrelay.keyvault.certificate import item_of
+from certrelay.operations.signing import public_key_of
+from certrelay.renewal import digest, forecast, replacement_run, replacements, sweep
+from certrelay.renewal.replacements import Criteria
+from tests.world import ALIAS, World, made
+
+GARBAGE = "MIIBAAAA"
+BROKEN: dict[str, Any] = {
+    "x5t": "%%%\u00e9", "attributes": {"exp": 10**15, "nbf": -(10**15), "created": None, "enabled": True},
+    "tags": {"certrelay-authority": "test-ca", "certrelay-renewal": None, "certrelay-validity-days": 3},
+}  # fmt: skip
+
+
+def broken(world: World, monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:
+    """Let Key Vault answer nonsense about this certificate, in lists and by itself."""
+    ask = world.vault.call
+
+    def call(method: str, path: str, *rest: Any, **query: Any) -> Any:
+        answer = ask(method, path, *rest, **query)
+        for item in [*answer.get("value", ()), answer]:
+            if str(item.get("id", "")).split("/certificates/")[-1].split("/")[0] == name and "attributes" in item:
+                item.update(changes)
+        return answer
+
+    monkeypatch.setattr(world.vault, "call", call)
+
+
+def test_a_line_of_a_list_that_makes_no_sense_stops_neither_lists_nor_sweeps(
+    lonely_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = lonely_world
+    first, second = world.name("-a"), world.name("-b")
+    made(world, first)
+    made(world, second)
+    broken(world, monkeypatch, first, **BROKEN)
+    world.clock.advance(80 * 86_400)
+    assert [item.name for item in read.certificates(world.services, ALIAS, Filters(), 25, None)[0]] == [first, second]
+    assert read.detail(world.services, ALIAS, first).plan.due is None
+    assert {one.name for one in forecast.expected(world.services, 365).renewals} == {second}
+    assert digest.send_digest(world.services)["certificates"] == 2
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{second}"]
+
+
+def test_a_certificate_that_cannot_be_read_is_refused_by_a_replacement_and_the_others_are_replaced(
+    lonely_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = lonely_world
+    first, second = world.name("-a"), world.name("-b")
+    made(world, first)
+    made(world, second)
+    with monkeypatch.context() as patched:
+        broken(world, patched, first, cer=GARBAGE)
+        until = world.services.now() + timedelta(days=1)
+        job = replacements.start(world.services, Criteria(issued_before=until), "test")
+        replacement_run.advance_all(world.services)
+    assert replacements.progress(world.services, job.id) == {"matched": 2, "refused": 1, "inProgress": 1}
+    row = world.services.storage.replacements.get(job.id, f"{ALIAS}|{first}")
+    assert row is not None
+    assert "cannot be read, so whether it has to be replaced is not known" in row["detail"]
+
+
+def test_only_what_a_criterion_needs_is_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = world.name()
+    made(world, name)
+
+    def unreadable(_: object) -> str:
+        raise ValueError("no such key")
+
+    monkeypatch.setattr(replacement_run, "_kind_of", unreadable)
+    before = world.services.now() + timedelta(days=1)
+    assert replacement_run.matches(world.services, ALIAS, name, Criteria(issued_before=before))
+
+
+def test_a_certificate_that_cannot_be_read_is_none_of_ours() -> None:
+    assert public_key_of(b"0\x82\x01\x00") == b""
+    assert item_of({"id": "https://v.example/certificates/www"}).thumbprint == ""
