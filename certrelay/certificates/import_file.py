@@ -20,11 +20,10 @@ from certrelay.pki.chains import without_root
 from certrelay.pki.encodings import octets_of
 from certrelay.pki.names import common_name, names_of
 from certrelay.services import Services
-from certrelay.storage.operation import CertificateRequest, Kind, Operation, State, operation_id
+from certrelay.storage.operation import MAX_CHAIN_BYTES, CertificateRequest, Kind, Operation, State, operation_id
 
 PEM = "application/x-pem-file"
 LONGEST_IMPORT = timedelta(hours=1)
-MAX_CHAIN_BYTES = 40_000  # of DER; a column of the operation's row holds 64 KiB
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 

@@ -30,7 +30,7 @@ from certrelay.pki import verify
 from certrelay.pki.encodings import panics_as_errors
 from certrelay.pki.wording import bounded
 from certrelay.services import Services
-from certrelay.storage.operation import CertificateRequest, Operation, State
+from certrelay.storage.operation import MAX_CHAIN_BYTES, CertificateRequest, Operation, State
 
 type Call = Callable[[Connector, SigningRequest], Outcome]  # submit or collect
 
@@ -90,6 +90,11 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
     vault, authority = operation.vault, operation.request.authority or ""
     limits = rules.limits(services, vault, authority)
     verified = verify.verify_answer(answer, pending.csr, operation.request.expected, limits, now)
+    size = sum(map(len, verified.chain))
+    if size > MAX_CHAIN_BYTES:
+        raise Unverified(
+            f"the chain has {size} bytes, and at most {MAX_CHAIN_BYTES} are allowed: send no needless ones"
+        )
     leaf = x509.load_der_x509_certificate(verified.chain[0])
     exportable = operation.request.policy["key_props"].get("exportable")
     violations = rules.certificate_violations(services, vault, authority, leaf, exportable)

@@ -17,6 +17,8 @@ from certrelay.keyvault.certificate import PendingOperation
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
 
+COLUMN_BYTES = 60_000  # a column holds 64 KiB
+MAX_CHAIN_BYTES = 300_000  # of DER; a row holds 1 MiB
 MAX_DETAIL = 200  # characters of a transition; a row holds some sixty transitions in 64 KiB
 MAX_COLUMN = 64 * 1024  # bytes of a column
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")  # of a vault, in the settings
@@ -221,11 +223,21 @@ def to_entity(operation: Operation) -> dict[str, Any]:
     entity["request"] = json.dumps(operation.request.to_json()).encode()
     transitions = [[t.state, t.at.isoformat(), t.detail] for t in operation.transitions]
     entity["transitions"] = json.dumps(transitions, ensure_ascii=False).encode(errors="replace")
-    entity["chain"] = json.dumps([base64.b64encode(certificate).decode() for certificate in operation.chain]).encode()
+    entity |= _columns_of(json.dumps([base64.b64encode(certificate).decode() for certificate in operation.chain]))
     failure = operation.failure
     entity["failure_code"] = failure.code if failure else ""
     entity["failure_message"] = failure.message if failure else ""
     return entity
+
+
+def _columns_of(chain: str) -> dict[str, bytes]:
+    """The chain in as many columns as it needs: `chain`, `chain_01` and so on."""
+    parts = [chain[at : at + COLUMN_BYTES].encode() for at in range(0, len(chain), COLUMN_BYTES)]
+    return {f"chain_{number:02}" if number else "chain": part for number, part in enumerate(parts)}
+
+
+def _chain_in(entity: dict[str, Any]) -> bytes:
+    return b"".join(bytes(entity[name]) for name in sorted(entity) if name == "chain" or name.startswith("chain_"))
 
 
 def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
@@ -242,7 +254,7 @@ def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
         **times,
         kind=Kind(entity["kind"]),
         state=State(entity["state"]),
-        chain=tuple(base64.b64decode(certificate) for certificate in json.loads(entity["chain"])),
+        chain=tuple(base64.b64decode(certificate) for certificate in json.loads(_chain_in(entity))),
         reference=bytes(entity["reference"]).decode(),
         replaced=bytes(entity.get("replaced", b"")),
         request=CertificateRequest.from_json(json.loads(entity["request"])),

@@ -45,12 +45,13 @@ class Table:
             except ResourceExistsError:
                 return None
             except HttpResponseError as error:
-                if any(code in str(error) for code in TOO_LARGE):  # for this call the SDK has the code in its text only
-                    raise Invalid("the request is too large to be stored; shorten it") from error
+                _refuse_too_large(error)
                 raise
 
     def replace(self, row: Row, etag: str) -> str:
-        """Replace the row that has this `etag`, and return its new ETag. Raises Stale if it has changed or is gone."""
+        """Replace the row that has this `etag`, and return its new ETag.
+
+        Raises Stale if it has changed or is gone, Invalid if it is too large."""
         unchanged: Any = MatchConditions.IfNotModified
         with self._reachable():
             try:
@@ -58,6 +59,7 @@ class Table:
             except HttpResponseError as error:
                 if error.status_code in (404, 412):
                     raise Stale from error
+                _refuse_too_large(error)
                 raise
             return str(written["etag"])
 
@@ -160,6 +162,11 @@ def _reachable() -> Iterator[None]:
         raise StorageNotReady(f"the storage account responded with status {error.status_code}") from error
     except AzureError as error:
         raise StorageNotReady("the storage account cannot be reached") from error
+
+
+def _refuse_too_large(error: HttpResponseError) -> None:
+    if any(code in str(error) for code in TOO_LARGE):  # for some calls the SDK has the code in its text only
+        raise Invalid("the request is too large to be stored; shorten it") from error
 
 
 def _make(create: Callable[[], object]) -> None:
