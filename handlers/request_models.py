@@ -10,7 +10,7 @@ from certrelay.connectors.base import RevocationReason
 
 type Text = Annotated[str, Field(max_length=2048)]
 type Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=2048)]], Field(max_length=100)]
-type Text32K = Annotated[str, Field(min_length=1, max_length=32_768)]
+type Text512K = Annotated[str, Field(min_length=1, max_length=524_288)]
 type Tags = Annotated[dict[str, str], Field(max_length=15)]
 
 
@@ -183,7 +183,7 @@ class AdoptCertificate(Body):
 class MergeCertificate(Body):
     """The signed certificate and its chain: `x5c` (base64 of DER, as in Key Vault's API) or `certificate` (PEM)."""
 
-    x5c: Annotated[list[Text32K], Field(min_length=1, max_length=10)] | None = None
+    x5c: Annotated[list[Text512K], Field(min_length=1, max_length=10)] | None = None
     certificate: Annotated[str, Field(min_length=1, max_length=1024 * 1024)] | None = None
 
 
