@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certrelay import rules
 from certrelay.certificates.create import where_faults
 from certrelay.errors import Conflict, Fault, Invalid
+from certrelay.keyvault.policy import MAX_MONTHS, days_of
 from certrelay.keyvault.tags import check_tags, is_managed
 from certrelay.operations.import_now import import_now
 from certrelay.pki import key_bundles
@@ -112,7 +113,10 @@ def _policy_faults(policy: Mapping[str, Any], bundle: key_bundles.Bundle) -> Ite
         if in_policy != str(value):
             text = f"is {in_policy}, but the key in the file is {value or 'of another type'}"
             yield Fault(f"/policy/key_props/{name}", text)
-    subject = (policy.get("x509_props") or {}).get("subject")
+    x509_props = policy.get("x509_props") or {}
+    if x509_props.get("validity_months") is not None and days_of(dict(policy)) is None:
+        yield Fault("/policy/x509_props/validity_months", f"must be from 1 to {MAX_MONTHS}")
+    subject = x509_props.get("subject")
     if subject and common_name(subject) != names_of(bundle.chain[0]).common_name:
         yield Fault("/policy/x509_props/subject", "has a different common name than the certificate in the file")
 

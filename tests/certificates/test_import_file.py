@@ -159,6 +159,8 @@ def test_the_key_and_its_password_are_in_no_row_and_no_representation(world: Wor
         ({"key_props": {"kty": "RSA"}}, "/policy/key_props/kty"),
         ({"key_props": {"crv": "P-384"}}, "/policy/key_props/crv"),
         ({"x509_props": {"subject": "CN=other.contoso.example"}}, "/policy/x509_props/subject"),
+        ({"x509_props": {"validity_months": -5}}, "/policy/x509_props/validity_months"),
+        ({"x509_props": {"validity_months": 10**399}}, "/policy/x509_props/validity_months"),
     ],
 )
 def test_a_policy_that_contradicts_the_file_is_refused(world: World, policy: dict[str, object], pointer: str) -> None:
