@@ -1,5 +1,6 @@
 """Changes of a policy: checked as a whole, then written as a whole."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from certrelay.certificates import adopt, edit, import_file
 from certrelay.certificates.adopt import Adoption
 from certrelay.certificates.import_file import ImportCommand
 from certrelay.errors import Invalid
+from certrelay.keyvault.certificate import item_of
 from certrelay.keyvault.client import Vault
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew, sweep, two_writes
@@ -221,3 +223,17 @@ def test_what_key_vault_refuses_to_finish_is_undone(world: World, monkeypatch: p
     tags, policy = state(world, name)
     assert (tags or {}, policy) == (before[0] or {}, before[1])
     assert not world.services.storage.renewals.record(ALIAS, name).unfinished
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"tags": 3}', '{"tags": {"certrelay-authority": "other"}, "policy": {}}'])
+def test_a_record_of_a_change_that_makes_no_sense_is_forgotten(world: World, text: str) -> None:
+    name = world.name()
+    made(world, name)
+    before, renewals = state(world, name), world.services.storage.renewals
+    bundle = world.vault.get(name)
+    assert bundle is not None
+    record = renewals.record(ALIAS, name).about(item_of(bundle).thumbprint)
+    renewals.save(replace(record, unfinished=text), record)
+    look(world, name)
+    assert not renewals.record(ALIAS, name).unfinished
+    assert state(world, name) == before
