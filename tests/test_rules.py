@@ -214,11 +214,11 @@ def test_a_key_that_is_not_exportable_is_not_reused_as_an_exportable_one(world: 
     key: dict[str, Any] = {"reuse_key": True, "exportable": True}
     if by == "renewal":
         edit.update_policy(lax, ALIAS, name, {"key_props": key | {"reuse_key": False}})
-        edit.update_policy(lax, ALIAS, name, {"key_props": {"exportable": False}})
         adopt.adopt(lax, ALIAS, name, Adoption("test-ca"))
-        with pytest.raises(Invalid, match="not exportable"):
-            edit.update_policy(lax, ALIAS, name, {"key_props": key})
         changes = renew.Changes(reuse_key=True)
+        with pytest.raises(Invalid, match="not exportable"):
+            renew.renew(lax, ALIAS, name, Origin(requested_by="t"), changes)
+        edit.update_policy(lax, ALIAS, name, {"key_props": {"exportable": False}})
         assert renew.renew(lax, ALIAS, name, Origin(requested_by="t"), changes).state is State.REQUESTED
         return
     sample = Case({}, {}).policy

@@ -77,7 +77,8 @@ def import_certificate(
         return Imported(current, bundle.changes, is_new=False)
     if current and is_managed(current.get("tags") or {}) and not command.force:
         raise Conflict(f"CertRelay manages {name}; import over it with force", "Managed")
-    operation = replace(_operation(services, vault, name, requested_by), chain=_chain(bundle))
+    exportable = bool((command.policy.get("key_props") or {}).get("exportable", True))
+    operation = replace(_operation(services, vault, name, requested_by, exportable), chain=_chain(bundle))
     imported = import_now(services, operation, _body(bundle, command))
     return Imported(imported, bundle.changes, is_new=True)
 
@@ -132,11 +133,13 @@ def _body(bundle: key_bundles.Bundle, command: ImportCommand) -> dict[str, Any]:
     return body | {"value": base64.b64encode(bundle.pfx(password)).decode(), "pwd": password}
 
 
-def _operation(services: Services, vault: str, name: str, requested_by: str) -> Operation:
+def _operation(services: Services, vault: str, name: str, requested_by: str, exportable: bool) -> Operation:
+    """`exportable` is recorded: the policy may change, and then no longer says what the key is."""
     now = services.now()
+    policy: dict[str, Any] = {"issuer": {"name": "Unknown"}, "key_props": {"exportable": exportable}}
     return Operation(
         id=operation_id(vault, name), vault=vault, name=name, kind=Kind.IMPORT, state=State.REQUESTED,
-        request=CertificateRequest(policy={"issuer": {"name": "Unknown"}}), requested_by=requested_by,
+        request=CertificateRequest(policy=policy), requested_by=requested_by,
         requested_at=now, deadline=now + LONGEST_IMPORT, next_attempt_at=now,
     )  # fmt: skip
 

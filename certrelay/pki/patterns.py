@@ -5,6 +5,7 @@ with `*` for any.
 """
 
 import re
+from functools import lru_cache
 
 from certrelay.pki.names import dns_name, is_ip_address
 from certrelay.pki.subject import SubjectNames
@@ -46,6 +47,7 @@ def _applies(pattern: str, name: str, names: SubjectNames) -> bool:
     return not pattern.endswith("*")
 
 
+@lru_cache(maxsize=1024)
 def _forms(pattern: str) -> tuple[str, ...]:
     """The pattern in the forms in which names are compared; a host may be written in Unicode."""
     user, at, host = pattern.rpartition("@")
