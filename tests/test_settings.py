@@ -90,6 +90,14 @@ def test_a_vault_that_allows_an_unknown_authority_is_refused() -> None:
     assert "no authority 'gone'" in faults(CERTRELAY_VAULTS=vaults)
 
 
+def test_a_vault_may_allow_key_vaults_own_issuers_written_with_a_capital_letter() -> None:
+    vaults = '{"main": {"url": "https://v.example", "authorities": ["corp", "Self", "DigiCert"]}}'
+    found = settings.load({**GOOD, "CERTRELAY_VAULTS": vaults})
+    assert found.vaults["main"].authorities == ("corp", "Self", "DigiCert")
+    told = faults(CERTRELAY_VAULTS=vaults.replace("DigiCert", "digicert"))
+    assert "no authority 'digicert'; issuers of Key Vault are written with a capital letter" in told
+
+
 @pytest.mark.parametrize("pin", ["aa" * 20, "sha256/" + "A" * 43 + "=", "\u200e" + "aa" * 32, ""])
 def test_a_pin_that_no_issuer_can_have_is_refused_before_anything_is_ordered(pin: str) -> None:
     """A thumbprint of Windows is SHA-1; with it every certificate would be issued and thrown away."""

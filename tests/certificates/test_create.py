@@ -197,10 +197,31 @@ def test_what_a_connector_does_not_declare_is_refused_before_anything_is_sent(
         ("*.contoso.example", CertificateSpec(subject="CN=www.contoso.example, E=ceo@bank.example")),
         ("*.contoso.example", CertificateSpec(dns_names=("www.bank.example", "a.contoso.example"))),
         ("*.contoso.example", CertificateSpec(email_addresses=("a.contoso.example@bank.example",))),
+        ("*.contoso.example", CertificateSpec(email_addresses=("ceo@mail.contoso.example",))),
+        ("*.contoso.example", CertificateSpec(user_principal_names=("administrator@corp.contoso.example",))),
+        ("*.contoso.example", CertificateSpec(subject="CN=administrator@corp.contoso.example")),
+        ("*.contoso.example", CertificateSpec(subject="CN=https://bank.example/x.contoso.example")),
+        ("*.contoso.example", CertificateSpec(subject="CN=Bank of a.contoso.example")),
+        ("*@contoso.example", CertificateSpec(user_principal_names=("ada@corp.contoso.example",))),
     ],
 )
 def test_a_name_of_one_kind_does_not_pass_for_another(services: Services, pattern: str, asked: CertificateSpec) -> None:
     assert "does not allow the name" in refusal(narrowed(services, names=[pattern]), replace(asked, authority="a1"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [
+        ("*@contoso.example", CertificateSpec(user_principal_names=("Ada@Contoso.example",))),
+        ("*@*.contoso.example", CertificateSpec(user_principal_names=("ada@corp.contoso.example",))),
+        ("*@münchen.example", CertificateSpec(email_addresses=("ada@münchen.example",))),
+        ("spiffe://contoso/*", CertificateSpec(uris=("spiffe://contoso/a@b",))),
+        ("*", CertificateSpec(user_principal_names=("ada@contoso.example",))),
+    ],
+)
+def test_a_name_is_allowed_by_a_pattern_of_its_kind(services: Services, pattern: str, asked: CertificateSpec) -> None:
+    loose = narrowed(services, names=[pattern])
+    check(loose, "main", create.complete(loose, "main", "www", replace(asked, authority="a1", subject=None)))
 
 
 @pytest.mark.parametrize(
