@@ -7,6 +7,7 @@
     limits        rate and concurrency limits of vaults and authorities (certrelay.storage.limits)
     replacements  replacements (certrelay.renewal.replacements) and the certificates of each
     authorities   the state of connectors (certrelay.storage.memory). Keys: authority, a key that the connector chooses
+    owners        who owns each certificate (certrelay.storage.owners)
 
 Every write of an open operation's row carries its ETag. A message in the queue `signing` is a wake-up: it names an
 operation and says nothing else. The queue `notifications` holds events (certrelay.notifications.outbox).
@@ -23,6 +24,7 @@ from certrelay.log import logger
 from certrelay.storage.limits import Limits
 from certrelay.storage.memory import AuthorityMemory
 from certrelay.storage.operation import Operation, from_entity, to_entity
+from certrelay.storage.owners import Owners
 from certrelay.storage.renewals import Renewals
 from certrelay.storage.rows import ETAG, Row
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at most
 FARTHEST_ATTEMPT = timedelta(days=8)  # an operation waits for its authority for at most a week
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
-TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities")
+TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities", "owners")
 QUEUES = ("signing", "notifications")
 UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError)
 
@@ -57,10 +59,10 @@ class Ledger:
     `prefix` of the constructor: of all table and queue names."""
 
     def __init__(self, account: "Account", prefix: str = "") -> None:
-        self._operations, self._history, renewals, limits, self.replacements, self._authorities = (
+        self._operations, self._history, renewals, limits, self.replacements, self._authorities, owners = (
             account.table(prefix + name) for name in TABLES
         )
-        self.renewals, self.limits = Renewals(renewals), Limits(limits)
+        self.renewals, self.limits, self.owners = Renewals(renewals), Limits(limits), Owners(owners)
         self._signing, self.notifications = (account.queue(prefix + name) for name in QUEUES)
         self._logged: set[tuple[str, str]] = set()
 

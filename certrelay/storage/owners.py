@@ -1,0 +1,81 @@
+"""Owners of certificates. Nothing removes a row: neither the end of an operation, nor a release, nor a deletion."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from certrelay.errors import NotReady
+from certrelay.storage.rows import ETAG, Row
+
+if TYPE_CHECKING:
+    from certrelay.storage.tables import Table
+
+MAX_CHANGES = 100  # that a row keeps: the first and the latest ones; a column holds 64 KiB
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerChange:
+    """`owner` became the owner at `at` (UTC), because of what `by` did: created, imported, adopted, transferred."""
+
+    owner: str
+    at: datetime
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """The owners of one certificate's name, oldest first. `etag`: of the row; empty if there is none yet."""
+
+    vault: str
+    name: str
+    changes: tuple[OwnerChange, ...]
+    etag: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The owner now: an object or application id of Entra ID, or `function key`."""
+        return self.changes[-1].owner
+
+
+class Owners:
+    """Keys: vault, certificate name in lower case. All methods raise NotReady when storage cannot be used now."""
+
+    def __init__(self, table: "Table") -> None:
+        self._table = table
+
+    def get(self, vault: str, name: str) -> Ownership | None:
+        """The certificate's ownership, or None if it has no owner."""
+        row = self._table.get(vault, name.lower())
+        return _from_row(row) if row else None
+
+    def insert(self, ownership: Ownership) -> bool:
+        """Write the first owner. Returns False, and changes nothing, if the certificate has one."""
+        return self._table.insert(_to_row(ownership)) is not None
+
+    def replace(self, ownership: Ownership) -> None:
+        """Write the ownership. Raises Stale if the row has changed since it was read."""
+        self._table.replace(_to_row(ownership), ownership.etag)
+
+
+def _to_row(ownership: Ownership) -> Row:
+    changes = ownership.changes
+    kept = changes if len(changes) <= MAX_CHANGES else (changes[0], *changes[1 - MAX_CHANGES :])
+    written = [[change.owner, change.at.isoformat(), change.by, change.why] for change in kept]
+    keys = {"PartitionKey": ownership.vault, "RowKey": ownership.name.lower()}
+    return {**keys, "name": ownership.name, "owner": ownership.owner, "changes": json.dumps(written).encode()}
+
+
+def _from_row(row: Row) -> Ownership:
+    """Raises NotReady for a row that cannot be read: whoever it belongs to, it is not nobody's."""
+    try:
+        changes = tuple(
+            OwnerChange(str(owner), datetime.fromisoformat(at).astimezone(UTC), str(by), str(why))
+            for owner, at, by, why in json.loads(row["changes"])
+        )
+        name, _ = str(row["name"]), changes[-1]
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        where = f"PartitionKey {row['PartitionKey']}, RowKey {row['RowKey']}"
+        raise NotReady(f"the row in table owners cannot be read: {where}; correct or delete it") from error
+    return Ownership(row["PartitionKey"], name, changes, row[ETAG])
