@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from certrelay.callers import Caller
 from certrelay.connectors.base import Connector, Context
 from certrelay.errors import NotFound, NotReady
 from certrelay.setting_models import Authority, Settings, VaultSettings
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class Services:
     """`vault`: the client of a vault, by alias. `connector`: of an authority, by name. `now`: the time (UTC).
 
-    `jitter`: randomness for back-off, and for the renewal time in a window."""
+    `jitter`: randomness for back-off, and for the renewal time in a window. `caller`: on whose behalf, for an HTTP
+    request; None: the app acts by itself, which it may everywhere."""
 
     settings: Settings
     storage: Ledger
@@ -28,6 +30,7 @@ class Services:
     connector: Callable[[str], Connector]
     now: Callable[[], datetime]
     jitter: random.Random = field(default_factory=random.SystemRandom)
+    caller: Caller | None = None
 
     def authority(self, name: str) -> Authority:
         """The authority with this name. Raises NotFound, listing the configured ones."""

@@ -4,7 +4,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -13,7 +13,8 @@ from certrelay.connectors.registry import connector_class
 from certrelay.pki.extensions import oid_of
 
 NotificationEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
-ROLES = ("Reader", "Requester", "Operator", "Administrator")  # each includes the ones before it
+RoleName = Literal["Reader", "Requester", "Operator", "Administrator"]
+ROLES: tuple[RoleName, ...] = get_args(RoleName)  # each includes the ones before it
 
 
 def _https(url: str) -> str:
@@ -117,6 +118,38 @@ class Authority:
         return connector_class(self.settings.connector)
 
 
+def _principal(text: str) -> str:
+    if text not in ROLES and not re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text, re.IGNORECASE):
+        known = ", ".join(ROLES)
+        raise ValueError(f"must be an object id, application id or group id of Entra ID (a GUID), or one of {known}")
+    return text
+
+
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values or not all(values):
+        raise ValueError("must not be empty; leave it out to allow everything")
+    return values
+
+
+type Some = Annotated[tuple[str, ...], AfterValidator(_some)]
+type NamePattern = Annotated[str, Field(pattern=r"^[0-9A-Za-z*-]{1,127}$")]
+
+
+class Grant(_Frozen):
+    """What a principal may do, and where. What is left out is not limited.
+
+    `principal`: an object, application or group id of Entra ID, or a role: whoever has that role or a higher one.
+    `authorities`: names of authorities, and of Key Vault's issuers, `Self` included. `certificates`: patterns for names
+    in Key Vault. `subjects`: patterns for names in certificates, written like `names` of Rules; all must match."""
+
+    principal: Annotated[str, AfterValidator(_principal)]
+    role: RoleName
+    vaults: Some = ()
+    authorities: Some = ()
+    certificates: Annotated[tuple[NamePattern, ...], AfterValidator(_some)] = ()
+    subjects: Some = ()
+
+
 class Target(_Frozen):
     """A receiver of notifications. Its URL is a credential (Teams, Slack) and is given by reference."""
 
@@ -135,3 +168,4 @@ class Settings:
     renewal_batch: int
     app_service_authentication: bool
     function_key_role: str
+    grants: tuple[Grant, ...] | None = None  # None: the roles alone decide

@@ -5,6 +5,7 @@
     CERTRELAY_NOTIFICATIONS   {"name": {"kind": "webhook" | "teams" | "slack", "url": "@SETTING", …}}, optional
     CERTRELAY_APP_SERVICE_AUTHENTICATION  true: callers sign in with Microsoft Entra ID, and their roles decide
     CERTRELAY_FUNCTION_KEY_ROLE           the role of callers with a function key, by default Administrator
+    CERTRELAY_GRANTS          [{"principal": "…", "role": "Requester", "certificates": ["shop-*"], …}, …], optional
     AzureWebJobsStorage       connection string, or AzureWebJobsStorage__accountName with the app's managed identity
 
 A value "@NAME" anywhere inside CERTRELAY_AUTHORITIES stands for the setting NAME; secrets can be given in no other
@@ -14,7 +15,7 @@ way, so the JSON itself holds none. This is the only module that reads the envir
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,13 +23,13 @@ from pydantic import ValidationError
 from certrelay.connectors.registry import settings_class
 from certrelay.errors import SettingsError
 from certrelay.schedules import SCHEDULES, schedule_faults
-from certrelay.setting_models import ROLES, Authority, AuthoritySettings, Settings, Target, VaultSettings
+from certrelay.setting_models import ROLES, Authority, AuthoritySettings, Grant, Settings, Target, VaultSettings
 from certrelay.setting_references import UNRESOLVED, is_unresolved, refuse_literal_secrets, resolved
 from certrelay.storage.operation import ALIAS
 
 NAMES = (
     "CERTRELAY_VAULTS", "CERTRELAY_AUTHORITIES", "CERTRELAY_NOTIFICATIONS", "CERTRELAY_RENEWAL_BATCH",
-    "CERTRELAY_APP_SERVICE_AUTHENTICATION", "CERTRELAY_FUNCTION_KEY_ROLE", *SCHEDULES,
+    "CERTRELAY_APP_SERVICE_AUTHENTICATION", "CERTRELAY_FUNCTION_KEY_ROLE", "CERTRELAY_GRANTS", *SCHEDULES,
 )  # fmt: skip
 COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "rate", "concurrency")
 
@@ -69,6 +70,7 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
         renewal_batch=_whole_number(environment, "CERTRELAY_RENEWAL_BATCH", 500, faults),
         app_service_authentication=_app_service_authentication(environment, faults),
         function_key_role=_function_key_role(environment, faults),
+        grants=_grants(environment, vaults, faults),
     )
     if faults:
         raise SettingsError(faults)
@@ -195,6 +197,36 @@ def _function_key_role(environment: Mapping[str, str], faults: list[str]) -> str
     if role not in ROLES:
         faults.append(f"{name} must be one of {', '.join(ROLES)}")
     return role
+
+
+def _grants(environment: Mapping[str, str], vaults: Collection[str], faults: list[str]) -> tuple[Grant, ...] | None:
+    name, found = "CERTRELAY_GRANTS", []
+    for index, value in enumerate(_json_list(environment, name, faults)):
+        try:
+            found.append(Grant.model_validate(value))
+        except ValidationError as error:
+            faults += _sentences(f"{name}/{index}", error)
+            continue
+        unknown = [alias for alias in found[-1].vaults if alias not in vaults]
+        faults += [f"{name}/{index}/vaults: there is no vault {alias!r}" for alias in unknown]
+    return tuple(found) if environment.get(name, "").strip() else None
+
+
+def _json_list(environment: Mapping[str, str], name: str, faults: list[str]) -> list[Any]:
+    """The list in an optional setting; empty without the setting."""
+    text = environment.get(name, "").strip()
+    if is_unresolved(text):
+        faults.append(f"{name} {UNRESOLVED}")
+        return []
+    try:
+        value = json.loads(text or "null")
+    except (ValueError, RecursionError) as error:
+        faults.append(f"{name} is not JSON: {error}")
+        return []
+    if text and (not isinstance(value, list) or not value):
+        faults.append(f"{name} must be a JSON list with at least one entry; remove the setting to have none")
+        return []
+    return value or []
 
 
 def _flag(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:
