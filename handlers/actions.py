@@ -2,25 +2,33 @@
 
 import azure.functions as func
 
+from certrelay.access import ownership
 from certrelay.certificates import adopt, edit, revoke
 from certrelay.certificates.adopt import Adoption
 from certrelay.certificates.revoke import Revocation
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.renew import Changes
-from handlers import render, request_models, response_models, roles, services
+from handlers import render, request_models, response_models, roles
 from handlers.certificates import PATH, operation_answer, where
-from handlers.http import Answer, idempotency_key, parsed
-from handlers.roles import Role
-from handlers.routes import route
+from handlers.http import Answer, flag, idempotency_key, parsed
+from handlers.roles import Role, acting_for
+from handlers.routes import Query, route
 
 blueprint = func.Blueprint()
 
 
-@route(blueprint, "PATCH", f"{PATH}/policy", Role.OPERATOR, body=request_models.Policy, answer=response_models.Anything)
+FORCE = Query("force", "true: even if Key Vault then no longer renews the certificate.", "boolean")
+
+
+@route(
+    blueprint, "PATCH", f"{PATH}/policy", Role.OPERATOR,
+    body=request_models.Policy, answer=response_models.Anything, query=(FORCE,),
+)  # fmt: skip
 def update_certificate_policy(req: func.HttpRequest) -> Answer:
     """Merge changes into the policy, as Key Vault does; they apply from the next version on."""
-    return Answer(edit.update_policy(services(), *where(req), parsed(req, request_models.Policy).to_json()))
+    changes = parsed(req, request_models.Policy).to_json()
+    return Answer(edit.update_policy(acting_for(req), *where(req), changes, flag(req, "force")))
 
 
 @route(
@@ -30,13 +38,14 @@ def update_certificate(req: func.HttpRequest) -> Answer:
     """Replace the tags (CertRelay's own stay), and enable or disable the newest version."""
     body = parsed(req, request_models.UpdateCertificate)
     vault, name = where(req)
-    return Answer(render.certificate_json(vault, name, edit.update(services(), vault, name, body.tags, body.enabled)))
+    updated = edit.update(acting_for(req), vault, name, body.tags, body.enabled, body.force)
+    return Answer(render.certificate_json(vault, name, updated))
 
 
 @route(blueprint, "DELETE", PATH, Role.OPERATOR, answer=response_models.Anything)
 def delete_certificate(req: func.HttpRequest) -> Answer:
     """Soft-delete a certificate with all its versions; it can be recovered."""
-    deleted = edit.delete(services(), *where(req))
+    deleted = edit.delete(acting_for(req), *where(req))
     keys = ("deletedDate", "scheduledPurgeDate", "tags")
     return Answer({key: deleted[key] for key in keys if key in deleted})
 
@@ -51,11 +60,11 @@ def delete_certificate(req: func.HttpRequest) -> Answer:
 def recover_certificate(req: func.HttpRequest) -> Answer:
     """Recover a soft-deleted certificate."""
     vault, name = where(req)
-    return Answer(render.certificate_json(vault, name, edit.recover(services(), vault, name)))
+    return Answer(render.certificate_json(vault, name, edit.recover(acting_for(req), vault, name)))
 
 
 @route(
-    blueprint, "POST", f"{PATH}/renew", Role.OPERATOR,
+    blueprint, "POST", f"{PATH}/renew", Role.REQUESTER,
     body=request_models.RenewCertificate, answer=response_models.Operation, status=202,
 )  # fmt: skip
 def renew_certificate(req: func.HttpRequest) -> Answer:
@@ -63,7 +72,7 @@ def renew_certificate(req: func.HttpRequest) -> Answer:
     body = parsed(req, request_models.RenewCertificate)
     vault, name = where(req)
     operation = renew.renew(
-        services(),
+        acting_for(req),
         vault,
         name,
         Origin(requested_by=roles.caller(req), reason="requested", idempotency_key=idempotency_key(req)),
@@ -86,7 +95,7 @@ def revoke_certificate(req: func.HttpRequest) -> Answer:
     vault, name = where(req)
     origin = Origin(requested_by=roles.caller(req), idempotency_key=idempotency_key(req))
     revocation = Revocation(body.version or "", body.reason, body.replace)
-    bundle, operation = revoke.revoke(services(), vault, name, revocation, origin)
+    bundle, operation = revoke.revoke(acting_for(req), vault, name, revocation, origin)
     renewal = render.operation_json(operation) if operation else None
     return Answer({"certificate": render.certificate_json(vault, name, bundle), "operation": renewal})
 
@@ -105,11 +114,19 @@ def adopt_certificate(req: func.HttpRequest) -> Answer:
     vault, name = where(req)
     trigger = body.trigger.model_dump(exclude_none=True) if body.trigger else None
     adoption = Adoption(body.authority, body.validity_days, trigger, body.force)
-    return Answer(render.certificate_json(vault, name, adopt.adopt(services(), vault, name, adoption)))
+    return Answer(render.certificate_json(vault, name, adopt.adopt(acting_for(req), vault, name, adoption)))
 
 
 @route(blueprint, "POST", f"{PATH}/release", Role.OPERATOR, answer=response_models.Certificate)
 def release_certificate(req: func.HttpRequest) -> Answer:
     """Stop renewing a certificate; nothing else changes."""
     vault, name = where(req)
-    return Answer(render.certificate_json(vault, name, adopt.release(services(), vault, name)))
+    return Answer(render.certificate_json(vault, name, adopt.release(acting_for(req), vault, name)))
+
+
+@route(blueprint, "PUT", f"{PATH}/owner", Role.OPERATOR, body=request_models.SetOwner, answer=response_models.Owner)
+def transfer_certificate(req: func.HttpRequest) -> Answer:
+    """Transfer a certificate to another owner; the history keeps the owners before."""
+    vault, name = where(req)
+    changed = ownership.transfer(acting_for(req), vault, name, parsed(req, request_models.SetOwner).owner.lower())
+    return Answer({"vault": vault, "name": name, **render.owner_change_json(changed.changes[-1])})

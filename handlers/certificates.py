@@ -5,13 +5,14 @@ import binascii
 
 import azure.functions as func
 
+from certrelay.access import ownership
 from certrelay.certificates import create, edit, import_file, read
 from certrelay.errors import Fault, Invalid
 from certrelay.operations import find, intervene
 from certrelay.storage.operation import Operation
-from handlers import render, request_models, response_models, roles, services
+from handlers import render, request_models, response_models, roles
 from handlers.http import Answer, flag, idempotency_key, parsed, query
-from handlers.roles import Role
+from handlers.roles import Role, acting_for
 from handlers.routes import Query, route
 
 RETRY_AFTER_SECONDS = "2"
@@ -30,19 +31,19 @@ blueprint = func.Blueprint()
 def where(req: func.HttpRequest) -> tuple[str, str]:
     """The vault alias and the certificate name in the path. Raises NotFound (unknown vault), Invalid (name)."""
     vault, name = req.route_params["vault"], req.route_params["name"]
-    services().vault_settings(vault)
-    if faults := create.where_faults(services(), vault, name):
+    acting_for(req).vault_settings(vault)
+    if faults := create.where_faults(acting_for(req), vault, name):
         raise Invalid(faults)
     return vault, name
 
 
-def operation_answer(operation: Operation, status: int = 200) -> Answer:
+def operation_answer(operation: Operation, status: int = 200, owner: str | None = None) -> Answer:
     """A response with an operation; while it is open, Location and Retry-After say where and when to poll."""
     headers = {}
     if not operation.state.ended:
         path = render.certificate_path(operation.vault, operation.name)
         headers = {"Location": f"{path}/pending?request_id={operation.id}", "Retry-After": RETRY_AFTER_SECONDS}
-    return Answer(render.operation_json(operation), status, headers, cached=status == 200)
+    return Answer(render.operation_json(operation, owner), status, headers, cached=status == 200)
 
 
 @route(
@@ -54,7 +55,8 @@ def create_certificate(req: func.HttpRequest) -> Answer:
     spec = parsed(req, request_models.CreateCertificate).to_spec()
     vault, name = req.route_params["vault"], req.route_params["name"]
     key, caller = idempotency_key(req), roles.caller(req)
-    return operation_answer(create.create(services(), vault, name, spec, requested_by=caller, idempotency_key=key), 202)
+    operation = create.create(acting_for(req), vault, name, spec, requested_by=caller, idempotency_key=key)
+    return operation_answer(operation, 202)
 
 
 @route(
@@ -69,7 +71,7 @@ def import_certificate(req: func.HttpRequest) -> Answer:
     """Import a certificate with its private key, from a PFX, PEM or DER file."""
     command = parsed(req, request_models.ImportCertificate).to_command()
     vault, name = req.route_params["vault"], req.route_params["name"]
-    imported = import_file.import_certificate(services(), vault, name, command, requested_by=roles.caller(req))
+    imported = import_file.import_certificate(acting_for(req), vault, name, command, requested_by=roles.caller(req))
     answer = render.certificate_json(vault, name, imported.bundle)
     return Answer(answer | {"changes": list(imported.changes), "imported": imported.is_new})
 
@@ -81,7 +83,8 @@ def import_certificate(req: func.HttpRequest) -> Answer:
 def get_certificate_operation(req: func.HttpRequest) -> Answer:
     """An operation of a certificate: its progress, or how it ended."""
     vault, name = where(req)
-    return operation_answer(find.of_certificate(services(), vault, name, query(req, "request_id")))
+    operation = find.of_certificate(acting_for(req), vault, name, query(req, "request_id"))
+    return operation_answer(operation, owner=ownership.owner(acting_for(req), vault, name))
 
 
 @route(
@@ -95,7 +98,7 @@ def get_certificate_operation(req: func.HttpRequest) -> Answer:
 def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
     """Request cancellation of the operation; it takes effect unless the certificate is merged first."""
     parsed(req, request_models.CancelOperation)
-    return operation_answer(intervene.cancel(services(), *where(req)))
+    return operation_answer(intervene.cancel(acting_for(req), *where(req)))
 
 
 @route(
@@ -104,7 +107,7 @@ def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
 )  # fmt: skip
 def delete_certificate_operation(req: func.HttpRequest) -> Answer:
     """Delete a stuck operation, in Key Vault too, so that the name is free again."""
-    ended = edit.delete_pending(services(), *where(req), force=flag(req, "force"))
+    ended = edit.delete_pending(acting_for(req), *where(req), force=flag(req, "force"))
     return operation_answer(ended) if ended else Answer(None, 204)
 
 
@@ -114,7 +117,7 @@ def delete_certificate_operation(req: func.HttpRequest) -> Answer:
 )  # fmt: skip
 def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
     """The CSR (RFC 2986) of the pending operation, to have it signed by hand."""
-    csr = read.csr(services(), *where(req))
+    csr = read.csr(acting_for(req), *where(req))
     encoding = query(req, "format", "pem|der")
     if encoding == "pem" or (encoding is None and "pem" in req.headers.get("accept", "")):
         return Answer(render.csr_pem(csr), content_type=PEM_TYPE)
@@ -130,13 +133,14 @@ def merge_certificate(req: func.HttpRequest) -> Answer:
     vault, name = where(req)
     is_json = req.headers.get("content-type", "application/json").split(";")[0].strip().endswith("json")
     answer = _answer(parsed(req, request_models.MergeCertificate)) if is_json else req.get_body()
-    return operation_answer(intervene.provide_answer(services(), vault, name, answer))
+    return operation_answer(intervene.provide_answer(acting_for(req), vault, name, answer))
 
 
 @route(blueprint, "GET", "operations/{id}", Role.READER, answer=response_models.Operation)
 def get_operation(req: func.HttpRequest) -> Answer:
     """An operation by its id, open or ended."""
-    return operation_answer(find.by_id(services(), req.route_params["id"]))
+    operation = find.by_id(acting_for(req), req.route_params["id"])
+    return operation_answer(operation, owner=ownership.owner(acting_for(req), operation.vault, operation.name))
 
 
 def _answer(body: request_models.MergeCertificate) -> bytes:

@@ -4,9 +4,10 @@ import azure.functions as func
 
 from certrelay.renewal import forecast, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
-from handlers import request_models, response_models, roles, services
+from certrelay.services import Services
+from handlers import request_models, response_models, roles
 from handlers.http import Answer, idempotency_key, number, parsed
-from handlers.roles import Role
+from handlers.roles import Role, acting_for
 from handlers.routes import Query, route
 
 blueprint = func.Blueprint()
@@ -18,7 +19,7 @@ blueprint = func.Blueprint()
 )  # fmt: skip
 def get_forecast(req: func.HttpRequest) -> Answer:
     """What will be renewed when, by which authority, and how much its rate limit allows."""
-    expected = forecast.expected(services(), number(req, "days", 1, 730) or 30)
+    expected = forecast.expected(acting_for(req), number(req, "days", 1, 730) or 30)
     days = [{"date": d.date, "authority": d.authority, "renewals": d.renewals, "capacity": d.capacity}
             for d in expected.days]  # fmt: skip
     renewals = [{"vault": r.vault, "name": r.name, "authority": r.authority, "due": r.due.isoformat(),
@@ -37,29 +38,31 @@ def start_replacement(req: func.HttpRequest) -> Answer:
         tuple(body.vaults), body.authority, tuple(body.names), body.issuer, tuple(body.serial_numbers),
         body.key_type, body.issued_before,
     )  # fmt: skip
-    job = replacements.start(services(), criteria, roles.caller(req), idempotency_key(req))
+    job = replacements.start(acting_for(req), criteria, roles.caller(req), idempotency_key(req))
     headers = {"Location": f"/api/replacements/{job.id}", "Retry-After": "60"}
-    return Answer(_json(job), 202, headers)
+    return Answer(_json(acting_for(req), job), 202, headers)
 
 
 @route(blueprint, "GET", "replacements/{id}", Role.READER, answer=response_models.Replacement)
 def get_replacement(req: func.HttpRequest) -> Answer:
     """A replacement and its progress."""
-    return Answer(_json(replacements.find(services(), req.route_params["id"])))
+    acting = acting_for(req)
+    return Answer(_json(acting, replacements.find(acting, req.route_params["id"])))
 
 
 @route(blueprint, "DELETE", "replacements/{id}", Role.ADMINISTRATOR, answer=response_models.Replacement)
 def cancel_replacement(req: func.HttpRequest) -> Answer:
     """Cancel a replacement: start no further renewals; those that were started continue."""
-    return Answer(_json(replacements.cancel(services(), req.route_params["id"])))
+    acting = acting_for(req)
+    return Answer(_json(acting, replacements.cancel(acting, req.route_params["id"])))
 
 
-def _json(job: Replacement) -> dict[str, object]:
+def _json(acting: Services, job: Replacement) -> dict[str, object]:
     return {
         "id": job.id,
         "state": job.state,
         "requested_by": job.requested_by,
         "requested_at": job.requested_at.isoformat(),
         "looked_at": job.looked_at,
-        "progress": replacements.progress(services(), job.id),
+        "progress": replacements.progress(acting, job.id),
     }

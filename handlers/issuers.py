@@ -5,9 +5,9 @@ from typing import Any
 import azure.functions as func
 
 from certrelay.certificates import issuers
-from handlers import request_models, response_models, services
+from handlers import request_models, response_models
 from handlers.http import Answer, parsed
-from handlers.roles import Role
+from handlers.roles import Role, acting_for
 from handlers.routes import route
 
 ISSUERS = "vaults/{vault}/certificates/issuers"
@@ -20,17 +20,17 @@ blueprint = func.Blueprint()
 
 def _issuer(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answer:
     vault, name = req.route_params["vault"], req.route_params["issuer"]
-    return Answer(issuers.issuer(services(), vault, name, req.method, body))
+    return Answer(issuers.issuer(acting_for(req), vault, name, req.method, body))
 
 
 def _contacts(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answer:
-    return Answer(issuers.contacts(services(), req.route_params["vault"], req.method, body))
+    return Answer(issuers.contacts(acting_for(req), req.route_params["vault"], req.method, body))
 
 
 @route(blueprint, "GET", ISSUERS, Role.READER, answer=response_models.Listed)
 def admin_list_issuers(req: func.HttpRequest) -> Answer:
     """The issuers of a vault."""
-    return Answer({"value": issuers.issuers(services(), req.route_params["vault"])})
+    return Answer({"value": issuers.issuers(acting_for(req), req.route_params["vault"])})
 
 
 @route(blueprint, "GET", f"{ISSUERS}/{{issuer}}", Role.READER, answer=response_models.Anything)

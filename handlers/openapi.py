@@ -19,7 +19,7 @@ ENTRA_ID = (
 TITLES = {
     400: "The request is not valid; `errors` lists every fault.",
     401: "No function key, or no authenticated caller.",
-    403: "The caller's role, the rules or Key Vault do not allow it.",
+    403: "The caller's role or grants, the owner, the rules or Key Vault do not allow it.",
     404: "The vault, certificate, operation, authority or replacement does not exist.",
     409: "The certificate is busy, deleted, or not in a state that allows it.",
     503: "Key Vault, the storage account or an authority is not available now; see Retry-After.",
@@ -67,7 +67,7 @@ def _operation(route: Route) -> Json:
         operation["requestBody"] = {"required": True, "content": content}
     if route.role is None:
         operation["security"] = []
-    else:
+    elif not route.any_role:
         operation["x-role"] = f"CertRelay.{route.role.name.capitalize()}"
     return operation
 

@@ -5,15 +5,16 @@ from typing import Any
 
 import azure.functions as func
 
+from certrelay.access import ownership
 from certrelay.certificates import issuers, read
 from certrelay.certificates.read import Filters
 from certrelay.keyvault.certificate import CertificateItem, thumbprint_of, version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.renewal.due import due_of
-from handlers import render, response_models, services
+from handlers import render, response_models
 from handlers.certificates import PATH, where
 from handlers.http import Answer, number, query
-from handlers.roles import Role
+from handlers.roles import Role, acting_for
 from handlers.routes import Query, route
 
 LIST = "vaults/{vault}/certificates"
@@ -40,39 +41,43 @@ def list_certificates(req: func.HttpRequest) -> Answer:
         query(req, "state", STATES),
     )
     limit, vault = number(req, "max", 1, 100) or 25, req.route_params["vault"]
-    items, continuation = read.certificates(services(), vault, filters, limit, query(req, "continuation", ".{1,9000}"))
+    continuation = query(req, "continuation", ".{1,9000}")
+    items, continuation = read.certificates(acting_for(req), vault, filters, limit, continuation)
     return Answer({"value": [_line(item) for item in items], "continuation": continuation})
 
 
 @route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=response_models.Listed)
 def list_deleted_certificates(req: func.HttpRequest) -> Answer:
     """The soft-deleted certificates of a vault, which can be recovered."""
-    return Answer({"value": issuers.deleted(services(), req.route_params["vault"])})
+    return Answer({"value": issuers.deleted(acting_for(req), req.route_params["vault"])})
 
 
 @route(blueprint, "GET", f"{PATH}/policy", Role.READER, answer=response_models.Anything)
 def get_certificate_policy(req: func.HttpRequest) -> Answer:
     """The policy, which applies to the next version."""
-    return Answer(read.policy(services(), *where(req)), cached=True)
+    return Answer(read.policy(acting_for(req), *where(req)), cached=True)
 
 
 @route(blueprint, "GET", f"{PATH}/versions", Role.READER, answer=response_models.Versions)
 def list_certificate_versions(req: func.HttpRequest) -> Answer:
     """All versions of a certificate."""
-    return Answer({"value": [_version(item) for item in read.versions(services(), *where(req))]})
+    return Answer({"value": [_version(item) for item in read.versions(acting_for(req), *where(req))]})
 
 
 @route(blueprint, "GET", f"{PATH}/history", Role.READER, answer=response_models.History)
 def get_certificate_history(req: func.HttpRequest) -> Answer:
-    """The ended operations of a certificate, newest first: who requested them, what happened, and why."""
-    return Answer({"value": [render.operation_json(operation) for operation in read.history(services(), *where(req))]})
+    """The ended operations of a certificate, newest first: who requested them, what happened, and why. Its owners."""
+    acting, (vault, name) = acting_for(req), where(req)
+    owners = [render.owner_change_json(change) for change in ownership.owners(acting, vault, name)]
+    ended = [render.operation_json(operation) for operation in read.history(acting, vault, name)]
+    return Answer({"value": ended, "owners": owners})
 
 
 @route(blueprint, "GET", f"{PATH}/{{version:length(32)}}", Role.READER, answer=response_models.Certificate)
 def get_certificate_version(req: func.HttpRequest) -> Answer:
     """One version of a certificate."""
     vault, name = where(req)
-    bundle = read.bundle(services(), vault, name, req.route_params["version"])
+    bundle = read.bundle(acting_for(req), vault, name, req.route_params["version"])
     return Answer(render.certificate_json(vault, name, bundle), cached=True)
 
 
@@ -80,9 +85,10 @@ def get_certificate_version(req: func.HttpRequest) -> Answer:
 def get_certificate(req: func.HttpRequest) -> Answer:
     """The newest version of a certificate, with its chain and its renewal plan."""
     vault, name = where(req)
-    detail = read.detail(services(), vault, name)
+    detail = read.detail(acting_for(req), vault, name)
     due = detail.plan.due.isoformat() if detail.plan.due else None
     extra: dict[str, Any] = {
+        "owner": detail.owner,
         "renewal": {"due": due, "reason": detail.plan.reason},
         "chain": render.certificates_pem(detail.chain),
     }

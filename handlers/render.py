@@ -3,12 +3,18 @@
 import base64
 import ssl
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from certrelay.access import grants
+from certrelay.callers import Caller
 from certrelay.keyvault.certificate import version_of
 from certrelay.pki.description import what_it_says
+from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
+from certrelay.storage.owners import OwnerChange
+from handlers.routes import Route
 
 _DETAILS = {
     State.REQUESTED: "requested; nothing is in Key Vault yet",
@@ -28,8 +34,10 @@ def certificate_path(vault: str, name: str) -> str:
     return f"/api/vaults/{quote(vault)}/certificates/{quote(name)}"
 
 
-def operation_json(operation: Operation) -> dict[str, Any]:
-    """An operation, with the field names of Key Vault's CertificateOperation where it has them."""
+def operation_json(operation: Operation, owner: str | None = None) -> dict[str, Any]:
+    """An operation, with the field names of Key Vault's CertificateOperation where it has them.
+
+    `owner`: of the certificate, if that is to be shown."""
     failure = operation.failure
     error = {"code": failure.code, "message": failure.message} if failure else None
     ended = operation.state.ended
@@ -46,6 +54,7 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         "cancellation_requested": operation.cancel_requested,
         "request_id": operation.request_id or None,
         "requested_by": operation.requested_by,
+        "owner": owner,
         "reason": operation.reason or None,
         "requested_at": operation.requested_at.isoformat(),
         "ended_at": operation.ended_at.isoformat() if operation.ended_at else None,
@@ -72,6 +81,36 @@ def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str,
     }
     contents = what_it_says(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
     return {"name": name, "vault": vault, "version": version, **kept, **contents}
+
+
+def owner_change_json(change: OwnerChange) -> dict[str, str]:
+    """Who became the owner when, and because of what somebody did."""
+    return {"owner": change.owner, "since": change.at.isoformat(), "by": change.by, "why": change.why}
+
+
+def me_json(acting: Services, caller: Caller, routes: Sequence[Route]) -> dict[str, Any]:
+    """The caller: who it is, its grants, and for each vault its highest role and the routes that it opens there."""
+    limits = ("vaults", "authorities", "certificates", "subjects")
+    given = [{"role": grant.role, **{kind: list(getattr(grant, kind)) or ["all"] for kind in limits}}
+             for grant in caller.grants]  # fmt: skip
+    in_vault = [route for route in routes if "{vault}" in route.path and route.role is not None]
+    vaults = [
+        {"name": alias, "role": role.title, "routes": [
+            route.name for route in in_vault if route.role and grants.may(acting, route.role, alias)
+        ]}
+        for alias in acting.settings.vaults
+        if (role := grants.highest_role(caller, alias)) is not None
+    ]  # fmt: skip
+    return {
+        "name": caller.name,
+        "ids": list(caller.ids),
+        "role": caller.role.title if caller.role else None,
+        "groups": sorted(caller.groups),
+        "groups_left_out": caller.groups_left_out,
+        "decided_by": "grants" if caller.by_grants else "role",
+        "grants": given,
+        "vaults": vaults,
+    }
 
 
 def csr_pem(der: bytes) -> bytes:

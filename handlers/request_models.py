@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from certrelay.callers import FUNCTION_KEY
 from certrelay.certificates.create import CertificateSpec
 from certrelay.certificates.import_file import ImportCommand
 from certrelay.connectors.base import RevocationReason
@@ -11,6 +12,7 @@ from certrelay.connectors.base import RevocationReason
 type Text = Annotated[str, Field(max_length=2048)]
 type Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=2048)]], Field(max_length=100)]
 type Text512K = Annotated[str, Field(min_length=1, max_length=524_288)]
+GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 type Tags = Annotated[dict[str, str], Field(max_length=15)]
 
 
@@ -86,7 +88,9 @@ class Policy(Body):
 
 
 class CreateCertificate(Body):
-    """A certificate from an authority of the settings, or from one of Key Vault's own issuers (`policy.issuer`)."""
+    """A certificate from an authority of the settings, or from one of Key Vault's own issuers (`policy.issuer`).
+
+    `force` creates it even if the certificate is then no longer renewed."""
 
     authority: Text | None = None
     policy: Policy = Policy()
@@ -99,6 +103,7 @@ class CreateCertificate(Body):
     validity_days: int | None = Field(default=None, ge=1, le=3650)
     tags: Tags = {}
     enabled: bool = True
+    force: bool = False
 
     def to_spec(self) -> CertificateSpec:
         return CertificateSpec(
@@ -113,6 +118,7 @@ class CreateCertificate(Body):
             validity_days=self.validity_days,
             tags=self.tags,
             enabled=self.enabled,
+            force=self.force,
         )
 
 
@@ -120,7 +126,7 @@ class ImportCertificate(Body):
     """Either `value` (base64 of a PFX, PEM or DER file, or PEM text), or PEM texts in `certificate`, `key` and `chain`.
 
     `pwd` is the password of the file. `strict` refuses a file that Key Vault would not accept unchanged. `force`
-    imports over a certificate that CertRelay manages."""
+    imports it even if the certificate is then no longer renewed."""
 
     value: str | None = Field(default=None, min_length=1, max_length=512 * 1024, repr=False)
     certificate: str | None = Field(default=None, min_length=1, max_length=256 * 1024)
@@ -152,8 +158,17 @@ class CancelOperation(Body):
 
 
 class UpdateCertificate(Body):
+    """`force` disables a certificate even though it is then no longer renewed."""
+
     tags: Tags | None = None
     enabled: bool | None = None
+    force: bool = False
+
+
+class SetOwner(Body):
+    """`owner` is an object or application id of Entra ID, or `function key`: everybody who calls with one."""
+
+    owner: Annotated[str, Field(pattern=f"^({GUID}|{FUNCTION_KEY})$")]
 
 
 class RenewCertificate(Body):

@@ -55,6 +55,7 @@ class Operation(Body):
     authority: str = ""
     cancellation_requested: bool
     requested_by: str
+    owner: str = ""
     requested_at: str
     ended_at: str = ""
     deadline: str = ""
@@ -89,6 +90,7 @@ class Imported(Certificate):
 
 class CertificateDetail(Certificate):
     renewal: RenewalPlan
+    owner: str | None
     chain: list[str] = []
 
 
@@ -117,8 +119,23 @@ class Versions(Body):
     value: list[Version]
 
 
+class OwnerChange(Body):
+    """`by` created, imported, adopted or transferred (`why`) the certificate."""
+
+    owner: str
+    since: str
+    by: str
+    why: str
+
+
+class Owner(OwnerChange):
+    vault: str
+    name: str
+
+
 class History(Body):
     value: list[Operation]
+    owners: list[OwnerChange]
 
 
 class Anything(Body):
@@ -159,6 +176,37 @@ class Vault(Body):
 
 class Vaults(Body):
     value: list[Vault]
+
+
+class Grant(Body):
+    """What the caller may do where; `all` stands for no limit."""
+
+    role: str
+    vaults: list[str]
+    authorities: list[str]
+    certificates: list[str]
+    subjects: list[str]
+
+
+class Access(Body):
+    """`role`: the highest one that any grant gives in this vault; `routes`: what it opens there, by operationId."""
+
+    name: str
+    role: str
+    routes: list[str]
+
+
+class Me(Body):
+    """Who the caller is, as CertRelay understands it; `grants` that apply: one without limits if the role decides."""
+
+    name: str
+    ids: list[str]
+    role: str | None
+    groups: list[str]
+    groups_left_out: bool
+    decided_by: Literal["role", "grants"]
+    grants: list[Grant]
+    vaults: list[Access]
 
 
 class Revoked(Body):

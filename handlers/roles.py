@@ -8,67 +8,68 @@ requires a function key, and the header is never read.
 
 import base64
 import binascii
-import enum
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 
 import azure.functions as func
 
+from certrelay.access import grants
+from certrelay.callers import FUNCTION_KEY, PREFIX, Caller, Role, grants_for
 from certrelay.errors import NotPermitted
 from certrelay.log import logger
-from handlers import settings
+from certrelay.services import Services
+from certrelay.setting_models import Settings
+from handlers import services, settings
+
+__all__ = ["PREFIX", "Role", "acting_for", "caller", "caller_of", "require"]
 
 HEADER = "x-ms-client-principal"
-PREFIX = "CertRelay."
-ID_CLAIMS = ("http://schemas.microsoft.com/identity/claims/objectidentifier", "oid", "azp", "appid")
+OBJECT_ID = ("http://schemas.microsoft.com/identity/claims/objectidentifier", "oid")
+APPLICATION_ID = ("azp", "appid")
+SUBJECT = ("sub", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier")
+SCOPE = ("scp", "http://schemas.microsoft.com/identity/claims/scope")
+GROUPS = ("groups", "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups")
+# In place of the groups, if a token would be too large with them:
+# https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference#groups-overage-claim
+GROUPS_LEFT_OUT = ("_claim_names", "hasgroups", "http://schemas.microsoft.com/claims/groups.link")
+
+type Claims = list[tuple[str, str]]
 
 log = logger("roles")
-
-
-class Role(enum.IntEnum):
-    """Application roles of Microsoft Entra ID (`CertRelay.Reader` …); each includes the ones before it."""
-
-    READER = 1
-    REQUESTER = 2
-    OPERATOR = 3
-    ADMINISTRATOR = 4
-
-    @property
-    def value_in_entra(self) -> str:
-        """The `value` of the application role."""
-        return f"{PREFIX}{self.name.capitalize()}"
 
 
 class NotAuthenticated(NotPermitted):
     code = "NotAuthenticated"
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    name: str
-    role: Role | None
-
-
 def require(req: func.HttpRequest, role: Role) -> None:
-    """Raise NotAuthenticated or NotPermitted unless the caller has the role."""
-    principal = _principal(req)
-    if principal.role is None or principal.role < role:
-        has = principal.role.name.capitalize() if principal.role else "no role"
-        log.warning("%s has %s; %s is needed", principal.name, has, role.value_in_entra)
-        if not settings().app_service_authentication:
-            raise NotPermitted(f"function keys have the role {has} here; {role.name.capitalize()} is needed")
-        raise NotPermitted(f"the application role {role.value_in_entra} is needed")
+    """Raise NotAuthenticated or NotPermitted unless the caller has the role for what the path names."""
+    principal = caller_of(req)
+    named = req.route_params
+    authority = named.get("authority") or named.get("issuer")
+    try:
+        grants.require(principal, role, named.get("vault"), named.get("name"), authority)
+    except NotPermitted as error:
+        log.warning("%s: %s", principal.name, error)
+        raise
+
+
+def acting_for(req: func.HttpRequest) -> Services:
+    """The services, on behalf of the caller. Raises NotAuthenticated."""
+    return replace(services(), caller=caller_of(req))
 
 
 def caller(req: func.HttpRequest) -> str:
     """The caller's name, for the history: the object or client id in Entra ID, or `function key`."""
-    return _principal(req).name
+    return caller_of(req).name
 
 
-def _principal(req: func.HttpRequest) -> Principal:
+def caller_of(req: func.HttpRequest) -> Caller:
+    """Who calls. Raises NotAuthenticated if App Service authentication names nobody, or not readably."""
     known = settings()
     if not known.app_service_authentication:
-        return Principal("function key", Role[known.function_key_role.upper()])
+        role = Role[known.function_key_role.upper()]
+        return _caller(known, Caller(FUNCTION_KEY, role, (FUNCTION_KEY,)))
     header = req.headers.get(HEADER)
     if not header:
         raise NotAuthenticated("App Service authentication names no caller")
@@ -77,11 +78,38 @@ def _principal(req: func.HttpRequest) -> Principal:
     except (binascii.Error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NotAuthenticated("the caller's principal cannot be read") from None
     roles = [role for role in Role if ("roles", role.value_in_entra) in claims]
-    name = next((value for kind in ID_CLAIMS for claim, value in claims if claim == kind), "unknown")
-    return Principal(name if name.isprintable() else "unknown", max(roles, default=None))
+    ids = _ids(claims)
+    named = next((value for kind in (*OBJECT_ID, *APPLICATION_ID) for value in _values(claims, kind)), "unknown")
+    groups = frozenset(value.lower() for kind in GROUPS for value in _values(claims, kind))
+    left_out = any(kind in GROUPS_LEFT_OUT for kind, _ in claims)
+    name = named if named.isprintable() else "unknown"
+    return _caller(known, Caller(name, max(roles, default=None), ids, groups, left_out))
 
 
-def _claims(header: str) -> list[tuple[str, str]]:
+def _caller(known: Settings, principal: Caller) -> Caller:
+    """The caller with its grants."""
+    applying = grants_for(known.grants, principal.role, principal.groups | set(principal.ids))
+    return replace(principal, by_grants=known.grants is not None, grants=applying)
+
+
+def _ids(claims: Claims) -> tuple[str, ...]:
+    """The object id and, of an application that acts by itself, its application id.
+
+    A person's token names an application, too: the one that the person uses. The token of an application has no scope,
+    and its subject is its own object id
+    (https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference)."""
+    found = [value for kind in OBJECT_ID for value in _values(claims, kind)][:1]
+    itself = ("idtyp", "app") in claims or any(value in found for kind in SUBJECT for value in _values(claims, kind))
+    if itself and not any(kind in SCOPE for kind, _ in claims):
+        found += [value for kind in APPLICATION_ID for value in _values(claims, kind)][:1]
+    return tuple(dict.fromkeys(value.lower() for value in found if value.isprintable() and value))
+
+
+def _values(claims: Claims, kind: str) -> list[str]:
+    return [value for claim, value in claims if claim == kind]
+
+
+def _claims(header: str) -> Claims:
     """The claims as (type, value); the type of role claims is always `roles`.
 
     Raises ValueError, LookupError, TypeError, AttributeError or RecursionError for a malformed header."""

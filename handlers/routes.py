@@ -31,7 +31,7 @@ class Route:
 
     `role`: the lowest role that may call it; None: anybody. `body`: the model of the request body. `answer`: the model
     of the response body with `status`; None: no JSON. `raw_body`, `raw_answer`: content types other than JSON.
-    `errors`: the error statuses that it may have."""
+    `errors`: the error statuses that it may have. `any_role`: whoever is signed in may call it, even without a role."""
 
     method: str
     path: str
@@ -45,6 +45,7 @@ class Route:
     raw_body: tuple[str, ...] = ()
     raw_answer: tuple[str, ...] = ()
     errors: tuple[int, ...] = (400, 401, 403, 404, 409, 503)
+    any_role: bool = False
 
 
 class Contract(TypedDict, total=False):
@@ -57,6 +58,7 @@ class Contract(TypedDict, total=False):
     raw_body: tuple[str, ...]
     raw_answer: tuple[str, ...]
     errors: tuple[int, ...]
+    any_role: bool
 
 
 ROUTES: list[Route] = []
@@ -84,7 +86,10 @@ def route(
         def permitted(req: func.HttpRequest) -> Answer:
             if role is None:  # a probe's own parameters are nobody's business
                 return handler(req)
-            roles.require(req, role)
+            if contract.get("any_role"):
+                roles.caller_of(req)
+            else:
+                roles.require(req, role)
             if unknown := sorted(req.params.keys() - known):
                 raise Invalid([Fault(f"/{name}", f"this route has no query parameter {name}") for name in unknown])
             return handler(req)

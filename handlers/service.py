@@ -5,30 +5,41 @@ from typing import Any
 import azure.functions as func
 
 from certrelay import authorities, health, rules
-from certrelay.setting_models import Authority
-from handlers import openapi, response_models, services
+from certrelay.access import grants
+from certrelay.services import Services
+from certrelay.setting_models import Authority, VaultSettings
+from handlers import openapi, render, response_models, roles
 from handlers.http import Answer
-from handlers.roles import Role
-from handlers.routes import route
+from handlers.roles import Role, acting_for
+from handlers.routes import ROUTES, route
 
 blueprint = func.Blueprint()
 
 
+@route(blueprint, "GET", "me", Role.READER, answer=response_models.Me, errors=(401,), any_role=True)
+def get_me(req: func.HttpRequest) -> Answer:
+    """Who you are, as CertRelay understands it, and what you may do in which vault."""
+    return Answer(render.me_json(acting_for(req), roles.caller_of(req), ROUTES))
+
+
 @route(blueprint, "GET", "vaults", Role.READER, answer=response_models.Vaults, errors=(401, 403))
 def list_vaults(req: func.HttpRequest) -> Answer:
-    """The vaults in the settings."""
-    all_authorities = sorted(services().settings.authorities)
+    """The vaults in the settings that you may read."""
+    acting = acting_for(req)
     vaults = [
-        {"name": alias, "url": vault.url, "authorities": list(vault.authorities) or all_authorities}
-        for alias, vault in services().settings.vaults.items()
+        {"name": alias, "url": vault.url, "authorities": _usable(acting, alias, vault)}
+        for alias, vault in acting.settings.vaults.items()
+        if grants.may(acting, Role.READER, alias)
     ]
     return Answer({"value": vaults})
 
 
 @route(blueprint, "GET", "authorities", Role.READER, answer=response_models.Authorities, errors=(401, 403))
 def list_authorities(req: func.HttpRequest) -> Answer:
-    """The authorities in the settings, and what each can do."""
-    return Answer({"value": [_authority(authority) for authority in services().settings.authorities.values()]})
+    """The authorities in the settings that you may use, and what each can do."""
+    acting = acting_for(req)
+    usable = [one for name, one in acting.settings.authorities.items() if grants.may_use(acting, None, name)]
+    return Answer({"value": [_authority(authority) for authority in usable]})
 
 
 @route(
@@ -41,7 +52,7 @@ def list_authorities(req: func.HttpRequest) -> Answer:
 def roll_over_account_key(req: func.HttpRequest) -> Answer:
     """Replace the key of the account at an ACME authority (RFC 8555, section 7.3.5)."""
     authority = req.route_params["authority"]
-    return Answer({"authority": authority, "key_id": authorities.roll_over(services(), authority)})
+    return Answer({"authority": authority, "key_id": authorities.roll_over(acting_for(req), authority)})
 
 
 @route(blueprint, "GET", "health", None, answer=response_models.Health, errors=())
@@ -53,7 +64,8 @@ def get_health(req: func.HttpRequest) -> Answer:
 @route(blueprint, "GET", "health/ready", Role.READER, answer=response_models.Readiness, errors=(401, 403, 503))
 def get_readiness(req: func.HttpRequest) -> Answer:
     """Whether storage, vaults and authorities can be reached, and how long each took."""
-    parts = health.check(services())
+    acting = acting_for(req)
+    parts = [part for part in health.check(acting) if _may_see(acting, part.what)]
     good = all(part.ok for part in parts)
     listed = [{"what": p.what, "ok": p.ok, "milliseconds": p.milliseconds, "detail": p.detail} for p in parts]
     return Answer({"status": "ok" if good else "unavailable", "parts": listed}, 200 if good else 503)
@@ -63,6 +75,19 @@ def get_readiness(req: func.HttpRequest) -> Answer:
 def get_openapi(req: func.HttpRequest) -> Answer:
     """The OpenAPI 3.1 document of this API."""
     return Answer(openapi.document(), cached=True)
+
+
+def _usable(acting: Services, alias: str, vault: VaultSettings) -> list[str]:
+    allowed = list(vault.authorities) or sorted(acting.settings.authorities)
+    return [name for name in allowed if grants.may_use(acting, alias, name)]
+
+
+def _may_see(acting: Services, what: str) -> bool:
+    """Whether the caller may know of a part: `storage`, `vault NAME` or `authority NAME`."""
+    kind, _, name = what.partition(" ")
+    if kind == "vault":
+        return grants.may(acting, Role.READER, name)
+    return kind != "authority" or grants.may_use(acting, None, name)
 
 
 def _authority(authority: Authority) -> dict[str, Any]:

@@ -212,6 +212,7 @@ class World:
         ledger = Ledger(Account(self.services.settings.storage, None), self.prefix)
         mortal(ledger, life, "insert", "save", "record", "remove", "wake_up")
         mortal(ledger.renewals, life, "save", "delete")
+        mortal(ledger.owners, life, "insert", "replace")
         mortal(ledger.limits, life, "acquire", "release")
         doomed_vault = mortal(
             Vault(self.vault._client), life, "create", "cancel", "delete_pending", "merge", "import_certificate"

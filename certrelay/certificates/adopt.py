@@ -8,6 +8,8 @@ from typing import Any
 from cryptography import x509
 
 from certrelay import rules
+from certrelay.access import grants, ownership
+from certrelay.callers import Role
 from certrelay.certificates.create import MAX_DAYS
 from certrelay.errors import Conflict, Fault, Invalid, NotFound
 from certrelay.keyvault import policy
@@ -38,8 +40,9 @@ class Adoption:
 def adopt(services: Services, vault: str, name: str, adoption: Adoption) -> dict[str, Any]:
     """Manage a certificate from now on. It is not renewed at once. May be repeated.
 
-    Everything is checked before the first write. Key Vault's own renewal is switched off last: if the call is cut off,
-    both renew it rather than neither, until the next sweep finishes the adoption.
+    The caller becomes its owner, unless it has one. Everything is checked before the first write. Key Vault's own
+    renewal is switched off last: if the call is cut off, both renew it rather than neither, until the next sweep
+    finishes the adoption.
     Returns the CertificateBundle. Raises NotFound, Invalid, NotPermitted (by the rules), Conflict `Managed` (another
     authority manages it), NameBusy, NotReady."""
     services.vault_settings(vault)
@@ -60,6 +63,8 @@ def adopt(services: Services, vault: str, name: str, adoption: Adoption) -> dict
     request = renew.renewed_request(services, vault, adoption.authority, bundle["policy"], new_tags, True)
     rules.check(services, vault, request)
     rules.check_reused_key(services, vault, name, request.policy, bundle)
+    grants.require_request(services, Role.OPERATOR, vault, name, grants.wanted_by(request))
+    ownership.claim(services, vault, name, "adopted")
     months = {"validity_months": policy.months_of(days)}
     changes = {"issuer": {"name": "Unknown"}, "lifetime_actions": _mail_only(), "x509_props": months}
     adopted, written = two_writes.write(services, vault, bundle, new_tags, changes)

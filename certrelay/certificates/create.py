@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from certrelay import rules
+from certrelay.access import ownership
+from certrelay.certificates import renewal_end
 from certrelay.errors import Fault, Invalid
 from certrelay.keyvault import policy
 from certrelay.keyvault.tags import check_tags, managed_tags
-from certrelay.operations import submit
+from certrelay.operations import find, submit
 from certrelay.pki.names import MAX_COMMON_NAME
 from certrelay.pki.subject import SubjectNames
 from certrelay.rules import default_days
@@ -24,7 +26,8 @@ MAX_DAYS = 3650  # the longest validity that a caller may request from an author
 class CertificateSpec:
     """What a caller requests. `policy` is Key Vault's JSON; subject and names are short forms for its x509_props.
 
-    Without `authority`, a Key Vault issuer issues. `enabled`: whether the new version is enabled."""
+    Without `authority`, a Key Vault issuer issues. `enabled`: whether the new version is enabled.
+    `force`: create it even if the certificate is then no longer renewed."""
 
     authority: str | None = None
     policy: dict[str, Any] = field(default_factory=dict)
@@ -37,6 +40,7 @@ class CertificateSpec:
     validity_days: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     enabled: bool = True
+    force: bool = False
 
 
 _SHORT = {
@@ -59,13 +63,29 @@ def create(
 ) -> Operation:
     """Open the operation that creates the certificate, or return the existing one for the same request.
 
-    Raises Invalid (with every fault), NotPermitted, NameBusy, NotReady."""
+    Raises Invalid (with every fault), NotPermitted (by the rules, or for the caller), Conflict `Managed` (`force` is
+    needed), NameBusy, NotReady."""
     request = complete(services, vault, name, spec)
     rules.check(services, vault, request)
     if request.policy["key_props"].get("reuse_key"):
         rules.check_reused_key(services, vault, name, request.policy, services.vault(vault).get(name))
-    origin = submit.Origin(requested_by=requested_by, idempotency_key=idempotency_key)
+    must_own = ownership.permit_version(services, vault, name, request, force=spec.force)
+    origin = submit.Origin(requested_by=requested_by, idempotency_key=idempotency_key, must_own=must_own)
+    _refuse_end_of_renewal(services, vault, name, request, spec.force, origin)
     return submit.open_operation(services, vault, name, request, origin)
+
+
+def _refuse_end_of_renewal(
+    services: Services, vault: str, name: str, request: CertificateRequest, force: bool, origin: submit.Origin
+) -> None:
+    """Raise Conflict if the version would end the certificate's renewal, unless forced, or requested before."""
+    if force or (request.authority is not None and request.enabled):
+        return
+    existing = find.by_key_or_open(services, vault, name, origin.idempotency_key)
+    if existing is None or existing.request.fingerprint() != request.fingerprint():
+        current = services.vault(vault).get(name)
+        authority, enabled = request.authority, request.enabled
+        renewal_end.refuse(name, current, authority=authority, policy=request.policy, enabled=enabled)
 
 
 def complete(services: Services, vault: str, name: str, spec: CertificateSpec) -> CertificateRequest:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from certrelay import rules
+from certrelay.access import grants
+from certrelay.callers import Role
+from certrelay.certificates import renewal_end
 from certrelay.certificates.create import MAX_DAYS
 from certrelay.certificates.read import bundle
 from certrelay.errors import Conflict, Fault, Invalid, NameBusy, NotFound
@@ -19,6 +22,7 @@ from certrelay.keyvault.tags import (
     validity_tag,
 )
 from certrelay.operations import find, lease, reconcile
+from certrelay.pki.subject import SubjectNames
 from certrelay.renewal import renew, two_writes
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Failure, Operation, State
@@ -27,53 +31,71 @@ from certrelay.storage.rows import Stale
 type Json = dict[str, Any]
 
 
-def update(services: Services, vault: str, name: str, tags: Mapping[str, str] | None, enabled: bool | None) -> Json:
+def update(
+    services: Services,
+    vault: str,
+    name: str,
+    tags: Mapping[str, str] | None,
+    enabled: bool | None,
+    force: bool = False,
+) -> Json:
     """Replace the caller's tags (CertRelay's own stay), and enable or disable the newest version; None keeps either.
 
-    Returns the CertificateBundle. Raises Invalid, NotFound, NotReady."""
+    Returns the CertificateBundle. Raises Invalid, NotFound, Conflict `Managed` (a disabled version is not renewed:
+    `force` is needed), NotReady."""
     faults: list[Fault] = []
     check_tags(tags or {}, faults)
     if faults:
         raise Invalid(faults)
     current = bundle(services, vault, name)
+    if not force:
+        authority, written = authority_of(current.get("tags") or {}), current.get("policy") or {}
+        renewal_end.refuse(name, current, authority=authority, policy=written, enabled=enabled)
     body: Json = {} if enabled is None else {"attributes": {"enabled": enabled}}
     if tags is not None:
         body["tags"] = dict(tags) | certrelay_tags(current.get("tags") or {})
     return services.vault(vault).call("PATCH", f"/certificates/{name}", body)
 
 
-def update_policy(services: Services, vault: str, name: str, changes: Json) -> Json:
+def update_policy(services: Services, vault: str, name: str, changes: Json, force: bool = False) -> Json:
     """Merge `changes` (Key Vault's JSON) into the policy, as Key Vault does. They apply from the next version on.
 
     The whole policy has to pass the rules, since Key Vault's own issuers renew by it. Threshold and validity of a
     managed certificate are written to its tags, too, where the sweep reads them.
-    Returns the whole policy. Raises Invalid (with every fault), NotPermitted (by the rules), NotFound, NotReady."""
+    Returns the whole policy. Raises Invalid (with every fault), NotPermitted (by the rules, or for the caller),
+    NotFound, Conflict `Managed` (Key Vault would no longer renew it: `force` is needed), NotReady."""
     current = bundle(services, vault, name)
     if is_managed(current.get("tags") or {}) and two_writes.finish_earlier(services, vault, current):
         current = bundle(services, vault, name)
     tags = current.get("tags") or {}
     authority = authority_of(tags)
-    checked = _checked(current.get("policy") or {}, changes, authority)
+    checked, names = _checked(current.get("policy") or {}, changes, authority)
     trigger = policy.threshold(checked) if "lifetime_actions" in changes else None
     new_tags = {**tags, **threshold_tag(trigger), **_validity(changes, tags)} if authority else tags
     _check_room(new_tags)
     _check_rules(services, vault, name, current, checked, new_tags)
+    in_charge = authority or checked["issuer"]["name"]
+    wanted = grants.wanted_of_policy(in_charge, authority is not None, checked, names)
+    grants.require_request(services, Role.OPERATOR, vault, name, wanted)
+    if not force:
+        renewal_end.refuse(name, current, authority=authority, policy=checked)
     normalised = _normalised(changes, checked)
     if new_tags != tags:
         return two_writes.write(services, vault, current, new_tags, normalised)[1]
     return services.vault(vault).call("PATCH", f"/certificates/{name}/policy", normalised)
 
 
-def _checked(current: Json, changes: Json, authority: str | None) -> Json:
-    """The policy with the changes, complete and normalised. Raises Invalid with every fault."""
+def _checked(current: Json, changes: Json, authority: str | None) -> tuple[Json, SubjectNames]:
+    """The policy with the changes, complete and normalised, and its names. Raises Invalid with every fault."""
     merged = _merged(current, policy.with_own_kind_of_key(current, changes))
     for key in ("id", "attributes"):
         merged.pop(key, None)
     issuer = (merged.get("issuer") or {}).get("name", "")
     issued_by = authority or ("-" if issuer.lower() == "unknown" else None)
     faults: list[Fault] = []
+    names = SubjectNames()
     try:
-        merged, _ = policy.complete(merged, authority=issued_by, validity_days=None)
+        merged, names = policy.complete(merged, authority=issued_by, validity_days=None)
     except Invalid as error:
         faults += error.faults
     days = policy.days_of(changes)
@@ -82,7 +104,7 @@ def _checked(current: Json, changes: Json, authority: str | None) -> Json:
         faults.append(Fault("/policy/x509_props/validity_months", text))
     if faults:
         raise Invalid([Fault(fault.pointer.removeprefix("/policy"), fault.detail) for fault in faults])
-    return merged
+    return merged, names
 
 
 def _check_rules(

@@ -11,10 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay import rules
+from certrelay.access import grants, ownership
+from certrelay.certificates import renewal_end
 from certrelay.certificates.create import where_faults
-from certrelay.errors import Conflict, Fault, Invalid
+from certrelay.errors import Fault, Invalid
 from certrelay.keyvault.policy import MAX_MONTHS, days_of
-from certrelay.keyvault.tags import check_tags, is_managed
+from certrelay.keyvault.tags import check_tags
 from certrelay.operations.import_now import import_now
 from certrelay.pki import key_bundles
 from certrelay.pki.chains import without_root
@@ -33,7 +35,7 @@ class ImportCommand:
     """What a caller sends. It has no repr, since it holds a private key.
 
     `value`: base64 of a PFX, DER or PEM file, or PEM text. `strict`: refuse a file that would have to be changed.
-    `force`: import over a managed certificate."""
+    `force`: import it even if the certificate is then no longer renewed."""
 
     value: str
     password: str | None = None
@@ -60,8 +62,8 @@ def import_certificate(
 ) -> Imported:
     """Import the file, unless the newest version is this certificate already.
 
-    The certificate has to pass the rules of the vault.
-    Raises Invalid (with every fault), Conflict `Managed` (`force` is needed), NameBusy, NotPermitted, NotReady."""
+    The certificate has to pass the rules of the vault. The caller becomes its owner, unless it has one. Raises Invalid
+    (with every fault), Conflict `Managed` (`force` is needed), NameBusy, NotPermitted, NotReady."""
     faults = where_faults(services, vault, name)
     check_tags(command.tags or {}, faults)
     bundle = _bundle(services, command, faults)
@@ -73,13 +75,16 @@ def import_certificate(
     bundle = _without_root(bundle, keep_root=services.vault_settings(vault).rules.keep_root)
     current = services.vault(vault).get(name)
     leaf = bundle.chain[0].public_bytes(Encoding.DER)
+    issuer = (command.policy.get("issuer") or {}).get("name") or grants.UNKNOWN
+    wanted = grants.wanted_in(bundle.chain[0], issuer)
+    must_own = ownership.permit_import(services, vault, name, wanted, current, force=command.force)
     if current and current.get("cer") and base64.b64decode(current["cer"]) == leaf:
         return Imported(current, bundle.changes, is_new=False)
-    if current and is_managed(current.get("tags") or {}) and not command.force:
-        raise Conflict(f"CertRelay manages {name}; import over it with force", "Managed")
+    if not command.force:
+        renewal_end.refuse(name, current, authority=None, policy=command.policy)
     exportable = bool((command.policy.get("key_props") or {}).get("exportable", True))
     operation = replace(_operation(services, vault, name, requested_by, exportable), chain=_chain(bundle))
-    imported = import_now(services, operation, _body(bundle, command))
+    imported = import_now(services, operation, _body(bundle, command), must_own=must_own)
     return Imported(imported, bundle.changes, is_new=True)
 
 

@@ -5,6 +5,8 @@ https://learn.microsoft.com/rest/api/keyvault/certificates
 
 from typing import Any
 
+from certrelay.access import grants
+from certrelay.callers import Role
 from certrelay.errors import Fault, Invalid, NotFound
 from certrelay.services import Services
 from certrelay.storage.operation import CERTIFICATE_NAME
@@ -13,10 +15,11 @@ type Json = dict[str, Any]
 
 
 def issuers(services: Services, vault: str) -> list[Json]:
-    """The vault's issuers, each with `name` and `provider`. Raises NotFound, NotReady."""
+    """The vault's issuers that the caller may use, each with `name` and `provider`. Raises NotFound, NotReady."""
     services.vault_settings(vault)
     pages = services.vault(vault).pages("/certificates/issuers?maxresults=25")
-    return [_named(item) for page in pages for item in page]
+    items = [_named(item) for page in pages for item in page]
+    return [item for item in items if grants.may_use(services, vault, item["name"])]
 
 
 def issuer(services: Services, vault: str, name: str, method: str, body: Json | None = None) -> Json:
@@ -46,16 +49,18 @@ def contacts(services: Services, vault: str, method: str, body: Json | None = No
 
 
 def deleted(services: Services, vault: str) -> list[Json]:
-    """The soft-deleted certificates, each with `name`, `deletedDate`, `scheduledPurgeDate` and `tags`.
+    """The soft-deleted certificates that the caller may read.
 
-    Dates are in seconds since 1970. Raises NotFound, NotReady."""
+    Each has `name`, `deletedDate`, `scheduledPurgeDate` and `tags`. Dates are in seconds since 1970.
+    Raises NotFound, NotReady."""
     services.vault_settings(vault)
     keys = ("name", "deletedDate", "scheduledPurgeDate", "tags")
     pages = services.vault(vault).pages("/deletedcertificates?maxresults=25")
     items = [
         {**item, "name": str(item["id"]).split("/certificates/")[-1].split("/")[0]} for page in pages for item in page
     ]
-    return [{key: item[key] for key in keys if key in item} for item in items]
+    readable = [item for item in items if grants.may(services, Role.READER, vault, item["name"])]
+    return [{key: item[key] for key in keys if key in item} for item in readable]
 
 
 def _named(item: Json) -> Json:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrelay.access import grants, ownership
+from certrelay.callers import Role
 from certrelay.errors import Fault, Invalid, NotFound
 from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of, moment, version_of
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
@@ -47,17 +49,20 @@ class Plan:
 class Detail:
     """A CertificateBundle with its renewal plan and chain.
 
-    `chain`: DER, leaf first; empty if CertRelay did not merge or import the version."""
+    `chain`: DER, leaf first; empty if CertRelay did not merge or import the version. `owner`: None without one."""
 
     bundle: Json
     plan: Plan
     chain: tuple[bytes, ...]
+    owner: str | None
 
 
 def certificates(
     services: Services, vault: str, filters: Filters, limit: int, continuation: str | None
 ) -> tuple[list[CertificateItem], str | None]:
     """At most `limit` certificates, and the continuation for the next call; None at the end of the list.
+
+    Only those that the caller may read.
 
     A call reads a bounded part of the list, so it may return fewer, even none, before the end.
     Raises Invalid (the continuation), NotFound, NotReady."""
@@ -68,7 +73,7 @@ def certificates(
         page, following = services.vault(vault).page(path)
         items = [item_of(item) for item in page]
         for number, item in enumerate(items[skip:], skip + 1):
-            if _matches(services, vault, item, filters):
+            if grants.may(services, Role.READER, vault, item.name) and _matches(services, vault, item, filters):
                 matching.append(item)
             if len(matching) == limit and number < len(items):
                 return matching, _continuation(path, number)
@@ -91,9 +96,10 @@ def bundle(services: Services, vault: str, name: str, version: str = "") -> Json
 
 
 def detail(services: Services, vault: str, name: str) -> Detail:
-    """The newest version with its renewal plan and its chain. Raises NotFound, NotReady."""
+    """The newest version with its renewal plan, its chain and its owner. Raises NotFound, NotReady."""
     newest = bundle(services, vault, name)
-    return Detail(newest, _plan(services, vault, name, newest), _chain(services, vault, name, version_of(newest)))
+    plan, chain = _plan(services, vault, name, newest), _chain(services, vault, name, version_of(newest))
+    return Detail(newest, plan, chain, ownership.owner(services, vault, name))
 
 
 def policy(services: Services, vault: str, name: str) -> Json:

@@ -1,5 +1,7 @@
 """Find operations, open or ended, by id, by certificate or by idempotency key."""
 
+from certrelay.access import grants
+from certrelay.callers import Role
 from certrelay.errors import NameBusy, NotFound
 from certrelay.services import Services
 from certrelay.storage.operation import (
@@ -26,8 +28,10 @@ def refuse_while_open(services: Services, vault: str, name: str) -> None:
 
 
 def by_id(services: Services, identifier: str) -> Operation:
-    """The operation with this id, open or ended. Raises NotFound."""
+    """The operation with this id, open or ended. Raises NotFound, NotPermitted (the caller may not read it)."""
     parts = split_operation_id(identifier)
+    if parts and services.caller is not None:
+        grants.require(services.caller, Role.READER, *parts)
     operation = services.storage.open(*parts) if parts else None
     if operation is None or operation.id != identifier:
         operation = _ended(services, identifier) if parts else None

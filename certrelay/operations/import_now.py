@@ -6,6 +6,7 @@ dies, a worker finds the row, compares the newest version with the row's chain, 
 
 from typing import Any
 
+from certrelay.access import ownership
 from certrelay.errors import CertRelayError, NameBusy, NotReady
 from certrelay.keyvault.certificate import version_of
 from certrelay.log import about, logger
@@ -20,11 +21,15 @@ log = logger("operations")
 type Json = dict[str, Any]
 
 
-def import_now(services: Services, operation: Operation, body: Json) -> Json:
+def import_now(services: Services, operation: Operation, body: Json, *, must_own: bool = False) -> Json:
     """Open the operation, import `body` (Key Vault's ImportCertificateParameters, with the key), and close it.
 
-    `operation.chain` is the chain of the file (DER, leaf first). Returns Key Vault's CertificateBundle.
-    Raises NameBusy when the certificate has an operation, and any error of `Vault.import_certificate`."""
+    `operation.chain` is the chain of the file (DER, leaf first). The caller becomes the owner, unless there is one;
+    `must_own`: it has to be the owner. Returns Key Vault's CertificateBundle. Raises NameBusy when the certificate has
+    an operation, NotPermitted `NotOwner`, and any error of `Vault.import_certificate`."""
+    if services.storage.open(operation.vault, operation.name) is not None:
+        raise NameBusy(f"{operation.name} has an operation in progress")
+    ownership.claim(services, operation.vault, operation.name, "imported", must_own=must_own)
     now = services.now()
     opened = services.storage.insert(lease.with_lease(operation, now).moved(State.REQUESTED, now))
     if opened is None:

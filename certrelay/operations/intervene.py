@@ -2,6 +2,10 @@
 
 from dataclasses import replace
 
+from cryptography import x509
+
+from certrelay.access import grants, ownership
+from certrelay.callers import Role
 from certrelay.errors import Conflict, NameBusy, NotFound, NotReady
 from certrelay.log import about, logger
 from certrelay.operations import decide, lease, reconcile, signing
@@ -21,11 +25,14 @@ log = logger("operations")
 def cancel(services: Services, vault: str, name: str) -> Operation:
     """Request cancellation of the certificate's open operation; it takes effect unless the certificate is merged first.
 
-    Returns the operation, unchanged if it was canceled before. Raises NotFound (no open operation), NotReady."""
+    Returns the operation, unchanged if it was canceled before. Raises NotFound (no open operation),
+    NotPermitted, NotReady."""
+    ownership.require_owner(services, vault, name)
     for _ in range(5):
         operation = services.storage.open(vault, name)
         if operation is None:
             raise NotFound(f"{name} has no operation in progress", "NoPendingOperation")
+        ownership.permit_cancel(services, operation)
         if operation.cancel_requested or operation.state.ended:
             return operation
         try:
@@ -61,7 +68,7 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
 
     `answer`: leaf and chain as the authority sent them (PEM, DER or PKCS#7, any order).
     Returns the operation after the merge. Raises NotFound (no open operation), NameBusy (a worker holds it),
-    Conflict `NotWaiting` (it does not wait for a certificate), Unverified."""
+    Conflict `NotWaiting` (it does not wait for a certificate), NotPermitted, Unverified."""
     operation = lease.take(services, vault, name, even_early=True)
     if operation is None:
         if services.storage.open(vault, name) is None:
@@ -75,6 +82,8 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
                 f"the operation of {name} does not wait for a certificate: it is {operation.state}", "NotWaiting"
             )
         issued = signing.accept(services, operation, pending, answer)
+        wanted = grants.wanted_in(x509.load_der_x509_certificate(issued.chain[0]))
+        grants.require_request(services, Role.OPERATOR, vault, name, wanted)
     except BaseException:
         lease.release(services, operation)
         raise

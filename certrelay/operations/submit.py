@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from certrelay.access import ownership
 from certrelay.errors import NameBusy
 from certrelay.operations import lease, signing
 from certrelay.operations.find import by_key_or_open
@@ -27,7 +28,8 @@ class Origin:
 
     `replaces`: the version (of Key Vault) that a renewal replaces; `replaced`: its certificate (DER); `expires`: when
     it expires (UTC).
-    `idempotency_key`: a second request with the same key returns the operation of the first."""
+    `idempotency_key`: a second request with the same key returns the operation of the first. `must_own`: a creation is
+    refused if the caller does not become, or is not, the certificate's owner."""
 
     requested_by: str
     kind: Kind = Kind.CREATE
@@ -36,18 +38,22 @@ class Origin:
     replaced: bytes = b""
     expires: datetime | None = None
     idempotency_key: str | None = None
+    must_own: bool = False
 
 
 def open_operation(services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin) -> Operation:
     """Open an operation, or return the existing one for the same request.
 
     An existing operation is the certificate's open one or, with an idempotency key, the ended one with that key.
-    Raises NameBusy (the certificate has another operation), NotReady."""
+    Of a creation, the caller becomes the certificate's owner, unless it has one.
+    Raises NameBusy (the certificate has another operation), NotPermitted `NotOwner`, NotReady."""
     existing = by_key_or_open(services, vault, name, origin.idempotency_key)
     if existing is not None:
         return _same(existing, request)
     earlier = "" if origin.kind is Kind.RENEW else earlier_request(services, vault, name, request)
     operation = _requested(services, vault, name, request, origin)
+    if origin.kind is Kind.CREATE:
+        ownership.claim(services, vault, name, "created", must_own=origin.must_own)
     opened = services.storage.insert(replace(operation, earlier_request_id=earlier))
     if opened is None:
         existing = services.storage.open(vault, name)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from certrelay.access import grants
+from certrelay.callers import Role
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import authority_of
@@ -56,9 +58,9 @@ class Forecast:
 
 
 def expected(services: Services, days: int) -> Forecast:
-    """The renewals of the next `days` days, from the certificate lists and the renewal records (renewal windows and
-    back-offs).
+    """The renewals of the next `days` days that the caller may read.
 
+    They follow from the certificate lists and the renewal records (renewal windows and back-offs).
     A new version is assumed to live as long as the one before it, and to be renewed again. Overdue renewals count for
     today. A vault that cannot be read is listed in `unreadable_vaults`."""
     now = services.now()
@@ -66,7 +68,7 @@ def expected(services: Services, days: int) -> Forecast:
     unreadable: list[str] = []
 
     def renewals() -> Iterator[Expected]:
-        for alias in services.settings.vaults:
+        for alias in [alias for alias in services.settings.vaults if grants.may(services, Role.READER, alias)]:
             for renewal in _in_vault(services, alias, now + timedelta(days=days), unreadable):
                 counted[max(renewal.due, now).date().isoformat(), renewal.authority] += 1
                 yield renewal
@@ -88,7 +90,8 @@ def _capacity(services: Services, authority: str) -> int | None:
 def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[str]) -> Iterator[Expected]:
     try:
         for page in services.vault(alias).certificates():
-            managed = [item for item in page if due_of(item) is not None]
+            readable = [item for item in page if grants.may(services, Role.READER, alias, item.name)]
+            managed = [item for item in readable if due_of(item) is not None]
             records = services.storage.renewals.records(alias, [item.name for item in managed])
             for item in managed:
                 record = records.get(item.name.lower()) or RenewalRecord(alias, item.name)

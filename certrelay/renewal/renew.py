@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from certrelay import rules
+from certrelay.access import ownership
 from certrelay.errors import Booked, Conflict, NameBusy, NotDue, NotFound
 from certrelay.keyvault.certificate import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
@@ -36,6 +37,7 @@ def renew(services: Services, vault: str, name: str, origin: Origin, changes: Ch
 
     Raises Invalid (unknown authority), NotFound (no such certificate), Conflict (`NotManaged`), NameBusy, NotPermitted,
     NotReady."""
+    ownership.require_owner(services, vault, name)
     rules.check_authority_exists(services, changes.authority)
     existing = _open_renewal(services, vault, name, origin, changes)
     if existing is not None:
@@ -102,6 +104,7 @@ def _request(services: Services, vault: str, name: str, changes: Changes, bundle
         request.policy["key_props"] = {**request.policy["key_props"], "reuse_key": changes.reuse_key}
     rules.check(services, vault, request)
     rules.check_reused_key(services, vault, name, request.policy, bundle)
+    ownership.permit_version(services, vault, name, request)
     return request
 
 

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from certrelay.access import grants
+from certrelay.callers import Role
 from certrelay.errors import Conflict, Fault, Invalid, NotFound, NotReady
 from certrelay.pki.distinguished_names import comparable
 from certrelay.services import Services
@@ -61,9 +63,10 @@ class Replacement:
 def start(services: Services, criteria: Criteria, requested_by: str, idempotency_key: str | None = None) -> Replacement:
     """Start a replacement, or return the one that was started with the same idempotency key.
 
-    Raises Invalid (no criteria, or impossible ones), Conflict `KeyReused` (the key was used with other criteria),
-    NotReady."""
+    Raises Invalid (no criteria, or impossible ones), NotPermitted (no grant of the caller is for all these vaults),
+    Conflict `KeyReused` (the key was used with other criteria), NotReady."""
     _check(services, criteria)
+    _permit(services, criteria, Role.ADMINISTRATOR)
     identifier = uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex if idempotency_key else uuid.uuid4().hex
     services.storage.replacements.insert(_to_row(Replacement(identifier, criteria, requested_by, services.now())))
     job = find(services, identifier)
@@ -74,17 +77,25 @@ def start(services: Services, criteria: Criteria, requested_by: str, idempotency
 
 
 def find(services: Services, identifier: str) -> Replacement:
-    """The replacement with this id. Raises NotFound."""
+    """The replacement with this id. Raises NotFound, NotPermitted (the caller may not read it)."""
     row = services.storage.replacements.get(JOBS, identifier) if re.fullmatch("[0-9a-f]{32}", identifier) else None
     if row is None:
         raise NotFound(f"there is no replacement {identifier!r}", "NoSuchReplacement")
-    return from_row(row)
+    job = from_row(row)
+    _permit(services, job.criteria, Role.READER)
+    return job
+
+
+def _permit(services: Services, criteria: Criteria, role: Role) -> None:
+    """Raise NotPermitted unless the caller has the role for all certificates that may meet the criteria."""
+    grants.require_everything(services, role, criteria.vaults, criteria.authority)
 
 
 def cancel(services: Services, identifier: str) -> Replacement:
     """Cancel a replacement: start no further renewals. Those that were started continue. Raises NotFound, NotReady."""
     for _ in range(5):
         job = find(services, identifier)
+        _permit(services, job.criteria, Role.ADMINISTRATOR)
         if job.state not in ("running", "started"):
             return job
         try:

@@ -241,7 +241,11 @@ def test_tags_and_enabled_are_changed_and_certrelays_own_tags_stay(app: App) -> 
     name = app.name()
     app.create(name, dns_names=["tags.contoso.example"], policy=EC, tags={"team": "web"})
     app.ended(name)
-    changed = app.certificate(name, "", "PATCH", {"tags": {"owner": "ops"}, "enabled": False}).json()
+    disabling = {"tags": {"owner": "ops"}, "enabled": False}
+    refused = app.certificate(name, "", "PATCH", disabling)
+    assert (refused.status_code, refused.json()["code"]) == (409, "Managed")
+    assert "a disabled version is not renewed" in refused.json()["detail"]
+    changed = app.certificate(name, "", "PATCH", {**disabling, "force": True}).json()
     assert changed["tags"]["owner"] == "ops"
     assert "team" not in changed["tags"]
     assert changed["tags"]["certrelay-authority"] == "openbao"

@@ -60,7 +60,9 @@ def asked(header: str | None) -> func.HttpRequest:
 
 @pytest.fixture
 def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    on = type("Settings", (), {"app_service_authentication": True, "function_key_role": "Administrator"})
+    on = type(
+        "Settings", (), {"app_service_authentication": True, "function_key_role": "Administrator", "grants": None}
+    )
     monkeypatch.setattr(roles, "settings", lambda: on)
 
 
@@ -109,7 +111,7 @@ class TestRoles:
 def test_who_calls_with_a_function_key_has_the_role_of_the_settings(
     monkeypatch: pytest.MonkeyPatch, role: str, allowed: bool
 ) -> None:
-    off = type("Settings", (), {"app_service_authentication": False, "function_key_role": role})
+    off = type("Settings", (), {"app_service_authentication": False, "function_key_role": role, "grants": None})
     monkeypatch.setattr(roles, "settings", lambda: off)
     forged = asked(principal("CertRelay.Administrator"))
     assert roles.caller(forged) == "function key"

@@ -63,7 +63,7 @@ def test_a_forged_near_expiry_of_a_fresh_certificate_does_nothing(world: World) 
 def test_an_event_of_a_disabled_certificate_does_nothing(world: World) -> None:
     name = world.name()
     made(world, name)
-    edit.update(world.services, ALIAS, name, None, enabled=False)
+    edit.update(world.services, ALIAS, name, None, enabled=False, force=True)
     grow_old(world, name, 20)
     near_expiry(world, name)
     assert world.services.storage.open(ALIAS, name) is None, "the sweep leaves it alone too"
