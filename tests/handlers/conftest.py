@@ -1,21 +1,24 @@
-"""The whole sandbox with the app in it, once for all tests of the HTTP API."""
+"""The whole sandbox with the app in it, once for all tests of the HTTP API, and once more for callers who sign in."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from sandbox.processes import free_ports
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from tests.app import App
+from tests.handlers.people import GRANTS, Shared
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs the whole sandbox is slow."""
     for item in items:
-        if item.path.parent == Path(__file__).parent and "app" in getattr(item, "fixturenames", ()):
+        if item.path.parent == Path(__file__).parent and {"app", "shared"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("slow")
 
 
@@ -24,3 +27,22 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     directory = tmp_path_factory.mktemp("sandbox")
     with Sandbox(directory, Progress()) as sandbox, httpx.Client(timeout=30, trust_env=False) as client:
         yield App(sandbox.settings, client)
+
+
+@pytest.fixture(scope="package")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """With Microsoft Entra ID and grants. What a caller's token says is in the header that the platform would set."""
+    [port] = free_ports(1)
+    vaults = {"main": {"url": f"https://127.0.0.1:{port}"}, "other": {"url": "https://127.0.0.1:9"}}
+    app_settings = {
+        "CERTRELAY_APP_SERVICE_AUTHENTICATION": "true",
+        "WEBSITE_AUTH_ENABLED": "True",
+        "CERTRELAY_GRANTS": json.dumps(GRANTS),
+        "CERTRELAY_VAULTS": json.dumps(vaults),
+    }
+    directory = tmp_path_factory.mktemp("shared")
+    with (
+        Sandbox(directory, Progress(), {"vault": port}, app_settings=app_settings) as sandbox,
+        httpx.Client(timeout=30, trust_env=False) as client,
+    ):
+        yield Shared(App(sandbox.settings, client))
