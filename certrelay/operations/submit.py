@@ -49,6 +49,8 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
     Raises NameBusy (the certificate has another operation), NotPermitted `NotOwner`, NotReady."""
     existing = by_key_or_open(services, vault, name, origin.idempotency_key)
     if existing is not None:
+        if origin.must_own:  # somebody else may have claimed the name since that was checked
+            ownership.require_owner(services, vault, name)
         return _same(existing, request)
     earlier = "" if origin.kind is Kind.RENEW else earlier_request(services, vault, name, request)
     operation = _requested(services, vault, name, request, origin)

@@ -4,13 +4,21 @@ import base64
 import itertools
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 from azure.data.tables import TableServiceClient
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certrelay.callers import FUNCTION_KEY
+from certrelay.connectors.base import Context, SigningRequest
+from certrelay.pki.subject import SubjectNames
 from tests.app import App, until
+from tests.pki.builders import ec_key
+from tests.world import TestCa
 
 EC = {"key_props": {"kty": "EC", "crv": "P-256"}}
 DOMAIN = "contoso.example"
@@ -79,7 +87,9 @@ class Shared:
 
     def create(self, who: Person, name: str, *hosts: str, **body: Any) -> httpx.Response:
         names = {"dns_names": hosts or [f"{name}.{DOMAIN}"]}
-        answer: httpx.Response = self.of(who, name, "/create", "POST", {"authority": "openbao", "policy": EC} | names | body)
+        answer: httpx.Response = self.of(
+            who, name, "/create", "POST", {"authority": "openbao", "policy": EC} | names | body
+        )
         return answer
 
     def made(self, who: Person, *hosts: str, prefix: str = "team", **body: Any) -> str:
@@ -89,6 +99,14 @@ class Shared:
         self.settled(name)
         assert self.of(ADMINISTRATOR, name).status_code == 200
         return name
+
+    def signed_by_hand(self, name: str) -> str:
+        """The certificate, with its chain, that a CA makes for the CSR that waits for one. PEM."""
+        until(lambda: self.of(ADMINISTRATOR, name, "/pending").json()["step"] == "submitted")
+        csr = self.of(ADMINISTRATOR, name, "/pending/csr").content
+        ca = TestCa(None, Context("by-hand", lambda: datetime.now(UTC), lambda: None))
+        ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+        return ca.signed(SigningRequest("by-hand", csr, SubjectNames(), ends)).decode()
 
     def settled(self, name: str) -> None:
         until(lambda: self.of(ADMINISTRATOR, name, "/pending").json()["status"] != "inProgress")
@@ -107,6 +125,20 @@ class Shared:
 
     def _tables(self) -> TableServiceClient:
         return TableServiceClient.from_connection_string(self.app.settings["STORAGE_CONNECTION_STRING"])
+
+
+def pem(*names: x509.GeneralName | str, subject: x509.Name | None = None) -> dict[str, str]:
+    """The body of an import: a new key and its own certificate, with these names."""
+    key = ec_key()
+    general = [x509.DNSName(name) if isinstance(name, str) else name for name in names]
+    now = datetime.now(UTC)
+    built = x509.CertificateBuilder(subject or x509.Name([]), subject or x509.Name([]), key.public_key(), 7)
+    built = built.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=30))
+    built = built.add_extension(x509.SubjectAlternativeName(general), critical=not subject)
+    built = built.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    written = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    certificate = built.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    return {"key": written, "certificate": certificate}
 
 
 def refused(answer: httpx.Response, code: str, status: int = 403) -> str:

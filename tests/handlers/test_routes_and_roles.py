@@ -1,4 +1,4 @@
-"""Who is let in by which route: every route, for every kind of caller, on a certificate of team A and on another one."""
+"""Who is let in by which route: every route, for every kind of caller, on a name of team A and on another one."""
 
 import itertools
 import re
@@ -58,7 +58,8 @@ def let_in(route: Route, caller: str, name: str) -> bool:
 def path(route: Route, name: str) -> str:
     values = {"vault": "main", "name": name, "issuer": "digicert", "authority": "by-hand", "version": "0" * 32}
     values["id"] = f"main.{name}.{'0' * 32}" if route.path.startswith("operations") else "0" * 32
-    return "/api/" + re.sub(r"\{(\w+)(:[^}]*)?\}", lambda match: values[match[1]], route.path)
+    slow = "?unknown=1" if route.path in ("forecast", "health/ready") else ""  # refused after the role is checked
+    return "/api/" + re.sub(r"\{(\w+)(:[^}]*)?\}", lambda match: values[match[1]], route.path) + slow
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
