@@ -51,5 +51,10 @@ def grants_for(configured: Sequence[Grant] | None, role: Role | None, principals
     """The grants that apply to a caller with this role and these ids, those of its groups included."""
     if configured is None:
         return (Grant(principal=role.title, role=role.title),) if role else ()
-    roles = {known.title for known in Role if role is not None and known <= role}
-    return tuple(grant for grant in configured if grant.principal in roles or grant.principal.lower() in principals)
+    own = {known.title for known in Role if role is not None and known <= role}
+    # A group may be called like a role.
+    return tuple(
+        grant
+        for grant in configured
+        if (grant.principal in own if grant.principal in ROLES else grant.principal.lower() in principals)
+    )

@@ -214,3 +214,56 @@ def test_a_reference_that_app_service_could_not_resolve_is_refused_with_what_to_
     text = faults(**{name: "@Microsoft.KeyVault(SecretUri=https://contoso.vault.azure.net/secrets/x)"})
     assert f"{name} is a Key Vault reference that App Service could not resolve" in text
     assert "Key Vault Secrets User" in text
+
+
+def granting(*grants: object) -> dict[str, str]:
+    return {"CERTRELAY_GRANTS": json.dumps(grants)}
+
+
+TEAM = {"principal": "1F0A7A0E-5f43-4c1e-9b61-0d5a3a2f9c11", "role": "Requester", "vaults": ["main"]}
+
+
+def test_grants_are_optional_and_read_in_order() -> None:
+    assert settings.load(GOOD).grants is None
+    assert settings.load({**GOOD, "CERTRELAY_GRANTS": "  "}).grants is None
+    found = settings.load({**GOOD, **granting(TEAM, {"principal": "Operator", "role": "Reader"})}).grants
+    assert found is not None
+    assert [(grant.role, grant.vaults, grant.subjects) for grant in found] == [
+        ("Requester", ("main",), ()),
+        ("Reader", (), ()),
+    ]
+
+
+def test_every_fault_of_the_grants_is_named_at_once() -> None:
+    message = faults(
+        **granting(
+            {**TEAM, "vaults": ["gone"]},
+            {**TEAM, "role": "Owner"},
+            {**TEAM, "colour": "red"},
+            {**TEAM, "principal": "alice@contoso.example"},
+            {**TEAM, "certificates": ["a.b"]},
+            {**TEAM, "subjects": []},
+            {**TEAM, "authorities": [""]},
+            {"role": "Reader"},
+            7,
+        )
+    )
+    for part in (
+        "CERTRELAY_GRANTS/0/vaults: there is no vault 'gone'",
+        "CERTRELAY_GRANTS/1/role",
+        "CERTRELAY_GRANTS/2/colour",
+        "CERTRELAY_GRANTS/3/principal",
+        "(a GUID), or one of Reader, Requester, Operator, Administrator",
+        "CERTRELAY_GRANTS/4/certificates/0",
+        "CERTRELAY_GRANTS/5/subjects",
+        "must not be empty; leave it out to allow everything",
+        "CERTRELAY_GRANTS/6/authorities",
+        "CERTRELAY_GRANTS/7/principal",
+        "CERTRELAY_GRANTS/8",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "null", "7", "[" * 5000, "@Microsoft.KeyVault(SecretUri=x)"])
+def test_grants_that_are_no_list_stop_the_start_instead_of_leaving_everything_open(text: str) -> None:
+    assert "CERTRELAY_GRANTS" in faults(CERTRELAY_GRANTS=text)

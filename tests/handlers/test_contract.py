@@ -29,7 +29,8 @@ ADMINISTRATION = {
     "admin_delete_contacts",
 }
 ADMINISTRATION |= {"start_replacement", "cancel_replacement", "roll_over_account_key"}
-REQUESTING = {"create_certificate", "import_certificate", "cancel_certificate_operation"}
+REQUESTING = {"create_certificate", "import_certificate", "renew_certificate", "cancel_certificate_operation"}
+ANY_ROLE = {"get_me"}
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
@@ -37,6 +38,8 @@ def test_every_route_needs_the_role_that_this_table_says(route: Route) -> None:
     """A new route must be thought about here."""
     if route.path in ANYBODY:
         assert route.role is None
+    elif route.name in ANY_ROLE:
+        assert route.any_role
     elif route.method in READ_ONLY:
         assert route.role is roles.Role.READER
     elif route.name in ADMINISTRATION:
@@ -45,6 +48,7 @@ def test_every_route_needs_the_role_that_this_table_says(route: Route) -> None:
         assert route.role is roles.Role.REQUESTER
     else:
         assert route.role is roles.Role.OPERATOR
+    assert route.any_role is (route.name in ANY_ROLE)
 
 
 def principal(*granted: str, role_type: str = "roles", **changes: Any) -> str:
@@ -266,6 +270,7 @@ ALLOWED = {
     "UpdateCertificateOperation",
     "DeleteCertificateOperation",
     "DeleteCertificate",
+    "GetDeletedCertificate",
     "GetDeletedCertificates",
     "RecoverDeletedCertificate",
     "GetCertificateIssuers",
@@ -287,7 +292,7 @@ def test_key_vault_is_asked_for_nothing_but_what_the_readme_says(app: App) -> No
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_the_documentation_lists_every_route_with_its_role(route: Route) -> None:
-    role = route.role.name.capitalize() if route.role else "anybody"
+    role = "whoever is let in" if route.any_role else route.role.title if route.role else "anybody"
     path = re.sub(":[^}]*", "", route.path)
     assert f"| `{route.method} /api/{path}` | {role} | {route.summary} |" in Path("docs/api.md").read_text()
 
@@ -306,3 +311,11 @@ def test_the_manifest_of_application_roles_is_what_the_code_knows() -> None:
     assert len({role["id"] for role in manifest}) == len(manifest)
     page = Path("docs/sign-in.md").read_text()
     assert [role["value"] for role in manifest if f"`{role['value']}`" not in page] == []
+
+
+def test_whoever_calls_is_known_to_all_that_a_route_does() -> None:
+    """Services without a caller may do everything: they are for timers, queues and events."""
+    for module in MODULES:
+        source = Path(str(module.__file__)).read_text()
+        assert "services()" not in source, module.__name__
+        assert not re.search(r"from handlers import .*\bservices\b", source), module.__name__

@@ -39,7 +39,7 @@ def test_who_creates_a_new_name_owns_it_and_everybody_who_may_read_it_sees_whose
     assert "owner" not in shared.of(READER, owned).json()["tags"], "Key Vault has 15 tags only"
 
 
-ON_A_CERTIFICATE = {
+ON_A_CERTIFICATE: dict[str, tuple[str, str, dict[str, Any]]] = {
     "a new version": ("POST", "/create", {"authority": "openbao", "policy": EC, "dns_names": ["{name}." + DOMAIN]}),
     "a renewal": ("POST", "/renew", {}),
     "a cancellation": ("PATCH", "/pending", {"cancellation_requested": True}),
