@@ -180,7 +180,8 @@ def _allows_authority(grant: Grant, authority: str) -> bool:
 
 def _limits(grant: Grant, wanted: Wanted) -> Iterator[str]:
     """What a grant does not allow, one by one."""
-    if wanted.authority.lower() != UNKNOWN.lower() and not _allows_authority(grant, wanted.authority):
+    is_ordered = wanted.managed or wanted.authority.lower() != UNKNOWN.lower()
+    if is_ordered and not _allows_authority(grant, wanted.authority):
         yield f"authority {wanted.authority}"
     names = replace(wanted.names, dns_names=wanted.names.dns_names + wanted.more_names)
     refused = names_not_allowed(grant.subjects, names, wanted.unknown_names)

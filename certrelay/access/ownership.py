@@ -61,6 +61,21 @@ def permit_version(
     return True
 
 
+def wanted_by_import(leaf: x509.Certificate, written: Json) -> Wanted:
+    """What an import of this certificate with this policy (Key Vault's JSON) would be: Key Vault, or an authority that
+    adopts it, renews it by the policy, so that names in there count as well. Raises Invalid if one is malformed."""
+    issuer = (written.get("issuer") or {}).get("name") or grants.UNKNOWN
+    wanted, later = grants.wanted_in(leaf, issuer), policy.names(written)
+    addresses = grants.wanted_of_policy(issuer, False, written, later).names.email_addresses
+    both = {
+        kind: tuple(dict.fromkeys(getattr(wanted.names, kind) + getattr(later, kind)))
+        for kind in ("dns_names", "ip_addresses", "uris", "user_principal_names")
+    }
+    both["email_addresses"] = tuple(dict.fromkeys(wanted.names.email_addresses + addresses))
+    common = (later.common_name,) if later.common_name not in (None, wanted.names.common_name) else ()
+    return replace(wanted, names=replace(wanted.names, **both), more_names=wanted.more_names + common)
+
+
 def permit_import(
     services: Services, vault: str, name: str, wanted: Wanted, current: Json | None, *, force: bool
 ) -> bool:

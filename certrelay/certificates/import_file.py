@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay import rules
-from certrelay.access import grants, ownership
+from certrelay.access import ownership
 from certrelay.certificates import renewal_end
 from certrelay.certificates.create import where_faults
 from certrelay.errors import Fault, Invalid
@@ -75,8 +75,7 @@ def import_certificate(
     bundle = _without_root(bundle, keep_root=services.vault_settings(vault).rules.keep_root)
     current = services.vault(vault).get(name)
     leaf = bundle.chain[0].public_bytes(Encoding.DER)
-    issuer = (command.policy.get("issuer") or {}).get("name") or grants.UNKNOWN
-    wanted = grants.wanted_in(bundle.chain[0], issuer)
+    wanted = ownership.wanted_by_import(bundle.chain[0], command.policy)
     must_own = ownership.permit_import(services, vault, name, wanted, current, force=command.force)
     if current and current.get("cer") and base64.b64decode(current["cer"]) == leaf:
         return Imported(current, bundle.changes, is_new=False)

@@ -92,6 +92,13 @@ def test_an_import_has_only_names_of_the_grant(shared: Shared) -> None:
     mail = x509.Name([x509.NameAttribute(NameOID.EMAIL_ADDRESS, f"root@b.{DOMAIN}")])
     for body in (pem(B), pem(A, B), pem(A, directory), pem(A, subject=two), pem(A, subject=mail)):
         assert "the name " in refused(shared.of(A_OPERATOR, name, "/import", "POST", body), "NotGranted")
+    for x509_props in (
+        {"sans": {"dns_names": [A, B]}},
+        {"subject": f"E=root@b.{DOMAIN}"},
+        {"sans": {"upns": [f"x@b.{DOMAIN}"]}},
+    ):
+        later = {**pem(A), "policy": {"x509_props": x509_props}}
+        assert "the name " in refused(shared.of(A_OPERATOR, name, "/import", "POST", later), "NotGranted")
     issued = {**pem(A), "policy": {"issuer": {"name": "Self"}}}
     assert "authority Self" in refused(shared.of(A_OPERATOR, name, "/import", "POST", issued), "NotGranted")
     assert shared.owner(name) is None

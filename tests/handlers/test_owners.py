@@ -217,6 +217,10 @@ def test_an_import_is_bound_like_a_creation(shared: Shared, owned: str) -> None:
     assert shared.of(ALICE, name, "/import", "POST", first).json()["imported"] is False
     assert shared.of(ALICE, name, "/import", "POST", pem(host)).json()["imported"] is True
     assert "other names" in refused(shared.of(ALICE, name, "/import", "POST", pem(f"x.{DOMAIN}")), "OperatorNeeded")
+    later = {**pem(host), "policy": {"x509_props": {"sans": {"dns_names": [host, f"x.{DOMAIN}"]}}}}
+    assert "other names" in refused(shared.of(ALICE, name, "/import", "POST", later), "OperatorNeeded")
+    same = {**pem(host), "policy": {"x509_props": {"sans": {"dns_names": [host]}}}}
+    assert shared.of(ALICE, name, "/import", "POST", same).status_code == 200
     by_self = {**pem(host), "policy": {"issuer": {"name": "Self"}}}
     assert "another authority or issuer" in refused(
         shared.of(ALICE, name, "/import", "POST", by_self), "OperatorNeeded"
