@@ -12,12 +12,13 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
-TOGETHER = {r"/handlers/": "handlers"}
+TOGETHER = {r"/handlers/test_(grants|owners|routes_and_roles)\.py": "shared", r"/handlers/": "handlers"}
 # Each test of these files starts servers of its own: any worker may take it.
 APART = {"test_host_life.py", "test_killed_host.py", "test_when_time_passes.py"}
 # Seconds on an idle machine, of the groups that take longest. Only their order matters. All others follow.
 SECONDS = {
     "handlers": 70,
+    "shared": 65,
     "test_acme_soak.py": 60,
     "test_scale.py": 60,
     "test_crashes.py": 60,
