@@ -67,7 +67,7 @@ def wanted_by_import(leaf: x509.Certificate, written: Json) -> Wanted:
     issuer = (written.get("issuer") or {}).get("name") or grants.UNKNOWN
     wanted, later = grants.wanted_in(leaf, issuer), policy.names(written)
     addresses = grants.wanted_of_policy(issuer, False, written, later).names.email_addresses
-    both = {
+    both: dict[str, Any] = {
         kind: tuple(dict.fromkeys(getattr(wanted.names, kind) + getattr(later, kind)))
         for kind in ("dns_names", "ip_addresses", "uris", "user_principal_names")
     }
