@@ -11,7 +11,7 @@ from typing import Any
 from certrelay.access import grants, ownership
 from certrelay.callers import Role
 from certrelay.errors import Fault, Invalid, NotFound
-from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of, moment, version_of
+from certrelay.keyvault.certificate import CERTIFICATES, PAGE, CertificateItem, item_of, moment, version_of
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
 from certrelay.renewal import alerts
 from certrelay.renewal.due import due_at, due_of
@@ -19,6 +19,11 @@ from certrelay.services import Services
 from certrelay.storage.operation import Operation
 
 VERSION = re.compile("[0-9a-f]{32}")
+# A page of the list, as Key Vault's `nextLink` names it: where to go on, and how many there are on it.
+LIST_PATH = re.compile(
+    r"/certificates\?((maxresults=[0-9]{1,2}|api-version=[0-9.-]{1,10}|(\$|%24)skiptoken=[\w.~%+=!*-]{1,6000})(&(?!$)|$))+",
+    re.ASCII,
+)
 MAX_PAGES = 40  # of Key Vault's list, read for one request
 
 type Json = dict[str, Any]
@@ -183,10 +188,8 @@ def _position(continuation: str | None) -> tuple[str, int]:
         return CERTIFICATES, 0
     try:
         path, skip = json.loads(base64.urlsafe_b64decode(continuation))
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         path, skip = "", 0
-    if not (
-        isinstance(path, str) and re.match(r"/certificates\?[^/\s]*$", path) and isinstance(skip, int) and skip >= 0
-    ):
+    if not (isinstance(path, str) and LIST_PATH.fullmatch(path) and type(skip) is int and 0 <= skip < PAGE):
         raise Invalid([Fault("/continuation", "must be the continuation of an earlier response")])
     return path, skip

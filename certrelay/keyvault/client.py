@@ -39,6 +39,9 @@ from certrelay.keyvault.certificate import (
 API_VERSION = "2025-07-01"
 BUDGET_SECONDS = 25.0
 LONGEST_SLEEP = 4
+# All that may be asked of Key Vault. Neither a path nor a query can leave the certificates, whoever wrote its parts.
+_PATH = re.compile(r"/(deleted)?certificates(/[0-9A-Za-z-]{1,127}){0,3}/?")
+_QUERY = re.compile(r"(\$?[A-Za-z-]{1,40}=[0-9A-Za-z._~%+=!*-]{0,8000}(&(?!$)|$))*")
 
 
 class Vault:
@@ -112,11 +115,10 @@ class Vault:
         return page.get("value") or [], re.sub(r"^https://[^/]+", "", page.get("nextLink") or "")
 
     def call(self, method: str, path: str, body: Json | None = None, **query: str) -> Json:
-        """One request; the answer's JSON. `query` is added to the path's own."""
-        path, _, own = path.partition("?")
-        own = re.sub(r"(^|&)api-version=[^&]*", "", own).lstrip("&")
-        parameters = "&".join(f"{key}={quote(value)}" for key, value in {**query, "api-version": API_VERSION}.items())
-        url = f"{self.url}{path}?{own + '&' if own else ''}{parameters}"
+        """One request; the answer's JSON. `query` is added to the path's own.
+
+        Raises Invalid, before anything is sent, for a path that is none of the certificates' own."""
+        url = self.url + _checked(path, {**query, "api-version": API_VERSION})
         try:
             response = self._client.send_request(HttpRequest(method, url, json=body), timeout=BUDGET_SECONDS)
         except ClientAuthenticationError as error:
@@ -144,6 +146,16 @@ def connect(url: str, credential: Any) -> Vault:
     """The vault at `url`, with short retries: longer waits are the reconciler's task."""
     retries = _ShortRetries(retry_total=3, retry_backoff_factor=0.5, retry_backoff_max=LONGEST_SLEEP)
     return Vault(CertificateClient(url, credential, connection_timeout=5, read_timeout=20, retry_policy=retries))
+
+
+def _checked(path: str, query: Mapping[str, str]) -> str:
+    """The path with its own query and this one. Raises Invalid: each segment is a word, a name or a version."""
+    path, _, own = path.partition("?")
+    if not (_PATH.fullmatch(path) and _QUERY.fullmatch(own)):
+        raise Invalid("Key Vault is not asked for this: a name has 1 to 127 letters, digits and hyphens")
+    own = re.sub(r"(^|&)api-version=[^&]*", "", own).lstrip("&")
+    parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+    return f"{path}?{own + '&' if own else ''}{parameters}"
 
 
 def _json_object(response: Any) -> Json:
