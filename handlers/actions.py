@@ -11,14 +11,14 @@ from certrelay.renewal import renew
 from certrelay.renewal.renew import Changes
 from handlers import render, request_models, response_models, roles
 from handlers.certificates import PATH, operation_answer, where
-from handlers.http import Answer, flag, idempotency_key, parsed
+from handlers.http import Answer, idempotency_key, is_set, parsed
 from handlers.roles import Role, acting_for
-from handlers.routes import Query, route
+from handlers.routes import flag, route
 
 blueprint = func.Blueprint()
 
 
-FORCE = Query("force", "true: even if Key Vault then no longer renews the certificate.", "boolean")
+FORCE = flag("force", "true: even if Key Vault then no longer renews the certificate.")
 
 
 @route(
@@ -28,7 +28,7 @@ FORCE = Query("force", "true: even if Key Vault then no longer renews the certif
 def update_certificate_policy(req: func.HttpRequest) -> Answer:
     """Merge changes into the policy, as Key Vault does; they apply from the next version on."""
     changes = parsed(req, request_models.Policy).to_json()
-    return Answer(edit.update_policy(acting_for(req), *where(req), changes, flag(req, "force")))
+    return Answer(edit.update_policy(acting_for(req), *where(req), changes, is_set(req, "force")))
 
 
 @route(

@@ -11,9 +11,9 @@ from certrelay.errors import Fault, Invalid
 from certrelay.operations import find, intervene
 from certrelay.storage.operation import Operation
 from handlers import render, request_models, response_models, roles
-from handlers.http import Answer, flag, idempotency_key, parsed, query
+from handlers.http import Answer, idempotency_key, is_set, parsed, query
 from handlers.roles import Role, acting_for
-from handlers.routes import Query, route
+from handlers.routes import choice, flag, route, text
 
 RETRY_AFTER_SECONDS = "2"
 PATH = "vaults/{vault}/certificates/{name}"
@@ -78,7 +78,7 @@ def import_certificate(req: func.HttpRequest) -> Answer:
 
 @route(
     blueprint, "GET", f"{PATH}/pending", Role.READER, answer=response_models.Operation,
-    query=(Query("request_id", "The id of an operation; by default the latest one."),),
+    query=(text("request_id", "The id of an operation; by default the latest one.", 200),),
 )  # fmt: skip
 def get_certificate_operation(req: func.HttpRequest) -> Answer:
     """An operation of a certificate: its progress, or how it ended."""
@@ -103,22 +103,22 @@ def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
 
 @route(
     blueprint, "DELETE", f"{PATH}/pending", Role.OPERATOR, answer=response_models.Operation,
-    query=(Query("force", "true: also delete a pending operation that CertRelay did not create.", "boolean"),),
+    query=(flag("force", "true: also delete a pending operation that CertRelay did not create."),),
 )  # fmt: skip
 def delete_certificate_operation(req: func.HttpRequest) -> Answer:
     """Delete a stuck operation, in Key Vault too, so that the name is free again."""
-    ended = edit.delete_pending(acting_for(req), *where(req), force=flag(req, "force"))
+    ended = edit.delete_pending(acting_for(req), *where(req), force=is_set(req, "force"))
     return operation_answer(ended) if ended else Answer(None, 204)
 
 
 @route(
     blueprint, "GET", f"{PATH}/pending/csr", Role.READER, raw_answer=(CSR_TYPE, PEM_TYPE),
-    query=(Query("format", "pem or der (the default)."),),
+    query=(choice("format", "The encoding (default der).", "pem", "der"),),
 )  # fmt: skip
 def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
     """The CSR (RFC 2986) of the pending operation, to have it signed by hand."""
     csr = read.csr(acting_for(req), *where(req))
-    encoding = query(req, "format", "pem|der")
+    encoding = query(req, "format")
     if encoding == "pem" or (encoding is None and "pem" in req.headers.get("accept", "")):
         return Answer(render.csr_pem(csr), content_type=PEM_TYPE)
     return Answer(csr, content_type=CSR_TYPE)
@@ -149,9 +149,9 @@ def _answer(body: request_models.MergeCertificate) -> bytes:
     if body.certificate is not None:
         return body.certificate.encode()
     parts = []
-    for index, text in enumerate(body.x5c or ()):
+    for index, written in enumerate(body.x5c or ()):
         try:
-            der = base64.b64decode(text, validate=True)
+            der = base64.b64decode(written, validate=True)
         except (binascii.Error, ValueError):
             raise Invalid([Fault(f"/x5c/{index}", "must be base64")]) from None
         parts.append(b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n")

@@ -8,18 +8,18 @@ from certrelay.services import Services
 from handlers import request_models, response_models, roles
 from handlers.http import Answer, idempotency_key, number, parsed
 from handlers.roles import Role, acting_for
-from handlers.routes import Query, route
+from handlers.routes import route, whole
 
 blueprint = func.Blueprint()
 
 
 @route(
     blueprint, "GET", "forecast", Role.READER, answer=response_models.Forecast,
-    query=(Query("days", "How many days ahead, 1 to 730 (default 30).", "integer"),),
+    query=(whole("days", "How many days ahead (default 30).", 1, 730),),
 )  # fmt: skip
 def get_forecast(req: func.HttpRequest) -> Answer:
     """What will be renewed when, by which authority, and how much its rate limit allows."""
-    expected = forecast.expected(acting_for(req), number(req, "days", 1, 730) or 30)
+    expected = forecast.expected(acting_for(req), number(req, "days") or 30)
     days = [{"date": d.date, "authority": d.authority, "renewals": d.renewals, "capacity": d.capacity}
             for d in expected.days]  # fmt: skip
     renewals = [{"vault": r.vault, "name": r.name, "authority": r.authority, "due": r.due.isoformat(),

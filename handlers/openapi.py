@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from certrelay.storage.operation import CERTIFICATE_NAME
 from handlers import response_models
 from handlers.routes import ROUTES, Query, Route
 
@@ -97,17 +98,15 @@ def _responses(route: Route) -> Json:
 
 
 def _in_path(name: str, constraint: str) -> Json:
-    schema: Json = {"type": "string", "minLength": 1}
-    if constraint:
-        schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
-    if name in ("name", "issuer"):
-        schema["pattern"] = "^[0-9A-Za-z-]{1,127}$"
+    pattern = {"name": CERTIFICATE_NAME.pattern, "issuer": CERTIFICATE_NAME.pattern}.get(name)
+    schema: Json = {"type": "string", "minLength": 1, "maxLength": 200}
+    if pattern or constraint:
+        schema["pattern"] = pattern or "^[0-9a-f]{32}$"
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _in_query(query: Query) -> Json:
-    schema = {"type": query.kind}
-    return {"name": query.name, "in": "query", "description": query.description, "schema": schema}
+    return {"name": query.name, "in": "query", "description": query.description, "schema": query.schema}
 
 
 def _reference(model: type[BaseModel]) -> Json:

@@ -15,18 +15,20 @@ from handlers import render, response_models
 from handlers.certificates import PATH, where
 from handlers.http import Answer, number, query
 from handlers.roles import Role, acting_for
-from handlers.routes import Query, route
+from handlers.routes import choice, route, text, whole
 
 LIST = "vaults/{vault}/certificates"
 FILTERS = (
-    Query("authority", "Only certificates that this authority renews."),
-    Query("issuer", "Only certificates whose policy has this issuer (reads each certificate)."),
-    Query("expiring_within_days", "Only certificates that expire within this number of days.", "integer"),
-    Query("state", "Only certificates that are managed, unmanaged, enabled, disabled, due, expiring or expired."),
-    Query("max", "How many certificates to return at most, 1 to 100 (default 25).", "integer"),
-    Query("continuation", "The continuation of the previous response."),
-)
-STATES = "managed|unmanaged|enabled|disabled|due|expiring|expired"
+    text("authority", "Only certificates that this authority renews."),
+    text("issuer", "Only certificates whose policy has this issuer (reads each certificate)."),
+    whole("expiring_within_days", "Only certificates that expire within this number of days.", 0, 100_000),
+    choice(
+        "state", "Only certificates in this state.",
+        "managed", "unmanaged", "enabled", "disabled", "due", "expiring", "expired",
+    ),
+    whole("max", "How many certificates to return at most (default 25).", 1, 100),
+    text("continuation", "The continuation of the previous response.", 9000),
+)  # fmt: skip
 
 blueprint = func.Blueprint()
 
@@ -37,12 +39,11 @@ def list_certificates(req: func.HttpRequest) -> Answer:
     filters = Filters(
         query(req, "authority"),
         query(req, "issuer"),
-        number(req, "expiring_within_days", 0, 100_000),
-        query(req, "state", STATES),
+        number(req, "expiring_within_days"),
+        query(req, "state"),
     )
-    limit, vault = number(req, "max", 1, 100) or 25, req.route_params["vault"]
-    continuation = query(req, "continuation", ".{1,9000}")
-    items, continuation = read.certificates(acting_for(req), vault, filters, limit, continuation)
+    limit, vault = number(req, "max") or 25, req.route_params["vault"]
+    items, continuation = read.certificates(acting_for(req), vault, filters, limit, query(req, "continuation"))
     return Answer({"value": [_line(item) for item in items], "continuation": continuation})
 
 

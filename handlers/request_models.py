@@ -8,12 +8,20 @@ from certrelay.callers import FUNCTION_KEY
 from certrelay.certificates.create import CertificateSpec
 from certrelay.certificates.import_file import ImportCommand
 from certrelay.connectors.base import RevocationReason
+from certrelay.keyvault.policy import MAX_MONTHS
+from certrelay.keyvault.tags import MAX_TAG_LENGTH, MAX_TAGS
+from certrelay.validation import PRINTABLE
 
-type Text = Annotated[str, Field(max_length=2048)]
-type Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=2048)]], Field(max_length=100)]
+type Text = Annotated[str, Field(max_length=2048, pattern=PRINTABLE)]  # as Key Vault's own answers have it: may be ""
+type Name = Annotated[str, Field(min_length=1, max_length=2048, pattern=PRINTABLE)]
+type Names = Annotated[list[Name], Field(max_length=100)]
+type ObjectIdentifier = Annotated[
+    str, Field(min_length=3, max_length=255, pattern=r"^[0-2](\.[0-9]+)+$", examples=["1.3.6.1.5.5.7.3.1"])
+]
 type Text512K = Annotated[str, Field(min_length=1, max_length=524_288)]
 GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
-type Tags = Annotated[dict[str, str], Field(max_length=15)]
+type TagText = Annotated[str, Field(max_length=MAX_TAG_LENGTH)]
+type Tags = Annotated[dict[Annotated[TagText, Field(min_length=1)], TagText], Field(max_length=MAX_TAGS)]
 
 
 class Body(BaseModel):
@@ -23,7 +31,7 @@ class Body(BaseModel):
 class KeyProperties(Body):
     exportable: bool | None = None
     kty: Literal["RSA", "EC", "RSA-HSM", "EC-HSM"] | None = None
-    key_size: int | None = None
+    key_size: int | None = Field(default=None, ge=256, le=4096)  # of EC keys, too
     crv: Literal["P-256", "P-384", "P-521"] | None = None
     reuse_key: bool | None = None
 
@@ -48,15 +56,15 @@ class BasicConstraints(Body):
 class X509Properties(Body):
     subject: Text | None = None
     sans: SubjectAlternativeNames | None = None
-    ekus: Annotated[list[Text], Field(max_length=20)] | None = None
-    key_usage: Annotated[list[Text], Field(max_length=9)] | None = None
-    validity_months: int | None = None
+    ekus: Annotated[list[ObjectIdentifier], Field(max_length=20)] | None = None
+    key_usage: Annotated[list[Name], Field(max_length=9)] | None = None
+    validity_months: int | None = Field(default=None, ge=1, le=MAX_MONTHS)
     basic_constraints: BasicConstraints | None = None
 
 
 class Trigger(Body):
-    lifetime_percentage: int | None = None
-    days_before_expiry: int | None = None
+    lifetime_percentage: int | None = Field(default=None, ge=1, le=99)
+    days_before_expiry: int | None = Field(default=None, ge=1, le=MAX_MONTHS * 27)
 
 
 class Action(Body):
@@ -69,7 +77,7 @@ class LifetimeAction(Body):
 
 
 class Issuer(Body):
-    name: Text | None = None
+    name: Name | None = None
     cty: Text | None = None
     cert_transparency: bool | None = None
 
@@ -92,7 +100,7 @@ class CreateCertificate(Body):
 
     `force` creates it even if the certificate is then no longer renewed."""
 
-    authority: Text | None = None
+    authority: Name | None = None
     policy: Policy = Policy()
     subject: Text | None = None
     dns_names: Names = []
@@ -174,7 +182,7 @@ class SetOwner(Body):
 class RenewCertificate(Body):
     """`authority` moves the certificate to another authority; `reuse_key` overrides that of the policy."""
 
-    authority: Text | None = None
+    authority: Name | None = None
     reuse_key: bool | None = None
 
 
@@ -184,12 +192,12 @@ class RevokeCertificate(Body):
     `version` is required with `replace` or an Idempotency-Key; it is the newest one by default."""
 
     reason: RevocationReason = RevocationReason.UNSPECIFIED
-    version: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+    version: Annotated[str, Field(pattern="^[0-9a-f]{32}$", max_length=32, examples=[32 * "0"])] | None = None
     replace: bool = False
 
 
 class AdoptCertificate(Body):
-    authority: Text
+    authority: Name
     validity_days: int | None = Field(default=None, ge=1, le=3650)
     trigger: Trigger | None = None
     force: bool = False
@@ -199,7 +207,7 @@ class MergeCertificate(Body):
     """The signed certificate and its chain: `x5c` (base64 of DER, as in Key Vault's API) or `certificate` (PEM)."""
 
     x5c: Annotated[list[Text512K], Field(min_length=1, max_length=10)] | None = None
-    certificate: Annotated[str, Field(min_length=1, max_length=1024 * 1024)] | None = None
+    certificate: Annotated[str, Field(min_length=1, max_length=1_000_000)] | None = None
 
 
 class AdministratorDetails(Body):
@@ -233,7 +241,7 @@ class SetIssuer(Body):
 
 
 class Contact(Body):
-    email: Annotated[str, Field(min_length=3, max_length=320)]
+    email: Annotated[str, Field(min_length=3, max_length=320, pattern=PRINTABLE)]
     name: Text | None = None
     phone: Text | None = None
 
@@ -246,10 +254,10 @@ class StartReplacement(Body):
     """A certificate must meet all criteria that are set. `names` are patterns for its name in Key Vault; `*` stands for
     any text."""
 
-    vaults: Annotated[list[Text], Field(max_length=100)] = []
-    authority: Text | None = None
-    names: Annotated[list[Text], Field(max_length=1000)] = []
-    issuer: Text | None = None
-    serial_numbers: Annotated[list[Text], Field(max_length=5000)] = []
+    vaults: Annotated[list[Name], Field(max_length=100)] = []
+    authority: Name | None = None
+    names: Annotated[list[Name], Field(max_length=1000)] = []
+    issuer: Name | None = None
+    serial_numbers: Annotated[list[Name], Field(max_length=5000)] = []
     key_type: Literal["RSA", "EC"] | None = None
     issued_before: AwareDatetime | None = None

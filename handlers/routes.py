@@ -1,14 +1,16 @@
 """Declare HTTP functions once: method, path, role, models. They are registered, and OpenAPI is generated, from that."""
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import azure.functions as func
 from pydantic import BaseModel
 
 from certrelay.errors import Fault, Invalid
+from certrelay.validation import PRINTABLE, expected
 from handlers import roles
 from handlers.http import Answer, endpoint
 from handlers.roles import Role
@@ -18,11 +20,44 @@ type Handler = Callable[[func.HttpRequest], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query parameter, for OpenAPI; the handler itself reads and checks it. `kind`: its JSON Schema type."""
+    """One query parameter: its JSON Schema is in OpenAPI, and a value that does not meet it is refused.
+
+    `schema`: `type` is string, integer or boolean; an integer has `minimum` and `maximum`, a string `enum` or
+    `maxLength`."""
 
     name: str
     description: str
-    kind: str = "string"
+    schema: dict[str, Any]
+
+    def is_met(self, value: str) -> bool:
+        """Whether a value is in its range."""
+        if self.schema["type"] == "boolean":
+            return value in ("true", "false")
+        if self.schema["type"] == "integer":
+            whole = re.fullmatch(r"[0-9]{1,9}", value, re.ASCII)
+            return whole is not None and self.schema["minimum"] <= int(value) <= self.schema["maximum"]
+        fits = 1 <= len(value) <= self.schema.get("maxLength", len(value))
+        return value in self.schema.get("enum", (value,)) and fits and re.match(PRINTABLE, value) is not None
+
+
+def text(name: str, description: str, longest: int = 2000) -> Query:
+    """A query parameter with any text on one line."""
+    return Query(name, description, {"type": "string", "minLength": 1, "maxLength": longest, "pattern": PRINTABLE})
+
+
+def choice(name: str, description: str, *values: str) -> Query:
+    """A query parameter with one of these values."""
+    return Query(name, description, {"type": "string", "enum": list(values)})
+
+
+def whole(name: str, description: str, lowest: int, highest: int) -> Query:
+    """A query parameter with a whole number."""
+    return Query(name, description, {"type": "integer", "minimum": lowest, "maximum": highest})
+
+
+def flag(name: str, description: str) -> Query:
+    """A query parameter that is true or false, by default false."""
+    return Query(name, description, {"type": "boolean", "default": False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +115,6 @@ def route(
         ROUTES.append(Route(method, path, role, handler.__name__, summary, **contract))
         level = func.AuthLevel.ANONYMOUS if role is None else None  # else the app's (function_app.py)
 
-        known = {query.name for query in contract.get("query", ())} | {"code"}  # the host's own: a function key
-
         @functools.wraps(handler)
         def permitted(req: func.HttpRequest) -> Answer:
             if role is None:  # a probe's own parameters are nobody's business
@@ -90,11 +123,21 @@ def route(
                 roles.caller_of(req)
             else:
                 roles.require(req, role)
-            if unknown := sorted(req.params.keys() - known):
-                raise Invalid([Fault(f"/{name}", f"this route has no query parameter {name}") for name in unknown])
+            if faults := _query_faults(req, contract.get("query", ())):
+                raise Invalid(faults)
             return handler(req)
 
         blueprint.route(route=path, methods=[method], auth_level=level)(endpoint(permitted))
         return handler
 
     return register
+
+
+def _query_faults(req: func.HttpRequest, queries: tuple[Query, ...]) -> list[Fault]:
+    known = {query.name for query in queries} | {"code"}  # the host's own: a function key
+    unknown = [
+        Fault(f"/{name}", f"this route has no query parameter {name}")
+        for name in sorted(name[:100] for name in req.params.keys() - known)
+    ]
+    wrong = [query for query in queries if query.name in req.params and not query.is_met(req.params[query.name])]
+    return unknown + [Fault(f"/{query.name}", f"must be {expected(query.schema)}") for query in wrong]

@@ -23,6 +23,7 @@ FLOORS = (
     ("certrelay.storage",),
     ("certrelay.keyvault",),
     ("certrelay.pki",),
+    ("certrelay.validation",),
     ("certrelay.errors", "certrelay.setting_references", "certrelay.schedules", "certrelay.log"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -194,6 +194,7 @@ def split_operation_id(identifier: str) -> tuple[str, str] | None:
     """The vault and certificate name in an operation's id; None if the id is malformed."""
     parts = identifier.split(".")
     readable = len(parts) == 3 and ALIAS.fullmatch(parts[0]) and CERTIFICATE_NAME.fullmatch(parts[1])
+    readable = readable and re.fullmatch("[0-9a-f]{32}", parts[2])
     return (parts[0], parts[1]) if readable else None
 
 
