@@ -12,6 +12,7 @@ from certrelay.connectors.base import Connector, ConnectorSettings
 from certrelay.connectors.registry import connector_class
 from certrelay.pki.extensions import oid_of
 
+PIN = "0123456789abcdef" * 4  # an example: SHA-256
 NotificationEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
 RoleName = Literal["Reader", "Requester", "Operator", "Administrator"]
 ROLES: tuple[RoleName, ...] = get_args(RoleName)  # each includes the ones before it
@@ -19,7 +20,7 @@ ROLES: tuple[RoleName, ...] = get_args(RoleName)  # each includes the ones befor
 
 def _https(url: str) -> str:
     if not re.match(r"^https://[^/?#@\s]+/?$", url):
-        raise ValueError("must be https://HOST, without a path")
+        raise ValueError("must be https://HOST without a path, such as https://contoso.vault.azure.net")
     return url.rstrip("/")
 
 
@@ -55,11 +56,13 @@ class Rules(_Frozen):
 
     names: tuple[str, ...] = ()
     key_types: tuple[Literal["RSA", "EC"], ...] = ("RSA", "EC")
-    minimum_rsa_size: int = Field(default=2048, ge=2048)
+    minimum_rsa_size: int = Field(default=2048, ge=2048, le=4096)
     exportable: bool | None = None
     max_validity_days: int | None = Field(default=None, ge=1, le=3650)
     keep_root: bool = True
-    issuer_pins: tuple[Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")], ...] = ()  # SHA-256
+    issuer_pins: tuple[
+        Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$", examples=[PIN])], ...
+    ] = ()
     public_trust: bool = False
     certificate_authority: bool = False
     extra_names: bool | None = None
@@ -70,14 +73,14 @@ class Rules(_Frozen):
 class VaultRate(_Frozen):
     """At most `requests` new operations within any `seconds` (see certrelay.storage.limits)."""
 
-    requests: int = Field(ge=1)
+    requests: int = Field(ge=1, le=1_000_000)
     seconds: int = Field(ge=1, le=604_800)
 
 
 class Rate(VaultRate):
     """`burst` new operations at once (by default `requests`), then one each `seconds / requests`."""
 
-    burst: int | None = Field(default=None, ge=1)
+    burst: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
 class VaultSettings(_Frozen):
@@ -91,7 +94,7 @@ class VaultSettings(_Frozen):
     authorities: tuple[str, ...] = ()
     rules: Rules = Rules()
     rate: VaultRate | None = None  # else Key Vault's own limits
-    concurrency: int | None = Field(default=None, ge=1)
+    concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
 class AuthoritySettings(_Frozen):
@@ -102,7 +105,7 @@ class AuthoritySettings(_Frozen):
     deadline_hours: float | None = Field(default=None, gt=0, le=24 * 90)  # else the connector's, or up to a day
     default_validity_days: int = Field(default=90, ge=1, le=3650)
     rate: Rate | None = None
-    concurrency: int | None = Field(default=None, ge=1)
+    concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from certrelay.connectors.registry import settings_class
 from certrelay.errors import SettingsError
@@ -26,11 +26,13 @@ from certrelay.schedules import SCHEDULES, schedule_faults
 from certrelay.setting_models import ROLES, Authority, AuthoritySettings, Grant, Settings, Target, VaultSettings
 from certrelay.setting_references import UNRESOLVED, is_unresolved, refuse_literal_secrets, resolved
 from certrelay.storage.operation import ALIAS
+from certrelay.validation import faults_of
 
 NAMES = (
     "CERTRELAY_VAULTS", "CERTRELAY_AUTHORITIES", "CERTRELAY_NOTIFICATIONS", "CERTRELAY_RENEWAL_BATCH",
     "CERTRELAY_APP_SERVICE_AUTHENTICATION", "CERTRELAY_FUNCTION_KEY_ROLE", "CERTRELAY_GRANTS", *SCHEDULES,
 )  # fmt: skip
+ENTRIES = '{"name": {…}}'
 COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "rate", "concurrency")
 
 
@@ -87,18 +89,19 @@ def _unknown_names(environment: Mapping[str, str]) -> list[str]:
 def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -> dict[str, Any]:
     text = environment.get(name, "")
     if not text.strip():
-        faults.append(f"{name} is missing: a JSON object is expected")
+        faults.append(f"{name} is missing: a JSON object is expected, such as {ENTRIES}")
         return {}
     if is_unresolved(text):
         faults.append(f"{name} {UNRESOLVED}")
         return {}
     try:
         value = json.loads(text)
-    except ValueError as error:
-        faults.append(f"{name} is not JSON: {error}")
+    except (ValueError, RecursionError) as error:
+        place = f": see line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        faults.append(f"{name} is not JSON{place}; write an object, such as {ENTRIES}")
         return {}
     if not isinstance(value, dict) or (not value and name == "CERTRELAY_VAULTS"):
-        faults.append(f"{name} must be a JSON object with at least one entry")
+        faults.append(f"{name} must be a JSON object with at least one entry, such as {ENTRIES}")
         return {}
     for alias in [alias for alias in value if not ALIAS.fullmatch(alias)]:
         faults.append(f"{name}/{alias}: a name has 2 to 24 lower-case letters, digits and hyphens")
@@ -110,7 +113,7 @@ def _vault(alias: str, value: Any, faults: list[str]) -> VaultSettings | None:
     try:
         return VaultSettings.model_validate(value)
     except ValidationError as error:
-        faults += _sentences(f"CERTRELAY_VAULTS/{alias}", error)
+        faults += _sentences(f"CERTRELAY_VAULTS/{alias}", error, VaultSettings)
         return None
 
 
@@ -123,13 +126,14 @@ def _authority(name: str, value: Any, environment: Mapping[str, str], faults: li
     common = {key: item for key, item in value.items() if key in COMMON_FIELDS}
     own = {key: item for key, item in value.items() if key not in COMMON_FIELDS}
     settings = None
+    own_settings: type[BaseModel] = AuthoritySettings  # until the connector is known
     try:
         settings = AuthoritySettings.model_validate(common)
         own_settings = settings_class(settings.connector)
         refuse_literal_secrets(where, own_settings, own, faults)
         connector_settings = own_settings.model_validate(resolved(where, own, environment, faults))
     except ValidationError as error:
-        faults += _sentences(where, error)
+        faults += _sentences(where, error, own_settings)
     except LookupError as error:
         faults.append(f"{where}/connector: {error}")
     if len(faults) > before or settings is None:
@@ -149,7 +153,7 @@ def _targets(environment: Mapping[str, str], faults: list[str]) -> dict[str, Tar
         try:
             target = Target.model_validate(resolved(where, value, environment, faults))
         except ValidationError as error:
-            faults += _sentences(where, error)
+            faults += _sentences(where, error, Target)
             continue
         if not target.url.get_secret_value().startswith(("https://", "http://127.0.0.1:")):
             faults.append(f"{where}/url: must be an https address")
@@ -205,7 +209,7 @@ def _grants(environment: Mapping[str, str], vaults: Collection[str], faults: lis
         try:
             found.append(Grant.model_validate(value))
         except ValidationError as error:
-            faults += _sentences(f"{name}/{index}", error)
+            faults += _sentences(f"{name}/{index}", error, Grant)
             continue
         unknown = [alias for alias in found[-1].vaults if alias not in vaults]
         faults += [f"{name}/{index}/vaults: there is no vault {alias!r}" for alias in unknown]
@@ -236,8 +240,5 @@ def _flag(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:
     return text == "true"
 
 
-def _sentences(where: str, error: ValidationError) -> list[str]:
-    return [
-        f"{'/'.join([where, *(str(part) for part in fault['loc'])])}: {fault['msg']}"
-        for fault in error.errors(include_input=False, include_url=False)
-    ]
+def _sentences(where: str, error: ValidationError, model: type[BaseModel]) -> list[str]:
+    return [f"{where}{fault.pointer}: {fault.detail}" for fault in faults_of(error, model)]

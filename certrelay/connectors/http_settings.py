@@ -28,20 +28,26 @@ def _is_loopback(host: str) -> bool:
 
 def authority_url(url: str) -> str:
     """The URL of an authority without a slash at its end. Raises ValueError."""
-    scheme, host, _ = origin(url)
+    try:
+        scheme, host, _ = origin(url)
+    except ValueError:
+        scheme = host = ""
     if not (host and host.isascii()) or not (scheme == "https" or (scheme == "http" and _is_loopback(host))):
-        raise ValueError("must be an https URL (http only for a loopback address), its host in ASCII (xn--…)")
+        raise ValueError(
+            "must be an https URL (http only for a loopback address), its host in ASCII (xn--…), such as https://ca.contoso.example"
+        )
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must have neither credentials nor query nor fragment")
+        raise ValueError("must have neither credentials nor query nor fragment, such as https://ca.contoso.example")
     return url.rstrip("/")
 
 
-def _certificates_pem(pem: str) -> str:
+def certificates_pem(pem: str) -> str:
+    """Validate a settings field that holds certificates in PEM. Raises ValueError."""
     try:
         x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
-        raise ValueError("must hold certificates in PEM") from None
+        raise ValueError("must hold certificates in PEM, such as -----BEGIN CERTIFICATE-----…") from None
     return pem
 
 
@@ -58,7 +64,7 @@ def certificate_and_key(pem: SecretStr) -> SecretStr:
 
 
 AuthorityUrl = Annotated[str, AfterValidator(authority_url)]
-CertificatesPem = Annotated[str, AfterValidator(_certificates_pem)]
+CertificatesPem = Annotated[str, AfterValidator(certificates_pem)]
 
 
 class HttpSettings(ConnectorSettings):

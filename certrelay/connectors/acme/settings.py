@@ -2,7 +2,6 @@
 
 import base64
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -26,7 +25,7 @@ def _base64url(secret: SecretStr) -> SecretStr:
 def _mail_address(text: str) -> str:
     address = text.removeprefix("mailto:")
     if "@" not in address:
-        raise ValueError("must be a mail address")
+        raise ValueError("must be a mail address, such as certificates@contoso.example")
     return address
 
 
@@ -42,7 +41,7 @@ def _account_key(secret: SecretStr) -> SecretStr:
 
 
 def _directory_url(url: str) -> str:
-    authority_url(urlsplit(url)._replace(query="").geturl())
+    authority_url(url.partition("?")[0] + ("#" if "#" in url else ""))
     return url
 
 
@@ -58,8 +57,10 @@ class AcmeSettings(HttpSettings):
     eab_kid: str | None = Field(default=None, min_length=1)
     eab_hmac_key: SecretStr | None = None
     account_key_pem: SecretStr | None = None
-    account_key_vault_url: str | None = Field(default=None, pattern=r"^https://[^/\s]+/?$")
-    account_key_name: str | None = Field(default=None, pattern=r"^[0-9a-zA-Z-]{1,127}$")
+    account_key_vault_url: str | None = Field(
+        default=None, pattern=r"^https://[^/\s]+/?$", examples=["https://contoso.vault.azure.net"]
+    )
+    account_key_name: str | None = Field(default=None, pattern=r"^[0-9a-zA-Z-]{1,127}$", examples=["acme-account"])
     profile: str | None = Field(default=None, min_length=1)
     preferred_chain: str | None = Field(default=None, min_length=1)
     dns: DnsSettings = NoDns()

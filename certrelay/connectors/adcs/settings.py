@@ -15,11 +15,11 @@ class AdcsSettings(HttpSettings):
     `retry_after`: seconds between two polls of a request that waits for a certificate manager.
     """
 
-    template: str = Field(pattern=r"^[A-Za-z0-9 ._-]+$")
+    template: str = Field(pattern=r"^[A-Za-z0-9 ._-]+$", examples=["WebServer"])
     login: Literal["ntlm", "kerberos", "basic"] = "ntlm"
     username: str | None = None
     password: SecretStr | None = None
-    retry_after: float = Field(default=300.0, gt=0)
+    retry_after: float = Field(default=300.0, gt=0, le=604_800)
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:

@@ -8,6 +8,8 @@ from certrelay.connectors.http_settings import AuthorityUrl, HttpSettings
 
 CA_ARN = r"^arn:(aws[a-z-]*):acm-pca:([a-z0-9-]+):\d{12}:certificate-authority/[0-9a-f-]{36}$"
 
+ACCOUNT, UUID = "123456789012", "01234567-89ab-cdef-0123-456789abcdef"  # of the examples
+
 
 class AwsPcaSettings(HttpSettings):
     """One authority, and one of two ways to log in.
@@ -17,10 +19,16 @@ class AwsPcaSettings(HttpSettings):
     AWS's regional addresses; set them for a VPC endpoint, say.
     """
 
-    certificate_authority_arn: str = Field(pattern=CA_ARN)
+    certificate_authority_arn: str = Field(
+        pattern=CA_ARN, examples=[f"arn:aws:acm-pca:eu-west-1:{ACCOUNT}:certificate-authority/{UUID}"]
+    )
     url: AuthorityUrl
     sts_url: AuthorityUrl
-    template_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:acm-pca:::template/[A-Za-z0-9_]+/V\d$")
+    template_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z-]*:acm-pca:::template/[A-Za-z0-9_]+/V\d$",
+        examples=["arn:aws:acm-pca:::template/EndEntityServerAuthCertificate/V1"],
+    )
     signing_algorithm: Literal[
         "SHA256WITHRSA",
         "SHA384WITHRSA",
@@ -31,7 +39,11 @@ class AwsPcaSettings(HttpSettings):
     ] = "SHA256WITHRSA"
     access_key_id: str | None = None
     secret_access_key: SecretStr | None = None
-    role_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")
+    role_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$",
+        examples=[f"arn:aws:iam::{ACCOUNT}:role/certrelay"],
+    )
     audience: str | None = None
 
     @model_validator(mode="before")

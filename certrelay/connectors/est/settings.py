@@ -15,7 +15,7 @@ class EstSettings(HttpSettings):
     simpleenroll: for servers whose simplereenroll requires the old certificate's key in the TLS handshake.
     """
 
-    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")
+    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", examples=["web"])
     username: str | None = None
     password: SecretStr | None = None
     client_certificate: SecretStr | None = None

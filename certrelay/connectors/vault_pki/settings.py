@@ -19,9 +19,9 @@ class VaultPkiSettings(HttpSettings):
     `send_not_after = false` leaves the validity to the role, as `not_after_bound=forbid` requires.
     """
 
-    mount: str = Field(default="pki", pattern=PATH_PATTERN)
-    role: str = Field(pattern=rf"^{SEGMENT}$")
-    namespace: str | None = Field(default=None, pattern=PATH_PATTERN)
+    mount: str = Field(default="pki", pattern=PATH_PATTERN, examples=["pki"])
+    role: str = Field(pattern=rf"^{SEGMENT}$", examples=["web"])
+    namespace: str | None = Field(default=None, pattern=PATH_PATTERN, examples=["team-a"])
     verbatim: bool = False
     send_not_after: bool = True
     token: SecretStr | None = None
@@ -29,7 +29,7 @@ class VaultPkiSettings(HttpSettings):
     secret_id: SecretStr | None = None
     jwt_role: str | None = None
     jwt_audience: str | None = None
-    auth_mount: str | None = Field(default=None, pattern=PATH_PATTERN)
+    auth_mount: str | None = Field(default=None, pattern=PATH_PATTERN, examples=["approle"])
 
     @model_validator(mode="after")
     def _one_way_to_log_in(self) -> Self:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
-from lexicon._private.discovery import find_providers, load_provider_module
+from lexicon._private.discovery import load_provider_module
 from lexicon.config import ConfigResolver
 from lexicon.interfaces import Provider
 
@@ -30,8 +30,6 @@ class Lexicon:
     """One provider and its credentials."""
 
     def __init__(self, settings: LexiconDns) -> None:
-        if not find_providers().get(settings.service):
-            raise DnsFailure(f"dns-lexicon has no provider {settings.service}, or not all that it needs is installed")
         self._settings = settings
         self._lookup = Lookup(settings)
 

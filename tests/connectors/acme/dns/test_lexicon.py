@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from lexicon._private.discovery import find_providers
 from lexicon._private.providers import namecom, namesilo
 from pydantic import ValidationError
 
@@ -245,8 +246,15 @@ def test_a_service_that_is_down_or_says_nothing_is_a_failure_in_time(
 
 
 def test_a_service_that_the_library_does_not_know_is_named(powerdns: PowerDns) -> None:
-    with pytest.raises(DnsFailure, match="no provider carrierpigeon"):
-        solver(powerdns, service="carrierpigeon")
+    """At start, and not by the first order."""
+    for service, told in [
+        ("carrierpigeon", "is not a service that dns-lexicon knows, such as"),
+        ("cloudflair", "knows, such as cloudflare"),
+        ("base", "is not a service"),
+        ("localzone", r"needs packages that are not installed: localzone"),
+    ]:
+        with pytest.raises(ValidationError, match=told):
+            settings(powerdns, service=service)
 
 
 def test_faulty_settings_are_named(powerdns: PowerDns) -> None:
@@ -265,3 +273,14 @@ def test_faulty_settings_are_named(powerdns: PowerDns) -> None:
         )
     assert "dns/secrets/auth_token: is a secret" in str(refused.value)
     assert "literal-secret" not in str(refused.value)
+
+
+def test_the_services_that_the_settings_allow_are_those_that_the_library_can_use() -> None:
+    """They are found without importing it, since that takes long; here it is asked itself."""
+    for service, usable in find_providers().items():
+        written = {"provider": "lexicon", "service": service}
+        if usable:
+            assert LexiconDns.model_validate(written).service == service
+        else:
+            with pytest.raises(ValidationError, match="needs packages that are not installed"):
+                LexiconDns.model_validate(written)
