@@ -17,11 +17,13 @@
     └── SettingsError        the settings; lists every fault                           at start
 
 Code that reacts to an error checks its class; `code` is for callers. Callers see the messages, so these hold no secret,
-no stack trace and no SDK's text.
+no stack trace and no SDK's text. Secrets of the settings that an authority repeats are removed (certrelay.redaction).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from certrelay.redaction import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,9 @@ class Fault:
     pointer: str
     detail: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", redact(self.detail))
+
 
 class CertRelayError(Exception):
     """`code` is a short, stable name for programs; the message is a sentence for people."""
@@ -38,7 +43,7 @@ class CertRelayError(Exception):
     code = "Error"
 
     def __init__(self, message: str, code: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(redact(message))
         self.code = code or type(self).code
 
 

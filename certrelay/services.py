@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from certrelay.callers import Caller
 from certrelay.connectors.base import Connector, Context
 from certrelay.errors import NotFound, NotReady
+from certrelay.redaction import protect
 from certrelay.setting_models import Authority, Settings, VaultSettings
 from certrelay.storage.ledger import Ledger
 
@@ -50,8 +51,11 @@ class Services:
 def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Services:
     """The real services. Vaults and connectors are created at first use, and then kept; this sends no request.
 
+    From now on the secrets of these settings are taken out of errors, reasons and log lines (certrelay.redaction).
+
     The Azure SDKs take longer to import than the rest of the app. So they are imported here, by the first call that
     needs them, and not when the app starts."""
+    protect(settings.secrets())
     from azure.identity import DefaultAzureCredential
 
     from certrelay.keyvault import client

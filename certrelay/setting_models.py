@@ -2,9 +2,9 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -172,3 +172,23 @@ class Settings:
     app_service_authentication: bool
     function_key_role: str
     grants: tuple[Grant, ...] | None = None  # None: the roles alone decide
+
+    def secrets(self) -> set[str]:
+        """Every secret in the settings, for certrelay.redaction."""
+        models = [*self.notifications.values(), *(each.connector_settings for each in self.authorities.values())]
+        found = {secret.get_secret_value() for model in models for secret in secrets_in(model)}
+        return found | {self.storage.get("AzureWebJobsStorage", "")}
+
+
+def secrets_in(value: Any) -> Iterator[SecretStr]:
+    """Every secret in a model, in the models, lists and objects within it."""
+    match value:
+        case SecretStr():
+            yield value
+        case BaseModel():
+            yield from secrets_in([inner for _, inner in value])
+        case Mapping():
+            yield from secrets_in(list(value.values()))
+        case list() | tuple() | set() | frozenset():
+            for item in value:
+                yield from secrets_in(item)

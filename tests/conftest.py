@@ -11,7 +11,7 @@ from sandbox.azurite import Azurite
 from sandbox.openbao import OpenBao
 from tests import distribution
 
-pytest_plugins = ["tests.fixtures"]
+pytest_plugins = ["tests.fixtures", "tests.canaries"]
 
 # The same examples in every run, however slow the machine is; with `--soak` new ones.
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -25,6 +25,7 @@ FLOORS = (
     ("certrelay.pki",),
     ("certrelay.validation",),
     ("certrelay.errors", "certrelay.setting_references", "certrelay.schedules", "certrelay.log"),
+    ("certrelay.redaction",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

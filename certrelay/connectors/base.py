@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from certrelay.pki.subject import SubjectNames
+from certrelay.redaction import redact
 
 MAX_REFERENCE_BYTES = 16_000
 
@@ -165,6 +166,9 @@ class Connector(Protocol):
 
 class ConnectorError(Exception):
     """An optional ability failed; callers see the text."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(redact(text))
 
 
 @runtime_checkable

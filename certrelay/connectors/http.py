@@ -29,6 +29,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from certrelay.connectors.base import Unavailable
 from certrelay.connectors.http_settings import HttpSettings, origin
+from certrelay.redaction import redact
 
 MAX_BODY_BYTES = 1_000_000
 MAX_RETRY_AFTER = 86_400.0
@@ -182,7 +183,7 @@ def _tls_context(ca_certificates: str | None, client_certificate: SecretStr | No
 
 def sentence(text: object, limit: int = 500) -> str:
     """An authority's text, fit for a log and a caller: one line of at most `limit` characters, none of them control."""
-    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in str(text)[: 4 * limit])
+    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in redact(str(text))[: 4 * limit])
     line = " ".join(visible.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

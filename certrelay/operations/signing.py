@@ -29,6 +29,7 @@ from certrelay.operations.decide import orders_lost
 from certrelay.pki import verify
 from certrelay.pki.encodings import panics_as_errors
 from certrelay.pki.wording import bounded
+from certrelay.redaction import redact
 from certrelay.services import Services
 from certrelay.storage.operation import MAX_CHAIN_BYTES, CertificateRequest, Operation, State
 
@@ -62,6 +63,8 @@ def _checked(outcome: Outcome) -> Outcome:
             return outcome
         case Rejected(str() as reason):
             return Rejected(_text(reason))
+        case Pending(str() as reference) if redact(reference) != reference:
+            return Rejected("the authority's reference to the order repeats a secret of the settings")
         case Pending(str(), seconds, str() as awaits):
             return replace(outcome, retry_after=_seconds(seconds), awaits=_text(awaits))
         case Unavailable(str() as reason, None):
@@ -77,7 +80,7 @@ def _seconds(retry_after: float) -> float:
 
 def _text(text: str) -> str:
     """The text as one line without control characters, at most MAX_TEXT long."""
-    visible = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_TEXT])
+    visible = "".join(char if char.isprintable() else " " for char in redact(text)[: 4 * MAX_TEXT])
     line = " ".join(visible.split())
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 

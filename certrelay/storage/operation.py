@@ -16,6 +16,7 @@ from certrelay.keyvault import policy
 from certrelay.keyvault.certificate import PendingOperation
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
+from certrelay.redaction import redact
 
 COLUMN_BYTES = 60_000  # a column holds 64 KiB
 MAX_CHAIN_BYTES = 300_000  # of DER; a row holds 1 MiB
@@ -110,6 +111,9 @@ class Failure:
     code: str
     message: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", redact(self.message))
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:
@@ -118,6 +122,9 @@ class Transition:
     state: State
     at: datetime
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", redact(self.detail))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

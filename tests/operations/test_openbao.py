@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+from azure.core.rest import HttpRequest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
@@ -42,8 +43,8 @@ def test_openbao_signs_the_vaults_key_and_the_secret_is_a_pfx_with_it(bao_world:
     leaf = x509.load_der_x509_certificate(base64.b64decode(bundle["cer"]))
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert set(names.get_values_for_type(x509.DNSName)) == {"www.contoso.example", "shop.contoso.example"}
-    secret = bao_world.vault.call("GET", f"/secrets/{name}/")
-    pfx = load_pkcs12(base64.b64decode(secret["value"]), None)
+    answer = bao_world.vault._client.send_request(HttpRequest("GET", f"/secrets/{name}/?api-version=2025-07-01"))
+    pfx = load_pkcs12(base64.b64decode(answer.json()["value"]), None)
     assert pfx.key is not None
     encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert pfx.key.public_key().public_bytes(*encoding) == leaf.public_key().public_bytes(*encoding)
