@@ -20,7 +20,7 @@ from handlers.routes import choice, route, text, whole
 LIST = "vaults/{vault}/certificates"
 FILTERS = (
     text("authority", "Only certificates that this authority renews."),
-    text("issuer", "Only certificates whose policy has this issuer (reads each certificate)."),
+    text("issuer", "Only certificates whose policy has this issuer; a page may be short."),
     whole("expiring_within_days", "Only certificates that expire within this number of days.", 0, 100_000),
     choice(
         "state", "Only certificates in this state.",

@@ -24,7 +24,7 @@ LIST_PATH = re.compile(
     r"/certificates\?((maxresults=[0-9]{1,2}|api-version=[0-9.-]{1,10}|(\$|%24)skiptoken=[\w.~%+=!*-]{1,6000})(&(?!$)|$))+",
     re.ASCII,
 )
-MAX_PAGES = 40  # of Key Vault's list, read for one request
+MAX_PAGES, MAX_LOOKUPS = 40, 25  # of Key Vault's list, and of single certificates, for one request
 
 type Json = dict[str, Any]
 
@@ -73,12 +73,17 @@ def certificates(
     Raises Invalid (the continuation), NotFound, NotReady."""
     services.vault_settings(vault)
     path, skip = _position(continuation)
+    issuer = _IssuerFilter(services, vault, filters.issuer)
     matching: list[CertificateItem] = []
     for _ in range(MAX_PAGES):
         page, following = services.vault(vault).page(path)
         items = [item_of(item) for item in page]
         for number, item in enumerate(items[skip:], skip + 1):
-            if grants.may(services, Role.READER, vault, item.name) and _matches(services, vault, item, filters):
+            if not grants.may(services, Role.READER, vault, item.name) or not _matches(services, item, filters):
+                continue
+            if issuer.is_used_up(item):
+                return matching, _continuation(path, number - 1)
+            if issuer.is_met(item):
                 matching.append(item)
             if len(matching) == limit and number < len(items):
                 return matching, _continuation(path, number)
@@ -157,7 +162,30 @@ def _chain(services: Services, vault: str, name: str, version: str) -> tuple[byt
     return ()
 
 
-def _matches(services: Services, vault: str, item: CertificateItem, filters: Filters) -> bool:
+@dataclass(slots=True)
+class _IssuerFilter:
+    """The filter by the policy's issuer: `Unknown` if CertRelay manages a certificate; else Key Vault is asked for it.
+
+    `left`: how many certificates may still be looked up for this request."""
+
+    services: Services
+    vault: str
+    name: str | None
+    left: int = MAX_LOOKUPS
+
+    def is_used_up(self, item: CertificateItem) -> bool:
+        return self.name is not None and not is_managed(item.tags) and not self.left
+
+    def is_met(self, item: CertificateItem) -> bool:
+        if self.name is None or is_managed(item.tags):
+            return self.name is None or self.name.lower() == "unknown"
+        self.left -= 1
+        policy = (self.services.vault(self.vault).get(item.name) or {}).get("policy") or {}
+        return str((policy.get("issuer") or {}).get("name", "")).lower() == self.name.lower()
+
+
+def _matches(services: Services, item: CertificateItem, filters: Filters) -> bool:
+    """Whether the filters are met that need nothing but the list."""
     now = services.now()
     authority = authority_of(item.tags)
     if filters.authority is not None and filters.authority != authority:
@@ -165,12 +193,7 @@ def _matches(services: Services, vault: str, item: CertificateItem, filters: Fil
     days = filters.expiring_within_days
     if days is not None and (item.expires is None or item.expires > now + timedelta(days=days)):
         return False
-    if filters.state is not None and filters.state not in _states(item, now):
-        return False
-    if filters.issuer is None:
-        return True
-    written = (services.vault(vault).get(item.name) or {}).get("policy") or {}
-    return str((written.get("issuer") or {}).get("name", "")).lower() == filters.issuer.lower()
+    return filters.state is None or filters.state in _states(item, now)
 
 
 def _states(item: CertificateItem, now: datetime) -> set[str]:

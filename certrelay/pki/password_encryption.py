@@ -19,6 +19,7 @@ from certrelay.pki import rc2
 from certrelay.pki.der import INTEGER, SEQUENCE, Element, children, element, integer, octets, oid
 
 MAX_ITERATIONS, MAX_WORK = 1_000_000, 3_500_000
+RC2_WORK = 4  # for a byte, in Python
 MAX_SCRYPT_COST, MAX_RC2_BYTES = 2**19, 64 * 1024  # N·r·p: 128 bytes of memory each
 
 DIGESTS = {
@@ -139,7 +140,7 @@ def decrypted(algorithm: Element, ciphertext: bytes, password: Password, budget:
     key, iv = (pkcs12_key("sha1", octets(salt), rounds, *wanted) for wanted in ((1, size), (2, 8)))
     if is_rc2 and len(ciphertext) > MAX_RC2_BYTES:
         raise Unsupported("RC2")
-    budget.spend(key.work + iv.work)
+    budget.spend(key.work + iv.work + (RC2_WORK * len(ciphertext) if is_rc2 else 0))
     secret, vector = key.derive(password.utf16), iv.derive(password.utf16)
     if is_rc2:
         return _unpadded(rc2.decrypt_cbc(secret, vector, ciphertext), 8)
