@@ -121,8 +121,23 @@ def test_an_operation_survives_its_way_through_a_row() -> None:
     assert from_entity(to_entity(moved)) == moved
 
 
-def test_operations_that_failed_together_do_not_try_again_together() -> None:
-    delays = [decide.back_off(3, None, random.Random(seed)) for seed in range(200)]
-    assert len(set(delays)) == 200
-    assert 0.8 * 40 <= min(delays) < 0.85 * 40
-    assert 1.15 * 40 < max(delays) <= 1.2 * 40
+class Extreme(random.Random):
+    """Chance that always takes one end."""
+
+    def __init__(self, end: int) -> None:
+        super().__init__(0)
+        self.end = end
+
+    def uniform(self, a: float, b: float) -> float:
+        return (a, b)[self.end]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "longest", "expected"), [(0, 3600.0, 5.0), (3, 3600.0, 40.0), (50, 3600.0, 3600.0), (9, 300.0, 300.0)]
+)
+def test_workers_that_failed_together_do_not_try_again_together(attempts: int, longest: float, expected: float) -> None:
+    ends = [decide.back_off(attempts, None, Extreme(end), longest) for end in (0, 1)]
+    assert ends == pytest.approx([expected * 0.8, expected * 1.2])
+    spread = {decide.back_off(attempts, None, random.Random(seed), longest) for seed in range(50)}
+    assert len(spread) > 40
+    assert decide.back_off(attempts, expected * 2, Extreme(1), longest) == expected * 2

@@ -1,6 +1,7 @@
 """The authority's outcomes, and what of its answer is accepted."""
 
 import math
+import random
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -226,3 +227,19 @@ def test_orders_that_are_lost_again_and_again_for_a_long_reason_fill_no_row(worl
     assert sum(one.detail.startswith("证") for one in ended.transitions) >= 20
     world.clock.advance(2 * 86_400)
     assert row is None or world.finish(name).state is State.FAILED
+
+
+def test_operations_that_failed_together_are_spread_by_chance(world: World) -> None:
+    times = set()
+    for seed in range(4):
+        other = replace(world, services=replace(world.services, jitter=random.Random(seed)))
+        name = other.name(f"-{seed}")
+        create(other, name)
+        other.ca.answers = [Unavailable("out of order")]
+        began = other.services.now()
+        other.advance(name)
+        row = other.services.storage.open(ALIAS, name)
+        assert row is not None
+        times.add(round((row.next_attempt_at - began).total_seconds(), 3))
+    assert len(times) == 4
+    assert all(4 <= seconds <= 6 for seconds in times)
