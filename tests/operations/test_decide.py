@@ -141,3 +141,79 @@ def test_workers_that_failed_together_do_not_try_again_together(attempts: int, l
     spread = {decide.back_off(attempts, None, random.Random(seed), longest) for seed in range(50)}
     assert len(spread) > 40
     assert decide.back_off(attempts, expected * 2, Extreme(1), longest) == expected * 2
+
+
+def test_a_cancellation_of_what_somebody_else_took_away_is_a_cancellation() -> None:
+    for found in (None, pending("another")):
+        step = next_step(operation(State.PENDING, cancel_requested=True), Facts(found))
+        assert (step.act, step.state, step.failure) == (Act.END, State.CANCELED, None)
+        step = next_step(operation(State.PENDING), Facts(found))
+        assert step.state is State.FAILED
+        assert step.failure is not None
+        assert step.failure.code == "PendingOperationReplaced"
+
+
+def test_what_somebody_else_ended_in_key_vault_is_told_by_its_status() -> None:
+    for status, state, code in (("cancelled", State.CANCELED, ""), ("failed", State.FAILED, "PendingOperationEnded")):
+        step = next_step(operation(State.SUBMITTED), Facts(pending(status=status)))
+        assert (step.act, step.state) == (Act.END, state)
+        assert (step.failure.code if step.failure else "") == code
+    assert step.failure is not None
+    assert "its status is failed" in step.failure.message
+
+
+def test_an_import_that_was_cut_off_ends_as_key_vault_says() -> None:
+    cut_off = operation(State.REQUESTED, kind=Kind.IMPORT)
+    assert next_step(cut_off, Facts(None, merged_version="v2")) == decide.Step(Act.COMPLETE)
+    assert next_step(replace(cut_off, cancel_requested=True), Facts(None, merged_version="v2")).act is Act.COMPLETE
+    assert next_step(replace(cut_off, cancel_requested=True), Facts(None)).state is State.CANCELED
+    step = next_step(cut_off, Facts(None))
+    assert (step.act, step.state) == (Act.END, State.FAILED)
+    assert step.failure is not None
+    assert step.failure.code == "ImportInterrupted"
+
+
+def test_a_renewal_that_was_overtaken_says_so() -> None:
+    step = next_step(operation(State.REQUESTED, kind=Kind.RENEW, replaces="v1"), Facts(None, newest_version="v2"))
+    assert step.act is Act.END
+    assert step.failure is not None
+    assert step.failure.code == "AlreadyRenewed"
+    creation = operation(State.REQUESTED, replaces="v1")
+    assert next_step(creation, Facts(None, newest_version="v2")).act is Act.CREATE
+
+
+def test_a_cancellation_adopts_what_was_created_before_it_is_canceled() -> None:
+    """Else a pending operation that nobody deletes would be left in Key Vault."""
+    canceled = operation(State.REQUESTED, cancel_requested=True, earlier_request_id="earlier")
+    assert next_step(canceled, Facts(pending("another", "completed"))).act is Act.ADOPT
+    assert next_step(canceled, Facts(pending("earlier"))).act is Act.ADOPT
+    assert next_step(canceled, Facts(pending("earlier", "completed"))).act is Act.END
+
+
+def test_key_vaults_own_issuer_that_failed_without_words_gets_some() -> None:
+    own = operation(State.PENDING, request=replace(REQUEST, authority=None))
+    failure = next_step(own, Facts(pending(status="failed"))).failure
+    assert failure == Failure("IssuerError", "the issuer failed without an error message")
+    assert next_step(replace(own, cancel_requested=True), Facts(None)).act is Act.END
+
+
+def test_orders_are_lost_when_an_operation_returns_to_pending() -> None:
+    moved = operation(State.REQUESTED)
+    assert decide.orders_lost(moved) == 0
+    for count, state in enumerate((State.PENDING, State.PENDING, State.PENDING)):
+        moved = moved.moved(state, NOW).moved(State.SUBMITTED, NOW)
+        assert decide.orders_lost(moved) == count
+
+
+@pytest.mark.parametrize(("waited", "delay"), [(0, 10), (99, 10), (200, 20), (2999, 299.9), (3000, 300), (90_000, 300)])
+def test_an_order_with_key_vaults_issuer_is_polled_at_a_tenth_of_its_age(waited: float, delay: float) -> None:
+    assert decide.key_vault_delay(timedelta(seconds=waited)) == pytest.approx(delay)
+
+
+def test_an_operation_is_overdue_from_its_deadline_on() -> None:
+    late = operation(State.SUBMITTED)
+    assert decide.overdue(late, late.deadline - timedelta(microseconds=1)) is None
+    failure = decide.overdue(late, late.deadline)
+    assert failure is not None
+    assert failure.code == "TimedOut"
+    assert failure.message == "not finished by 2026-11-24T12:00:00+00:00"

@@ -1,13 +1,16 @@
 """When a certificate is due."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import threshold_of
-from certrelay.renewal.due import due_at
+from certrelay.renewal.due import can_wait, due_at, due_of, half_time
 
 BEGINS = datetime(2026, 11, 23, tzinfo=UTC)
 TRIGGERS = st.one_of(
@@ -43,3 +46,38 @@ def test_whatever_the_lifetime_and_the_threshold_there_is_time_for_several_tries
 def test_the_threshold_is_a_third_of_the_lifetime_or_what_was_asked(days: int, trigger: str, left: float) -> None:
     expires = BEGINS + timedelta(days=days)
     assert expires - due_at(BEGINS, expires, threshold_of({"certrelay-renewal": trigger})) == timedelta(days=left)
+
+
+def item(**changes: Any) -> CertificateItem:
+    made = CertificateItem(
+        "www", True, None, BEGINS, BEGINS + timedelta(days=90), {"certrelay-authority": "corp"}, "aa"
+    )
+    return replace(made, **changes)
+
+
+def test_only_what_is_managed_enabled_and_expires_is_due() -> None:
+    assert due_of(item()) == BEGINS + timedelta(days=60)
+    never: tuple[dict[str, Any], ...] = ({"tags": {}}, {"enabled": False}, {"expires": None})
+    for changes in never:
+        assert due_of(item(**changes)) is None
+        assert half_time(item(**changes)) is None
+        assert not can_wait(item(**changes), BEGINS)
+
+
+def test_a_certificate_without_a_start_counts_from_its_creation_and_else_is_due_at_its_end() -> None:
+    created = BEGINS + timedelta(days=30)
+    assert due_of(item(not_before=None, created=created)) == BEGINS + timedelta(days=70)
+    assert due_of(item(created=created)) == BEGINS + timedelta(days=60)
+    assert due_of(item(not_before=None)) == BEGINS + timedelta(days=90)
+
+
+def test_the_threshold_of_its_tag_counts() -> None:
+    tags = {"certrelay-authority": "corp", "certrelay-renewal": "days_before_expiry=10"}
+    assert due_of(item(tags=tags)) == BEGINS + timedelta(days=80)
+
+
+def test_it_can_wait_until_half_of_the_time_that_is_left_has_passed() -> None:
+    half = BEGINS + timedelta(days=75)
+    assert half_time(item()) == half
+    assert can_wait(item(), half - timedelta(microseconds=1))
+    assert not can_wait(item(), half)
