@@ -5,7 +5,7 @@
 
 import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,48 +14,49 @@ from xdist.scheduler import LoadScopeScheduling
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
 TOGETHER = {r"/handlers/test_(grants|owners|routes_and_roles)\.py": "shared", r"/handlers/": "handlers"}
 # Each test of these files starts servers of its own: any worker may take it.
-APART = {"test_host_life.py", "test_killed_host.py", "test_when_time_passes.py"}
-# Seconds on an idle machine, of the groups that take longest. Only their order matters. All others follow.
+APART = {"sandbox/host/test_host_life.py", "test_killed_host.py", "test_when_time_passes.py"}
+# Seconds on an idle machine, of the groups that take the most; of a file in APART, those of one test. Only their order
+# matters. All others follow. Files are named by their path under tests/.
 SECONDS = {
-    "handlers": 70,
-    "shared": 65,
-    "test_acme_soak.py": 60,
-    "test_scale.py": 60,
-    "test_crashes.py": 60,
-    "test_simulation.py": 60,
-    "test_host.py": 12,
-    "test_concurrency.py": 35,
-    "test_demo.py": 30,
-    "test_rate.py": 30,
-    "test_replacement_run.py": 25,
-    "test_corpora.py": 25,
-    "test_order.py": 20,
-    "test_connector.py": 20,
-    "test_order_failures.py": 20,
-    "test_challenge_records.py": 20,
-    "test_account_key.py": 20,
-    "test_alerts.py": 15,
-    "test_client.py": 15,
-    "test_vault_pki.py": 15,
-    "test_vault_pki_login.py": 15,
-    "test_when_time_passes.py": 15,
-    "test_killed_host.py": 15,
+    "handlers": 31,
+    "shared": 30,
+    "test_acme_soak.py": 20,
+    "test_killed_host.py": 20,
+    "pki/test_corpora.py": 15,
+    "operations/test_crashes.py": 14,
+    "renewal/test_sweep.py": 14,
+    "test_simulation.py": 14,
+    "renewal/test_scale.py": 13,
+    "pki/test_mutants.py": 10,
     "test_signed_in.py": 14,
-    "test_state.py": 15,
-    "test_adcs.py": 15,
-    "test_dev.py": 15,
-    "test_adopt.py": 10,
-    "test_replacements.py": 10,
-    "test_reconcile.py": 10,
-    "test_signing.py": 10,
-    "test_renew.py": 10,
-    "test_events.py": 10,
-    "test_sweep.py": 10,
-    "test_records.py": 10,
-    "test_issuer.py": 10,
-    "test_up.py": 15,
-    "test_host_life.py": 4,
-    "test_import_now.py": 10,
+    "test_rules.py": 15,
+    "operations/test_throttling.py": 10,
+    "operations/test_rate.py": 12,
+    "renewal/test_replacement_run.py": 12,
+    "sandbox/test_demo.py": 12,
+    "sandbox/vault/test_state.py": 12,
+    "connectors/acme/test_order_failures.py": 11,
+    "connectors/aws_pca/test_connector.py": 11,
+    "renewal/test_sweep_failures.py": 11,
+    "renewal/test_renewal_windows.py": 10,
+    "test_dev.py": 10,
+    "sandbox/test_up.py": 9,
+    "operations/test_signing.py": 8,
+    "connectors/test_vault_pki.py": 7,
+    "operations/test_concurrency.py": 6,
+    "test_architecture.py": 6,
+    "test_distribution.py": 6,
+    "connectors/acme/test_account_key.py": 5,
+    "connectors/acme/test_connector.py": 5,
+    "connectors/acme/test_openbao.py": 5,
+    "connectors/acme/test_order.py": 5,
+    "connectors/private_ca/test_connector.py": 5,
+    "renewal/test_renew.py": 5,
+    "sandbox/test_azurite.py": 5,
+    "sandbox/vault/test_fuzz.py": 5,
+    "test_acceptance.py": 5,
+    "test_when_time_passes.py": 5,
+    "sandbox/host/test_host_life.py": 1,
 }
 LONG = 10
 
@@ -65,13 +66,17 @@ def group_of(node_id: str) -> str:
     for pattern, name in TOGETHER.items():
         if re.search(pattern, node_id):
             return name
-    path = node_id.partition("::")[0]
-    return node_id if PurePosixPath(path).name in APART else path
+    return node_id if _file(node_id) in APART else node_id.partition("::")[0]
 
 
 def seconds(group: str) -> int:
     """How long a group takes, roughly: 0 for the short ones."""
-    return SECONDS.get(PurePosixPath(group.partition("::")[0]).name, 0)
+    return SECONDS.get(_file(group), 0)
+
+
+def _file(node_id: str) -> str:
+    """The path under tests/."""
+    return node_id.partition("::")[0].removeprefix("tests/")
 
 
 class LongestFirst(LoadScopeScheduling):  # type: ignore[misc]

@@ -21,8 +21,18 @@ def test_it(number):
 
 def test_every_name_in_the_tables_is_that_of_a_test_file() -> None:
     """Whoever renames a file renames it there too."""
-    names = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
-    assert distribution.SECONDS.keys() | distribution.APART <= names | set(distribution.TOGETHER.values())
+    files = {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    assert distribution.SECONDS.keys() | distribution.APART <= files | set(distribution.TOGETHER.values())
+    together = {
+        pattern for pattern in distribution.TOGETHER if any(re.search(pattern, f"tests/{one}") for one in files)
+    }
+    assert together == distribution.TOGETHER.keys()
+
+
+def test_files_of_the_same_name_are_weighed_on_their_own() -> None:
+    for name, seconds in distribution.SECONDS.items():
+        assert distribution.seconds(distribution.group_of(f"tests/{name}::test_a")) == seconds or name == "handlers"
+        assert distribution.seconds(distribution.group_of(f"tests/elsewhere/{Path(name).name}::test_a")) == 0
 
 
 def spread(directory: Path, *arguments: str, names: str = "abc") -> dict[str, set[str]]:
