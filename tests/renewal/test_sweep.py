@@ -1,5 +1,6 @@
 """What a sweep starts, in which order, and when it tries again."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -19,9 +20,15 @@ def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_
     tries, begun = 0, world.clock.now()
     while world.clock.now() < begun + 20 * DAY:
         world.ca.answers = [Rejected("closed")]
-        if sweep.sweep(world.services).started:
-            world.finish(name)
-            tries += 1
+        assert sweep.sweep(world.services).started
+        world.finish(name)
+        tries += 1
+        rest_ends = world.services.storage.renewals.records(ALIAS, [name])[name].backed_off_until
+        assert rest_ends is not None
+        hours = math.ceil((rest_ends - world.services.now()).total_seconds() / 3600)  # until the next hourly sweep
+        if hours > 1:
+            world.clock.advance((hours - 1) * 3600)
+            assert not sweep.sweep(world.services).started, "it rests"
         world.clock.advance(3600)
     assert 10 <= tries <= 30, "doubling from an hour, and never more than an eighth of what is left"
     note = world.services.storage.renewals.records(ALIAS, [name])[name]
