@@ -79,11 +79,11 @@ def test_every_pkcs12_file_is_imported_or_refused() -> None:
 
 
 @pytest.mark.slow
-def test_every_fourth_pkits_pkcs12_file_is_imported_or_refused() -> None:
-    """All 405 take 16 seconds: 397 are imported, 3 hold DSA keys, 2 DSA keys without parameters, 3 are expired."""
-    chosen = files("x509/PKITS_data/pkcs12", ".p12")[::4]
+def test_every_eighth_pkits_pkcs12_file_is_imported_or_refused(request: pytest.FixtureRequest) -> None:
+    """With `--soak` all 405: 397 are imported, 3 hold DSA keys, 2 DSA keys without parameters, 3 are expired."""
+    chosen = files("x509/PKITS_data/pkcs12", ".p12")[:: 1 if request.config.getoption("--soak") else 8]
     outcomes = [imported(path.read_bytes(), "password") for path in chosen]
-    assert outcomes.count("") > 0.95 * len(chosen) > 90
+    assert outcomes.count("") > 0.95 * len(chosen) > 45
 
 
 def test_every_pkcs7_file_is_read_or_refused() -> None:
