@@ -46,7 +46,7 @@ def six_days(name: str) -> PlannedCertificate:
 def test_in_60_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_stays_open(
     tmp_path: Path, azurite: Azurite
 ) -> None:
-    drawn = plan.draw(4, BEGINS, 60, 25)
+    drawn = plan.draw(5, BEGINS, 60, 15)
     assert any(planned.adopted and planned.days < 60 for planned in drawn.fleet)
     report = simulate(drawn, tmp_path, azurite)
     assert report.violations == [], rendered(report)
