@@ -54,6 +54,7 @@ def test_it_checks_then_tests_and_names_what_was_skipped(checkout: Path) -> None
     assert done.stdout.splitlines()[-1].startswith("pytest.py"), "the last line is not pytest's"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", ["RUFF", "MYPY", "CODESPELL_LIB", "PYTEST"])
 def test_one_failure_is_enough_and_the_tests_run_all_the_same(checkout: Path, failing: str) -> None:
     done = run(checkout, **{failing: "1"})

@@ -155,6 +155,7 @@ def old_python(version: str) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", OLD_VERSIONS)
 def test_an_older_python_can_start_it(version: str) -> None:
     python = old_python(version)
@@ -248,6 +249,7 @@ def test_what_is_not_understood_is_said_before_anything_is_installed(checkout: P
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["vault", "bench issuance", "bench sweep", "bench vault", "private-ca", "up", "demo"]
 )

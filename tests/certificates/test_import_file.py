@@ -126,6 +126,7 @@ def test_a_name_with_an_operation_in_progress_is_busy(world: World) -> None:
     assert imported(world, name, ImportCommand(encoded(pfx()), PASSWORD, force=True)).is_new
 
 
+@pytest.mark.slow
 def test_an_import_that_dies_leaves_a_name_that_frees_itself(world: World) -> None:
     given = ImportCommand(encoded(pfx()), PASSWORD)
     for number in range(6):

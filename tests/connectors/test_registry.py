@@ -76,6 +76,7 @@ def test_the_registry_loads_the_settings_of_every_connector_and_the_code_of_none
     assert not loaded & LIBRARIES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
 def test_the_code_of_a_connector_is_loaded_when_it_is_asked_for(name: str) -> None:
     code = CONNECTORS[name].code.partition(":")[0]

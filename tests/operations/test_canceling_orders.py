@@ -14,6 +14,7 @@ from tests.world import ALIAS, World
 PLACED = Pending("order-1", retry_after=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [Pending("order-1", retry_after=3600), Unavailable("out of order")])
 def test_an_order_that_is_not_done_by_the_deadline_is_withdrawn(world: World, answer: Outcome) -> None:
     name = world.name()

@@ -67,6 +67,7 @@ def test_people_have_two_weeks_to_answer_unless_the_settings_say_otherwise(
     assert waiting.next_attempt_at - by_hand.services.now() > timedelta(hours=23)
 
 
+@pytest.mark.slow
 def test_an_authority_that_is_down_is_asked_again_until_the_deadline(world: World) -> None:
     """Checks 23 and 24."""
     name = world.name()
@@ -103,6 +104,7 @@ def test_a_worthless_reference_is_given_up_and_the_order_placed_anew(world: Worl
     assert len(world.ca.seen) == 2
 
 
+@pytest.mark.slow
 def test_orders_that_are_lost_one_after_the_other_are_placed_ever_more_slowly(world: World) -> None:
     name = world.name()
     for _ in range(12):

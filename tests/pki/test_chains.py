@@ -143,6 +143,7 @@ def test_too_many_certificates_are_refused() -> None:
     assert len(parse_certificates(pem(*many[:100]))) == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hostile",
     [b"-----BEGIN " * 90_000, b"-----BEGIN A-----\n" * 50_000, b"0\x80" * 500_000, b"A" * 1_000_000, b"-" * 1_000_000,

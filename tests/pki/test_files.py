@@ -186,6 +186,7 @@ def identifier_of_a_key_bag() -> bytes:
     return files.identifier("1.2.840.113549.1.12.10.1.2")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("keytool"), reason="needs Java's keytool")
 def test_a_keystore_of_keytool_with_a_secret_key_is_imported(tmp_path: Path) -> None:
     store, password = tmp_path / "store.p12", "changeit"

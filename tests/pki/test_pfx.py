@@ -99,6 +99,7 @@ def vectors() -> Iterator[tuple[bytes, str]]:
         yield path.read_bytes(), "password"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_vectors_are_read_as_cryptography_reads_them() -> None:
     opened = 0
@@ -167,6 +168,7 @@ def test_what_no_password_opens_is_told() -> None:
     assert "not supported" in refusal(files.pfx(data))
 
 
+@pytest.mark.slow
 def test_no_iterations_beyond_the_budget_are_done_wherever_they_hide() -> None:
     started = time.process_time()
     for data in (

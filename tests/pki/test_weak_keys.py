@@ -120,6 +120,7 @@ def test_a_small_factor_is_refused(factor: int) -> None:
     assert "small factor" in weakness(modulus(factor * cofactor))
 
 
+@pytest.mark.slow
 def test_close_primes_are_refused() -> None:
     p = next_prime(secrets.randbits(1024) | (3 << 1022))
     q = next_prime(p + 1000)

@@ -41,6 +41,7 @@ def test_a_certificate_near_its_end_is_told_of_once_and_again_when_it_expired(
     assert told.count("expired") == 1
 
 
+@pytest.mark.slow
 def test_an_alarm_that_could_not_be_queued_is_raised_again(lonely_world: World, receiver: Any) -> None:
     url, got, _ = receiver
     world = listening(lonely_world, url)

@@ -31,6 +31,7 @@ def run(world: World, services: Services, job: Replacement) -> dict[str, int]:
     return replacements.progress(services, job.id)
 
 
+@pytest.mark.slow
 def test_a_certificate_for_which_the_vault_is_not_ready_keeps_no_other_waiting(lonely_world: World) -> None:
     world = lonely_world
     names = [world.name(f"-{number}") for number in range(4)]

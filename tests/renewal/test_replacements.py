@@ -13,6 +13,7 @@ from certrelay.renewal.replacements import Criteria
 from tests.world import ALIAS, World, made
 
 
+@pytest.mark.slow
 class TestReplacement:
     def run(self, world: World, criteria: Criteria) -> dict[str, int]:
         job = replacements.start(world.services, criteria, "test")

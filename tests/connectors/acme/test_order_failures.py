@@ -28,6 +28,7 @@ from tests.connectors.answers import certificates
 from tests.connectors.signing_requests import private_key, signing_request
 
 
+@pytest.mark.slow
 def test_an_order_without_end_does_not_hold_the_worker(
     proxy: AcmeProxy, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

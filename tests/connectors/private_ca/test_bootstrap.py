@@ -110,6 +110,7 @@ def kill_at(patch: pytest.MonkeyPatch, step: int, moment: str) -> None:
         deadly(owner, method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_bootstrap_killed_at_any_step_goes_on_from_there(
     world: World, wanted: Authority, monkeypatch: pytest.MonkeyPatch, moment: str

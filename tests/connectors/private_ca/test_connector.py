@@ -53,6 +53,7 @@ class TestConformance(Conformance):
     abilities = frozenset({Revokes, ChecksHealth})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["EC-256", "EC-384", "EC-521", "RSA-2048", "RSA-4096"])
 def test_openssl_trusts_what_is_issued_and_no_longer_once_it_is_revoked(
     world: World, tmp_path: Path, kind: str

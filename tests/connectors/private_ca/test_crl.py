@@ -203,6 +203,7 @@ def test_a_list_never_lacks_what_another_publisher_revoked_meanwhile(
     assert published.entry(certificate)
 
 
+@pytest.mark.slow
 def test_many_revoke_at_once_and_all_are_listed(published: Published) -> None:
     some = [published.issue() for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:

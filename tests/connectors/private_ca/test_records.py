@@ -82,6 +82,7 @@ def count_effects(patch: pytest.MonkeyPatch, kill_at: int, moment: str) -> list[
     return count
 
 
+@pytest.mark.slow
 def test_many_workers_on_one_order_answer_one_certificate(world: World, shared: Any) -> None:
     name, _, _ = shared
     containers, request = world.containers(), signing_request(NAMES)

@@ -96,6 +96,7 @@ def test_any_body_for_any_operation_gets_an_answer(rest: Rest, route: Any, body:
     assert is_proper(answer) if answer.content else answer.status_code == 204
 
 
+@pytest.mark.slow
 @FAST
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE"]),

@@ -74,6 +74,7 @@ def test_what_is_no_key_or_a_certificates_is_refused(keys: KeyClient, client: Ce
         keys.create_rsa_key(f"{name}-small", size=1024)
 
 
+@pytest.mark.slow
 def test_a_key_outlives_the_server(tmp_path: Path) -> None:
     def run(method: str, path: str, **body: str) -> str:
         program = Program(tmp_path, "--data", str(tmp_path / "data"))

@@ -108,6 +108,7 @@ def test_values_of_others_are_left_alone_and_doing_it_twice_changes_nothing(powe
     assert powerdns.texts(CHALLENGE) == []
 
 
+@pytest.mark.slow
 def test_removing_what_is_not_there_is_no_error_where_the_library_says_it_is_one(
     powerdns: PowerDns, moto: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
