@@ -5,7 +5,7 @@ import datetime
 import queue
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -30,24 +30,27 @@ CURVE_NAMES: dict[str, str] = {str(curve.name): name for name, curve in _CURVES.
 class KeyPool:
     """Generates RSA-2048 keys in advance, because one takes longer than everything else in a create.
 
-    One is generated at the start, the others when the first one is taken.
+    One is generated at the start, the others when the first one is taken. What is left when a vault stops is there for
+    the next one in this process.
     """
 
+    _keys: ClassVar[queue.Queue[PrivateKey]] = queue.Queue()
+
     def __init__(self, size: int = 6) -> None:
-        self._keys: queue.Queue[PrivateKey] = queue.Queue()
-        self._requested = threading.Semaphore(1)
-        self._missing = size - 1
+        self._size, self._wanted = size, 1
+        self._missing = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._fill, name="vault-keys", daemon=True)
 
     def start(self) -> None:
         """Start generating keys."""
+        self._missing.set()
         self._thread.start()
 
     def stop(self) -> None:
         """Stop generating keys."""
         self._stopped = True
-        self._requested.release()
+        self._missing.set()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -56,24 +59,20 @@ class KeyPool:
         if key_props["kty"].startswith("EC"):
             return ec.generate_private_key(_CURVES[key_props["crv"]]())
         if key_props["key_size"] == 2048:
-            missing, self._missing = self._missing, 0
-            if missing:
-                self._requested.release(missing)
+            self._wanted = self._size
             try:
-                key = self._keys.get_nowait()
+                return self._keys.get_nowait()
             except queue.Empty:
-                pass
-            else:
-                self._requested.release()
-                return key
+                pass  # generated below
+            finally:
+                self._missing.set()
         return rsa.generate_private_key(65537, key_props["key_size"])
 
     def _fill(self) -> None:
-        while True:
-            self._requested.acquire()
-            if self._stopped:
-                return
-            self._keys.put(rsa.generate_private_key(65537, 2048))
+        while self._missing.wait() and not self._stopped:
+            self._missing.clear()
+            while self._keys.qsize() < self._wanted and not self._stopped:
+                self._keys.put(rsa.generate_private_key(65537, 2048))
 
 
 def dump_key(key: PrivateKey) -> bytes:
