@@ -105,7 +105,8 @@ class Sandbox:
             child = _start(processes, "vault", ["--directory", str(directory), *ports, "--clock", str(self._clock)])
             answer = directory / "vault.json"
             health = f"http://127.0.0.1:{self._ports['control']}/health"
-            child.wait_until(lambda: answer.exists() and _answers(health))
+            with _client() as client:
+                child.wait_until(lambda: answer.exists() and _answers(client, health))
         vault: dict[str, str] = json.loads(answer.read_text())
         self.settings |= {
             "VAULT_URL": vault["vault_url"],
@@ -162,10 +163,11 @@ class Sandbox:
             options += ["--sign-in", str(self._sign_in_file)]
         self._host = _start(processes, "host", options, app_settings)
         ping = f"{self.settings['APP_URL']}/admin/host/ping"
-        self._host.wait_until(lambda: _answers(ping))
+        with _client() as client:
+            self._host.wait_until(lambda: _answers(client, ping))
 
     def _subscribe(self, events: str) -> None:
-        with httpx.Client(timeout=30, trust_env=False) as client:
+        with _client() as client:
             answer = client.put(events, json={"webhook": self.settings["EVENTGRID_WEBHOOK_URL"]})
             if answer.is_error:
                 raise ProcessError(f"the vault does not take the subscription: {answer.text[:500]}")
@@ -226,9 +228,14 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _answers(url: str) -> bool:
+def _client() -> httpx.Client:
+    """One for many requests: to make it takes longer than to ask, for it reads all root certificates."""
+    return httpx.Client(timeout=30, trust_env=False)
+
+
+def _answers(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+        return client.get(url).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 
