@@ -35,7 +35,7 @@ class App:
     def create(self, name: str, **body: Any) -> httpx.Response:
         return self.certificate(name, "/create", "POST", {"authority": "openbao", **body})
 
-    def ended(self, name: str, seconds: float = 60) -> dict[str, Any]:
+    def ended(self, name: str, seconds: float = 300) -> dict[str, Any]:
         """How its operation ended; by then nothing is left to be done about it, in Key Vault neither."""
         found: dict[str, Any] = {}
 
@@ -67,7 +67,7 @@ class App:
         queues.get_queue_client(name).send_message(base64.b64encode(text.encode()).decode())
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to pass"

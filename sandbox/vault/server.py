@@ -142,7 +142,7 @@ class VaultServer:
         self._servers = [uvicorn.Server(tls), uvicorn.Server(control)]
         self._thread = threading.Thread(target=self._run_servers, args=(sockets,), name="vault-http", daemon=True)
         self._thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120  # a busy machine takes long
         while not all(server.started for server in self._servers):
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError("the sandbox vault did not start")

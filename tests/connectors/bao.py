@@ -38,7 +38,7 @@ class Bao:
 
     def ask(self, method: str, path: str, namespace: str = "", **body: Any) -> dict[str, Any]:
         headers = {"X-Vault-Token": self.root_token, **({"X-Vault-Namespace": namespace} if namespace else {})}
-        answer = requests.request(method, f"{self.url}/v1/{path}", headers=headers, json=body, timeout=10)
+        answer = requests.request(method, f"{self.url}/v1/{path}", headers=headers, json=body, timeout=60)
         assert answer.ok, (path, answer.text)
         parsed: dict[str, Any] = answer.json() if answer.content else {}
         return parsed.get("data") or parsed

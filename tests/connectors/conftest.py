@@ -42,4 +42,4 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
         pca.close()
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)

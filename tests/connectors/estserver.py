@@ -164,7 +164,7 @@ def est_server(folder: Path, *options: str) -> Iterator[EstServer]:
             yield EstServer(f"https://127.0.0.1:{port}", root, pem(root), pem(client) + key_pem(client_key))
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _command(folder: Path, listener: int, options: tuple[str, ...]) -> list[str]:
@@ -185,7 +185,7 @@ def _command(folder: Path, listener: int, options: tuple[str, ...]) -> list[str]
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
     tls = ssl.create_default_context(cadata=(folder / "ca.pem").read_text())
-    refusal, end = OSError(), time.monotonic() + 60
+    refusal, end = OSError(), time.monotonic() + 300
     while time.monotonic() < end:
         try:
             with (

@@ -68,11 +68,11 @@ def cfssl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CfsslServer]:
         yield CfsslServer(url, key, root)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while server.poll() is None and time.monotonic() < end:
         try:
             requests.post(f"{url}/api/v1/cfssl/info", json={"label": ""}, timeout=5)

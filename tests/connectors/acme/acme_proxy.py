@@ -99,7 +99,7 @@ class AcmeProxy:
         with requests.Session() as session:
             session.trust_env = False
             answer = session.request(
-                method, url, data=body, headers=headers, verify=self._pebble.roots_file, timeout=10
+                method, url, data=body, headers=headers, verify=self._pebble.roots_file, timeout=60
             )
         kept = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
         return Answer(path, answer.status_code, answer.content, kept, body)

@@ -36,7 +36,7 @@ def connect(server: Any, solver: Any = None, clock: TestClock | None = None, **s
 
 def follow(connector: Acme, request: Any, outcome: Outcome | None = None) -> Outcome:
     """What the order ends with, or the first Pending that asks to wait for a minute or more."""
-    outcome, end = outcome or connector.submit(request), time.monotonic() + 60
+    outcome, end = outcome or connector.submit(request), time.monotonic() + 300
     while isinstance(outcome, Pending) and outcome.retry_after < 60 and time.monotonic() < end:
         time.sleep(0.01)
         outcome = connector.collect(request, outcome.reference)

@@ -42,7 +42,7 @@ class Program:
                 stderr=subprocess.DEVNULL,
                 env={"PATH": os.environ["PATH"], **self.environment},
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
@@ -92,7 +92,7 @@ class TestDns:
         self._program.stop()
 
     def tell(self, path: str, **body: str) -> None:
-        answer = requests.post(f"http://127.0.0.1:{self.management}/{path}", json=body, timeout=5)
+        answer = requests.post(f"http://127.0.0.1:{self.management}/{path}", json=body, timeout=60)
         assert answer.ok, answer.text
 
 
@@ -167,4 +167,4 @@ class Pebble:
         return bool(answer.json()["Status"] == "Revoked")
 
     def _management(self, path: str) -> requests.Response:
-        return self._http.get(f"https://127.0.0.1:{self.management}/{path}", timeout=5)
+        return self._http.get(f"https://127.0.0.1:{self.management}/{path}", timeout=60)

@@ -63,7 +63,7 @@ class AcmeMount:
 
     def ask(self, method: str, path: str, /, **body: Any) -> dict[str, Any]:
         headers = {"X-Vault-Token": self._token}
-        answer = requests.request(method, f"{self.url}/v1/{path}", headers=headers, json=body, timeout=10)
+        answer = requests.request(method, f"{self.url}/v1/{path}", headers=headers, json=body, timeout=60)
         assert answer.ok, (path, answer.text)
         return dict(answer.json()) if answer.content else {}
 

@@ -39,7 +39,7 @@ class Moto:
 
 
 def wait_until_it_answers(url: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while time.monotonic() < end:
         try:
             requests.get(f"{url}/moto-api/", timeout=5)

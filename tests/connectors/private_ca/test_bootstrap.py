@@ -182,7 +182,7 @@ def test_a_root_that_another_merged_meanwhile_is_kept_and_the_begun_version_with
 def test_a_certificate_of_something_else_is_left_alone(world: World, wanted: Authority) -> None:
     world.certificates.begin_create_certificate(
         wanted.name, CertificatePolicy("Self", subject="CN=shop.example.com"), _polling_interval=0.1
-    ).wait(10)
+    ).wait(60)
     before = world.certificates.get_certificate(wanted.name).properties
     with pytest.raises(BootstrapError, match="for something else"):
         root(world, wanted)

@@ -76,7 +76,7 @@ def rest(server: VaultServer) -> Iterator[Rest]:
 
         def send(method: str, path: str, version: str = "2026-04-01", **arguments: Any) -> requests.Response:
             joint = "&" if "?" in path else "?"
-            return session.request(method, f"{server.url}{path}{joint}api-version={version}", timeout=20, **arguments)
+            return session.request(method, f"{server.url}{path}{joint}api-version={version}", timeout=60, **arguments)
 
         yield send
 

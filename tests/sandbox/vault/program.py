@@ -26,7 +26,7 @@ class Program:
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while not description.exists():
             assert self.process.poll() is None
-            assert time.monotonic() - self.began < 60
+            assert time.monotonic() - self.began < 300
             time.sleep(0.005)
         self.description: dict[str, str] = json.loads(description.read_text())
         self.session = requests.Session()
@@ -36,13 +36,13 @@ class Program:
             self.description["identity_endpoint"],
             params={"resource": "https://vault.azure.net", "api-version": "2019-08-01"},
             headers={"X-IDENTITY-HEADER": self.description["identity_header"]},
-            timeout=10,
+            timeout=60,
         )
         self.session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         url = f"{self.description['vault_url']}{path}?api-version=2026-04-01"
-        return self.session.request(method, url, timeout=10, **arguments)
+        return self.session.request(method, url, timeout=60, **arguments)
 
     def create(self, name: str, tags: dict[str, str] | None = None) -> requests.Response:
         return self.send("POST", f"/certificates/{name}/create", json={"policy": POLICY, "tags": tags or {}})
@@ -50,7 +50,7 @@ class Program:
     def end(self, number: int = signal.SIGTERM) -> int:
         self.session.close()
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @contextmanager

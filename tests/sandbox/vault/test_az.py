@@ -71,7 +71,7 @@ def test_the_stub_lists_one_subscription_to_an_identity(rest: Rest, server: Vaul
     [subscription] = answer.json()["value"]
     assert (subscription["tenantId"], subscription["state"]) == (TENANT, "Enabled")
     url = f"{server.url}/subscriptions?api-version=2022-12-01"
-    assert requests.get(url, verify=str(server.ca_bundle), timeout=10).status_code == 401
+    assert requests.get(url, verify=str(server.ca_bundle), timeout=60).status_code == 401
 
 
 @needs_az

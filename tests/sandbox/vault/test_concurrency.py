@@ -23,7 +23,7 @@ def at_once(server: VaultServer, count: int, method: str, path: str, body: Any) 
             session.trust_env = False
             session.verify = str(server.ca_bundle)
             session.headers["Authorization"] = f"Bearer {server.identities.token(server.resource)}"
-            return session.request(method, f"{server.url}{path}?api-version=7.6", json=body, timeout=20).status_code
+            return session.request(method, f"{server.url}{path}?api-version=7.6", json=body, timeout=60).status_code
 
     with ThreadPoolExecutor(count) as pool:
         return Counter(pool.map(send, range(count)))

@@ -35,7 +35,7 @@ def subscription(webhook: Webhook, **settings: object) -> Subscription:
 
 
 def move(server: VaultServer, seconds: float) -> None:
-    requests.post(f"{server.admin_url}/clock", json={"advance": seconds}, timeout=10).raise_for_status()
+    requests.post(f"{server.admin_url}/clock", json={"advance": seconds}, timeout=60).raise_for_status()
 
 
 def test_a_new_version_is_told_with_the_payload_of_the_service(
@@ -212,7 +212,7 @@ def test_a_deleted_certificate_raises_nothing(own: VaultServer, webhook: Webhook
     with requests.Session() as session:
         session.trust_env = False
         session.verify = str(own.ca_bundle)
-        answer = session.delete(f"{own.url}/certificates/due-00000?api-version=7.6", headers=headers, timeout=10)
+        answer = session.delete(f"{own.url}/certificates/due-00000?api-version=7.6", headers=headers, timeout=60)
         assert answer.ok
     move(own, 340 * DAY)
     eventually(lambda: webhook.types("due-00001") == ["NearExpiry"])
@@ -226,9 +226,9 @@ def test_a_deleted_certificate_is_purged_when_its_time_comes(own: VaultServer) -
     with requests.Session() as session:
         session.trust_env = False
         session.verify = str(own.ca_bundle)
-        session.delete(f"{own.url}/certificates/{name}?api-version=7.6", headers=headers, timeout=10)
+        session.delete(f"{own.url}/certificates/{name}?api-version=7.6", headers=headers, timeout=60)
         move(own, 8 * DAY)
-        answer = session.get(f"{own.url}/deletedcertificates/{name}?api-version=7.6", headers=headers, timeout=10)
+        answer = session.get(f"{own.url}/deletedcertificates/{name}?api-version=7.6", headers=headers, timeout=60)
     assert answer.status_code == 404
     assert own.vault.find(name) is None
 
@@ -245,14 +245,14 @@ def test_a_subscription_is_made_and_ended_through_the_admin_api(
     server: VaultServer, client: CertificateClient, webhook: Webhook, name: str
 ) -> None:
     events = f"{server.admin_url}/events"
-    made = requests.put(events, json={"webhook": webhook.url, "duplicates": 1}, timeout=10).json()
+    made = requests.put(events, json={"webhook": webhook.url, "duplicates": 1}, timeout=60).json()
     assert made["subscription"]["duplicates"] == 1
     self_signed(client, name)
     eventually(lambda: len(webhook.types(name)) == 2)
-    assert requests.delete(events, timeout=10).json()["subscription"] is None
+    assert requests.delete(events, timeout=60).json()["subscription"] is None
     self_signed(client, f"{name}-later")
     assert webhook.types(f"{name}-later") == []
-    refused = requests.put(events, json={"webhook": "https://elsewhere.example/"}, timeout=10)
+    refused = requests.put(events, json={"webhook": "https://elsewhere.example/"}, timeout=60)
     assert refused.status_code == 400
 
 

@@ -16,7 +16,7 @@ EC = {"key_props": {"kty": "EC"}, "x509_props": {"subject": "CN=a"}}
 
 
 def admin(server: VaultServer, method: str, path: str, **body: Any) -> requests.Response:
-    return requests.request(method, f"{server.admin_url}/{path}", json=body, timeout=10)
+    return requests.request(method, f"{server.admin_url}/{path}", json=body, timeout=60)
 
 
 @pytest.mark.parametrize("status", [500, 503])
@@ -182,7 +182,7 @@ def test_a_token_for_tests_is_given_by_the_admin_api(server: VaultServer) -> Non
 
 
 def test_health_names_the_vault(server: VaultServer) -> None:
-    answer = requests.get(server.admin_url.replace("/admin", "/health"), timeout=10).json()
+    answer = requests.get(server.admin_url.replace("/admin", "/health"), timeout=60).json()
     assert answer == {"status": "ok", "vault_url": server.url}
 
 

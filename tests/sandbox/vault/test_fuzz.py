@@ -108,7 +108,7 @@ def test_any_path_gets_an_answer(server: VaultServer, method: str, path: str, st
         session.trust_env = False
         session.verify = str(server.ca_bundle)
         session.headers["Authorization"] = f"Bearer {server.identities.token(server.resource)}"
-        answer = session.request(method, f"{server.url}/{start}{path}", timeout=10)
+        answer = session.request(method, f"{server.url}/{start}{path}", timeout=60)
     assert answer.status_code < 500
     if answer.status_code >= 400 and answer.content:
         assert answer.json()["error"]["code"]

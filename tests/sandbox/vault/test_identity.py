@@ -27,7 +27,7 @@ def anonymous(server: VaultServer) -> Iterator[requests.Session]:
 def test_without_a_token_every_request_gets_the_challenge_first(
     server: VaultServer, anonymous: requests.Session, path: str
 ) -> None:
-    answer = anonymous.post(server.url + path, data=b"{broken", timeout=10)
+    answer = anonymous.post(server.url + path, data=b"{broken", timeout=60)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "Unauthorized"
     assert answer.json()["error"]["message"].startswith("AKV10000: Request is missing a Bearer")
@@ -62,15 +62,15 @@ def test_a_token_of_another_audience_or_time_or_maker_is_refused(
     }
     url = f"{server.url}/certificates?api-version=7.4"
     for token, message in refused.items():
-        answer = anonymous.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        answer = anonymous.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
         assert answer.status_code == 401
         assert message in answer.json()["error"]["message"]
         assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     for audience in (server.resource, server.resource + "/", "https://vault.azure.net"):
         headers = {"Authorization": f"Bearer {server.identities.token(audience)}"}
-        assert anonymous.get(url, headers=headers, timeout=10).status_code == 200
+        assert anonymous.get(url, headers=headers, timeout=60).status_code == 200
     for header in ("", "Basic abc", "Bearer", "Bearer "):
-        assert anonymous.get(url, headers={"Authorization": header}, timeout=10).status_code == 401
+        assert anonymous.get(url, headers={"Authorization": header}, timeout=60).status_code == 401
 
 
 def test_a_role_that_may_not_import_is_forbidden_as_by_key_vault(
@@ -78,7 +78,7 @@ def test_a_role_that_may_not_import_is_forbidden_as_by_key_vault(
 ) -> None:
     permissions = {"certificates": ["Get", "List", "Create", "manageissuers"]}
     url = f"{server.admin_url}/identities/{READER}"
-    requests.put(url, json={"permissions": permissions}, timeout=10).raise_for_status()
+    requests.put(url, json={"permissions": permissions}, timeout=60).raise_for_status()
     with ManagedIdentityCredential(client_id=READER) as reader, certificate_client(server, reader) as limited:
         assert self_signed(limited, name).name == name
         limited.create_issuer(name, "Test")
@@ -97,9 +97,9 @@ def test_an_identity_may_be_made_powerless_and_almighty(server: VaultServer, ano
     client_id = "44444444-4444-4444-4444-444444444444"
     headers = {"Authorization": f"Bearer {server.identities.token(server.resource, client_id)}"}
     url = f"{server.url}/certificates?api-version=7.4"
-    assert anonymous.get(url, headers=headers, timeout=10).status_code == 403
-    requests.put(f"{server.admin_url}/identities/{client_id}", json={"permissions": None}, timeout=10)
-    assert anonymous.get(url, headers=headers, timeout=10).status_code == 200
+    assert anonymous.get(url, headers=headers, timeout=60).status_code == 403
+    requests.put(f"{server.admin_url}/identities/{client_id}", json={"permissions": None}, timeout=60)
+    assert anonymous.get(url, headers=headers, timeout=60).status_code == 200
 
 
 def test_application_roles_and_permissions_are_set_one_by_one(server: VaultServer) -> None:
@@ -126,7 +126,7 @@ def test_the_endpoint_answers_as_app_service(server: VaultServer) -> None:
         server.identity_endpoint,
         params={"resource": server.resource, "api-version": "2019-08-01"},
         headers={"X-IDENTITY-HEADER": server.identity_header},
-        timeout=10,
+        timeout=60,
     )
     body = answer.json()
     assert set(body) == {"access_token", "client_id", "expires_on", "not_before", "resource", "token_type"}
@@ -146,7 +146,7 @@ def test_the_endpoint_refuses_what_app_service_refuses(server: VaultServer) -> N
     ]
     for query, header, status in cases:
         headers = {"X-IDENTITY-HEADER": header}
-        assert requests.get(server.identity_endpoint, params=query, headers=headers, timeout=10).status_code == status
+        assert requests.get(server.identity_endpoint, params=query, headers=headers, timeout=60).status_code == status
 
 
 def test_a_wrong_identity_header_fails_in_the_sdk(
@@ -191,7 +191,7 @@ def test_an_unsupported_api_version_is_refused(rest: Rest, version: str) -> None
 
 def test_a_missing_api_version_is_refused(server: VaultServer, anonymous: requests.Session) -> None:
     headers = {"Authorization": f"Bearer {server.identities.token(server.resource)}"}
-    assert anonymous.get(f"{server.url}/certificates", headers=headers, timeout=10).status_code == 400
+    assert anonymous.get(f"{server.url}/certificates", headers=headers, timeout=60).status_code == 400
 
 
 @pytest.mark.parametrize("version", ["7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"])

@@ -143,14 +143,14 @@ def test_an_order_may_fail_with_the_issuers_error(
 ) -> None:
     rest("PUT", f"/certificates/issuers/{name}-ca", json=DIGICERT)
     error = {"code": "Request rejected", "message": "The call to DigiCert failed"}
-    requests.put(f"{server.admin_url}/issuers/{name}-ca", json={"error": error}, timeout=10).raise_for_status()
+    requests.put(f"{server.admin_url}/issuers/{name}-ca", json={"error": error}, timeout=60).raise_for_status()
     failed = ordered(client, name, f"{name}-ca")
     assert isinstance(failed, CertificateOperation)
     operation = rest("GET", f"/certificates/{name}/pending").json()
     assert operation["status"] == "failed"
     assert operation["error"] == error
     assert operation["status_details"].startswith("Pending certificate created.")
-    requests.delete(f"{server.admin_url}/issuers/{name}-ca", timeout=10).raise_for_status()
+    requests.delete(f"{server.admin_url}/issuers/{name}-ca", timeout=60).raise_for_status()
     assert isinstance(ordered(client, name, f"{name}-ca"), KeyVaultCertificate)
 
 
@@ -158,12 +158,12 @@ def test_an_order_waits_for_the_clock_and_can_be_canceled_before(
     client: CertificateClient, rest: Rest, server: VaultServer, name: str
 ) -> None:
     rest("PUT", f"/certificates/issuers/{name}-ca", json=DIGICERT)
-    requests.put(f"{server.admin_url}/issuers/{name}-ca", json={"delay": 3600}, timeout=10).raise_for_status()
+    requests.put(f"{server.admin_url}/issuers/{name}-ca", json={"delay": 3600}, timeout=60).raise_for_status()
     body = {"policy": {"issuer": {"name": f"{name}-CA"}, "x509_props": {"subject": "CN=a"}}}
     for number in (1, 2):
         assert rest("POST", f"/certificates/{name}-{number}/create", json=body).status_code == 202
     client.cancel_certificate_operation(f"{name}-2")
-    requests.post(f"{server.admin_url}/clock", json={"advance": 3601}, timeout=10).raise_for_status()
+    requests.post(f"{server.admin_url}/clock", json={"advance": 3601}, timeout=60).raise_for_status()
     assert client.get_certificate_operation(f"{name}-1").status == "completed"
     assert client.get_certificate_operation(f"{name}-2").status == "cancelled"
 
@@ -195,11 +195,11 @@ def own_client(own: VaultServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ce
 
 
 def move(server: VaultServer, days: float) -> None:
-    requests.post(f"{server.admin_url}/clock", json={"advance": days * DAY}, timeout=10).raise_for_status()
+    requests.post(f"{server.admin_url}/clock", json={"advance": days * DAY}, timeout=60).raise_for_status()
 
 
 def mails(server: VaultServer) -> list[tuple[str, str]]:
-    found = requests.get(f"{server.admin_url}/mails", timeout=10).json()["mails"]
+    found = requests.get(f"{server.admin_url}/mails", timeout=60).json()["mails"]
     return [(mail["certificate"], mail["reason"]) for mail in found]
 
 
@@ -218,7 +218,7 @@ def test_self_renews_at_its_share_of_the_lifetime_with_the_same_tags(
     eventually(lambda: versions(own_client, "auto") == 2)
     assert properties(own_client.get_certificate("auto")).tags == {"a": "b"}
     eventually(lambda: mails(own) == [("auto", "renewal started"), ("auto", "renewed")])
-    requests.delete(f"{own.admin_url}/mails", timeout=10).raise_for_status()
+    requests.delete(f"{own.admin_url}/mails", timeout=60).raise_for_status()
     move(own, 300)
     eventually(lambda: versions(own_client, "auto") == 3)
 
@@ -229,7 +229,7 @@ def test_a_renewal_that_the_issuer_refuses_leaves_the_old_version_and_mails(
     own_client.create_issuer("ca", "GlobalSign", account_id="a", organization_id="o")
     first = ordered(own_client, "refused", "ca", lifetime_actions=[LifetimeAction("AutoRenew", days_before_expiry=40)])
     error = {"code": "Request rejected", "message": "no"}
-    requests.put(f"{own.admin_url}/issuers/GlobalSign", json={"error": error}, timeout=10).raise_for_status()
+    requests.put(f"{own.admin_url}/issuers/GlobalSign", json={"error": error}, timeout=60).raise_for_status()
     move(own, 330)
     eventually(lambda: ("refused", "renewal failed") in mails(own))
     assert own_client.get_certificate("refused").id == first.id

@@ -32,7 +32,7 @@ def in_progress_with_self(rest: Rest, server: VaultServer, name: str) -> None:
 
 
 def wait_for(client: CertificateClient, name: str, status: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while client.get_certificate_operation(name).status != status:
         assert time.monotonic() < deadline
         time.sleep(0.01)

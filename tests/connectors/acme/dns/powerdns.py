@@ -86,7 +86,7 @@ class PowerDns:
     def ask(self, method: str, path: str, **body: Any) -> Any:
         """The answer of the HTTP API."""
         address = f"{self.url}/api/v1/servers/localhost{path}"
-        answer = requests.request(method, address, headers={"X-API-Key": API_KEY}, json=body or None, timeout=10)
+        answer = requests.request(method, address, headers={"X-API-Key": API_KEY}, json=body or None, timeout=60)
         assert answer.ok, answer.text
         return answer.json() if answer.content else None
 
