@@ -1,14 +1,11 @@
-"""Options, workers, and the servers that are slow to start: one of each for a session. Tests use names of their own."""
+"""Options and workers. The fixtures are in tests/fixtures.py."""
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sandbox.azurite import Azurite
-from sandbox.openbao import OpenBao
 from tests import distribution
 
 pytest_plugins = ["tests.fixtures", "tests.canaries"]
@@ -53,15 +50,3 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> distribution
     # In this order the groups were collected; without the option xdist takes those with the most tests first.
     config.option.loadscopereorder = False
     return distribution.LongestFirst(config, log)
-
-
-@pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    with Azurite(tmp_path_factory.mktemp("azurite")) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-    with OpenBao(tmp_path_factory.mktemp("openbao")) as running:
-        yield running

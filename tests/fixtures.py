@@ -1,4 +1,5 @@
-"""What the rooms share: one sandbox vault for a session, and a world of its own for each test."""
+"""What the rooms share: the servers that are slow to start, one of each for a session, and a world of its own for each
+test. Tests use names of their own."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,11 +11,24 @@ import pytest
 
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
+from sandbox.openbao import OpenBao
 from sandbox.vault import VaultServer
 from tests.world import World, make_world
 
 # What the helpers of connectors assert is explained as in a test.
 pytest.register_assert_rewrite("tests.connectors")
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    with Azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    with OpenBao(tmp_path_factory.mktemp("openbao")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_files_of_the_same_name_are_weighed_on_their_own() -> None:
 
 def spread(directory: Path, *arguments: str, names: str = "abc") -> dict[str, set[str]]:
     """The workers that ran each file's tests."""
-    (directory / "conftest.py").write_text("from tests.conftest import *\n")
+    (directory / "conftest.py").write_text("from tests.conftest import *\npytest_plugins = []\n")
     for name in names:
         (directory / f"test_{name}.py").write_text(FILE.format(name=name))
     command = [sys.executable, "-m", "pytest", "-rP", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(directory)]
