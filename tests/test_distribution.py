@@ -76,3 +76,14 @@ def test_one_file_needs_no_worker_and_the_number_that_is_given_wins(tmp_path: Pa
 )
 def test_a_group_is_a_file_or_what_the_tables_say(node_id: str, group: str) -> None:
     assert distribution.group_of(node_id) == group
+
+
+def test_each_room_has_tests_that_are_not_slow() -> None:
+    """`--fast` leaves no room out. A file with `pytestmark` is slow as a whole."""
+    rooms: dict[Path, bool] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        text = path.read_text()
+        functions = re.findall(r"^((?:@.*\n(?:[ )].*\n)*)*)(?:def|class) [Tt]est", text, re.M)
+        quick = "pytestmark = pytest.mark.slow" not in text and any("mark.slow" not in one for one in functions)
+        rooms[path.parent] = rooms.get(path.parent, False) or quick
+    assert [room for room, quick in rooms.items() if not quick] == []
