@@ -1,0 +1,40 @@
+#!/bin/sh
+# Before `azd down`: what lies outside the resource group of the app, and would stay. Vaults that existed before stay as
+# they are, with their certificates. Whoever answers no to azd's question afterwards gets all of it back by `azd up`.
+set -eu
+
+if [ -z "${CERTRELAY_IDENTITY_NAME:-}" ] || [ -z "${AZURE_RESOURCE_GROUP:-}" ]; then
+    echo "predown: nothing was deployed"
+    exit 0
+fi
+az account set --subscription "$AZURE_SUBSCRIPTION_ID"
+token=${CERTRELAY_IDENTITY_NAME#certrelay-}
+principal=$(az identity show --resource-group "$AZURE_RESOURCE_GROUP" --name "$CERTRELAY_IDENTITY_NAME" \
+    --query principalId --output tsv 2>/dev/null) || principal=""
+
+for id in ${CERTRELAY_VAULT_IDS:-}; do
+    subscription=$(printf '%s' "$id" | cut -d/ -f3)
+    group=$(printf '%s' "$id" | cut -d/ -f5)
+    vault=$(printf '%s' "$id" | cut -d/ -f9)
+    [ "$group" != "$AZURE_RESOURCE_GROUP" ] || continue
+    echo "predown: removing the events and the rights on $vault"
+    for topic in $(az eventgrid system-topic list --subscription "$subscription" --resource-group "$group" \
+        --query "[?ends_with(source, '/$vault')].name" --output tsv); do
+        az eventgrid system-topic event-subscription delete --subscription "$subscription" --resource-group "$group" \
+            --system-topic-name "$topic" --name "$CERTRELAY_APP_NAME" --yes --output none 2>/dev/null || true
+        if [ "$topic" = "$vault-events" ]; then # ours; somebody else's stays
+            az eventgrid system-topic delete --subscription "$subscription" --resource-group "$group" --name "$topic" \
+                --yes --output none
+        fi
+    done
+    if [ -n "$principal" ]; then
+        az role assignment delete --assignee "$principal" --scope "$id"
+    fi
+done
+
+for role in "CertRelay certificates ($token)" "CertRelay account keys ($token)"; do
+    for assignment in $(az role assignment list --all --role "$role" --query "[].id" --output tsv); do
+        az role assignment delete --ids "$assignment"
+    done
+    az role definition delete --name "$role" --output none 2>/dev/null || true
+done
