@@ -34,7 +34,7 @@ var rules = [
     title: 'No sweep for three hours'
     text: 'Certificates that are due are not renewed.'
     severity: 1
-    query: '${requests} and Name == \'sweep_certificates\' and Success == true'
+    query: 'union (${requests} and Name == \'sweep_certificates\' and Success == true), (${traces} and Message startswith \'swept \')'
     operator: 'LessThan'
     threshold: 1
     window: 'PT3H'
@@ -45,7 +45,7 @@ var rules = [
     title: 'No poll for ten minutes'
     text: 'Open operations do not advance.'
     severity: 1
-    query: '${requests} and Name == \'poll_operations\' and Success == true'
+    query: 'union (${requests} and Name == \'poll_operations\' and Success == true), (${traces} and Message startswith "Executed \'Functions.poll_operations\' (Succeeded")'
     operator: 'LessThan'
     threshold: 1
     window: 'PT10M'
@@ -89,7 +89,7 @@ var rules = [
     title: 'A vault is unreadable'
     text: 'Nothing in this vault is renewed until the app can read it.'
     severity: 1
-    query: '${traces} and (Message has \'vault-unreadable\' or Message has \'the vault cannot be swept now\')'
+    query: '${traces} and (Message startswith \'vault-unreadable \' or Message startswith \'the vault cannot be swept now\') and Message !has \'is over\''
     operator: 'GreaterThan'
     threshold: 0
     window: 'PT1H'
@@ -100,7 +100,7 @@ var rules = [
     title: 'An authority is down'
     text: 'Its orders wait and are tried again until their deadline.'
     severity: 2
-    query: '${traces} and Message has \'authority-down\''
+    query: '${traces} and Message startswith \'authority-down \' and Message !has \'is over\''
     operator: 'GreaterThan'
     threshold: 0
     window: 'PT15M'

@@ -59,6 +59,7 @@ var tables = [
   'limits'
   'replacements'
   'authorities'
+  'watch'
 ]
 
 @description('The queues of the app; the host moves what always fails into the -poison ones.')
