@@ -5,7 +5,8 @@
     python3 dev.py up       the sandbox and the app, until Ctrl-C  [--only vault] [--sign-in] [--directory D] …
     python3 dev.py test     the tests, on several workers          [--fast] [--soak] [PATH …] [pytest arguments]
     python3 dev.py simulate a year of renewals while things fail   [--days 365] [--certificates 200] [--seed N]
-    python3 dev.py check    lint, format, types and spelling
+    python3 dev.py check    lint, format, types, spelling, workflows and scripts
+    python3 dev.py package  the deployment package into dist/      (the same bytes for the same commit)
     python3 dev.py lock     renew requirements*.txt                [--upgrade] [--upgrade-package NAME]
     python3 dev.py vault    the sandbox vault alone, until Ctrl-C  --directory D [--data FILE] …
     python3 dev.py bench    one measurement                        issuance | sweep | vault  [--certificates N]
@@ -51,7 +52,14 @@ COMMANDS = {
     "vault": [["-m", "sandbox.vault"]],
     "bench": [["-m", "bench.{}"]],
     "private-ca": [["-m", "certrelay.connectors.private_ca"]],
-    "check": [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"], ["-m", "codespell_lib"]],
+    "package": [["-m", "tools.package"]],
+    "check": [
+        ["-m", "ruff", "check"],
+        ["-m", "ruff", "format", "--check"],
+        ["-m", "mypy"],
+        ["-m", "codespell_lib"],
+        ["-m", "tools.scripts"],
+    ],
     "lock": [
         [*COMPILE, "--output-file", "requirements.txt"],
         [*COMPILE, "--group", "dev", "--constraint", "requirements.txt", "--output-file", "requirements-dev.txt"],
@@ -66,7 +74,8 @@ ABOUT = {
     "vault": "The sandbox vault runs until Ctrl-C.",
     "bench": "One measurement, on a machine that does nothing else meanwhile.",
     "private-ca": "The certificate of a private authority is made in Key Vault.",
-    "check": "Lint, format, types and spelling.",
+    "package": "The package that runs in Azure is built into dist/, with its dependencies for Linux.",
+    "check": "Lint, format, types, spelling, workflows and scripts.",
     "lock": "The dependencies in pyproject.toml become requirements*.txt. Versions stay, unless --upgrade is given.",
 }
 
@@ -76,7 +85,7 @@ def main(arguments: list[str]) -> int:
     if command in ("help", "-h", "--help"):
         print(__doc__)
         return 0
-    understood = {"check": not rest, "bench": bool(rest) and rest[0] in BENCHES}
+    understood = {"check": not rest, "package": not rest, "bench": bool(rest) and rest[0] in BENCHES}
     if command not in COMMANDS or not understood.get(command, True):
         print(f"dev.py: not understood: {' '.join(arguments)}\n{__doc__}", file=sys.stderr)
         return 2

@@ -30,6 +30,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".venv" / dev.INSTALLED.name).write_text(dev.requirements_hash())
     for name in ("ruff", "mypy", "codespell_lib", "pytest"):
         (tmp_path / f"{name}.py").write_text(TOOL.format(name=name.upper()))
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "scripts.py").write_text(TOOL.format(name="SCRIPTS"))
     return tmp_path
 
 
@@ -49,13 +51,14 @@ def test_it_checks_then_tests_and_names_what_was_skipped(checkout: Path) -> None
         "ruff.py format --check",
         "mypy.py",
         "codespell_lib.py",
+        "scripts.py",
         "pytest.py -n auto -r s -k some tests",
     ]
     assert done.stdout.splitlines()[-1].startswith("pytest.py"), "the last line is not pytest's"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failing", ["RUFF", "MYPY", "CODESPELL_LIB", "PYTEST"])
+@pytest.mark.parametrize("failing", ["RUFF", "MYPY", "CODESPELL_LIB", "SCRIPTS", "PYTEST"])
 def test_one_failure_is_enough_and_the_tests_run_all_the_same(checkout: Path, failing: str) -> None:
     done = run(checkout, **{failing: "1"})
     assert done.returncode == 1
