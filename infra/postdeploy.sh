@@ -99,11 +99,11 @@ else
     (umask 077 && printf 'header = "x-functions-key: %s"\n' "$key" >"$work/header")
 fi
 tries=0
-until curl --silent --show-error --fail-with-body --max-time 60 --config "$work/header" --output "$work/answer" \
-    "$CERTRELAY_APP_URL$path" 2>"$work/reason"; do
+until curl --silent --show-error --fail-with-body --max-time 60 --config "$work/header" \
+    "$CERTRELAY_APP_URL$path" >"$work/answer" 2>"$work/reason"; do
     tries=$((tries + 1))
     if [ "$tries" -ge 40 ]; then
-        cat "$work/reason" "$work/answer" >&2 2>/dev/null || true
+        cat "$work/reason" "$work/answer" >&2
         fail "the app is not well after ten minutes; its answer above says what is missing. Then run: azd hooks run postdeploy"
     fi
     sleep 15

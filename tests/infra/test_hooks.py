@@ -1,0 +1,195 @@
+"""azd's hooks, run with an `az` that only notes what it is asked: which commands they give, in which cases, and twice.
+
+What Azure answers is not tried here; infra/README.md lists what only Azure can show."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra.bicep import INFRA
+
+VAULT = "/subscriptions/s-1/resourceGroups/rg-vaults/providers/Microsoft.KeyVault/vaults/Contoso"
+AZ = """#!PYTHON -IS
+import json, os, pathlib, sys
+home = pathlib.Path(os.environ["AZ_HOME"])
+with (home / "calls").open("a") as calls:
+    print(*sys.argv[1:], file=calls)
+for argument in sys.argv[1:]:
+    if argument.startswith("@") and argument.endswith("parameters.json"):
+        (home / "parameters.json").write_text(pathlib.Path(argument[1:]).read_text())
+said = " ".join(sys.argv[1:])
+for start, answer in json.loads((home / "answers.json").read_text()).items():
+    if said.startswith(start):
+        print(answer)
+        break
+"""
+
+
+class Azure:
+    """A folder with an `az`; `answers` are by the beginning of the command."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.answers: dict[str, str] = {"provider show": "Registered", "functionapp keys list": "the-key"}
+        (home / "az").write_text(AZ.replace("PYTHON", sys.executable))
+        (home / "curl").write_text(f"#!/bin/sh\necho \"$@\" >> '{home}/curl-calls'\n")
+        for name in ("az", "curl"):
+            (home / name).chmod(0o755)
+
+    def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        (self.home / "answers.json").write_text(json.dumps(self.answers))
+        given = {
+            "PATH": f"{self.home}:{os.environ['PATH']}",
+            "AZ_HOME": str(self.home),
+            "AZURE_SUBSCRIPTION_ID": "s-1",
+            "AZURE_ENV_NAME": "test",
+            "AZURE_LOCATION": "westeurope",
+            "AZURE_RESOURCE_GROUP": "rg-test",
+            "CERTRELAY_APP_NAME": "certrelay-abc",
+            "CERTRELAY_APP_ID": "/subscriptions/s-1/resourceGroups/rg-test/providers/Microsoft.Web/sites/certrelay-abc",
+            "CERTRELAY_APP_URL": "https://certrelay-abc.example",
+            "CERTRELAY_IDENTITY_NAME": "certrelay-abc",
+            "CERTRELAY_VAULT_IDS": VAULT,
+            "CERTRELAY_STORAGE_ID": "/subscriptions/s-1/storage",
+            **environment,
+        }
+        return subprocess.run([INFRA / script], env=given, capture_output=True, text=True, timeout=120)
+
+    @property
+    def calls(self) -> list[str]:
+        calls = (self.home / "calls").read_text()
+        return re.sub(r"@\S+/parameters.json", "@parameters.json", calls).splitlines()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            k: one["value"] for k, one in json.loads((self.home / "parameters.json").read_text())["parameters"].items()
+        }
+
+
+@pytest.fixture
+def azure(tmp_path: Path) -> Azure:
+    return Azure(tmp_path)
+
+
+def test_the_events_are_connected_after_the_code_and_again_without_a_difference(azure: Azure) -> None:
+    first = azure.run("postdeploy.sh")
+    assert first.returncode == 0, first.stderr
+    once, parameters = azure.calls, azure.parameters
+    assert azure.run("postdeploy.sh").returncode == 0
+    assert azure.calls == once * 2
+    assert azure.parameters == parameters
+    assert parameters["vaultIds"] == VAULT
+    assert parameters["existingTopics"] == {}
+    assert parameters["eventsIdentityId"] == ""
+    order = [line.split(" --")[0] for line in once]
+    assert order.index("functionapp function show") < order.index("deployment sub create")
+
+
+def test_the_key_of_the_readiness_check_is_in_no_command_line(azure: Azure) -> None:
+    assert azure.run("postdeploy.sh").returncode == 0
+    asked = (azure.home / "curl-calls").read_text()
+    assert "/api/health/ready" in asked
+    assert "the-key" not in asked
+
+
+def test_with_sign_in_only_the_open_route_is_asked(azure: Azure) -> None:
+    assert azure.run("postdeploy.sh", AUTHENTICATION_CLIENT_ID="c-1").returncode == 0
+    assert "certrelay-abc.example/api/health\n" in (azure.home / "curl-calls").read_text()
+    assert not [line for line in azure.calls if "keys list" in line]
+
+
+def test_settings_with_a_key_that_came_back_are_deleted(azure: Azure) -> None:
+    azure.answers["functionapp config appsettings list"] = "AzureWebJobsStorage"
+    assert azure.run("postdeploy.sh").returncode == 0
+    assert [line for line in azure.calls if "appsettings delete" in line and "AzureWebJobsStorage" in line]
+
+
+def topic(source: str, name: str, group: str, identity: str) -> str:
+    return f"{source}\t{name}\t{group}\t{identity}"
+
+
+def test_a_topic_of_somebody_else_is_used_as_it_is(azure: Azure) -> None:
+    azure.answers["eventgrid system-topic list"] = "\n".join((
+        topic(VAULT.replace("Contoso", "other"), "others", "rg-vaults", "None"),
+        topic(VAULT.upper(), "theirs", "RG-Vaults", "SystemAssigned, UserAssigned"),
+    ))  # fmt: skip
+    assert azure.run("postdeploy.sh").returncode == 0
+    assert azure.parameters["existingTopics"] == {VAULT.lower(): "theirs"}
+
+
+def test_our_own_topic_is_not_taken_for_somebody_elses(azure: Azure) -> None:
+    azure.answers["eventgrid system-topic list"] = topic(VAULT, "Contoso-events", "rg-vaults", "UserAssigned")
+    assert azure.run("postdeploy.sh").returncode == 0
+    assert azure.parameters["existingTopics"] == {}
+
+
+@pytest.mark.parametrize(
+    ("group", "identity", "says"),
+    [("rg-vaults", "None", "--identity SystemAssigned"), ("rg-else", "SystemAssigned", "it must be in rg-vaults")],
+)
+def test_a_topic_that_cannot_be_used_is_named_with_what_to_do(
+    azure: Azure, group: str, identity: str, says: str
+) -> None:
+    azure.answers["eventgrid system-topic list"] = topic(VAULT, "theirs", group, identity)
+    done = azure.run("postdeploy.sh")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert not [line for line in azure.calls if "deployment" in line]
+
+
+def test_by_hand_without_the_environment_the_hook_says_what_is_missing(azure: Azure) -> None:
+    done = azure.run("postdeploy.sh", CERTRELAY_APP_ID="")
+    assert done.returncode == 1
+    assert "CERTRELAY_APP_ID is not set" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["", "false", "null"])
+def test_a_vault_on_access_policies_is_refused_before_anything_is_made(azure: Azure, value: str) -> None:
+    azure.answers["resource show"] = value
+    done = azure.run("preprovision.sh", EXISTING_VAULTS=json.dumps({"main": VAULT}))
+    assert done.returncode == 1
+    assert f"{VAULT} uses access policies" in done.stderr
+
+
+def test_every_existing_vault_is_looked_at(azure: Azure) -> None:
+    azure.answers["resource show"] = "true"
+    vaults = {"main": VAULT, "second": VAULT.replace("Contoso", "second")}
+    for written in (json.dumps(vaults), json.dumps(vaults, separators=(",", ":")), json.dumps(vaults, indent=2)):
+        (azure.home / "calls").unlink(missing_ok=True)
+        assert azure.run("preprovision.sh", EXISTING_VAULTS=written).returncode == 0
+        looked = [line for line in azure.calls if line.startswith("resource show")]
+        assert [line.split()[3] for line in looked] == list(vaults.values())
+
+
+def test_without_existing_vaults_only_the_providers_are_looked_at(azure: Azure) -> None:
+    azure.answers["provider show --namespace Microsoft.EventGrid"] = "NotRegistered"
+    azure.answers = dict(sorted(azure.answers.items(), key=lambda item: -len(item[0])))
+    assert azure.run("preprovision.sh").returncode == 0
+    assert [line.split()[3] for line in azure.calls if line.startswith("provider register")] == ["Microsoft.EventGrid"]
+    assert not [line for line in azure.calls if "Microsoft.App" in line]
+
+
+def test_what_lies_in_other_resource_groups_is_removed_and_other_peoples_topics_stay(azure: Azure) -> None:
+    azure.answers["eventgrid system-topic list"] = "Contoso-events\ntheirs"
+    azure.answers["identity show"] = "principal-1"
+    done = azure.run("predown.sh")
+    assert done.returncode == 0, done.stderr
+    deleted = [line for line in azure.calls if " delete " in line]
+    topics = [line for line in deleted if line.startswith("eventgrid system-topic delete")]
+    assert len(topics) == 1
+    assert "--name Contoso-events" in topics[0]
+    assert len([line for line in deleted if "event-subscription" in line]) == 2
+    assert f"role assignment delete --assignee principal-1 --scope {VAULT}" in deleted
+    assert len([line for line in deleted if line.startswith("role definition delete")]) == 2
+
+
+def test_a_vault_in_the_resource_group_of_the_app_goes_with_it(azure: Azure) -> None:
+    assert azure.run("predown.sh", AZURE_RESOURCE_GROUP="rg-vaults").returncode == 0
+    assert not [line for line in azure.calls if line.startswith("eventgrid")]
