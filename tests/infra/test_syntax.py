@@ -102,3 +102,19 @@ def test_the_hooks_read_what_the_template_puts_out() -> None:
     for script in ("postdeploy.sh", "predown.sh"):
         read = set(re.findall(r"\b(?:CERTRELAY|AZURE)_[A-Z_]+", (INFRA / script).read_text()))
         assert read - outputs - azd == set(), script
+
+
+def test_the_pages_name_choices_and_outputs_that_exist() -> None:
+    choices = set(re.findall(r"\$\{([A-Z_]+)\}", (INFRA / "main.parameters.json").read_text()))
+    page = (INFRA / "README.md").read_text()
+    table = page.partition("## Choices")[2].partition("\n## ")[0]
+    assert choices - {"AZURE_ENV_NAME", "AZURE_LOCATION"} == choices & set(re.findall(r"`([A-Z_]+)", table))
+    by_hand = (INFRA.parent / "docs" / "deploy.md").read_text()
+    assert set(re.findall(r"\$\(out ([A-Z_]+)\)", by_hand)) <= parsed("main")["outputs"].keys()
+    needed = re.search(r"for name in ((?:[A-Z_]+|\\|\s)+); do", (INFRA / "postdeploy.sh").read_text())
+    assert needed is not None
+    assert set(needed[1].replace("\\", "").split()) <= set(re.findall(r"\b([A-Z_]+)=", by_hand))
+    for file in FILES:
+        assert f"`{file.name}`" in page or file.stem in ("event-subscription", "vault-events", "dead-letter-access"), (
+            file
+        )
