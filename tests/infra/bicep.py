@@ -14,8 +14,7 @@ FILES = sorted(INFRA.glob("*.bicep"))
 @functools.cache
 def parsed(name: str) -> dict[str, Any]:
     """The file `infra/NAME.bicep`: its parameters, variables, resources, modules and outputs."""
-    tree: dict[str, Any] = pycep.BicepParser().parse(text=(INFRA / f"{name}.bicep").read_text())
-    return tree
+    return dict[str, Any](pycep.BicepParser().parse(text=(INFRA / f"{name}.bicep").read_text()))
 
 
 def variable(name: str, of: str) -> Any:

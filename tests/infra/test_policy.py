@@ -23,7 +23,7 @@ def checkov() -> Path:
     if not (venv / ".complete").exists():
         shutil.rmtree(venv, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        pip = [program.with_name("pip"), "install", "--quiet", "--disable-pip-version-check", CHECKOV]
+        pip: list[str | Path] = [program.with_name("pip"), "install", "--quiet", "--disable-pip-version-check", CHECKOV]
         done = subprocess.run(pip, capture_output=True, text=True)
         if done.returncode and OFFLINE.search(done.stderr):
             pytest.skip(f"{CHECKOV} cannot be downloaded here: {done.stderr.strip()[-300:]}")
@@ -34,7 +34,17 @@ def checkov() -> Path:
 
 @pytest.mark.slow
 def test_checkov_reads_every_file_and_finds_nothing(checkov: Path) -> None:
-    run = [checkov, "-d", INFRA, "--config-file", INFRA / ".checkov.yaml", "--compact", "--skip-download", "-o", "json"]
+    run: list[str | Path] = [
+        checkov,
+        "-d",
+        INFRA,
+        "--config-file",
+        INFRA / ".checkov.yaml",
+        "--compact",
+        "--skip-download",
+        "-o",
+        "json",
+    ]
     done = subprocess.run(run, capture_output=True, text=True, timeout=600)
     result = json.loads(done.stdout)
     failed = [(one["check_id"], one["resource"]) for one in result["results"]["failed_checks"]]
