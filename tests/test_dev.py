@@ -283,5 +283,5 @@ def test_check_runs_every_check_even_after_a_failure(
     monkeypatch.setattr(module.subprocess, "call", call)
     monkeypatch.setattr(module, "prepare", lambda: None)
     assert module.main(["check"]) == 1
-    assert runs == [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["codespell_lib"]]
+    assert runs == [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["codespell_lib"], ["tools.scripts"]]
     assert capsys.readouterr().err.splitlines()[-1] == "dev.py: failed: ruff check, ruff format --check"

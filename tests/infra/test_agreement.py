@@ -11,6 +11,7 @@ from certrelay import schedules, settings
 from certrelay.connectors.private_ca.settings import PrivateCaSettings
 from certrelay.keyvault.client import Vault
 from certrelay.renewal import events
+from certrelay.setting_models import ROLES
 from certrelay.storage import ledger
 from tests.infra import key_vault_calls
 from tests.infra.bicep import FILES, INFRA, body, keys, parsed, resources, texts, variable
@@ -86,7 +87,7 @@ def test_schedules_and_threads_are_the_same_everywhere() -> None:
 
 def test_the_roles_of_function_keys_are_those_of_the_app() -> None:
     [allowed] = [d for d in parsed("main")["parameters"]["functionKeyRole"]["decorators"] if d["type"] == "allowed"]
-    assert tuple(allowed["argument"]) == settings.ROLES
+    assert tuple(allowed["argument"]) == ROLES
 
 
 def test_every_table_queue_and_container_that_the_app_uses_exists() -> None:
