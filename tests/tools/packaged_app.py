@@ -6,6 +6,7 @@ python -I -S packaged_app.py WORKER.PY APP      prints one JSON object: what bec
 import asyncio
 import importlib.util
 import json
+import logging
 import re
 import sys
 from pathlib import Path
@@ -65,12 +66,15 @@ def function_input(worker: Any, function: Any) -> tuple[Any, dict[str, Any]]:
 
 async def main(worker_file: str, app: Path) -> None:
     sys.path.insert(0, str(app / ".python_packages/lib/site-packages"))
+    logging.getLogger().setLevel(logging.INFO)  # as the worker's process does
     worker = load_worker(worker_file)
     await worker.load(app)
     outcomes = {function.name: await outcome(worker, function) for function in worker.functions}
+    monitored = sys.modules["azure_functions_runtime.otel"].otel_manager.get_azure_monitor_available()
+    sys.modules["opentelemetry.trace"].get_tracer_provider().force_flush()
     worker.stop()
     origins = {name: str(module.__file__) for name, module in sys.modules.items() if getattr(module, "__file__", None)}
-    sys.stdout.write(json.dumps({"functions": outcomes, "origins": origins}))
+    sys.stdout.write(json.dumps({"functions": outcomes, "origins": origins, "monitored": monitored}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """The deployment package: what is in it, that it is the same each time, and that all of it runs as in Azure."""
 
+import gzip
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
+import uuid
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -38,7 +43,36 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ran(built: Path, azurite: Azurite, vault_server: VaultServer) -> dict[str, Any]:
+def telemetry() -> Iterator[tuple[str, list[str]]]:
+    """An ingestion endpoint of Application Insights on loopback: its connection string, and what it was sent."""
+    sent: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            text = (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode()
+            sent.append(text)
+            number = text.count('"iKey"')
+            answer = json.dumps({"itemsReceived": number, "itemsAccepted": number, "errors": []}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        yield f"InstrumentationKey={uuid.UUID(int=1)};IngestionEndpoint={address};LiveEndpoint={address}", sent
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def ran(built: Path, azurite: Azurite, vault_server: VaultServer, telemetry: tuple[str, list[str]]) -> dict[str, Any]:
     """What a Python without any package made of it, with nothing in its environment but what Azure would give."""
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
     environment = {
@@ -50,7 +84,11 @@ def ran(built: Path, azurite: Azurite, vault_server: VaultServer) -> dict[str, A
         "IDENTITY_HEADER": vault_server.identity_header,
         "REQUESTS_CA_BUNDLE": str(vault_server.ca_bundle),
         "SSL_CERT_FILE": str(vault_server.ca_bundle),
-        "HOME": str(built),
+        "HOME": str(built.parent),
+        "TMPDIR": str(built.parent),
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": telemetry[0],
+        "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",  # it goes to an address of Microsoft's
+        "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "true",
     }
     bare = getattr(sys, "_base_executable", sys.executable)
     driver, worker = Path(__file__).with_name("packaged_app.py"), ROOT / "sandbox/host/worker.py"
@@ -73,6 +111,17 @@ def test_microsofts_worker_runs_every_function_of_the_package_in_an_empty_enviro
         assert (outcome["status"] or 200) < 500, (name, outcome)
     assert functions["get_readiness"]["status"] == 200, functions["get_readiness"]
     assert functions["list_certificates"]["status"] == 200, functions["list_certificates"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the package is for Linux")
+def test_what_runs_is_seen_in_application_insights(ran: dict[str, Any], telemetry: tuple[str, list[str]]) -> None:
+    assert ran["monitored"] is True
+    assert any("swept 0 certificates" in text for text in telemetry[1]), sorted(
+        set(re.findall(r'"message": "([^"]{0,60})', str(telemetry[1])))
+    )
+    kinds = set(re.findall(r'"baseType": "(\w+)"', str(telemetry[1])))
+    assert {"MessageData", "MetricData", "RemoteDependencyData"} <= kinds
 
 
 @pytest.mark.slow
