@@ -56,7 +56,7 @@ var rules = [
     title: 'Poison messages'
     text: 'A message failed five times and was set aside.'
     severity: 2
-    query: 'union (${requests} and Name == \'fail_operation\'), (${traces} and Message startswith \'poison \'), (${metrics} and Name == \'certrelay.poison.messages\' and Max > 0)'
+    query: 'union (${requests} and Name == \'fail_operation\'), (${traces} and Message startswith \'poison \' and Message !has \'is over\'), (${metrics} and Name == \'certrelay.poison.messages\' and Max > 0)'
     operator: 'GreaterThan'
     threshold: 0
     window: 'PT15M'

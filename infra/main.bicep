@@ -86,10 +86,10 @@ param alertMail string = ''
 @maxValue(730)
 param logDays int = 90
 
-@description('For how many days a record of the private CA can be neither changed nor deleted. 0: versions and soft delete only.')
+@description('For how many days a record of the private CA can be neither changed nor deleted. 0: versions and soft delete only. The default is longer than the longest certificate by default.')
 @minValue(0)
 @maxValue(146000)
-param recordsImmutableDays int = 0
+param recordsImmutableDays int = 400
 
 @description('Redundancy of storage: Standard_LRS in a region without availability zones.')
 param storageSku string = 'Standard_ZRS'
