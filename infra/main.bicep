@@ -86,7 +86,7 @@ param alertMail string = ''
 @maxValue(730)
 param logDays int = 90
 
-@description('For how many days a record of the private CA can be neither changed nor deleted. 0: versions and soft delete only. The default is longer than the longest certificate by default.')
+@description('For how many days a record of the private CA can be neither changed nor deleted. 0: versions and soft delete only.')
 @minValue(0)
 @maxValue(146000)
 param recordsImmutableDays int = 400
