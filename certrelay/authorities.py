@@ -1,4 +1,6 @@
-"""Authorities, apart from orders: what they can do, their account keys and their CRLs."""
+"""Authorities, apart from orders: what they can do, their account keys, standing records and CRLs."""
+
+from datetime import UTC, datetime
 
 from certrelay.connectors.base import (
     Cancels,
@@ -8,10 +10,13 @@ from certrelay.connectors.base import (
     PublishesRevocations,
     Revokes,
     RollsOverAccountKey,
+    StandingRecord,
     SuggestsRenewal,
+    UsesStandingRecords,
 )
-from certrelay.errors import Conflict, NotReady
+from certrelay.errors import Conflict, Fault, Invalid, NotReady
 from certrelay.log import about, logger
+from certrelay.pki.names import dns_name
 from certrelay.services import Services
 
 log = logger("authorities")
@@ -31,6 +36,42 @@ def roll_over(services: Services, authority: str) -> str:
         raise Conflict(f"the account key of {authority} was not replaced: {error}", "RolloverRefused") from error
     except Exception as error:
         raise NotReady(f"authority {authority} could not be reached ({type(error).__name__})", 30) from error
+
+
+def standing_record(services: Services, authority: str, name: str, until: str | None) -> StandingRecord:
+    """The TXT record that proves `name` (a DNS name, or a wildcard) to the authority for good, and what is there now.
+
+    `until`: when it shall end (RFC 3339), None for never. Raises NotFound, Invalid, Conflict (`NoStandingRecords`),
+    NotReady."""
+    services.authority(authority)
+    normal, end = _normal(name), _moment(until, services.now()) if until else None
+    connector = services.connector(authority)
+    if not isinstance(connector, UsesStandingRecords):
+        raise Conflict(f"authority {authority} does not use standing records", "NoStandingRecords")
+    try:
+        return connector.standing_record(normal, end)
+    except ConnectorError as error:
+        raise Conflict(f"authority {authority}: {error}", "NoStandingRecords") from error
+    except Exception as error:
+        raise NotReady(f"authority {authority} could not be reached ({type(error).__name__})", 30) from error
+
+
+def _normal(name: str) -> str:
+    try:
+        return dns_name(name)
+    except ValueError as error:
+        raise Invalid([Fault("/name", f"{name[:80]!r} {error}")]) from None
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Invalid([Fault("/until", "until must be a time such as 2027-12-31T00:00:00Z")]) from None
+    if moment <= now:
+        raise Invalid([Fault("/until", "until must be in the future")])
+    return moment
 
 
 def publish_crls(services: Services) -> list[str]:

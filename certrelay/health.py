@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from certrelay.connectors.base import (
     ChecksHealth,
     ConnectorError,
+    UsesStandingRecords,
 )
 from certrelay.errors import CertRelayError
 from certrelay.services import Services
@@ -18,7 +19,8 @@ from certrelay.services import Services
 class Reached:
     """The result of one check.
 
-    `what`: `storage`, `vault NAME` or `authority NAME`. `milliseconds`: how long it took. `detail`: what is wrong."""
+    `what`: `storage`, `vault NAME` or `authority NAME`. `milliseconds`: how long it took. `detail`: what is wrong, or
+    what an authority's standing records are good for."""
 
     what: str
     ok: bool
@@ -44,18 +46,21 @@ def _vault(services: Services, alias: str) -> None:
     services.vault(alias).call("GET", "/certificates?maxresults=1")
 
 
-def _authority(services: Services, name: str) -> None:
+def _authority(services: Services, name: str) -> str:
     connector = services.connector(name)
     if isinstance(connector, ChecksHealth):
         connector.check()
+    records = connector.standing_records() if isinstance(connector, UsesStandingRecords) else {}
+    return "; ".join(f"{name}: {state}" for name, state in records.items())
 
 
 def _run(what: str, probe: Callable[[], object]) -> Reached:
-    begun, detail = time.monotonic(), ""
+    begun, ok = time.monotonic(), False
     try:
-        probe()
+        found = probe()
+        ok, detail = True, found if isinstance(found, str) else ""
     except (CertRelayError, ConnectorError) as error:
         detail = str(error)
     except Exception as error:  # its text may contain secrets
         detail = f"failed ({type(error).__name__})"
-    return Reached(what, not detail, round((time.monotonic() - begun) * 1000), detail)
+    return Reached(what, ok, round((time.monotonic() - begun) * 1000), detail)

@@ -168,6 +168,23 @@ class AccountKey(Body):
     key_id: str
 
 
+class TxtRecord(Body):
+    name: str
+    type: Literal["TXT"]
+    value: str
+    strings: list[str]
+
+
+class DnsPersist(Body):
+    authority: str
+    format: str
+    records: list[TxtRecord]
+    offered: bool | None
+    published: bool
+    until: str | None
+    detail: str
+
+
 class Vault(Body):
     name: str
     url: str

@@ -6,12 +6,13 @@ import azure.functions as func
 
 from certrelay import authorities, health, rules
 from certrelay.access import grants
+from certrelay.errors import Fault, Invalid
 from certrelay.services import Services
 from certrelay.setting_models import Authority, VaultSettings
 from handlers import openapi, render, response_models, roles
-from handlers.http import Answer
+from handlers.http import Answer, query
 from handlers.roles import Role, acting_for
-from handlers.routes import ROUTES, route
+from handlers.routes import ROUTES, route, text
 
 blueprint = func.Blueprint()
 
@@ -53,6 +54,37 @@ def roll_over_account_key(req: func.HttpRequest) -> Answer:
     """Replace the key of the account at an ACME authority (RFC 8555, section 7.3.5)."""
     authority = req.route_params["authority"]
     return Answer({"authority": authority, "key_id": authorities.roll_over(acting_for(req), authority)})
+
+
+@route(
+    blueprint,
+    "GET",
+    "authorities/{authority}/dns-persist",
+    Role.READER,
+    answer=response_models.DnsPersist,
+    query=(
+        text("name", "The DNS name that the authority is to validate; *.NAME for wildcards too", 255),
+        text("until", "When the record shall end (RFC 3339); never, if this is absent", 40),
+    ),
+)
+def get_dns_persist(req: func.HttpRequest) -> Answer:
+    """The TXT record that proves a name to an ACME authority for good (dns-persist-01), and whether it is published."""
+    authority, name = req.route_params["authority"], query(req, "name")
+    if name is None:
+        raise Invalid([Fault("/name", "the query parameter name is missing")])
+    record = authorities.standing_record(acting_for(req), authority, name, query(req, "until"))
+    published = {"name": record.name, "type": "TXT", "value": record.value, "strings": list(record.strings)}
+    return Answer(
+        {
+            "authority": authority,
+            "format": record.format,
+            "records": [published],
+            "offered": record.offered,
+            "published": not record.fault,
+            "until": record.until.isoformat() if record.until else None,
+            "detail": record.fault,
+        }
+    )
 
 
 @route(blueprint, "GET", "health", None, answer=response_models.Health, errors=())

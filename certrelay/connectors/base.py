@@ -222,6 +222,37 @@ class RollsOverAccountKey(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StandingRecord:
+    """A TXT record that the owner of a domain publishes once, so that the authority validates every order by it.
+
+    `name`: where, absolute, without final dot. `value`: what to publish; `strings`: the same in parts of at most 255
+    octets. `format`: the draft whose form it has. `offered`: whether the authority offered to look at it in the latest
+    order; None before the first. `until`: the end of the record that is there now (UTC), None where it has none.
+    `fault`: why orders cannot rely on that record now; empty if they can."""
+
+    name: str
+    value: str
+    strings: tuple[str, ...]
+    format: str
+    offered: bool | None
+    until: datetime | None
+    fault: str
+
+
+@runtime_checkable
+class UsesStandingRecords(Protocol):
+    def standing_record(self, name: str, until: datetime | None = None) -> StandingRecord:
+        """The record for a normalised DNS name, or a wildcard, to expire at `until` (UTC). Raises ConnectorError."""
+        ...
+
+    def standing_records(self) -> dict[str, str]:
+        """For each name in the settings: until when its record is good, or what is used instead.
+
+        Raises ConnectorError where orders for one of the names cannot succeed."""
+        ...
+
+
 @runtime_checkable
 class ChecksHealth(Protocol):
     def check(self) -> None:

@@ -1,5 +1,6 @@
 """The account at an ACME server (RFC 8555, section 7.3): find it by its key, create it, change its key."""
 
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -22,9 +23,15 @@ class BindingRefused(Exception):
 class Account:
     """The account, by its URL. The server is asked for it once per process, and again after `forget`."""
 
-    def __init__(self, client: AcmeClient, contact: Contact, binding: tuple[str, str] | None) -> None:
-        """`binding`: key id and HMAC key in base64url (section 7.3.4)."""
-        self._client, self._contact, self._binding = client, contact, binding
+    def __init__(
+        self,
+        client: AcmeClient,
+        contact: Contact,
+        binding: tuple[str, str] | None,
+        made: Callable[[str], None] = lambda url: None,
+    ) -> None:
+        """`binding`: key id and HMAC key in base64url (section 7.3.4). `made` is told the URL of a new account."""
+        self._client, self._contact, self._binding, self._made = client, contact, binding, made
         self._url: str | None = None
         self._flight = SingleFlight()
 
@@ -89,6 +96,7 @@ class Account:
         url = _url_of(answer)
         if answer.status_code == requests.codes.created:
             self._contact.sent(url)
+            self._made(url)
         return url
 
     def _post_bound(self, asked: dict[str, Any]) -> requests.Response:

@@ -82,3 +82,12 @@ def leads_to(answer: requests.Response, root: str) -> bool:
         raise UnusableAnswer("it answered something other than certificates in PEM") from None
     digest = root.replace(":", "").lower()
     return root in names or any(key.key_identifier and key.key_identifier.hex() == digest for key in keys)
+
+
+def fetched(post: Callable[[str], requests.Response], url: str) -> requests.Response:
+    """Download the certificate. A problem loses its code, and so is not final: the certificate was issued."""
+    try:
+        return post(url)
+    except Problem as problem:
+        detail = f"the certificate was issued but cannot be fetched: {problem.detail}"
+        raise Problem("", detail, problem.status, problem.wait) from None

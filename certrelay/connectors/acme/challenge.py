@@ -1,17 +1,21 @@
-"""The dns-01 challenge of an authorization (RFC 8555, sections 7.1.4 and 8.4)."""
+"""The dns-01 and dns-persist-01 challenges of an authorization (RFC 8555, sections 7.1.4 and 8.4)."""
 
 import base64
 import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from certrelay.connectors.acme.dns_persist import NotUsable, Offer, offer_of
 from certrelay.connectors.acme.reference import PREFIX
+
+PERSIST = "dns-persist-01"
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A dns-01 challenge and the TXT record (name, value) that answers it; `url` and `record` are None where the server
-    offers no such challenge. `wait` is the server's Retry-After in seconds."""
+    """A challenge to answer at `url`, and the TXT record (name, value) to publish for it: dns-01's. Both are None where
+    the server offers none. `persist` is what it offers besides, or why that cannot be used. `wildcard`: the name below
+    `identifier` is meant. `failed`: the type of the challenge that has `error`. `wait`: its Retry-After in seconds."""
 
     authorization: str
     identifier: str
@@ -20,27 +24,50 @@ class Challenge:
     record: tuple[str, str] | None
     error: dict[str, Any] | None
     wait: float = 0.0
+    persist: Offer | NotUsable | None = None
+    wildcard: bool = False
+    failed: str = ""
 
 
 def challenge_of(url: str, authorization: dict[str, Any], public_key: Any) -> Challenge:
-    """The dns-01 challenge in an authorization that was read from `url`; `public_key` is the account's JWK.
+    """The challenges in an authorization that was read from `url`; `public_key` is the account's JWK.
 
-    Its status is the authorization's, but a challenge that was answered is no longer `pending`. Raises KeyError,
-    TypeError, AttributeError or ValueError if the document is not an authorization."""
-    identifier = str(authorization["identifier"]["value"])
-    status = str(authorization["status"])
-    found = next((one for one in authorization["challenges"] if one["type"] == "dns-01"), None)
-    error = next((dict(one["error"]) for one in authorization["challenges"] if one.get("error")), None)
-    if found is None:
-        return Challenge(url, identifier, status, None, None, error)
+    The status is the authorization's, but with a challenge that was answered it is no longer `pending`. Raises
+    KeyError, TypeError, AttributeError or ValueError if the document is not an authorization."""
+    identifier, status = str(authorization["identifier"]["value"]), str(authorization["status"])
+    challenges = authorization["challenges"]
+    found = next((one for one in challenges if one["type"] == "dns-01"), None)
+    persist = next((one for one in challenges if one["type"] == PERSIST), None)
+    failed = next((one for one in challenges if one.get("error")), None)
     if status == "pending":
-        status = str(found["status"])
-    name = f"{PREFIX}{identifier.removeprefix('*.')}"
-    return Challenge(url, identifier, status, str(found["url"]), (name, _digest(found["token"], public_key)), error)
+        known = [str(one["status"]) for one in (found, persist) if one]
+        status = next((one for one in known if one != "pending"), status)
+    return Challenge(
+        authorization=url,
+        identifier=identifier,
+        status=status,
+        url=str(found["url"]) if found else None,
+        record=(f"{PREFIX}{identifier.removeprefix('*.')}", _digest(found["token"], public_key)) if found else None,
+        error=dict(failed["error"]) if failed else None,
+        persist=_offer(persist) if persist else None,
+        wildcard=authorization.get("wildcard") is True or identifier.startswith("*."),
+        failed=str(failed["type"]) if failed else "",
+    )
+
+
+def _offer(challenge: dict[str, Any]) -> Offer | NotUsable:
+    try:
+        return offer_of(challenge)
+    except NotUsable as fault:
+        return fault
 
 
 def _digest(token: str, public_key: Any) -> str:
     """The value of the TXT record (sections 8.1 and 8.4)."""
-    thumbprint = base64.urlsafe_b64encode(public_key.thumbprint()).rstrip(b"=").decode()
-    digest = hashlib.sha256(f"{token}.{thumbprint}".encode()).digest()
+    digest = hashlib.sha256(f"{token}.{thumbprint_of(public_key)}".encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def thumbprint_of(public_key: Any) -> str:
+    """The thumbprint of a JWK (RFC 7638) with SHA-256, in base64url."""
+    return base64.urlsafe_b64encode(public_key.thumbprint()).rstrip(b"=").decode()

@@ -62,6 +62,11 @@ class AcmeClient:
         found = self._directory.document().get(name)
         return found if isinstance(found, str) else None
 
+    def meta(self) -> dict[str, Any]:
+        """The directory's `meta`; empty where it has none."""
+        found = self._directory.document().get("meta")
+        return found if isinstance(found, dict) else {}
+
     def at[T](self, name: str, ask: Callable[[str], T]) -> T:
         """Call `ask` with the URL of a resource, and once more if it answers 404 and the directory has a new URL.
 

@@ -1,11 +1,12 @@
 """The Automatic Certificate Management Environment, RFC 8555: Let's Encrypt and all that speak its protocol.
 
-Names are validated by dns-01 only. Each call reads the state of the order from the server, so that a crash at any line
-loses at most an order that nobody finalizes.
+Names are validated by dns-01, or by standing records (dns-persist-01). Each call reads the state of the order from the
+server, so that a crash at any line loses at most an order that nobody finalizes.
 """
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import ClassVar
 
 from certrelay.connectors.acme.dns import Solver
@@ -23,6 +24,7 @@ from certrelay.connectors.base import (
     RenewalWindow,
     RevocationReason,
     SigningRequest,
+    StandingRecord,
     Unavailable,
 )
 from certrelay.connectors.http import AuthoritySession
@@ -82,6 +84,15 @@ class Acme:
     def check(self) -> None:
         """Check that the directory answers and that the server has, or creates, our account."""
         self._or_raise(lambda: self._session().check())
+
+    def standing_record(self, name: str, until: datetime | None = None) -> StandingRecord:
+        """dns-persist-01: the record to publish, once the server has confirmed the account."""
+        return self._or_raise(lambda: self._session().standing_record(name, until))
+
+    def standing_records(self) -> dict[str, str]:
+        """dns-persist-01: the records of the names in the settings."""
+        persist = self._settings.dns_persist
+        return self._or_raise(lambda: self._session().standing_records(persist.names)) if persist else {}
 
     def roll_over_account_key(self) -> str:
         """Section 7.3.5."""

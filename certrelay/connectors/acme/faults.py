@@ -8,14 +8,15 @@ from azure.core.exceptions import AzureError
 from certrelay.connectors.acme.account import BindingRefused
 from certrelay.connectors.acme.account_key import KeyRefused
 from certrelay.connectors.acme.dns import DnsFailure
+from certrelay.connectors.acme.dns_persist import NotUsable
 from certrelay.connectors.acme.problem import MAX_DETAIL, Problem, UnusableAnswer
 from certrelay.connectors.acme.reference import OrderGone, TooManyNames
 from certrelay.connectors.base import Rejected, Unavailable
 from certrelay.connectors.http import MAX_RETRY_AFTER, failure, sentence
 
 FAULTS = (
-    Problem, UnusableAnswer, BindingRefused, KeyRefused, OrderGone, TooManyNames, DnsFailure, requests.RequestException,
-    AzureError,
+    Problem, UnusableAnswer, BindingRefused, KeyRefused, OrderGone, TooManyNames, DnsFailure, NotUsable,
+    requests.RequestException, AzureError,
 )  # fmt: skip
 
 FINAL = frozenset(
@@ -67,7 +68,7 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
             return Rejected(_sentence(fault))
         case OrderGone():
             return Unavailable(_sentence(fault), restart=True)
-        case UnusableAnswer() | DnsFailure() | KeyRefused():
+        case UnusableAnswer() | DnsFailure() | KeyRefused() | NotUsable():
             return Unavailable(_sentence(fault))
         case requests.RequestException():
             return Unavailable(failure(fault))

@@ -9,13 +9,14 @@ from typing import Any
 import requests
 
 from certrelay.connectors.acme.account import Account
-from certrelay.connectors.acme.chain import NO_URL, AlternatesNotReady, download, issued
-from certrelay.connectors.acme.challenge import Challenge, challenge_of
+from certrelay.connectors.acme.chain import NO_URL, AlternatesNotReady, download, fetched, issued
+from certrelay.connectors.acme.challenge import PERSIST, Challenge, challenge_of
 from certrelay.connectors.acme.client import AcmeClient
-from certrelay.connectors.acme.dns import DnsFailure, SilentServers, Solver
+from certrelay.connectors.acme.dns import DnsFailure, NoSolver, SilentServers, Solver
 from certrelay.connectors.acme.faults import failed_order
 from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object, problem_of
 from certrelay.connectors.acme.reference import OrderGone, Reference
+from certrelay.connectors.acme.standing_records import StandingRecords, proof
 from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from certrelay.connectors.http import retry_after, sentence
 from certrelay.log import logger
@@ -55,9 +56,16 @@ class Order:
     """The order that a reference names. Its methods raise what AcmeClient, Account and Solver raise."""
 
     def __init__(
-        self, client: AcmeClient, account: Account, reference: Reference, solver: Solver, now: Callable[[], Any]
+        self,
+        client: AcmeClient,
+        account: Account,
+        reference: Reference,
+        solver: Solver,
+        now: Callable[[], Any],
+        standing: StandingRecords | None = None,
     ) -> None:
         self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
+        self._standing, self._has_dns = standing, not isinstance(solver, NoSolver)
         self._wait, self._seconds = 0.0, 0.0
         self._end = time.monotonic() + WORK_SECONDS
 
@@ -86,8 +94,8 @@ class Order:
                 case "processing":
                     pass
                 case "pending":
-                    waiting = self._waiting(order)
-                    if self._has_new_records(waiting, names):
+                    waiting = self._chosen(self._waiting(order), names, request.lost_orders)
+                    if self._has_new_records(waiting):
                         return Pending(self._reference.text(), 0.0)
                     if self._authorize(waiting):
                         continue
@@ -173,16 +181,19 @@ class Order:
         self._wait = max((one.wait for one in found), default=0.0)
         return [one for one in found if one.status == "pending"]
 
-    def _has_new_records(self, waiting: list[Challenge], names: list[str]) -> bool:
-        """Add the records to the reference. Whether some are new: then the reference must be stored first."""
+    def _chosen(self, waiting: list[Challenge], names: list[str], lost_orders: int) -> list[Challenge]:
+        """The challenges to answer, for names that were asked. After a lost order dns-01 is preferred."""
         asked = {name.removeprefix("*.") for name in names}
+        standing = None if lost_orders and self._has_dns else self._standing
         for challenge in waiting:
             if challenge.identifier.removeprefix("*.") not in asked:
                 raise UnusableAnswer(
                     f"it wants proof of {sentence(challenge.identifier, 100)}, which was not requested"
                 )
-            if challenge.url is None or challenge.record is None:
-                raise UnusableAnswer(f"it offers no dns-01 challenge for {challenge.identifier}")
+        return [proof(standing, challenge, has_dns=self._has_dns) for challenge in waiting]
+
+    def _has_new_records(self, waiting: list[Challenge]) -> bool:
+        """Add the records to the reference. Whether some are new: then the reference must be stored first."""
         wanted = [challenge.record for challenge in waiting if challenge.record]
         records = tuple(dict.fromkeys([*self._reference.records, *wanted]))
         if records == self._reference.records:
@@ -246,13 +257,15 @@ class Order:
     def _failed(self, order: dict[str, Any], lost_orders: int) -> Outcome:
         self.clean()
         challenges = self._challenges(order) if order.get("authorizations") else ()
-        reasons = ((one.error, one.identifier) for one in challenges)
-        error, name = next(((error, name) for error, name in reasons if error), (order.get("error"), ""))
+        failed = next((one for one in challenges if one.error), None)
+        error, name = (failed.error, failed.identifier) if failed else (order.get("error"), "")
         if not isinstance(error, dict):
             # An order that expires becomes invalid without an error (section 7.1.6).
             return Unavailable("the order expired, or failed without a reason", restart=True)
-        identifier = error.get("identifier")
-        return failed_order(problem_of(error), name or (identifier if isinstance(identifier, str) else ""), lost_orders)
+        identifier, problem = error.get("identifier"), problem_of(error)
+        if failed and failed.failed == PERSIST and self._has_dns and not lost_orders:
+            return Unavailable(sentence(f"{name}: its standing record failed: {problem.detail}"), restart=True)
+        return failed_order(problem, name or (identifier if isinstance(identifier, str) else ""), lost_orders)
 
     def _challenges(self, order: dict[str, Any]) -> Iterator[Challenge]:
         urls = order.get("authorizations")
@@ -270,20 +283,14 @@ class Order:
         return replace(challenge, wait=retry_after(answer.headers, self._now()) or 0.0)
 
     def _download(self, order: dict[str, Any], csr: bytes, preferred_chain: str | None) -> Outcome:
-        first, tries = self._fetched(_text(order, "certificate")), self._reference.chain_tries + 1
+        def post(url: str) -> requests.Response:
+            return self._post(url, None)
+
+        first, tries = fetched(post, _text(order, "certificate")), self._reference.chain_tries + 1
         try:
-            wait = tries < CHAIN_TRIES
-            return issued(download(lambda url: self._post(url, None), first, preferred_chain, wait=wait), csr)
+            return issued(download(post, first, preferred_chain, wait=tries < CHAIN_TRIES), csr)
         except AlternatesNotReady:
             return Pending(replace(self._reference, chain_tries=tries).text(), CHAIN_WAIT)
-
-    def _fetched(self, url: str) -> requests.Response:
-        """Download the certificate. A problem loses its code, and so is not final: the certificate was issued."""
-        try:
-            return self._post(url, None)
-        except Problem as problem:
-            detail = f"the certificate was issued but cannot be fetched: {problem.detail}"
-            raise Problem("", detail, problem.status, problem.wait) from None
 
 
 def _text(document: dict[str, Any], member: str) -> str:

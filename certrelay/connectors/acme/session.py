@@ -1,6 +1,8 @@
 """The client, account and solver of one ACME authority, as one process uses them."""
 
 import base64
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -11,16 +13,23 @@ from certrelay.connectors.acme.account_key import AccountKey, KeyVersion
 from certrelay.connectors.acme.client import AcmeClient
 from certrelay.connectors.acme.contact import Contact
 from certrelay.connectors.acme.dns import NoSolver, Solver
+from certrelay.connectors.acme.dns_persist import NotUsable
 from certrelay.connectors.acme.faults import FAULTS, NOT_OURS
 from certrelay.connectors.acme.order import Order
 from certrelay.connectors.acme.problem import Problem, UnusableAnswer, json_object
 from certrelay.connectors.acme.reference import OrderGone, Reference
 from certrelay.connectors.acme.renewal_info import certificate_id, is_about_replacing, refusal, window_of
-from certrelay.connectors.base import ConnectorError, Context, RenewalWindow
+from certrelay.connectors.acme.standing_records import MADE, StandingRecords, digest_of
+from certrelay.connectors.base import ConnectorError, Context, RenewalWindow, StandingRecord
 from certrelay.connectors.http import AuthoritySession
+from certrelay.errors import CertRelayError
+from certrelay.log import logger
+from certrelay.pki.wording import listed
 
 if TYPE_CHECKING:
     from certrelay.connectors.acme.settings import AcmeSettings
+
+log = logger("acme")
 
 
 class AcmeSession:
@@ -29,7 +38,7 @@ class AcmeSession:
     def __init__(
         self, settings: "AcmeSettings", context: Context, http: AuthoritySession, solver: Solver | None
     ) -> None:
-        self._settings, self._http, self._now = settings, http, context.now
+        self._settings, self._http, self._now, self._context = settings, http, context.now, context
         self._contact = Contact(settings.contact, context.memory)
         self._keys: AccountKey | None = None
         self._version: KeyVersion | None = None
@@ -42,6 +51,9 @@ class AcmeSession:
         self._client = self._client_of(key)
         self._account = self._account_of(self._client)
         self._solver = solver or make_solver(settings.dns, context)
+        self._standing = (
+            StandingRecords(settings, context, self._client, self._account) if settings.dns_persist else None
+        )
 
     def _client_of(self, key: Any) -> AcmeClient:
         return AcmeClient(self._http, self._settings.url, key, self._now)
@@ -50,7 +62,14 @@ class AcmeSession:
         binding = None
         if self._settings.eab_kid and self._settings.eab_hmac_key:
             binding = (self._settings.eab_kid, self._settings.eab_hmac_key.get_secret_value())
-        return Account(client, self._contact, binding)
+        return Account(client, self._contact, binding, self._remember_account)
+
+    def _remember_account(self, url: str) -> None:
+        """That we made the account; without storage it is forgotten, which only standing records mind."""
+        try:
+            self._context.memory[MADE] = digest_of(url)
+        except CertRelayError as error:
+            log.warning("that the account was made could not be stored: %s", error)
 
     def _has_account(self, version: KeyVersion) -> bool:
         return self._account_of(self._client_of(version.key)).find() is not None
@@ -83,6 +102,8 @@ class AcmeSession:
         self._account.url()
         left = [one for one in self._keys.newer_than(self._version) if not self._has_account(one)]
         new = left[-1] if left else self._keys.make()
+        if self._standing:
+            self._standing.remember_key()
         self._account.change_key(self._client_of(new.key))
         self._keys.disable_before(new)
         return new.id
@@ -105,7 +126,24 @@ class AcmeSession:
         return placed.text()
 
     def order(self, reference: str) -> Order:
-        return Order(self._client, self._account, Reference.of(reference), self._solver, self._now)
+        return Order(self._client, self._account, Reference.of(reference), self._solver, self._now, self._standing)
+
+    def standing_record(self, name: str, until: datetime | None) -> StandingRecord:
+        """The record to publish for a name."""
+        if self._standing is None:
+            raise NotUsable("its settings have no dns_persist, so names are proved by dns-01 only")
+        return self._standing.report(name, until)
+
+    def standing_records(self, names: Iterable[str]) -> dict[str, str]:
+        """For each name: until when its record is good, or that dns-01 is used. Raises NotUsable where it cannot be."""
+        records = {name: self._standing.report(name, confirm=False) for name in names} if self._standing else {}
+        faults = [record.fault for record in records.values() if record.fault]
+        if faults and isinstance(self._solver, NoSolver):
+            raise NotUsable(listed(faults))
+        return {
+            name: f"{record.fault}; dns-01 is used" if record.fault else _until(record.until)
+            for name, record in records.items()
+        }
 
     def forget_account(self) -> None:
         self._account.forget()
@@ -172,6 +210,10 @@ def make_solver(settings: Any, context: Context) -> Solver:
             return Lexicon(settings)
         case _:
             return NoSolver()
+
+
+def _until(moment: datetime | None) -> str:
+    return f"good until {moment:%Y-%m-%dT%H:%M:%SZ}" if moment else "good without an end"
 
 
 def _base64url(octets: bytes) -> str:

@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from certrelay.connectors.acme.dns.settings import DnsSettings, NoDns
+from certrelay.connectors.acme.dns.settings import DnsSettings, LookedUp, NoDns
 from certrelay.connectors.http_settings import HttpSettings, authority_url
+from certrelay.pki.names import dns_name
 
 
 def _base64url(secret: SecretStr) -> SecretStr:
@@ -45,6 +46,23 @@ def _directory_url(url: str) -> str:
     return url
 
 
+def _issuer(name: str) -> str:
+    issuer = dns_name(name)
+    if "*" in issuer or "." not in issuer:
+        raise ValueError("must be the domain name by which the CA calls itself, such as letsencrypt.org")
+    return issuer
+
+
+class DnsPersist(LookedUp):
+    """Standing records (dns-persist-01), on if this is set. `issuer` is the CA's own domain name, as in CAA records.
+
+    `names`: the names whose records the readiness check looks up. Without `resolvers` and `name_servers` those of
+    the setting `dns` apply."""
+
+    issuer: Annotated[str, AfterValidator(_issuer)]
+    names: tuple[Annotated[str, AfterValidator(dns_name)], ...] = Field(default=(), max_length=100)
+
+
 class AcmeSettings(HttpSettings):
     """`url` is the directory's, used exactly as given: a trailing slash and a query belong to it (RFC 8555, section
     7.1.1). The account key stays in Key Vault (`account_key_vault_url`, `account_key_name`; it is
@@ -64,6 +82,7 @@ class AcmeSettings(HttpSettings):
     profile: str | None = Field(default=None, min_length=1)
     preferred_chain: str | None = Field(default=None, min_length=1)
     dns: DnsSettings = NoDns()
+    dns_persist: DnsPersist | None = None
 
     @field_validator("eab_hmac_key")
     @classmethod

@@ -155,6 +155,21 @@ def test_after_a_rollover_every_worker_uses_the_new_key(
         assert key_of(connector) == new
 
 
+def test_an_account_whose_key_never_left_key_vault_is_ours_and_its_standing_record_outlives_a_rollover(
+    connect: Connect, dns: TestDns
+) -> None:
+    """dns-persist-01, drafts -00 and -01: pebble's record holds the URL of the account."""
+    address = f"127.0.0.1:{dns.port}"
+    persist = {"issuer": "pebble.letsencrypt.org", "resolvers": [address], "name_servers": [address]}
+    connector = connect(dns_persist=persist)
+    record = connector.standing_record("standing.example.com")
+    dns.tell("set-txt", host=f"{record.name}.", value=record.value)
+    connector.roll_over_account_key()
+    later = connect(dns_persist=persist)
+    assert later.standing_record("standing.example.com") == replace(record, fault="")
+    assert isinstance(follow(later, request_for("standing.example.com")), Issued)
+
+
 def test_a_stale_worker_places_an_order_after_a_rollover(connect: Connect) -> None:
     first, stale = connect(), connect()
     stale.check()

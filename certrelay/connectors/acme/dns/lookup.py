@@ -1,5 +1,6 @@
 """DNS queries: where a challenge name leads, in which zone it lies, and whether its record is visible."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -18,6 +19,7 @@ from certrelay.connectors.acme.dns.settings import LookedUp, host_port
 MAX_ALIASES = 8
 SECONDS, SILENCE_SECONDS = 5.0, 60.0
 type Address = tuple[str, int]
+type Texts = frozenset[bytes]
 
 
 class Lookup:
@@ -63,14 +65,18 @@ class Lookup:
         raise DnsFailure(f"no zone was found for {name.to_text(omit_final_dot=True)}")
 
     def is_visible(self, name: str, value: str) -> bool:
-        """Whether all authoritative servers have `value` in the TXT records of the name's target.
+        """Whether all authoritative servers have `value` in the TXT records of the name's target: see `all_have`."""
+        return self.all_have(name, lambda texts: value.encode() in texts)
 
-        If some do not answer and all others have it: raises SilentServers, or DnsFailure if fewer than half answer."""
+    def all_have(self, name: str, has: Callable[[Texts], bool]) -> bool:
+        """Whether `has` is true for the TXT records of the name's target, at all authoritative servers.
+
+        If some do not answer and it is at all others: raises SilentServers, or DnsFailure if fewer than half answer."""
         target = self.target(name)
         servers, silent = (self._name_servers, []) if self._name_servers else self._servers_of(self.zone(target))
         every = len(servers) + len(silent)
         for server in servers:
-            gives = self._gives(server, target, value)
+            gives = self._gives(server, target, has)
             if gives is False:
                 return False
             if gives is None:
@@ -80,13 +86,13 @@ class Lookup:
         text = f"the name server{'s'[: len(silent) > 1]} {', '.join(silent)} did not answer"
         raise SilentServers(text) if 2 * len(silent) <= every else DnsFailure(text)
 
-    def _gives(self, server: Address, target: dns.name.Name, value: str) -> bool | None:
-        """Whether a server has the value; None if it does not answer. It is then not asked again for a minute."""
+    def _gives(self, server: Address, target: dns.name.Name, has: Callable[[Texts], bool]) -> bool | None:
+        """Whether a server's records are right; None if it does not answer. It is then not asked again for a minute."""
         if monotonic() < self._silent_until.get(server, 0.0):
             return None
         try:
             # The servers in the settings may be resolvers, for networks that block queries to other servers.
-            return _gives(server, target, value, recursive=bool(self._name_servers))
+            return has(_texts(server, target, recursive=bool(self._name_servers)))
         except DnsFailure:
             self._silent_until[server] = monotonic() + SILENCE_SECONDS
             return None
@@ -117,8 +123,8 @@ class Lookup:
         return answer if answer.rrset is not None and answer.rrset.name == name else None
 
 
-def _gives(server: Address, name: dns.name.Name, value: str, *, recursive: bool = False) -> bool:
-    """Whether a server has the value. Raises DnsFailure if it does not answer, or answers an error."""
+def _texts(server: Address, name: dns.name.Name, *, recursive: bool = False) -> Texts:
+    """The TXT records that a server has at the name. Raises DnsFailure if it does not answer, or answers an error."""
     query = dns.message.make_query(name, dns.rdatatype.TXT)
     if not recursive:
         query.flags &= ~dns.flags.RD
@@ -128,13 +134,12 @@ def _gives(server: Address, name: dns.name.Name, value: str, *, recursive: bool 
         raise DnsFailure(f"the name server {server[0]} did not answer ({type(error).__name__})") from None
     if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         raise DnsFailure(f"the name server {server[0]} answered {dns.rcode.to_text(answer.rcode())}")
-    texts = {
+    return frozenset(
         b"".join(record.strings)
         for rrset in answer.answer
         if rrset.rdtype == dns.rdatatype.TXT and rrset.name == name
         for record in rrset
-    }
-    return value.encode() in texts
+    )
 
 
 def _answer(server: Address, query: dns.message.QueryMessage) -> dns.message.Message:

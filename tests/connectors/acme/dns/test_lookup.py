@@ -88,7 +88,7 @@ def test_a_question_that_is_lost_on_its_way_is_asked_once_more() -> None:
 
         thread = threading.Thread(target=lose_one, daemon=True)
         thread.start()
-        assert not lookup_module._gives(server.getsockname(), dns.name.from_text(NAME), "value")
+        assert not lookup_module._texts(server.getsockname(), dns.name.from_text(NAME))
         thread.join(5)
 
 
