@@ -9,12 +9,15 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certrelay.pki.der import CONTEXT_0, SEQUENCE, Element, children, encoded, inside, oid
+from certrelay.pki.der import CONTEXT_0, OBJECT_IDENTIFIER, SEQUENCE, Element, children, encoded, inside, oid
 from certrelay.pki.encodings import panics_as_errors
 
 _LONGEST_NAME = 120
 _COMMON_NAME = oid("2.5.4.3")
 _EXTENSIONS = 0xA3
+_EXPLICIT_CURVE = encoded(OBJECT_IDENTIFIER, oid("1.2.840.10045.2.1")) + bytes(
+    [SEQUENCE]
+)  # id-ecPublicKey, and no OID after it
 _STRINGS = {0x0C: "utf-8", 0x1E: "utf-16-be"}
 _MALFORMED = {
     "path_length must be None": "its basic constraints have a path length and are not a CA's (RFC 5280, 4.2.1.9)",
@@ -101,6 +104,13 @@ def has_broken_hash(certificate: x509.Certificate) -> bool:
         return isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
     except UnsupportedAlgorithm:
         return True
+
+
+def has_explicit_curve(certificate: x509.Certificate) -> bool:
+    """Whether the curve of an EC key is spelled out and not named, which RFC 5480, section 2.1.1, forbids.
+
+    Libraries that recognise the curve read such a key like any other; others refuse the certificate."""
+    return _EXPLICIT_CURVE in certificate.tbs_certificate_bytes
 
 
 _PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (

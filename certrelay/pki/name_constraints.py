@@ -29,14 +29,15 @@ def comparisons(names: Sequence[x509.GeneralName], issuer: x509.Certificate) -> 
 
 
 def names_not_allowed(
-    subject: x509.Name, alternatives: Sequence[x509.GeneralName], issuer: x509.Certificate
+    subject: x509.Name, alternatives: Sequence[x509.GeneralName], issuer: x509.Certificate, *, is_ca: bool = False
 ) -> list[str]:
-    """The names, as a message shows them, that the issuer's name constraints do not allow."""
+    """The names, as a message shows them, that the issuer's name constraints do not allow. A CA's common name is none
+    of a host."""
     constraints = _constraints(issuer)
     if constraints is None:
         return []
     names = [*alternatives, *([x509.DirectoryName(subject)] if subject.rdns else [])]
-    if not any(isinstance(name, x509.DNSName) for name in alternatives):
+    if not is_ca and not any(isinstance(name, x509.DNSName) for name in alternatives):
         # Verifiers take a common name for a host's when there is no other (OpenSSL does).
         names += [x509.DNSName(host) for host in _host_names(subject)]
     permitted, excluded = _by_kind(constraints.permitted_subtrees), _by_kind(constraints.excluded_subtrees)

@@ -1,7 +1,7 @@
 """Verify that a CSR, and the authority's answer to it, are what was asked; Unverified says everything that is wrong.
 
-Checks RFC 5280, section 6.1 without revocation (which is for relying parties), name constraints for the certificate
-only, and for public trust the CA/Browser Forum's Baseline Requirements.
+Checks RFC 5280, section 6.1 without revocation, which is for relying parties, and for public trust the CA/Browser
+Forum's Baseline Requirements. docs/what-is-refused.md lists what comes of it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from certrelay.errors import Fault, Invalid, Unverified
 from certrelay.pki import extensions, name_faults, public_trust
 from certrelay.pki.alternative_names import general_names
-from certrelay.pki.certificate import has_broken_hash, named
+from certrelay.pki.certificate import has_broken_hash, has_explicit_curve, named
 from certrelay.pki.chains import (
     MAX_CLOCK_SKEW,
     MIN_TIME_LEFT,
@@ -177,6 +177,8 @@ def _leaf_faults(
     if days is not None and leaf.not_valid_after_utc - now > timedelta(days=days + 1):
         end = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
         yield f"is valid until {end}, longer than the {days} days allowed (rule max_validity_days)"
+    if has_explicit_curve(leaf):
+        yield "has a key on a curve that it spells out instead of naming it (RFC 5480, section 2.1.1)"
     if has_broken_hash(leaf):
         yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
     if extensions.is_ca(leaf) != expected.is_ca:
@@ -196,6 +198,8 @@ def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: dat
     yield from extensions.extension_faults(issuer)
     if is_root:  # trusted as it stands, not for its signature
         return
+    if has_explicit_curve(issuer):
+        yield "has a key on a curve that it spells out instead of naming it (RFC 5480, section 2.1.1)"
     if has_broken_hash(issuer):
         yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
     key = issuer.public_key()
@@ -204,16 +208,18 @@ def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: dat
 
 
 def _constraint_faults(issuers: Sequence[x509.Certificate], leaf: x509.Certificate) -> Iterator[str]:
-    names = general_names(leaf)
-    needed = sum(comparisons(names, issuer) for issuer in issuers)
+    """RFC 5280, section 6.1.3, (b) and (c): they bind the issuers below as well, unless these are self-issued."""
+    below = [(place, one) for place, one in enumerate((leaf, *issuers)) if not place or one.subject != one.issuer]
+    pairs = [(one, general_names(one), issuer, place) for place, one in below for issuer in issuers[place:]]
+    needed = sum(comparisons(names, issuer) for _, names, issuer, _ in pairs)
     if needed > MAX_COMPARISONS:
         yield (
             f"the names and the name constraints above them are too many to compare: {needed} times, and "
             f"{MAX_COMPARISONS} are allowed; ask for fewer names"
         )
         return
-    for issuer in issuers:
-        if forbidden := names_not_allowed(leaf.subject, names, issuer):
+    for one, names, issuer, place in pairs:
+        if forbidden := names_not_allowed(one.subject, names, issuer, is_ca=place > 0):
             yield f"the issuer {named(issuer)} may not certify {listed(forbidden)}, by its name constraints"
 
 

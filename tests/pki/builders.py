@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from asn1crypto import core as asn1_core
+from asn1crypto import keys as asn1_keys
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -158,4 +160,27 @@ def with_validity(
     parts["tbs_certificate"]["validity"] = asn1_x509.Validity({"not_before": times[0], "not_after": times[1]})
     signed = parts["tbs_certificate"].dump(force=True)
     parts["signature_value"] = key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    return x509.load_der_x509_certificate(parts.dump(force=True))
+
+
+def with_explicit_curve(certificate: x509.Certificate, key: Any) -> x509.Certificate:
+    """The same certificate for a key on P-256 (SEC 2, section 2.4.2) that spells its curve out; signed by `key`."""
+    prime = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    b = "5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b"
+    x = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    y = "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+    domain = asn1_keys.SpecifiedECDomain(
+        {
+            "version": "ecdpVer1",
+            "field_id": {"field_type": "prime_field", "parameters": asn1_core.Integer(prime)},
+            "curve": {"a": (prime - 3).to_bytes(32), "b": bytes.fromhex(b)},
+            "base": bytes.fromhex(f"04{x}{y}"),
+            "order": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+            "cofactor": 1,
+        }
+    )
+    parts = asn1_x509.Certificate.load(der(certificate))
+    info = parts["tbs_certificate"]["subject_public_key_info"]
+    info["algorithm"]["parameters"] = asn1_keys.ECDomainParameters(name="specified", value=domain)
+    parts["signature_value"] = key.sign(parts["tbs_certificate"].dump(force=True), ec.ECDSA(hashes.SHA256()))
     return x509.load_der_x509_certificate(parts.dump(force=True))

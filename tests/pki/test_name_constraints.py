@@ -17,6 +17,7 @@ from certrelay.pki.name_constraints import names_not_allowed
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.private_ca.private_authority import openssl, pem_file
 from tests.connectors.signing_requests import private_key
+from tests.pki import builders, verification
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ROOT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "constrained")])
@@ -157,3 +158,40 @@ def test_every_name_that_is_not_allowed_is_told() -> None:
     names = SubjectNames(None, ("a.test", "b.test", "c.example.com"))
     barred = names_not_allowed(subject(), general_names(names), authority((DNS("example.com"),)))
     assert barred == ["a.test", "b.test"]
+
+
+OURS = DNS("contoso.example")  # the names of the certificate below
+
+
+@pytest.mark.parametrize(
+    ("names", "constraints", "fits"),
+    [
+        ([DNS("ca.example.com")], x509.NameConstraints([DNS("example.com"), OURS], None), True),
+        ([DNS("ca.example.net")], x509.NameConstraints([DNS("example.com"), OURS], None), False),
+        ([DNS("ca.example.net")], x509.NameConstraints(None, [DNS("example.net")]), False),
+        ([], x509.NameConstraints([OURS], None), True),
+        ([], x509.NameConstraints(None, [x509.DirectoryName(builders.subject("Issuing ca.example.net"))]), False),
+    ],
+)
+def test_the_constraints_of_an_issuer_bind_the_issuers_below_as_well(
+    names: list[x509.GeneralName], constraints: x509.NameConstraints, fits: bool
+) -> None:
+    """RFC 5280, section 6.1.3, (b) and (c). The common name of a CA is none of a host."""
+    root = builders.Authority.root(critical=[constraints])
+    own = [x509.SubjectAlternativeName(names)] if names else []
+    issuing = root.intermediate("Issuing ca.example.net", extensions=own)
+    made = builders.pem(verification.leaf(signer=issuing), issuing.certificate, root.certificate)
+    if fits:
+        assert verification.verified(made)
+    else:
+        assert "may not certify" in verification.refusal(made)
+
+
+def test_a_self_issued_certificate_is_not_bound_by_the_constraints_above_it() -> None:
+    """RFC 5280, section 6.1.3, (b): a root renewed with a new key."""
+    name = builders.subject("Contoso Root CA")
+    root = builders.Authority.root(critical=[x509.NameConstraints(None, [x509.DirectoryName(name)])])
+    new = root.intermediate("Contoso Root CA")
+    issuing = new.intermediate()
+    made = builders.pem(verification.leaf(signer=issuing), issuing.certificate, new.certificate, root.certificate)
+    assert verification.verified(made)

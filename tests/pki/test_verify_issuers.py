@@ -13,7 +13,21 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from certrelay.errors import Unverified
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected, Limits, verify_answer
-from tests.pki.builders import CLIENT_AUTH, NOW, SERVER_AUTH, Authority, der, dns, pem, rsa_key, subject, with_sha1
+from tests.pki.builders import (
+    CLIENT_AUTH,
+    NOW,
+    SERVER_AUTH,
+    Authority,
+    csr,
+    der,
+    dns,
+    ec_key,
+    pem,
+    rsa_key,
+    subject,
+    with_explicit_curve,
+    with_sha1,
+)
 from tests.pki.verification import (
     CSR,
     EXPECTED,
@@ -42,6 +56,28 @@ def test_an_unknown_critical_extension_of_an_issuer_is_refused() -> None:
     issuing = ROOT.intermediate("Odd CA", critical=[strange])
     text = refusal(pem(leaf(signer=issuing), issuing.certificate, ROOT.certificate))
     assert "the issuer 'CN=Odd CA' has the critical extension 1.3.6.1.4.1.55555.1" in text
+
+
+def test_a_key_whose_curve_is_spelled_out_is_refused_but_on_a_root() -> None:
+    """RFC 5480, section 2.1.1; CVE-2020-0601. OpenSSL reads such a key like any other, Go and rustls do not."""
+    root, key = Authority.root(), ec_key()
+    issuing = root.intermediate()
+    made = leaf(signer=issuing, public_key=key.public_key())
+    odd_leaf, odd_issuing = with_explicit_curve(made, issuing.key), with_explicit_curve(issuing.certificate, root.key)
+    assert odd_leaf.public_key() == made.public_key()
+    request, expected = csr(key, SUBJECT, [SANS]), Expected(NAMES, "EC", None, "P-256")
+
+    def outcome(*certificates: x509.Certificate) -> str:
+        try:
+            verify_answer(pem(*certificates), request, expected, Limits(), NOW)
+        except Unverified as error:
+            return str(error)
+        return ""
+
+    text = "has a key on a curve that it spells out instead of naming it"
+    assert f"the certificate {text}" in outcome(odd_leaf, issuing.certificate, root.certificate)
+    assert f"the issuer 'CN=Contoso Issuing CA' {text}" in outcome(made, odd_issuing, root.certificate)
+    assert outcome(made, issuing.certificate, with_explicit_curve(root.certificate, root.key)) == ""
 
 
 def test_a_precertificate_is_refused() -> None:
