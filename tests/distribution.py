@@ -18,6 +18,7 @@ APART = {"sandbox/host/test_host_life.py", "test_killed_host.py", "test_when_tim
 # Seconds on an idle machine, of the groups that take the most; of a file in APART, those of one test. Only their order
 # matters. All others follow. Files are named by their path under tests/.
 SECONDS = {
+    "connectors/acme/test_peers.py": 50,
     "handlers": 31,
     "shared": 30,
     "test_acme_soak.py": 20,

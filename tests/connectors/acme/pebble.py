@@ -27,6 +27,8 @@ SUITE = "sid"  # 2.10: trixie's 2.6 has no profiles
 class Program:
     """One child process, ended with the `with` block."""
 
+    seconds = 300.0  # for the start
+
     def __init__(
         self, command: Sequence[str | Path], ready: Callable[[], bool], log: Path | None = None, **environment: str
     ) -> None:
@@ -42,7 +44,7 @@ class Program:
                 stderr=subprocess.DEVNULL,
                 env={"PATH": os.environ["PATH"], **self.environment},
             )
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + self.seconds
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
