@@ -109,17 +109,29 @@ class _Reader:
         inner = content(part)
         if inner.startswith(b"\x02\x01\x03\x30"):
             self._read_pfx(block, part)
-        elif "PRIVATE KEY" in (block.label or "") or inner.startswith(b"\x02") or is_encrypted_pkcs8(part):
+        elif self._is_key(block, part):
             self._read_key(block, part)
         elif inner.startswith(_CMS):
             self._add_all(_pkcs7(part))
             self._change(f"certificates were taken out of {_described(block)}", beyond=True)
-        else:
-            self._add(part)
+        elif block.label and "CERTIFICATE" not in block.label and _is_no_certificate(part):
+            self._change(f"{_described(block)} was left out")
+        elif self._add(part):
             if block.label is None:
                 self._change("a certificate was converted to PEM", beyond=True)
             elif block.label not in _CERTIFICATES:
                 self._change(f"a certificate was taken out of {_described(block)}", beyond=True)
+
+    def _is_key(self, block: Block, part: bytes) -> bool:
+        """By its label, or by its contents: much else than a key begins with a number."""
+        if "PRIVATE KEY" in (block.label or "") or is_encrypted_pkcs8(part):
+            return True
+        if not content(part).startswith(b"\x02"):
+            return False
+        try:
+            return block.label is None or bool(private_key_of(block, part, None, self._budget))
+        except Invalid:
+            return False
 
     def _read_pfx(self, block: Block, der: bytes) -> None:
         if not self._for_keys:
@@ -156,22 +168,24 @@ class _Reader:
         for certificate in certificates:
             self._add(certificate)
 
-    def _add(self, der: bytes) -> None:
-        """Add a certificate unless it is a duplicate."""
+    def _add(self, der: bytes) -> bool:
+        """Add a certificate unless it is a duplicate. Returns whether it is one."""
         self._count += 1
         if der in self._seen:
             self._change("certificates that were there twice were left out")
-            return
+            return True
         self._seen.add(der)
         if len(self._seen) > MAX_CERTIFICATES:
             raise Invalid(f"there are more than {MAX_CERTIFICATES} certificates; send only those of the chain")
         read = read_certificate(der, self._count)
         if isinstance(read, x509.Certificate):
             self._found.certificates.append(read)
-        elif other := _other_kind(der):
+            return True
+        if other := _other_kind(der):
             self._change(f"{other} was left out")
         else:
             self._found.unreadable.append(read)
+        return False
 
     def _change(self, sentence: str, *, beyond: bool = False) -> None:
         self._found.changes[sentence] = beyond
@@ -179,6 +193,10 @@ class _Reader:
 
 def _described(block: Block) -> str:
     return f"the {block.label[:_LONGEST_LABEL]} block" if block.label else "the PKCS#7 file"
+
+
+def _is_no_certificate(der: bytes) -> bool:
+    return isinstance(read_certificate(der, 0), Unreadable) and _other_kind(der) is None
 
 
 def _other_kind(der: bytes) -> str | None:

@@ -249,3 +249,42 @@ def test_an_unreadable_certificate_in_a_pkcs7_file_refuses_nothing_either() -> N
     assert bundle.chain == CHAIN
     assert bundle.changes[0] == "certificates were taken out of the PKCS7 block"
     assert bundle.changes[1].startswith("certificate 1, 'Odd CA' (serial ")
+
+
+FOREIGN = {
+    "OCSP RESPONSE": bytes.fromhex("30030a0106"),
+    "TIMESTAMP": bytes.fromhex("30053003020100"),
+    "SOME NUMBERS": bytes.fromhex("3009020101020102020103"),
+    "PGP SIGNATURE": bytes.fromhex("3003020105"),
+    "RANDOM": b"\x8f\x00 not DER at all",
+}
+
+
+@pytest.mark.parametrize("label", FOREIGN)
+def test_a_block_that_holds_neither_key_nor_certificate_is_left_out_by_import_and_merge(label: str) -> None:
+    """It may begin like a key (with a number), or like a certificate (with a sequence)."""
+    block = files.pem_block(label, FOREIGN[label])
+    for data in (PKCS8 + pem(LEAF) + block, block + PKCS8 + pem(LEAF)):
+        assert read(data).chain == (LEAF,)
+        assert read(data).changes == (f"the {label} block was left out",)
+    answered = read_certificates(pem(LEAF) + block)
+    assert (answered.certificates, list(answered.changes)) == ([LEAF], [f"the {label} block was left out"])
+
+
+def test_numbers_in_a_certificate_block_are_an_unreadable_certificate_and_no_key() -> None:
+    data = PKCS8 + pem(LEAF) + files.pem_block("CERTIFICATE", FOREIGN["SOME NUMBERS"])
+    text = "certificate 2 cannot be read and was left out: it is not an X.509 certificate in DER"
+    assert read(data).changes == (text,)
+
+
+def test_a_key_and_a_certificate_under_wrong_labels_are_found_by_their_contents() -> None:
+    key = KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    data = files.pem_block("MY KEY", key) + files.pem_block("MY LEAF", der(LEAF))
+    assert read(data).chain == (LEAF,)
+    assert "there is a private key among the certificates" in answer_refusal(data)
+
+
+def answer_refusal(data: bytes) -> str:
+    with pytest.raises(Invalid) as caught:
+        read_certificates(data)
+    return str(caught.value)
