@@ -76,3 +76,16 @@ def test_a_moment_in_the_window_is_drawn_once_and_kept_while_the_window_stays() 
     assert with_window(note.about("bb"), window, 0.9, now).renew_at == now + timedelta(days=9)
     moved = replace(window, end=now + timedelta(days=1))
     assert with_window(note, moved, 0.5, now).renew_at == now + timedelta(hours=12)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"), [(-5.0, 60.0), (0.0, 60.0), (59.0, 60.0), (21_600.0, 21_600.0), (864_000.0, 86_400.0)]
+)
+def test_an_authority_is_asked_again_when_it_says_but_not_within_a_minute_nor_after_more_than_a_day(
+    asked: float, kept: float
+) -> None:
+    """RFC 9773, section 4.3.2."""
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    window = RenewalWindow(now, now + timedelta(days=10), asked)
+    record = with_window(RenewalRecord("main", "www").about("aa"), window, 0.5, now)
+    assert record.ask_at == now + timedelta(seconds=kept)

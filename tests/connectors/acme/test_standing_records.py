@@ -383,3 +383,12 @@ def test_an_issuer_that_is_no_domain_name_is_a_faulty_setting(issuer: str) -> No
 
 def test_a_name_that_leaves_no_room_for_the_label_is_told(hashing: PersistServer, dns: TestDns) -> None:
     assert "too long" in refused(Site(hashing, dns), ".".join(["a" * 60] * 4))
+
+
+def test_a_record_at_the_end_of_an_alias_is_found(hashing: PersistServer, dns: TestDns) -> None:
+    """A CA may follow a CNAME (Baseline Requirements, 3.2.2.4.22); the hash is over the name that is validated."""
+    site, name, central = Site(hashing, dns), fresh_name(), f"central.{fresh_name()}"
+    record = site.connect().standing_record(name)
+    dns.tell("set-cname", host=f"{record.name}.", target=f"{central}.")
+    site.publish(replace(record, name=central))
+    assert site.connect().standing_record(name).fault == ""
