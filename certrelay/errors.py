@@ -3,15 +3,17 @@
     CertRelayError
     ├── Invalid              the caller's input; lists every fault                     400
     │   └── Unverified       a CSR, certificate or chain that is not what was asked
-    ├── NotPermitted         a rule of the settings or of Key Vault forbids it         403
+    ├── NotPermitted         the caller's role or a rule of the settings forbids it    403
     ├── NotFound             no such vault, authority, certificate or operation        404
     ├── Conflict             the certificate is not in a state that allows it          409
     │   ├── NameBusy         it has another operation
     │   ├── NotDue           it need not be renewed yet
     │   ├── Booked           it can wait, and the rate limits are exhausted for hours
+    │   ├── NotAllowedNow    Key Vault does not allow it in the certificate's state
     │   ├── SoftDeleted      Key Vault holds a soft-deleted certificate of that name
     │   └── BeingDeleted     Key Vault is still deleting it
     ├── NotReady             Key Vault, storage or an authority cannot answer now      503
+    │   ├── VaultForbidden   Key Vault refuses the app itself: a role is missing
     │   ├── StorageNotReady  the storage account cannot
     │   └── Throttled        Key Vault has had too many requests, and did nothing
     └── SettingsError        the settings; lists every fault                           at start
@@ -83,6 +85,10 @@ class Booked(Conflict):
     code = "Booked"
 
 
+class NotAllowedNow(Conflict):
+    code = "NotAllowedNow"
+
+
 class SoftDeleted(Conflict):
     code = "ObjectIsDeletedButRecoverable"
 
@@ -99,6 +105,15 @@ class NotReady(CertRelayError):
     def __init__(self, message: str, retry_after: float = 10.0, code: str | None = None) -> None:
         super().__init__(message, code)
         self.retry_after = retry_after
+
+
+class VaultForbidden(NotReady):
+    """The text names the role that the app lacks, and none of the app's ids."""
+
+    code = "VaultForbidden"
+
+    def __init__(self, message: str, retry_after: float = 60.0, code: str | None = None) -> None:
+        super().__init__(message, retry_after, code)
 
 
 class StorageNotReady(NotReady):

@@ -20,8 +20,8 @@ from certrelay.errors import (
     CertRelayError,
     Conflict,
     Invalid,
+    NotAllowedNow,
     NotFound,
-    NotPermitted,
     NotReady,
     SoftDeleted,
     Throttled,
@@ -35,6 +35,7 @@ from certrelay.keyvault.certificate import (
     item_of,
     pending_operation,
 )
+from certrelay.keyvault.refusals import forbidden
 
 API_VERSION = "2025-07-01"
 BUDGET_SECONDS = 25.0
@@ -45,7 +46,7 @@ _QUERY = re.compile(r"(\$?[A-Za-z-]{1,40}=[0-9A-Za-z._~%+=!*-]{0,8000}(&(?!$)|$)
 
 
 class Vault:
-    """One Key Vault. Every method raises NotReady, NotPermitted, Conflict, Invalid or NotFound as Key Vault answers."""
+    """One Key Vault. Every method raises NotReady (VaultForbidden), Conflict, Invalid or NotFound, as it answers."""
 
     def __init__(self, client: CertificateClient) -> None:
         self._client = client
@@ -69,7 +70,7 @@ class Vault:
         """Request cancellation, which Key Vault may ignore. No error if the operation is gone or has ended."""
         try:
             self.call("PATCH", f"/certificates/{name}/pending", {"cancellation_requested": True}, request_id=request_id)
-        except (NotFound, NotPermitted):
+        except (NotFound, NotAllowedNow):
             return
 
     def delete_pending(self, name: str, request_id: str) -> None:
@@ -127,7 +128,7 @@ class Vault:
             raise NotReady("Key Vault cannot be reached", code="KeyVaultNotReady") from error
         if response.status_code < 300:
             return _json_object(response)
-        raise _refusal(response)
+        raise _refusal(response, self.url, (method, path))
 
 
 class _ShortRetries(RetryPolicy[Any, Any]):
@@ -168,7 +169,7 @@ def _json_object(response: Any) -> Json:
     return answer
 
 
-def _refusal(response: Any) -> CertRelayError:
+def _refusal(response: Any, url: str, request: tuple[str, str]) -> CertRelayError:
     status = response.status_code
     try:
         error = response.json()["error"]
@@ -178,7 +179,9 @@ def _refusal(response: Any) -> CertRelayError:
         code, text, inner = "KeyVaultError", f"Key Vault answered {status}", ""
     if status in (400, 405, 413):
         return Invalid(f"Key Vault refused the request: {text}", inner or code)
-    kinds: dict[int, type[CertRelayError]] = {403: NotPermitted, 404: NotFound, 409: Conflict}
+    if status == 403:
+        return forbidden(url, request, inner, text)
+    kinds: dict[int, type[CertRelayError]] = {404: NotFound, 409: Conflict}
     if status in kinds:
         kind = next((known for known in (SoftDeleted, BeingDeleted) if known.code == inner), kinds[status])
         return kind(text, inner or code)

@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from certrelay.errors import CertRelayError, Conflict, NotPermitted, NotReady
+from certrelay.errors import CertRelayError, Conflict, NotAllowedNow, NotReady, VaultForbidden
 from certrelay.keyvault.certificate import item_of
 from certrelay.log import logger
 from certrelay.operations import signing
@@ -24,8 +24,8 @@ def free_in_key_vault(services: Services, operation: Operation) -> None:
         request_id = operation.request_id or _lost_request_id(services, operation)
         if request_id:
             services.vault(operation.vault).delete_pending(operation.name, request_id)
-    except (NotPermitted, Conflict, NotReady) as error:
-        if not isinstance(error, NotPermitted) and services.now() < operation.deadline:
+    except (Conflict, NotReady) as error:
+        if not isinstance(error, NotAllowedNow | VaultForbidden) and services.now() < operation.deadline:
             raise
         log.error("the pending operation in Key Vault could not be deleted: %s", error)
 

@@ -7,7 +7,7 @@ dies, a worker finds the row, compares the newest version with the row's chain, 
 from typing import Any
 
 from certrelay.access import ownership
-from certrelay.errors import CertRelayError, NameBusy, NotReady
+from certrelay.errors import CertRelayError, NameBusy, NotReady, VaultForbidden
 from certrelay.keyvault.certificate import version_of
 from certrelay.log import about, logger
 from certrelay.operations import lease, reconcile
@@ -41,10 +41,11 @@ def import_now(services: Services, operation: Operation, body: Json, *, must_own
 def _run(services: Services, opened: Operation, body: Json) -> Json:
     try:
         bundle = _import(services, opened, body)
-    except NotReady:  # neither Key Vault's response nor its newest version is known: the poll timer tries again
-        lease.release(services, opened)
-        raise
     except CertRelayError as error:
+        if isinstance(error, NotReady) and not isinstance(error, VaultForbidden):
+            # Neither Key Vault's response nor its newest version is known: the poll timer tries again.
+            lease.release(services, opened)
+            raise
         _end(services, opened.moved(State.FAILED, services.now(), str(error), failure=Failure(error.code, str(error))))
         raise
     except Exception:
@@ -58,6 +59,8 @@ def _import(services: Services, operation: Operation, body: Json) -> Json:
     vault = services.vault(operation.vault)
     try:
         return vault.import_certificate(operation.name, body)
+    except VaultForbidden:
+        raise
     except NotReady:  # perhaps only the response was lost
         newest = vault.get(operation.name)
         if newest is None or not is_newest(newest, operation):

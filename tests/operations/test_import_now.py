@@ -16,10 +16,11 @@ from cryptography.x509.oid import NameOID
 
 from certrelay.certificates import edit, import_file
 from certrelay.certificates.import_file import ImportCommand
-from certrelay.errors import Invalid, NameBusy, NotReady
+from certrelay.errors import Invalid, NameBusy, NotReady, VaultForbidden
 from certrelay.operations import find, intervene, reconcile
 from certrelay.setting_models import Target
 from certrelay.storage.operation import Operation, State
+from sandbox.identity import SYSTEM_ASSIGNED
 from tests.world import ALIAS, Killed, Life, World
 
 
@@ -156,3 +157,17 @@ def test_an_import_that_dies_is_closed_as_what_key_vault_did(world: World, momen
     world.outlive_lease()
     assert reconcile.advance(world.services, ALIAS, name) is not None
     assert ended(world, name).state is (State.COMPLETED if moment == "after" else State.FAILED)
+
+
+def test_an_import_that_key_vault_refuses_the_app_ends_at_once(lonely_world: World) -> None:
+    """Nothing was imported: the name is free, and history names the missing right."""
+    world, name = lonely_world, lonely_world.name()
+    world.server.identities.permissions[SYSTEM_ASSIGNED] = {"certificates": ["get", "list"]}
+    with pytest.raises(VaultForbidden, match="certificates/import/action"):
+        import_it(world, name)
+    failed = ended(world, name)
+    assert failed.state is State.FAILED
+    assert failed.failure is not None
+    assert failed.failure.code == "VaultForbidden"
+    world.server.identities.permissions[SYSTEM_ASSIGNED] = None
+    assert import_it(world, name).is_new

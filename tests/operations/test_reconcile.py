@@ -10,7 +10,7 @@ from azure.identity import ManagedIdentityCredential
 from certrelay import services
 from certrelay.certificates import create as creations
 from certrelay.connectors.base import Pending, Rejected
-from certrelay.errors import Conflict, NotPermitted, NotReady
+from certrelay.errors import Conflict, NotAllowedNow, NotReady, VaultForbidden
 from certrelay.keyvault import client
 from certrelay.keyvault import client as key_vault
 from certrelay.operations import reconcile
@@ -153,7 +153,8 @@ def test_no_key_or_secret_is_in_the_ledger(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "closes"), [(NotPermitted("no"), True), (NotReady("later"), False), (Conflict("busy"), False)]
+    ("refusal", "closes"),
+    [(VaultForbidden("no"), True), (NotAllowedNow("no"), True), (NotReady("later"), False), (Conflict("busy"), False)],
 )
 def test_a_pending_operation_that_cannot_be_deleted_keeps_nobody_waiting_past_the_deadline(
     world: World, refusal: Exception, closes: bool

@@ -6,7 +6,7 @@ from certrelay.certificates import create as creations
 from certrelay.certificates import edit
 from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Rejected
-from certrelay.errors import NotPermitted, NotReady
+from certrelay.errors import NotReady, VaultForbidden
 from certrelay.renewal import events
 from certrelay.storage.operation import State
 from tests.renewal.versions import grow_old, made, near_expiry
@@ -71,7 +71,7 @@ def test_an_event_of_a_disabled_certificate_does_nothing(world: World) -> None:
 
 def test_an_event_that_the_app_may_not_look_into_does_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_name: str) -> None:
-        raise NotPermitted("the app may not read certificates", "Forbidden")
+        raise VaultForbidden("the app may not read certificates")
 
     monkeypatch.setattr(world.vault, "get", refuse)
     for kind in (events.NEAR_EXPIRY, events.EXPIRED):

@@ -12,7 +12,7 @@ from azure.identity import ManagedIdentityCredential
 
 from certrelay.certificates import read as reading
 from certrelay.connectors.base import RenewalWindow
-from certrelay.errors import Invalid, NotPermitted
+from certrelay.errors import Invalid, VaultForbidden
 from certrelay.keyvault import client as key_vault
 from certrelay.keyvault.certificate import CERTIFICATES
 from certrelay.keyvault.client import Vault
@@ -319,7 +319,7 @@ def test_a_vault_that_is_closed_to_us_stops_neither_the_sweep_nor_the_digest(lon
     closed = key_vault.connect(world.server.url, ManagedIdentityCredential())
 
     def refuse(*_: object, **__: object) -> dict[str, object]:
-        raise NotPermitted("no")
+        raise VaultForbidden("no")
 
     closed.call = refuse  # type: ignore[method-assign]
     vaults = {"closed": world.services.settings.vaults[ALIAS], **world.services.settings.vaults}

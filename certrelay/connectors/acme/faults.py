@@ -73,7 +73,9 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
         case requests.RequestException():
             return Unavailable(failure(fault))
         case AzureError():
-            return Unavailable(f"the account key in Key Vault cannot be used ({type(fault).__name__})")
+            forbidden = getattr(fault, "status_code", None) == requests.codes.forbidden
+            why = "the app lacks the role Key Vault Crypto User there" if forbidden else type(fault).__name__
+            return Unavailable(f"the account key in Key Vault cannot be used ({why})")
     raise fault
 
 

@@ -17,6 +17,7 @@ from certrelay.connectors.single_flight import SingleFlight
 from certrelay.keyvault.remote_key import CLIENT_OPTIONS, Key, signature_hash, vault_key
 
 CURRENT_FOR = timedelta(minutes=5)
+ROLES = "Key Vault Reader and Key Vault Crypto User"
 
 
 class Unusable(Exception):
@@ -114,5 +115,7 @@ def azure_failure(error: AzureError) -> str:
     if isinstance(error, HttpResponseError) and error.status_code:
         code = getattr(error, "error_code", None) or getattr(error.error, "code", None) or error.reason or ""
         server = "storage" if hasattr(error, "error_code") else "Key Vault"
-        return sentence(f"{server} answered {error.status_code} {getattr(code, 'value', code)}")
+        answered = f"{server} answered {error.status_code} {getattr(code, 'value', code)}"
+        lacks_role = error.status_code == 403 and server == "Key Vault"
+        return sentence(answered + (f": the app needs the roles {ROLES} on the CA's vault" if lacks_role else ""))
     return f"Key Vault or storage could not be reached ({type(error).__name__})"

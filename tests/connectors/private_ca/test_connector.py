@@ -16,6 +16,7 @@ from certrelay.connectors.private_ca.connector import PrivateCa
 from certrelay.connectors.private_ca.settings import PrivateCaSettings
 from certrelay.keyvault.remote_key import CLIENT_OPTIONS
 from certrelay.pki.subject import SubjectNames
+from sandbox.identity import SYSTEM_ASSIGNED
 from tests.connectors.conformance import Authority, Conformance
 from tests.connectors.hostile import HostileServer, closed_port_url, hostile_server
 from tests.connectors.private_ca.private_authority import NAMES, World, der, issued, openssl, pem_file
@@ -104,6 +105,19 @@ def test_a_name_without_a_certificate_is_unavailable_and_says_what_key_vault_sai
     outcome = world.connector("no-such-ca", **world.containers()).submit(signing_request(NAMES))
     assert isinstance(outcome, Unavailable)
     assert outcome.reason == "Key Vault answered 404 CertificateNotFound"
+
+
+def test_a_vault_that_refuses_the_app_is_unavailable_and_the_missing_roles_are_named(world: World, shared: Any) -> None:
+    world.vault.identities.permissions[SYSTEM_ASSIGNED] = {"certificates": [], "keys": []}
+    try:
+        outcome = world.connector(shared[0], **shared[2]).submit(signing_request(NAMES))
+    finally:
+        world.vault.identities.permissions[SYSTEM_ASSIGNED] = None
+    assert isinstance(outcome, Unavailable)
+    assert outcome.reason.endswith(
+        "the app needs the roles Key Vault Reader and Key Vault Crypto User on the CA's vault"
+    )
+    assert "appid" not in outcome.reason
 
 
 def test_a_missing_container_is_named(world: World, shared: Any) -> None:
