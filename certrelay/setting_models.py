@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -11,9 +11,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from certrelay.connectors.base import Connector, ConnectorSettings
 from certrelay.connectors.registry import connector_class
 from certrelay.pki.extensions import oid_of
+from certrelay.schedules import SCHEDULES
 
 PIN = "0123456789abcdef" * 4  # an example: SHA-256
-NotificationEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"]
+ServiceEvent = Literal[
+    "sweep-late", "poll-late", "vault-unreadable", "authority-down", "poison", "clock-wrong", "recovered"
+]
+NotificationEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"] | ServiceEvent
+ALL_BUT_COMPLETED: tuple[NotificationEvent, ...] = (
+    "failed", "waiting", "expiring", "expired", "digest",
+    "sweep-late", "poll-late", "vault-unreadable", "authority-down", "poison", "clock-wrong", "recovered",
+)  # fmt: skip
 RoleName = Literal["Reader", "Requester", "Operator", "Administrator"]
 ROLES: tuple[RoleName, ...] = get_args(RoleName)  # each includes the ones before it
 
@@ -159,7 +167,7 @@ class Target(_Frozen):
     kind: Literal["webhook", "teams", "slack"]
     url: SecretStr
     secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
-    events: tuple[NotificationEvent, ...] = ("failed", "waiting", "expiring", "expired", "digest")
+    events: tuple[NotificationEvent, ...] = ALL_BUT_COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,7 @@ class Settings:
     app_service_authentication: bool
     function_key_role: str
     grants: tuple[Grant, ...] | None = None  # None: the roles alone decide
+    schedules: Mapping[str, str] = field(default_factory=lambda: dict(SCHEDULES))
 
     def secrets(self) -> set[str]:
         """Every secret in the settings, for certrelay.redaction."""

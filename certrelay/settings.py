@@ -73,6 +73,7 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
         app_service_authentication=_app_service_authentication(environment, faults),
         function_key_role=_function_key_role(environment, faults),
         grants=_grants(environment, vaults, faults),
+        schedules={name: environment.get(name, "").strip() or usual for name, usual in SCHEDULES.items()},
     )
     if faults:
         raise SettingsError(faults)

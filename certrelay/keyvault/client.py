@@ -7,6 +7,8 @@ that outlives the function. https://learn.microsoft.com/rest/api/keyvault/certif
 import base64
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -50,6 +52,7 @@ class Vault:
 
     def __init__(self, client: CertificateClient) -> None:
         self._client = client
+        self.date: datetime | None = None  # of its last response: Key Vault's clock, in whole seconds
 
     @property
     def url(self) -> str:
@@ -126,6 +129,7 @@ class Vault:
             raise NotReady("Key Vault does not accept the app's identity", 60, "KeyVaultUnauthorized") from error
         except AzureError as error:
             raise NotReady("Key Vault cannot be reached", code="KeyVaultNotReady") from error
+        self.date = _date(response)
         if response.status_code < 300:
             return _json_object(response)
         raise _refusal(response, self.url, (method, path))
@@ -157,6 +161,13 @@ def _checked(path: str, query: Mapping[str, str]) -> str:
     own = re.sub(r"(^|&)api-version=[^&]*", "", own).lstrip("&")
     parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
     return f"{path}?{own + '&' if own else ''}{parameters}"
+
+
+def _date(response: Any) -> datetime | None:
+    try:
+        return parsedate_to_datetime(response.headers.get("Date", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _json_object(response: Any) -> Json:

@@ -66,10 +66,17 @@ def sentence(event: Event) -> str:
             )
         case "waiting":
             return f"{subject} waits for a person until {data.get('deadline')}: {data.get('awaits')}."
+        case "expiring" | "expired" as reached if data.get("count"):
+            first = ", ".join(data.get("certificates") or ())
+            return f"{subject}: {data['count']} certificates are {reached}, from {data.get('expires')} on: {first} …"
         case "expiring":
             return f"{subject} expires on {data.get('expires')} and has not been renewed. {data.get('why', '')}".strip()
         case "expired":
             return f"{subject} EXPIRED on {data.get('expires')}. {data.get('why', '')}".strip()
+        case "recovered":
+            return f"{subject}: {data.get('event')} is over. It began at {data.get('since')}."
+        case "sweep-late" | "poll-late" | "vault-unreadable" | "authority-down" | "poison" | "clock-wrong" as kind:
+            return f"{kind}: {subject}: {data.get('detail')}. Next step: {data.get('next_step')}"
         case _:
             counts = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in data.items())
             return f"CertRelay today: {counts}."

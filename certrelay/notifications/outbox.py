@@ -6,15 +6,18 @@ Notification failures never fail or repeat a renewal. An event that is queued ag
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from certrelay.errors import NotReady
 from certrelay.log import logger
 from certrelay.notifications.formats import Event
 from certrelay.services import Services
+from certrelay.setting_models import ServiceEvent
 from certrelay.storage.operation import Operation, State
+from certrelay.storage.watch import incident_key
 
 EVENTS = {State.COMPLETED: "completed", State.FAILED: "failed"}
+OF_THE_SERVICE = frozenset(get_args(ServiceEvent))
 
 log = logger("notifications")
 
@@ -24,7 +27,9 @@ def operation_ended(services: Services, operation: Operation) -> bool:
 
     Returns False if an event could not be queued for all its targets."""
     kind = EVENTS.get(operation.state)
-    if kind is None:
+    if operation.state is State.COMPLETED and operation.request.authority:
+        services.storage.watch.note("answered", operation.request.authority, services.now())
+    if kind is None or _is_part_of_an_incident(services, operation):
         return True
     failure = operation.failure
     data = {
@@ -39,6 +44,18 @@ def operation_ended(services: Services, operation: Operation) -> bool:
     return enqueue(services, kind, subject, data, f"{operation.id}.{kind}", operation.ended_at or services.now())
 
 
+def _is_part_of_an_incident(services: Services, operation: Operation) -> bool:
+    """Whether the operation ran out of time while people know that its authority is down or its vault unreadable."""
+    if operation.failure is None or operation.failure.code != "TimedOut":
+        return False
+    causes = [("vault-unreadable", operation.vault), ("authority-down", operation.request.authority or "")]
+    try:
+        rows = [services.storage.watch.get("incident", incident_key(*cause)) for cause in causes]
+    except NotReady:
+        return False
+    return any(row is not None and row.get("told") for row in rows)
+
+
 def operation_waits(services: Services, operation: Operation, awaits: str) -> None:
     """Queue `waiting`: the order waits for people, who must do what `awaits` says (one clause)."""
     data = {"operation": operation.id, "authority": operation.request.authority, "awaits": awaits,
@@ -49,14 +66,15 @@ def operation_waits(services: Services, operation: Operation, awaits: str) -> No
 
 
 def enqueue(services: Services, kind: str, subject: str, data: Mapping[str, Any], event_id: str, at: datetime) -> bool:
-    """Queue one CloudEvent (1.0) of type `certrelay.certificate.KIND` for every target that subscribes to `kind`.
+    """Queue one CloudEvent (1.0) of type `certrelay.certificate.KIND` for every target that subscribes to `kind`;
+    an event of the service itself is of type `certrelay.service.KIND`.
 
     Returns whether all were queued; does not raise when storage is down."""
     event: Event = {
         "specversion": "1.0",
         "id": event_id,
         "source": "certrelay",
-        "type": f"certrelay.certificate.{kind}",
+        "type": f"certrelay.{'service' if kind in OF_THE_SERVICE else 'certificate'}.{kind}",
         "subject": subject,
         "time": at.isoformat(),
         "datacontenttype": "application/json",

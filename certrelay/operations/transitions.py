@@ -37,5 +37,5 @@ def postpone(
     due = now + timedelta(seconds=delay)
     if now < operation.deadline:
         due = min(due, operation.deadline)  # the last try, whatever Retry-After says
-    later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=due)
+    later = replace(operation, attempts=operation.attempts + 1, next_attempt_at=due, failed_at=now)
     return lease.save(services, later, release_lease=True)

@@ -1,5 +1,6 @@
 """Alerts: certificates that expire soon, or have expired, without a renewal."""
 
+import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,11 +10,12 @@ from certrelay.keyvault.certificate import CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of, is_managed
 from certrelay.log import about, logger
 from certrelay.notifications import outbox
-from certrelay.renewal.due import half_time
+from certrelay.renewal.due import due_of, half_time
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
 CHECK_POLICY_AGAIN = timedelta(days=1)
+MAX_NAMES = 20  # in one alert for many certificates
 
 log = logger("alerts")
 
@@ -30,6 +32,14 @@ def stage(item: CertificateItem, now: datetime) -> str:
     begins = item.not_before or item.created or item.expires
     overdue_at = half_time(item) or item.expires - (item.expires - begins) / 10
     return "expiring" if now > overdue_at else ""
+
+
+def state(item: CertificateItem, now: datetime) -> str:
+    """One word for a certificate: disabled, expired, expiring, due or valid."""
+    if not item.enabled:
+        return "disabled"
+    due = due_of(item)
+    return stage(item, now) or ("due" if due is not None and due <= now else "valid")
 
 
 def unsent(item: CertificateItem, record: RenewalRecord, now: datetime) -> str:
@@ -65,6 +75,27 @@ def send(services: Services, alias: str, item: CertificateItem, record: RenewalR
     alerted = replace(record, alerted=alert)
     services.storage.renewals.save(alerted, record)
     return alerted
+
+
+def send_together(
+    services: Services, authority: str, reached: str, entries: list[tuple[str, CertificateItem, RenewalRecord]]
+) -> None:
+    """Send one alert for all these certificates (with their vaults' aliases) of an authority that is down.
+
+    Their records remember it, as if each had been sent. Raises NotReady."""
+    now = services.now()
+    ends = sorted(item.expires for _, item, _ in entries if item.expires)
+    names = [f"{alias}/{item.name}" for alias, item, _ in entries]
+    data = {
+        "count": len(entries), "certificates": names[:MAX_NAMES], "authority": authority,
+        "expires": ends[0].isoformat() if ends else None, "why": f"The authority {authority} is down.",
+    }  # fmt: skip
+    log.error("%s: %d certificates of %s, the first at %s", reached, len(entries), authority, data["expires"])
+    thumbprints = "".join(sorted(item.thumbprint for _, item, _ in entries))
+    identifier = f"{authority}.{reached}.{hashlib.sha256(thumbprints.encode()).hexdigest()[:32]}"
+    if outbox.enqueue(services, reached, f"authority {authority}", data, identifier, now):
+        for _, item, record in entries:
+            services.storage.renewals.save(replace(record, alerted=f"{reached}:{item.thumbprint}"), record)
 
 
 def check(services: Services, alias: str, name: str) -> None:

@@ -4,12 +4,12 @@ A vault of N certificates costs ⌈N/25⌉ requests to Key Vault when nothing is
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from certrelay.errors import Booked, CertRelayError, Invalid, NotDue, NotReady
+from certrelay.errors import Booked, CertRelayError, Invalid, NotDue, NotReady, VaultForbidden
 from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
@@ -20,6 +20,7 @@ from certrelay.renewal.due import can_wait, due_of
 from certrelay.renewal.renewal_info import Inquiry
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
+from certrelay.storage.watch import open_incidents
 
 # functionTimeout is five minutes; the last operation of a poll, and then the replacements, may take a minute each.
 # The other three count from the start of a sweep.
@@ -34,12 +35,17 @@ class Swept:
     """What one sweep did.
 
     `looked_at`: number of certificates. `started`: renewals started (`vault/name`). `refused`: renewals and vaults that
-    failed (`vault/name: reason` or `vault: reason`). `asked`: number of requests for renewal information."""
+    failed (`vault/name: reason` or `vault: reason`). `asked`: number of requests for renewal information. `unreadable`:
+    by vault, why it could not be read, or that the app may not renew there. `states`: number of certificates by
+    authority ("" for none) and state. `clock_ahead`: by vault, how far the app's clock is ahead of Key Vault's."""
 
     looked_at: int = 0
     started: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     asked: int = 0
+    unreadable: dict[str, CertRelayError] = field(default_factory=dict)
+    states: Counter[tuple[str, str]] = field(default_factory=Counter)
+    clock_ahead: dict[str, timedelta] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,10 +97,13 @@ class _Sweep:
         self._booked: set[tuple[str, str]] = set()
         self._swept = Swept()
         self._can_notify = True
+        self._down = set(open_incidents(services.storage.watch.rows("incident"), "authority-down"))
+        self._grouped: dict[tuple[str, str], list[tuple[str, CertificateItem, RenewalRecord]]] = defaultdict(list)
 
     def run(self) -> Swept:
         # A batch of each vault, so that an unusable vault does not take up the batch of the others.
         batches = [heapq.nsmallest(self._batch, self._due_in(alias)) for alias in self._vaults()]
+        self._send_grouped()
         for due in heapq.merge(*batches):
             self._renew(due)
         self._ask()
@@ -115,6 +124,7 @@ class _Sweep:
                 yield from self._due_on(alias, page)
         except CertRelayError as error:  # one vault that is down or forbidden must not stop the others
             self._refused(alias, str(error))
+            self._swept.unreadable[alias] = error
             with about(vault=alias):
                 log.error("the vault cannot be swept now: %s", error)
 
@@ -125,6 +135,8 @@ class _Sweep:
         while path and not self._time_is_up(LISTING_BUDGET):
             try:
                 page, path = vault.page(path)
+                if vault.date is not None:
+                    self._swept.clock_ahead[alias] = self._services.now() - vault.date
             except Invalid:
                 if path != start or path == CERTIFICATES:
                     raise
@@ -140,6 +152,7 @@ class _Sweep:
 
     def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
         services, now = self._services, self._services.now()
+        self._swept.states.update((authority_of(item.tags) or "", alerts.state(item, now)) for item in page)
         watched = [item for item in page if due_of(item) or alerts.stage(item, now)]
         records = services.storage.renewals.records(alias, [item.name for item in watched])
         for item in watched:
@@ -173,6 +186,11 @@ class _Sweep:
         """Send the certificate's alert if one is due; returns its record."""
         if not self._can_notify:  # each try costs seconds while the queue is down; the sweep must not wait for it
             return record
+        now, authority = self._services.now(), authority_of(item.tags) or ""
+        if authority in self._down:
+            if alerts.unsent(item, record, now):
+                self._grouped[authority, alerts.stage(item, now)].append((alias, item, record))
+            return record
         try:
             alerted = alerts.send(self._services, alias, item, record)
             self._can_notify = not alerts.unsent(item, alerted, self._services.now())
@@ -181,6 +199,14 @@ class _Sweep:
             with about(vault=alias, certificate=item.name):
                 log.exception("the alert could not be sent")
             return record
+
+    def _send_grouped(self) -> None:
+        """Send one alert for all certificates of an authority that is down."""
+        try:
+            for (authority, reached), entries in self._grouped.items():
+                alerts.send_together(self._services, authority, reached, entries)
+        except NotReady as error:
+            log.warning("the alerts of this sweep were not all sent; the next sweep continues: %s", error)
 
     def _ask(self) -> None:
         """Fetch renewal information, and renew what is due by it."""
@@ -209,6 +235,8 @@ class _Sweep:
             with about(vault=due.vault, certificate=due.name):
                 log.error("the certificate is due but cannot be renewed: %s", error)
             self._back_off(due)
+            if isinstance(error, VaultForbidden):
+                self._swept.unreadable.setdefault(due.vault, error)
             self._trouble[due.vault] += isinstance(error, NotReady)
         except Exception as error:  # a bug that one certificate triggers must not stop the others
             self._refused(f"{due.vault}/{due.name}", type(error).__name__)

@@ -8,9 +8,11 @@
     replacements  replacements (certrelay.renewal.replacements) and the certificates of each
     authorities   the state of connectors (certrelay.storage.memory). Keys: authority, a key that the connector chooses
     owners        who owns each certificate (certrelay.storage.owners)
+    watch         when timers ran, incidents, messages of the poison queues (certrelay.storage.watch)
 
 Every write of an open operation's row carries its ETag. A message in the queue `signing` is a wake-up: it names an
-operation and says nothing else. The queue `notifications` holds events (certrelay.notifications.outbox).
+operation and says nothing else. The queue `notifications` holds events (certrelay.notifications.outbox). What the
+Functions host gives up goes to `signing-poison` and `notifications-poison`.
 """
 
 import json
@@ -23,18 +25,19 @@ from certrelay.errors import NotReady
 from certrelay.log import logger
 from certrelay.storage.limits import Limits
 from certrelay.storage.memory import AuthorityMemory
-from certrelay.storage.operation import Operation, from_entity, to_entity
+from certrelay.storage.operation import Operation, State, from_entity, to_entity
 from certrelay.storage.owners import Owners
 from certrelay.storage.renewals import Renewals
 from certrelay.storage.rows import ETAG, Row
+from certrelay.storage.watch import Watch, time_of
 
 if TYPE_CHECKING:
-    from certrelay.storage.tables import Account
+    from certrelay.storage.tables import Account, Queue
 
 CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at most
 FARTHEST_ATTEMPT = timedelta(days=8)  # an operation waits for its authority for at most a week
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
-TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities", "owners")
+TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities", "owners", "watch")
 QUEUES = ("signing", "notifications")
 UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError)
 
@@ -53,17 +56,30 @@ class OpenOperation:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class FailingOperation:
+    """An open operation whose last try failed, at `at` (UTC), with its code and message."""
+
+    vault: str
+    authority: str
+    code: str
+    message: str
+    at: datetime | None
+
+
 class Ledger:
     """All methods raise NotReady when the storage account cannot be used now.
 
     `prefix` of the constructor: of all table and queue names."""
 
     def __init__(self, account: "Account", prefix: str = "") -> None:
-        self._operations, self._history, renewals, limits, self.replacements, self._authorities, owners = (
+        self._operations, self._history, renewals, limits, self.replacements, self._authorities, owners, watch = (
             account.table(prefix + name) for name in TABLES
         )
         self.renewals, self.limits, self.owners = Renewals(renewals), Limits(limits), Owners(owners)
+        self.watch = Watch(watch)
         self._signing, self.notifications = (account.queue(prefix + name) for name in QUEUES)
+        self.poison = {name: account.queue(f"{prefix}{name}-poison") for name in QUEUES}
         self._logged: set[tuple[str, str]] = set()
 
     def memory_of(self, authority: str) -> AuthorityMemory:
@@ -130,6 +146,22 @@ class Ledger:
         """Queue a wake-up: after the delay, the queue function advances the operation."""
         message = {"v": 1, "vault": operation.vault, "name": operation.name, "operation": operation.id}
         self._signing.send(json.dumps(message), delay_seconds)
+
+    def failing(self) -> list[FailingOperation]:
+        """The open operations whose last try failed."""
+        columns = ["PartitionKey", "authority", "failure_code", "failure_message", "failed_at", "state"]
+        rows = self._operations.query("failure_code ne ''", columns)
+        return [
+            FailingOperation(
+                row["PartitionKey"], row.get("authority") or "", row["failure_code"], row["failure_message"],
+                time_of(row, "failed_at"),
+            )
+            for row in rows if not State(row["state"]).ended
+        ]  # fmt: skip
+
+    def queue(self, name: str) -> "Queue":
+        """The queue `signing` or `notifications`."""
+        return self._signing if name == "signing" else self.notifications
 
     def check(self) -> None:
         """Raise NotReady unless the tables and the queue respond."""

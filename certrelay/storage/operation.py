@@ -137,8 +137,9 @@ class Operation:
     `version`: the new version in Key Vault. `replaces`: the version that a renewal replaces; `replaced`: its
     certificate (DER), while the operation is open and if a column can hold it. `attempts`: failed tries in the present
     state. `crashes`: tries that ended in an unexpected exception or with a dead worker. `failure`: why the operation
-    failed or, while it is open, why its last try failed. `etag`: of the row. `pending` and `newest_tags` (of the
-    version that is renewed): what the holder of the lease has seen in Key Vault; they are not stored.
+    failed or, while it is open, why its last try failed, and `failed_at` when that was. `traceparent`: the trace of the
+    request (W3C Trace Context). `etag`: of the row. `pending` and `newest_tags` (of the version that is renewed): what
+    the holder of the lease has seen in Key Vault; they are not stored.
     """
 
     id: str
@@ -167,6 +168,8 @@ class Operation:
     failure: Failure | None = None
     transitions: tuple[Transition, ...] = ()
     ended_at: datetime | None = None
+    failed_at: datetime | None = None
+    traceparent: str = ""
     etag: str = ""
     pending: PendingOperation | None = field(default=None, compare=False, repr=False)
     newest_tags: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
@@ -205,7 +208,7 @@ def split_operation_id(identifier: str) -> tuple[str, str] | None:
     return (parts[0], parts[1]) if readable else None
 
 
-_TIMES = ("requested_at", "deadline", "next_attempt_at", "lease_until", "ended_at")
+_TIMES = ("requested_at", "deadline", "next_attempt_at", "lease_until", "ended_at", "failed_at")
 _TEXTS = (
     "id",
     "vault",
@@ -219,11 +222,12 @@ _TEXTS = (
     "lease_id",
 )
 _NUMBERS = ("attempts", "crashes")
+_LATER = ("traceparent",)  # columns that older rows lack
 
 
 def to_entity(operation: Operation) -> dict[str, Any]:
     """The operation as columns of a table. Long texts are binary: a column holds 64 KiB, as a string half of that."""
-    entity: dict[str, Any] = {name: getattr(operation, name) for name in (*_TEXTS, *_NUMBERS)}
+    entity: dict[str, Any] = {name: getattr(operation, name) for name in (*_TEXTS, *_LATER, *_NUMBERS)}
     entity |= {name: value.isoformat() for name in _TIMES if (value := getattr(operation, name)) is not None}
     entity |= {"kind": operation.kind.value, "state": operation.state.value}
     entity |= {"cancel_requested": operation.cancel_requested, "reference": operation.reference.encode()}
@@ -259,6 +263,7 @@ def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
     code = entity["failure_code"]
     return Operation(
         **{name: entity[name] for name in (*_TEXTS, *_NUMBERS, "cancel_requested")},
+        **{name: entity.get(name, "") for name in _LATER},
         **times,
         kind=Kind(entity["kind"]),
         state=State(entity["state"]),

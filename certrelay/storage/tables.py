@@ -3,9 +3,11 @@
 Every method raises StorageNotReady when storage cannot be reached or refuses a request. Stale means a lost race.
 """
 
+import base64
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from azure.core import MatchConditions
@@ -91,6 +93,19 @@ class Table:
             for entity in self._client.query_entities(condition, select=select, parameters=parameters):
                 yield _row(entity)
 
+    def page(
+        self, condition: str, limit: int, after: Row | None = None, **parameters: str
+    ) -> tuple[list[Row], Row | None]:
+        """At most `limit` rows that meet the condition, and where the next page starts; None at the end.
+
+        One request: a page may be short, or empty, before the end. `after`: where it starts, as the last call said.
+        Raises Invalid if `after` is nothing that a call has returned."""
+        with self._reachable():
+            pages = self._client.query_entities(condition, parameters=parameters, results_per_page=limit).by_page(after)
+            rows = [_row(entity) for entity in next(pages, [])]
+            following = pages.continuation_token
+        return rows, dict(following) if following else None
+
     @contextmanager
     def _reachable(self) -> Iterator[None]:
         with _reachable():
@@ -98,6 +113,15 @@ class Table:
                 _make(self._client.create_table)
                 self._made = True
             yield
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a queue. `body`: decoded; None if it is no base64, which the Functions host expects."""
+
+    id: str
+    body: bytes | None
+    received: Any
 
 
 class Queue:
@@ -112,6 +136,21 @@ class Queue:
         delay = min(max(math.ceil(delay_seconds), 0), MAX_DELAY_SECONDS)
         with self._reachable():
             self._client.send_message(text, visibility_timeout=delay)
+
+    def receive(self, limit: int) -> list[Message]:
+        """At most `limit` messages (32), which stay hidden from others for a minute; `delete` those that are done."""
+        with self._reachable():
+            received = self._client.receive_messages(max_messages=limit, visibility_timeout=60)
+            return [Message(str(one.id), _decoded(str(one.content)), one) for one in received]
+
+    def delete(self, message: Message) -> None:
+        """Delete a message that was received; one that is gone or was received by others is left alone."""
+        with self._reachable():
+            try:
+                self._client.delete_message(message.received)
+            except HttpResponseError as error:
+                if error.status_code not in (400, 404):  # PopReceiptMismatch, MessageNotFound
+                    raise
 
     def check(self) -> None:
         """Send one request that proves that the queue can be reached."""
@@ -174,6 +213,13 @@ def _make(create: Callable[[], object]) -> None:
         create()
     except ResourceExistsError:
         return
+
+
+def _decoded(content: str) -> bytes | None:
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        return None
 
 
 def _row(entity: Any) -> Row:

@@ -7,6 +7,7 @@ import socket
 import struct
 import uuid
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -122,6 +123,7 @@ class VaultApp:
 
     def _rendered(self, request: Request, answer: Answer) -> Response:
         response = Response(_encoded(answer.body), answer.status, _HEADERS)
+        response.headers["date"] = formatdate(self._vault.clock.now(), usegmt=True)
         response.headers["x-ms-keyvault-region"] = self._vault.settings.region
         response.headers["x-ms-request-id"] = str(uuid.uuid4())
         if request.headers.get("x-ms-return-client-request-id", "").lower() == "true":

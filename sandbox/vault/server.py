@@ -131,6 +131,7 @@ class VaultServer:
             "log_level": "error",
             "access_log": False,
             "server_header": False,
+            "date_header": False,  # the vault's own, by its clock
             "timeout_graceful_shutdown": 2,
             "timeout_keep_alive": 60,
             "log_config": None,
