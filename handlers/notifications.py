@@ -4,10 +4,9 @@ import json
 
 import azure.functions as func
 
-from certrelay import authorities
 from certrelay.log import logger
 from certrelay.notifications import deliver
-from certrelay.renewal import digest
+from certrelay.watch import poison, timers
 from handlers import services
 
 blueprint = func.Blueprint()
@@ -17,16 +16,21 @@ log = logger("notifications")
 @blueprint.queue_trigger(arg_name="msg", queue_name="notifications", connection="AzureWebJobsStorage")
 def deliver_notification(msg: func.QueueMessage) -> None:
     """Deliver one queued event; an exception makes the host try again."""
-    message = json.loads(msg.get_body())
-    if not isinstance(message, dict):
-        raise ValueError("not a notification")
-    deliver.deliver(services(), message)
+    body = msg.get_body()
+    try:
+        message = json.loads(body)
+        if not isinstance(message, dict):
+            raise ValueError("not a notification")
+        deliver.deliver(services(), message)
+    except Exception as error:
+        poison.remember_failure(services(), "notifications", body, error)
+        raise
 
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_SWEEP_SCHEDULE%")
 def publish_revocation_lists(timer: func.TimerRequest) -> None:
     """Publish the CRLs of the authorities that issue their own."""
-    published = authorities.publish_crls(services())
+    published = timers.publish_crls(services())
     if published:
         log.info("published CRLs of: %s", ", ".join(published))
 
@@ -34,4 +38,4 @@ def publish_revocation_lists(timer: func.TimerRequest) -> None:
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_DIGEST_SCHEDULE%")
 def daily_digest(timer: func.TimerRequest) -> None:
     """Send the daily digest."""
-    log.info("digest: %s", digest.send_digest(services()))
+    log.info("digest: %s", timers.digest(services()))

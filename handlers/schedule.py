@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from certrelay.log import logger
-from certrelay.renewal import sweep
+from certrelay.watch import timers
 from handlers import services
 
 blueprint = func.Blueprint()
@@ -13,7 +13,7 @@ log = logger("schedule")
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_POLL_SCHEDULE%")
 def poll_operations(timer: func.TimerRequest) -> None:
     """Advance the operations that are due, then the replacements."""
-    due = sweep.advance_due(services())
+    due = timers.poll(services())
     if due:
         log.info("%d operations were due", due)
 
@@ -21,7 +21,7 @@ def poll_operations(timer: func.TimerRequest) -> None:
 @blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_SWEEP_SCHEDULE%")
 def sweep_certificates(timer: func.TimerRequest) -> None:
     """Start the renewals that are due."""
-    swept = sweep.sweep(services())
+    swept = timers.sweep(services())
     log.info(
         "swept %d certificates: %d renewals started, %d refused",
         swept.looked_at,

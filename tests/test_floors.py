@@ -11,7 +11,7 @@ import pytest
 FLOORS = (
     ("function_app",),
     ("handlers",),
-    ("certrelay.certificates",),
+    ("certrelay.certificates", "certrelay.watch"),
     ("certrelay.renewal",),
     ("certrelay.operations",),
     ("certrelay.access",),

@@ -25,6 +25,8 @@ def handle(services: Services, kind: str, data: Mapping[str, Any]) -> None:
     `kind`: the event's type, `data`: its data. Other event types, such as a new version, and malformed events are
     ignored. Raises NotReady, so that Event Grid delivers the event again."""
     certificate = _where(services, str(data.get("Id", "")))
+    if certificate is not None:
+        services.storage.watch.note("run", "event", services.now(), detail=kind[:100])
     if kind not in (NEAR_EXPIRY, EXPIRED) or certificate is None:
         return
     vault, name = certificate

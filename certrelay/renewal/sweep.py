@@ -37,7 +37,8 @@ class Swept:
     `looked_at`: number of certificates. `started`: renewals started (`vault/name`). `refused`: renewals and vaults that
     failed (`vault/name: reason` or `vault: reason`). `asked`: number of requests for renewal information. `unreadable`:
     by vault, why it could not be read, or that the app may not renew there. `states`: number of certificates by
-    authority ("" for none) and state. `clock_ahead`: by vault, how far the app's clock is ahead of Key Vault's."""
+    authority ("" for none) and state. `clock_ahead`: by vault that was read, how far the app's
+    clock is ahead of Key Vault's."""
 
     looked_at: int = 0
     started: list[str] = field(default_factory=list)
@@ -135,8 +136,8 @@ class _Sweep:
         while path and not self._time_is_up(LISTING_BUDGET):
             try:
                 page, path = vault.page(path)
-                if vault.date is not None:
-                    self._swept.clock_ahead[alias] = self._services.now() - vault.date
+                now = self._services.now()
+                self._swept.clock_ahead[alias] = now - (vault.date or now)
             except Invalid:
                 if path != start or path == CERTIFICATES:
                     raise

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from certrelay.notifications import deliver
-from certrelay.setting_models import Target
+from certrelay.setting_models import ALL_BUT_COMPLETED, Target
 from tests.world import World
 
 
@@ -15,7 +15,7 @@ def listening(world: World, url: str, kind: str = "webhook") -> World:
         "kind": kind,
         "url": url,
         "secret": "canary-key",
-        "events": ["completed", "failed", "waiting", "expiring", "expired", "digest"],
+        "events": ["completed", *ALL_BUT_COMPLETED],
     }
     settings = replace(world.services.settings, notifications={"ops": Target.model_validate(given)})
     return replace(world, services=replace(world.services, settings=settings))

@@ -1,0 +1,110 @@
+"""What the timers run: the work, a record of how it went, and then the watch over the others."""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from certrelay import authorities
+from certrelay.errors import NotReady
+from certrelay.log import logger
+from certrelay.renewal import digest as renewal_digest
+from certrelay.renewal import sweep as renewal_sweep
+from certrelay.renewal.sweep import Swept
+from certrelay.services import Services
+from certrelay.watch import poison, watchmen
+
+log = logger("watch")
+
+
+def poll(services: Services) -> int:
+    """Advance the operations that are due, then the replacements; returns how many were due. Raises NotReady."""
+    try:
+        return _run(services, "poll", renewal_sweep.advance_due, lambda due: {"due": due})
+    finally:
+        _watch(services, _after_poll)
+
+
+def sweep(services: Services) -> Swept:
+    """Start the renewals that are due. Raises NotReady."""
+    swept: Swept | None = None
+    try:
+        swept = _run(services, "sweep", renewal_sweep.sweep, _of_sweep)
+        return swept
+    finally:
+        _watch(services, functools.partial(_after_sweep, swept=swept))
+
+
+def digest(services: Services) -> dict[str, Any]:
+    """Send the daily digest; returns its numbers. Raises NotReady."""
+    try:
+        return _run(services, "digest", renewal_digest.send_digest, lambda counted: counted)
+    finally:
+        _watch(services, _after_digest)
+
+
+def publish_crls(services: Services) -> list[str]:
+    """Publish the CRLs of the authorities that issue their own; returns their names."""
+    return _run(services, "crl", authorities.publish_crls, lambda names: {"published": names})
+
+
+def _run[Result](
+    services: Services, name: str, work: Callable[[Services], Result], told: Callable[[Result], Any]
+) -> Result:
+    begun = services.now()
+    try:
+        result = work(services)
+    except Exception as error:
+        _record(services, name, {"begun_at": begun.isoformat(), "ok": "false", "detail": type(error).__name__})
+        raise
+    columns = {"begun_at": begun.isoformat(), "ok": "true", "detail": json.dumps(told(result))}
+    _record(services, name, columns | {"succeeded_at": services.now().isoformat()})
+    return result
+
+
+def _record(services: Services, name: str, columns: dict[str, str]) -> None:
+    try:
+        services.storage.watch.merge("run", name, {**columns, "ended_at": services.now().isoformat()})
+    except NotReady as error:
+        log.warning("the run of %s could not be recorded: %s", name, error)
+
+
+def _watch(services: Services, watch: Callable[[Services], None]) -> None:
+    """The watch never fails the work: a timer that fails is tried no sooner."""
+    try:
+        watch(services)
+    except NotReady as error:
+        log.warning("the watch continues in the next run: %s", error)
+    except Exception:
+        log.exception("the watch failed")
+
+
+def _after_poll(services: Services) -> None:
+    poison.drain(services)
+    rows = services.storage.watch.all()
+    poison.forget_old_attempts(services, rows["attempt"])
+    watchmen.after_poll(services, rows)
+
+
+def _after_sweep(services: Services, swept: Swept | None) -> None:
+    rows = services.storage.watch.all()
+    if swept is None:
+        watchmen.watch_timer(services, rows, "poll")
+    else:
+        watchmen.after_sweep(services, rows, swept)
+
+
+def _after_digest(services: Services) -> None:
+    rows = services.storage.watch.all()
+    for name in watchmen.SCHEDULE:
+        watchmen.watch_timer(services, rows, name)
+
+
+def _of_sweep(swept: Swept) -> dict[str, Any]:
+    return {
+        "looked_at": swept.looked_at,
+        "started": len(swept.started),
+        "refused": len(swept.refused),
+        "unreadable_vaults": sorted(swept.unreadable),
+        "certificates": [[authority, state, count] for (authority, state), count in sorted(swept.states.items())],
+    }

@@ -1,0 +1,57 @@
+"""A night on the injected clock: timers run as their schedules say, unless they are stopped; who was told what."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from certrelay.schedules import next_run
+from certrelay.watch import timers
+from tests.notifications.receiver import delivered
+from tests.world import World
+
+RUNS = {"poll": timers.poll, "sweep": timers.sweep, "digest": timers.digest}
+SERVICE = "certrelay.service."
+
+
+@dataclass
+class Night:
+    """`got`: what the receiver got. `stopped`: timers that do not run. `skip`: one poll in so many runs, for speed."""
+
+    world: World
+    got: list[tuple[dict[str, str], bytes]]
+    stopped: set[str] = field(default_factory=set)
+    skip: int = 1
+
+    def pass_(self, minutes: float) -> None:
+        """Let this time pass, with all timers that run."""
+        services, until = self.world.services, self.world.clock.now() + minutes * 60
+        due: dict[str, datetime | None] = {}
+        for name in RUNS.keys() - self.stopped:
+            due[name] = self._next(name, services.now())
+        while (first := min((moment for moment in due.values() if moment), default=None)) is not None:
+            if first.timestamp() > until:
+                break
+            self.world.clock.set(first.timestamp() + 0.5)
+            for name in [name for name, moment in due.items() if moment == first]:
+                RUNS[name](services)  # type: ignore[operator]
+                due[name] = self._next(name, first)
+        self.world.clock.set(until)
+        services.storage.notifications.check()  # makes the queue
+        while delivered(self.world):
+            pass
+
+    def told(self) -> list[dict[str, Any]]:
+        """The events of the service itself, in their order."""
+        events = [json.loads(body) for _, body in self.got]
+        return [event for event in events if event["type"].startswith(SERVICE)]
+
+    def kinds(self) -> list[str]:
+        return [event["type"].removeprefix(SERVICE) for event in self.told()]
+
+    def _next(self, name: str, after: datetime) -> datetime | None:
+        schedule = self.world.services.settings.schedules[f"CERTRELAY_{name.upper()}_SCHEDULE"]
+        found = next_run(schedule, after)
+        for _ in range(self.skip - 1 if name == "poll" else 0):
+            found = next_run(schedule, found) if found else None
+        return found
