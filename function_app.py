@@ -3,8 +3,20 @@
 import azure.functions as func
 
 import handlers
-from handlers import actions, certificates, events, fleet, issuers, notifications, queries, queue, schedule, service
+from handlers import (
+    actions,
+    certificates,
+    events,
+    fleet,
+    issuers,
+    notifications,
+    queries,
+    queue,
+    schedule,
+    service,
+    status,
+)
 
 app = func.FunctionApp(http_auth_level=handlers.start())
-for module in (service, issuers, certificates, actions, queries, fleet, queue, schedule, events, notifications):
+for module in (service, issuers, certificates, actions, queries, fleet, status, queue, schedule, events, notifications):
     app.register_functions(module.blueprint)

@@ -6,9 +6,9 @@ from certrelay.renewal import forecast, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
 from handlers import request_models, response_models, roles
-from handlers.http import Answer, idempotency_key, number, parsed
+from handlers.http import Answer, idempotency_key, number, parsed, query
 from handlers.roles import Role, acting_for
-from handlers.routes import route, whole
+from handlers.routes import choice, route, text, whole
 
 blueprint = func.Blueprint()
 
@@ -43,6 +43,21 @@ def start_replacement(req: func.HttpRequest) -> Answer:
     return Answer(_json(acting_for(req), job), 202, headers)
 
 
+@route(
+    blueprint, "GET", "replacements", Role.READER, answer=response_models.ReplacementList,
+    query=(
+        choice("state", "Only replacements in this state.", "running", "started", "settled", "canceled"),
+        whole("max", "How many replacements to return at most (default 25).", 1, 100),
+        text("continuation", "The continuation of the previous response.", 9000),
+    ),
+)  # fmt: skip
+def list_replacements(req: func.HttpRequest) -> Answer:
+    """All replacements, page by page."""
+    state, limit = query(req, "state"), number(req, "max") or 25
+    found, continuation = replacements.page(acting_for(req), limit, query(req, "continuation"), state)
+    return Answer({"value": [_line(job) for job in found], "continuation": continuation})
+
+
 @route(blueprint, "GET", "replacements/{id}", Role.READER, answer=response_models.Replacement)
 def get_replacement(req: func.HttpRequest) -> Answer:
     """A replacement and its progress."""
@@ -57,12 +72,15 @@ def cancel_replacement(req: func.HttpRequest) -> Answer:
     return Answer(_json(acting, replacements.cancel(acting, req.route_params["id"])))
 
 
-def _json(acting: Services, job: Replacement) -> dict[str, object]:
+def _line(job: Replacement) -> dict[str, object]:
     return {
         "id": job.id,
         "state": job.state,
         "requested_by": job.requested_by,
         "requested_at": job.requested_at.isoformat(),
         "looked_at": job.looked_at,
-        "progress": replacements.progress(acting, job.id),
     }
+
+
+def _json(acting: Services, job: Replacement) -> dict[str, object]:
+    return _line(job) | {"progress": replacements.progress(acting, job.id)}

@@ -16,9 +16,10 @@ from typing import Any
 
 from certrelay.access import grants
 from certrelay.callers import Role
-from certrelay.errors import Conflict, Fault, Invalid, NotFound, NotReady
+from certrelay.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.pki.distinguished_names import comparable
 from certrelay.services import Services
+from certrelay.storage.pages import continuation, position
 from certrelay.storage.rows import ETAG, Row, Stale
 
 JOBS = "replacements"
@@ -89,6 +90,31 @@ def find(services: Services, identifier: str) -> Replacement:
 def _permit(services: Services, criteria: Criteria, role: Role) -> None:
     """Raise NotPermitted unless the caller has the role for all certificates that may meet the criteria."""
     grants.require_everything(services, role, criteria.vaults, criteria.authority)
+
+
+def page(
+    services: Services, limit: int, after: str | None = None, state: str | None = None
+) -> tuple[list[Replacement], str | None]:
+    """At most `limit` replacements (in `state`), and the continuation for the next call; None at the end.
+
+    Only those that the caller may read.
+
+    Raises Invalid (the continuation), NotReady."""
+    _, start = position(after, (JOBS,))
+    condition, parameters = "PartitionKey eq @jobs", {"jobs": JOBS}
+    if state is not None:
+        condition, parameters = f"{condition} and state eq @state", parameters | {"state": state}
+    rows, following = services.storage.replacements.page(condition, limit, start, **parameters)
+    readable = [job for job in map(from_row, rows) if _may_read(services, job)]
+    return readable, continuation(JOBS, following) if following else None
+
+
+def _may_read(services: Services, job: Replacement) -> bool:
+    try:
+        _permit(services, job.criteria, Role.READER)
+    except NotPermitted:
+        return False
+    return True
 
 
 def cancel(services: Services, identifier: str) -> Replacement:

@@ -159,6 +159,14 @@ class Ledger:
             for row in rows if not State(row["state"]).ended
         ]  # fmt: skip
 
+    def page(
+        self, table: str, condition: str, limit: int, after: Row | None, **parameters: str
+    ) -> tuple[list[Operation], Row | None]:
+        """A page of the `open` or `ended` operations that meet an OData condition: see Table.page."""
+        source = self._operations if table == "open" else self._history
+        rows, following = source.page(condition, limit, after, **parameters)
+        return list(self._readable(rows, from_entity)), following
+
     def queue(self, name: str) -> "Queue":
         """The queue `signing` or `notifications`."""
         return self._signing if name == "signing" else self.notifications

@@ -16,7 +16,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsE
 from azure.data.tables import TableClient, TableServiceClient, UpdateMode
 from azure.storage.queue import LinearRetry, QueueClient, QueueServiceClient, TextBase64EncodePolicy
 
-from certrelay.errors import Invalid, StorageNotReady
+from certrelay.errors import Fault, Invalid, StorageNotReady
 from certrelay.storage.rows import ETAG, Row, Stale
 
 MAX_DELAY_SECONDS = 6 * 24 * 3600
@@ -102,7 +102,14 @@ class Table:
         Raises Invalid if `after` is nothing that a call has returned."""
         with self._reachable():
             pages = self._client.query_entities(condition, parameters=parameters, results_per_page=limit).by_page(after)
-            rows = [_row(entity) for entity in next(pages, [])]
+            try:
+                rows = [_row(entity) for entity in next(pages, [])]
+            except HttpResponseError as error:
+                if error.status_code == 400 and after is not None:
+                    raise Invalid(
+                        [Fault("/continuation", "must be the continuation of an earlier response")]
+                    ) from error
+                raise
             following = pages.continuation_token
         return rows, dict(following) if following else None
 

@@ -56,8 +56,8 @@ def take(services: Services, queue: str, body: bytes | None, identifier: str = "
     `body`: None if the message could not be decoded; `identifier`: the message's id."""
     content = body if body is not None else identifier.encode()
     key = _key(queue, content)
-    attempt = services.storage.watch.get("attempt", key) or {}
-    reason = attempt.get("reason") or ("it is no base64, which the Functions host expects" if body is None else "")
+    before = services.storage.watch.get("attempt", key) or services.storage.watch.get("poison", key) or {}
+    reason = before.get("reason") or ("it is no base64, which the Functions host expects" if body is None else "")
     columns: Row = {"queue": queue, "at": services.now().isoformat(), "subject": _subject(queue, body)}
     columns |= {"body": (body or b"")[:LARGEST], "reason": reason or "unknown: the log has it"}
     services.storage.watch.merge("poison", key, columns)

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from openapi_spec_validator import validate
 
 from certrelay.errors import NotPermitted
-from handlers import actions, certificates, fleet, issuers, openapi, queries, roles, service
+from handlers import actions, certificates, fleet, issuers, openapi, queries, roles, service, status
 from handlers.routes import ROUTES, Route
 from tests.app import App
 from tests.handlers.in_process import ALLOWED
 
-MODULES = (service, issuers, certificates, actions, queries, fleet)  # their import registers the routes
+MODULES = (service, issuers, certificates, actions, queries, fleet, status)  # their import registers the routes
 ANYBODY = {"health"}
 READ_ONLY = ("GET",)
 ADMINISTRATION = {

@@ -9,12 +9,12 @@ import pytest
 from certrelay.certificates import create
 from certrelay.certificates.create import CertificateSpec
 from certrelay.errors import Invalid
-from handlers import actions, certificates, fleet, issuers, queries, service
+from handlers import actions, certificates, fleet, issuers, queries, service, status
 from handlers.routes import ROUTES, Route
 from sandbox.host.routes import RouteTable
 from tests.world import ALIAS, World
 
-MODULES = (service, issuers, certificates, actions, queries, fleet)  # their import registers the routes
+MODULES = (service, issuers, certificates, actions, queries, fleet, status)  # their import registers the routes
 TABLE = RouteTable((route.name, route.path, [route.method], route) for route in ROUTES)
 ALONE = [(route, RouteTable([(route.name, route.path, [route.method], route)])) for route in ROUTES]
 METHODS = sorted({route.method for route in ROUTES})

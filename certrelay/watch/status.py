@@ -1,0 +1,95 @@
+"""How the service stands: its timers, operations, certificates and incidents. Reads tables only, never a vault."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from certrelay.schedules import late_at
+from certrelay.services import Services
+from certrelay.storage.operation import State
+from certrelay.storage.rows import Row
+from certrelay.storage.watch import time_of
+
+RUNS = {"poll": "POLL", "sweep": "SWEEP", "digest": "DIGEST", "crl": "SWEEP"}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The last run of a timer (`poll`, `sweep`, `digest`, `crl`) or the last `event`. Times are UTC; None: never.
+
+    `ok`: None if it never ran. `detail`: its numbers, or the kind of its error. `late`: past its schedule, by the
+    margin of certrelay.schedules.late_at."""
+
+    name: str
+    schedule: str | None
+    begun_at: datetime | None
+    ended_at: datetime | None
+    succeeded_at: datetime | None
+    ok: bool | None
+    detail: Any
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`operations`: numbers of open, failing, waiting (for an authority) and crowded ones. `certificates`: by authority
+    ("" for none) and state, as the last sweep saw them. `incidents`: what people were told and is not over."""
+
+    now: datetime
+    runs: list[Run]
+    operations: dict[str, int]
+    certificates: list[tuple[str, str, int]]
+    incidents: list[dict[str, str]]
+    poison_messages: int
+
+
+def read(services: Services) -> Status:
+    """Read it: three requests to the tables, and one more for each thousand open operations. Raises NotReady."""
+    rows, now = services.storage.watch.all(), services.now()
+    runs = [_run(services, name, rows["run"].get(name, {})) for name in (*RUNS, "event")]
+    sweep = next(run.detail for run in runs if run.name == "sweep")
+    certificates = sweep.get("certificates", []) if isinstance(sweep, dict) else []
+    told = {key: row for key, row in rows["incident"].items() if row.get("told")}
+    return Status(
+        now, runs, _operations(services), [(str(a), str(s), int(n)) for a, s, n in certificates],
+        [_incident(key, row) for key, row in sorted(told.items())], len(rows["poison"]),
+    )  # fmt: skip
+
+
+def _operations(services: Services) -> dict[str, int]:
+    counted = dict.fromkeys(("open", "failing", "waiting", "crowded"), 0)
+    failing = services.storage.failing()
+    counted["crowded"] = sum(operation.code == "Crowded" for operation in failing)
+    counted["failing"] = len(failing) - counted["crowded"]
+    for entry in services.storage.worklist():
+        counted["open"] += 1
+        counted["waiting"] += entry.state == State.SUBMITTED
+    return counted
+
+
+def _run(services: Services, name: str, row: Row) -> Run:
+    schedule = services.settings.schedules[f"CERTRELAY_{RUNS[name]}_SCHEDULE"] if name in RUNS else None
+    last = time_of(row, "succeeded_at") or time_of(row, "expected_since")
+    late = late_at(schedule, last) if schedule and last else None
+    ended = time_of(row, "ended_at") or time_of(row, "at")
+    ok = {"true": True, "false": False}.get(str(row.get("ok")))
+    return Run(
+        name, schedule, time_of(row, "begun_at"), ended, time_of(row, "succeeded_at"), ok, _detail(row),
+        late is not None and services.now() >= late,
+    )  # fmt: skip
+
+
+def _detail(row: Row) -> Any:
+    text = row.get("detail") or ""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text or None
+
+
+def _incident(key: str, row: Row) -> dict[str, str]:
+    kind, _, subject = key.partition("|")
+    return {"event": kind, "subject": subject} | {
+        name: str(row.get(name, "")) for name in ("since", "detail", "next_step")
+    }
