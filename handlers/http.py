@@ -15,6 +15,7 @@ from typing import Any
 import azure.functions as func
 from pydantic import BaseModel, ValidationError
 
+from certrelay import telemetry
 from certrelay.errors import CertRelayError, Conflict, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.log import about, logger
 from certrelay.validation import faults_of
@@ -55,8 +56,11 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], func.HttpResponse
     @functools.wraps(handler)
     def function(req: func.HttpRequest) -> func.HttpResponse:
         correlation = _correlation_id(req)
-        with about(correlation=correlation):
-            return _respond(_answer(handler, req, correlation), correlation)
+        caller = "" if telemetry.is_traced() else req.headers.get("traceparent", "")
+        with about(correlation=correlation), telemetry.span(handler.__name__, {}, caller) as span:
+            answer = _answer(handler, req, correlation)
+            span.set_attribute("http.response.status_code", answer.status)
+            return _respond(answer, correlation)
 
     del function.__wrapped__  # else the worker reads the handler's signature instead of this one
     function.__annotations__ = {"req": func.HttpRequest, "return": func.HttpResponse}

@@ -24,7 +24,7 @@ FLOORS = (
     ("certrelay.keyvault",),
     ("certrelay.pki",),
     ("certrelay.validation",),
-    ("certrelay.errors", "certrelay.setting_references", "certrelay.schedules", "certrelay.log"),
+    ("certrelay.errors", "certrelay.setting_references", "certrelay.schedules", "certrelay.log", "certrelay.telemetry"),
     ("certrelay.redaction",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

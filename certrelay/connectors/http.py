@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import certifi
 import requests
@@ -27,6 +28,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from certrelay import telemetry
 from certrelay.connectors.base import Unavailable
 from certrelay.connectors.http_settings import HttpSettings, origin
 from certrelay.redaction import redact
@@ -119,6 +121,8 @@ class _BoundedAdapter(HTTPAdapter):
         deadline = time.monotonic() + self._timeout
         timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
         response = super().send(request, stream=True, timeout=timeout, verify=True)
+        if response.status_code == requests.codes.too_many:
+            telemetry.throttled.add(1, {"by": "authority", "name": urlsplit(request.url or "").netloc})
         try:
             _read_body(response, deadline)
         except BaseException:

@@ -17,6 +17,7 @@ from azure.core.pipeline.policies import RetryPolicy
 from azure.core.rest import HttpRequest
 from azure.keyvault.certificates import CertificateClient
 
+from certrelay import telemetry
 from certrelay.errors import (
     BeingDeleted,
     CertRelayError,
@@ -37,7 +38,7 @@ from certrelay.keyvault.certificate import (
     item_of,
     pending_operation,
 )
-from certrelay.keyvault.refusals import forbidden
+from certrelay.keyvault.refusals import forbidden, without_names
 
 API_VERSION = "2025-07-01"
 BUDGET_SECONDS = 25.0
@@ -123,16 +124,21 @@ class Vault:
 
         Raises Invalid, before anything is sent, for a path that is none of the certificates' own."""
         url = self.url + _checked(path, {**query, "api-version": API_VERSION})
-        try:
-            response = self._client.send_request(HttpRequest(method, url, json=body), timeout=BUDGET_SECONDS)
-        except ClientAuthenticationError as error:
-            raise NotReady("Key Vault does not accept the app's identity", 60, "KeyVaultUnauthorized") from error
-        except AzureError as error:
-            raise NotReady("Key Vault cannot be reached", code="KeyVaultNotReady") from error
+        with telemetry.key_vault_request(urlsplit(self.url).netloc, f"{method} {without_names(path)}") as answered:
+            response = self._send(HttpRequest(method, url, json=body))
+            answered(response.status_code)
         self.date = _date(response)
         if response.status_code < 300:
             return _json_object(response)
         raise _refusal(response, self.url, (method, path))
+
+    def _send(self, request: HttpRequest) -> Any:
+        try:
+            return self._client.send_request(request, timeout=BUDGET_SECONDS)
+        except ClientAuthenticationError as error:
+            raise NotReady("Key Vault does not accept the app's identity", 60, "KeyVaultUnauthorized") from error
+        except AzureError as error:
+            raise NotReady("Key Vault cannot be reached", code="KeyVaultNotReady") from error
 
 
 class _ShortRetries(RetryPolicy[Any, Any]):

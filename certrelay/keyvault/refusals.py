@@ -39,6 +39,13 @@ def data_action(method: str, path: str) -> str:
     return ""
 
 
+def without_names(path: str) -> str:
+    """A path of Key Vault's REST API with placeholders instead of names and versions, for metrics."""
+    path = re.sub(r"^/certificates/issuers/[^/]+", "/certificates/issuers/{issuer}", path)
+    path = re.sub(r"^/((?:deleted)?certificates)/(?!issuers(/|$)|contacts$)[^/]+", r"/\1/{name}", path)
+    return re.sub(r"^(/certificates/\{name\})/[0-9a-f]{32}$", r"\1/{version}", path.rstrip("/"))
+
+
 def forbidden(url: str, request: tuple[str, str], inner: str, text: str) -> VaultForbidden | NotAllowedNow:
     """What a 403 means: the app may not do this (in a sentence of ours), or the certificate's state does not allow it.
 

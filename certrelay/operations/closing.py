@@ -3,6 +3,7 @@
 import logging
 from datetime import timedelta
 
+from certrelay import telemetry
 from certrelay.errors import CertRelayError, Conflict, NotAllowedNow, NotReady, VaultForbidden
 from certrelay.keyvault.certificate import item_of
 from certrelay.log import logger
@@ -69,7 +70,12 @@ def update_renewal_record(services: Services, operation: Operation) -> None:
 
 
 def log_end(operation: Operation) -> None:
-    """Log the final state of an operation, with the reason of a failure; a failure is logged as an error."""
+    """Log and measure the end of an operation, with the reason of a failure; a failure is logged as an error."""
+    authority = operation.request.authority or operation.request.issuer
+    attributes = {"authority": authority, "kind": operation.kind.value, "result": operation.state.value}
+    telemetry.operations.add(1, attributes)
+    if operation.ended_at is not None:
+        telemetry.operation_duration.record((operation.ended_at - operation.requested_at).total_seconds(), attributes)
     reason = f": {operation.failure.message}" if operation.failure else ""
     level = logging.ERROR if operation.state is State.FAILED else logging.INFO
     log.log(level, "%s%s", operation.state, reason)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from certrelay import telemetry
 from certrelay.connectors.base import MAX_REFERENCE_BYTES as MAX_REFERENCE
 from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from certrelay.errors import (
@@ -50,7 +51,7 @@ def advance(services: Services, vault: str, name: str, identifier: str | None = 
 
 def go_on(services: Services, operation: Operation) -> Operation | None:
     """Advance an operation whose lease this worker holds. Returns and raises what `advance` does."""
-    with about(**operation.fields):
+    with about(**operation.fields), telemetry.span("advance", operation.fields, operation.traceparent):
         return _go_on(services, operation)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from certrelay import rules
+from certrelay import rules, telemetry
 from certrelay.connectors.base import (
     Cancels,
     Connector,
@@ -50,7 +50,10 @@ def call_authority(services: Services, operation: Operation, pending: PendingOpe
     request = _signing_request(services, operation, pending)
     try:
         services.authority(name)
-        return _checked(call(services.connector(name), request))
+        with telemetry.authority_call(name, "submit" if operation.state is State.PENDING else "collect") as answered:
+            outcome = _checked(call(services.connector(name), request))
+            answered(type(outcome).__name__.lower())
+        return outcome
     except Exception as error:  # by contract, any exception of a connector means Unavailable
         log.exception("the connector raised")
         return Unavailable(f"the connector of {name} failed ({type(error).__name__})")

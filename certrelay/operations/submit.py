@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from certrelay import telemetry
 from certrelay.access import ownership
 from certrelay.errors import NameBusy
 from certrelay.operations import lease, signing
@@ -86,7 +87,7 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
         state=State.REQUESTED, request=request, requested_by=origin.requested_by, requested_at=now,
         next_attempt_at=start, deadline=start + _time_allowed(services, request, remaining), reason=origin.reason,
         replaces=origin.replaces, replaced=origin.replaced if len(origin.replaced) <= MAX_COLUMN else b"",
-        transitions=(Transition(State.REQUESTED, now),),
+        transitions=(Transition(State.REQUESTED, now),), traceparent=telemetry.traceparent(),
     )  # fmt: skip
 
 

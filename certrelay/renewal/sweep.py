@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from certrelay import telemetry
 from certrelay.errors import Booked, CertRelayError, Invalid, NotDue, NotReady, VaultForbidden
 from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of
 from certrelay.keyvault.tags import authority_of
@@ -67,6 +68,7 @@ def advance_due(services: Services) -> int:
     to the next one. Raises NotReady when the ledger cannot be read."""
     begun = services.now()
     worklist = sorted(services.storage.worklist(begun), key=lambda entry: entry.next_attempt_at)
+    telemetry.queue_age.set((begun - worklist[0].next_attempt_at).total_seconds() if worklist else 0)
     for entry in worklist:
         if services.now() - begun > POLL_BUDGET:
             log.warning("%d operations are due, too many for one run; the next run continues", len(worklist))

@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from certrelay import authorities
+from certrelay import authorities, telemetry
 from certrelay.errors import NotReady
 from certrelay.log import logger
 from certrelay.renewal import digest as renewal_digest
 from certrelay.renewal import sweep as renewal_sweep
 from certrelay.renewal.sweep import Swept
 from certrelay.services import Services
+from certrelay.storage.ledger import QUEUES
 from certrelay.watch import poison, watchmen
 
 log = logger("watch")
@@ -30,6 +31,7 @@ def sweep(services: Services) -> Swept:
     swept: Swept | None = None
     try:
         swept = _run(services, "sweep", renewal_sweep.sweep, _of_sweep)
+        _measure(services, swept)
         return swept
     finally:
         _watch(services, functools.partial(_after_sweep, swept=swept))
@@ -53,7 +55,8 @@ def _run[Result](
 ) -> Result:
     begun = services.now()
     try:
-        result = work(services)
+        with telemetry.span(f"timer {name}", {}):
+            result = work(services)
     except Exception as error:
         _record(services, name, {"begun_at": begun.isoformat(), "ok": "false", "detail": type(error).__name__})
         raise
@@ -83,6 +86,9 @@ def _after_poll(services: Services) -> None:
     poison.drain(services)
     rows = services.storage.watch.all()
     poison.forget_old_attempts(services, rows["attempt"])
+    for queue in QUEUES:
+        count = sum(row.get("queue") == queue for row in rows["poison"].values())
+        telemetry.poison_messages.set(count, {"queue": queue})
     watchmen.after_poll(services, rows)
 
 
@@ -98,6 +104,14 @@ def _after_digest(services: Services) -> None:
     rows = services.storage.watch.all()
     for name in watchmen.SCHEDULE:
         watchmen.watch_timer(services, rows, name)
+
+
+def _measure(services: Services, swept: Swept) -> None:
+    """How many certificates of each authority are due, and how many of them late."""
+    for authority in services.settings.authorities:
+        late = swept.states[authority, "expiring"] + swept.states[authority, "expired"]
+        telemetry.renewals_due.set(swept.states[authority, "due"] + late, {"authority": authority})
+        telemetry.renewals_late.set(late, {"authority": authority})
 
 
 def _of_sweep(swept: Swept) -> dict[str, Any]:
