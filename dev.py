@@ -10,6 +10,7 @@
     python3 dev.py lock     renew requirements*.txt                [--upgrade] [--upgrade-package NAME]
     python3 dev.py vault    the sandbox vault alone, until Ctrl-C  --directory D [--data FILE] …
     python3 dev.py bench    one measurement                        issuance | sweep | vault  [--certificates N]
+    python3 dev.py doctor   what is wrong with a deployed app      --app URL  (its key in the variable KEY)
     python3 dev.py private-ca   a private authority's certificate in Key Vault   [--help]
     python3 dev.py help     this text
 
@@ -51,6 +52,7 @@ COMMANDS = {
     "simulate": [["-m", "sandbox.simulation"]],
     "vault": [["-m", "sandbox.vault"]],
     "bench": [["-m", "bench.{}"]],
+    "doctor": [["-m", "sandbox.doctor"]],
     "private-ca": [["-m", "certrelay.connectors.private_ca"]],
     "package": [["-m", "tools.package"]],
     "check": [
@@ -73,6 +75,7 @@ ABOUT = {
     "simulate": "A year of renewals with faults, on the sandbox's clock. It takes some minutes.",
     "vault": "The sandbox vault runs until Ctrl-C.",
     "bench": "One measurement, on a machine that does nothing else meanwhile.",
+    "doctor": "A deployed app looks at itself, and names what mends it.",
     "private-ca": "The certificate of a private authority is made in Key Vault.",
     "package": "The package that runs in Azure is built into dist/, with its dependencies for Linux.",
     "check": "Lint, format, types, spelling, workflows and scripts.",

@@ -351,3 +351,17 @@ class PoisonMessage(Body):
 
 class PoisonMessages(Body):
     value: list[PoisonMessage]
+
+
+class Finding(Body):
+    """`mend`: the command or step that mends it; empty if it is ok."""
+
+    what: str
+    ok: bool
+    detail: str
+    mend: str
+
+
+class Diagnosis(Body):
+    ok: bool
+    findings: list[Finding]

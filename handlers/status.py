@@ -12,7 +12,7 @@ from certrelay.operations import listing
 from certrelay.operations.listing import Filters
 from certrelay.services import Services
 from certrelay.storage.operation import Operation
-from certrelay.watch import poison, status
+from certrelay.watch import doctor, poison, status
 from certrelay.watch.poison import PoisonMessage
 from handlers import csv_text, openapi, render, response_models
 from handlers.http import Answer, number, query
@@ -71,6 +71,13 @@ def get_status(req: func.HttpRequest) -> Answer:
         "poison_messages": found.poison_messages,
     }
     return Answer(answer)
+
+
+@route(blueprint, "GET", "doctor", Role.READER, answer=response_models.Diagnosis)
+def get_doctor(req: func.HttpRequest) -> Answer:
+    """What is wrong with this deployment, and the command that mends each finding; changes nothing."""
+    found = doctor.examine(services())
+    return Answer({"ok": all(one.ok for one in found), "findings": [asdict(one) for one in found]})
 
 
 @route(blueprint, "GET", "poison", Role.READER, answer=response_models.PoisonMessages)

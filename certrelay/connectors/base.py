@@ -258,3 +258,10 @@ class ChecksHealth(Protocol):
     def check(self) -> None:
         """One cheap request that proves the authority answers and accepts our credentials. Raises ConnectorError."""
         ...
+
+
+@runtime_checkable
+class ChecksNames(Protocol):
+    def check_names(self, names: list[str]) -> dict[str, str]:
+        """What is in the way of proving each of these DNS names to the authority, or "". Changes nothing."""
+        ...

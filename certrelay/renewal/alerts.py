@@ -116,14 +116,15 @@ def has_time(item: CertificateItem, record: RenewalRecord, now: datetime) -> boo
 def _overdue_at(item: CertificateItem, written: dict[str, Any]) -> datetime | None:
     """When half of the time that the policy leaves Key Vault's own issuer is over; None if it does not renew."""
     begins, trigger = item.not_before or item.created, policy.threshold(written)
-    if item.expires is None or begins is None or not trigger or not _renewed_by_key_vault(written):
+    if item.expires is None or begins is None or not trigger or not renewed_by_key_vault(written):
         return None
     share: timedelta = (item.expires - begins) * (1 - trigger.get("lifetime_percentage", 100) / 100)
     days = timedelta(days=trigger.get("days_before_expiry", 0))
     return item.expires - max(days, share) / 2
 
 
-def _renewed_by_key_vault(written: dict[str, Any]) -> bool:
+def renewed_by_key_vault(written: dict[str, Any]) -> bool:
+    """Whether Key Vault renews a certificate with this policy by itself."""
     actions = [(action.get("action") or {}).get("action_type") for action in written.get("lifetime_actions") or []]
     return _issuer(written) != "Unknown" and "AutoRenew" in actions
 
@@ -138,6 +139,6 @@ def _why(services: Services, alias: str, item: CertificateItem, written: dict[st
         current = services.storage.open(alias, item.name)
         failure = current.failure if current else last.failure if last else None
         return f"The last try failed: {failure.message}" if failure else "No renewal has been tried yet."
-    if _renewed_by_key_vault(written):
+    if renewed_by_key_vault(written):
         return f"Key Vault should have renewed it with issuer {_issuer(written)}, but did not."
     return "Nothing renews it: adopt it, or renew it by hand."

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sandbox import doctor
 from sandbox.identity import SYSTEM_ASSIGNED, object_id
 from tests.app import App, until
 
@@ -87,7 +88,7 @@ def test_a_poison_message_is_listed_with_its_reason_and_dropped_once(app: App) -
 
     def listed() -> bool:
         found[:] = app.call("GET", "/api/poison").json()["value"]
-        return bool(found)
+        return bool(found and found[0]["outcome"])
 
     until(listed)
     assert found[0]["queue"] == "signing"
@@ -112,3 +113,24 @@ def test_a_vault_that_refuses_the_app_is_a_503_that_names_the_role_and_no_id_of_
     assert "Key Vault Certificates Officer" in refused.json()["detail"]
     assert object_id(SYSTEM_ASSIGNED) not in refused.text
     assert SYSTEM_ASSIGNED not in refused.text
+
+
+def test_the_doctor_examines_a_deployed_app_and_its_command_prints_what_is_wrong(
+    app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = app.call("GET", "/api/doctor").json()
+    assert {"what", "ok", "detail", "mend"} == found["findings"][0].keys()
+    assert found["ok"] == all(finding["ok"] for finding in found["findings"])
+    assert [
+        finding for finding in found["findings"] if finding["what"].startswith("vault ") and not finding["ok"]
+    ] == []
+    environment = {"KEY": app.settings["FUNCTION_KEY"]}
+    code = doctor.main(["--app", app.settings["APP_URL"], "--all"], environment)
+    printed = capsys.readouterr()
+    assert code == (0 if found["ok"] else 1)
+    assert "vault main: Microsoft.KeyVault/vaults/certificates/create/action: granted" in printed.out
+    assert doctor.main(["--app", app.settings["APP_URL"]], {"KEY": "wrong"}) == 2
+    assert "is the variable KEY or TOKEN right?" in capsys.readouterr().err
+    assert doctor.main(["--app", "http://127.0.0.1:1"], environment) == 2
+    assert doctor.main(["--app", "http://example.com"], environment) == 2
+    assert environment["KEY"] not in printed.out + printed.err

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import ClassVar
 
-from certrelay.connectors.acme.dns import Solver
+from certrelay.connectors.acme.dns import DnsFailure, Solver
+from certrelay.connectors.acme.dns.lookup import Lookup
+from certrelay.connectors.acme.dns.settings import LookedUp
 from certrelay.connectors.acme.faults import FAULTS, outcome_of
 from certrelay.connectors.acme.session import AcmeSession
 from certrelay.connectors.acme.settings import AcmeSettings
@@ -93,6 +95,20 @@ class Acme:
         """dns-persist-01: the records of the names in the settings."""
         persist = self._settings.dns_persist
         return self._or_raise(lambda: self._session().standing_records(persist.names)) if persist else {}
+
+    def check_names(self, names: list[str]) -> dict[str, str]:
+        """The zone of each name's challenge is looked up; whether it can be changed, only an order shows."""
+        settings = self._settings.dns
+        if not isinstance(settings, LookedUp):
+            return {}
+        lookup, found = Lookup(settings), dict[str, str]()
+        for name in names:
+            try:
+                lookup.zone(lookup.target(f"_acme-challenge.{name.removeprefix('*.')}"))
+                found[name] = ""
+            except DnsFailure as failure:
+                found[name] = str(failure)
+        return found
 
     def roll_over_account_key(self) -> str:
         """Section 7.3.5."""
