@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import azure.functions as func
 
@@ -76,7 +76,7 @@ def get_status(req: func.HttpRequest) -> Answer:
 @route(blueprint, "GET", "doctor", Role.READER, answer=response_models.Diagnosis)
 def get_doctor(req: func.HttpRequest) -> Answer:
     """What is wrong with this deployment, and the command that mends each finding; changes nothing."""
-    found = doctor.examine(services())
+    found = doctor.examine(_for_everything(req, Role.READER))
     return Answer({"ok": all(one.ok for one in found), "findings": [asdict(one) for one in found]})
 
 
@@ -111,12 +111,14 @@ def _since(req: func.HttpRequest) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(written.replace(" ", "+"))  # an unquoted `+` arrives as a space
-        return moment.astimezone(UTC) if moment.tzinfo else _refuse_since()
+        if moment.tzinfo is None:
+            _refuse_since()
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        return _refuse_since()
+        _refuse_since()
 
 
-def _refuse_since() -> None:
+def _refuse_since() -> NoReturn:
     raise Invalid([Fault("/since", "must be a time with its zone, such as 2026-11-28T06:00:00Z")])
 
 

@@ -50,7 +50,7 @@ class Exported:
     def value(self, name: str, **attributes: object) -> float:
         """The sum of a counter, the number of values of a histogram, or the value of a gauge."""
         found = [point for point in self.points(name) if attributes.items() <= dict(point.attributes).items()]
-        return sum(point.count if hasattr(point, "count") else point.value for point in found)
+        return float(sum(point.count if hasattr(point, "count") else point.value for point in found))
 
 
 @pytest.fixture(scope="module")

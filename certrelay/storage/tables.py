@@ -101,7 +101,8 @@ class Table:
         One request: a page may be short, or empty, before the end. `after`: where it starts, as the last call said.
         Raises Invalid if `after` is nothing that a call has returned."""
         with self._reachable():
-            pages = self._client.query_entities(condition, parameters=parameters, results_per_page=limit).by_page(after)
+            found = self._client.query_entities(condition, parameters=parameters, results_per_page=limit)
+            pages: Any = found.by_page(after)  # type: ignore[arg-type]  # the SDK's own tokens are dicts here
             try:
                 rows = [_row(entity) for entity in next(pages, [])]
             except HttpResponseError as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from certrelay.connectors.base import ChecksHealth, ChecksNames, ConnectorError
@@ -28,14 +29,13 @@ from certrelay.watch import status
 MAX_POLICIES, MAX_NAMES, POLICY_SECONDS = 100, 50, 20
 MAX_CLOCK_ERROR = timedelta(minutes=5)
 EVENT_DELAY = timedelta(hours=1)
-_EMPTY: dict[str, object] = {}
-_PROBES = (  # data action, method, path, body
+_PROBES: tuple[tuple[str, str, str, dict[str, Any] | None], ...] = (  # data action, method, path, body
     ("certificates/read", "GET", "/certificates?maxresults=1", None),
     ("certificates/create/action", "POST", "/certificates/{}/pending/merge", {"x5c": []}),
     ("certificates/import/action", "POST", "/certificates/{}/import", {"value": ""}),
-    ("certificates/update/action", "PATCH", "/certificates/{}", _EMPTY),
+    ("certificates/update/action", "PATCH", "/certificates/{}", {}),
     ("certificates/delete", "DELETE", "/certificates/{}", None),
-    ("certificates/recover/action", "POST", "/deletedcertificates/{}/recover", _EMPTY),
+    ("certificates/recover/action", "POST", "/deletedcertificates/{}/recover", {}),
 )
 
 

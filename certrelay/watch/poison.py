@@ -128,8 +128,8 @@ def _key(queue: str, body: bytes) -> str:
 
 
 def _message(key: str, row: Row) -> PoisonMessage:
-    texts = (str(row.get(name) or "") for name in ("queue", "subject", "reason", "outcome"))
-    return PoisonMessage(key, *texts, time_of(row, "at") or datetime.fromtimestamp(0, UTC))
+    queue, subject, reason, outcome = (str(row.get(name) or "") for name in ("queue", "subject", "reason", "outcome"))
+    return PoisonMessage(key, queue, subject, reason, outcome, time_of(row, "at") or datetime.fromtimestamp(0, UTC))
 
 
 def _fail(services: Services, body: bytes | None) -> str:

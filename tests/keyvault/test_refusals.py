@@ -1,7 +1,7 @@
 """Key Vault's 403 is about the app: 503 that names the missing right, and no id of the app."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -46,7 +46,7 @@ def test_every_request_that_key_vault_refuses_the_app_is_a_503_that_names_the_ri
     made(world, name)
     permit(world)
     services, vault = world.services, world.vault
-    calls = {
+    calls: dict[str, list[Callable[[], object]]] = {
         "certificates/read": [
             lambda: read.bundle(services, ALIAS, name),
             lambda: read.certificates(services, ALIAS, read.Filters(), 5, None),

@@ -34,7 +34,7 @@ class Night:
                 break
             self.world.clock.set(first.timestamp() + 0.5)
             for name in [name for name, moment in due.items() if moment == first]:
-                RUNS[name](services)  # type: ignore[operator]
+                RUNS[name](services)
                 due[name] = self._next(name, first)
         self.world.clock.set(until)
         services.storage.notifications.check()  # makes the queue

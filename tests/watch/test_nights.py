@@ -11,6 +11,7 @@ import pytest
 from certrelay import settings
 from certrelay.connectors.base import Rejected, Unavailable
 from certrelay.errors import SettingsError
+from certrelay.renewal import sweep as renewal_sweep
 from certrelay.schedules import SCHEDULES
 from certrelay.storage.operation import State
 from certrelay.watch import poison, timers
@@ -154,7 +155,7 @@ def test_a_sweep_that_fails_every_time_is_late(night: Night, monkeypatch: pytest
     def broken(_services: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(timers.renewal_sweep, "sweep", broken)
+    monkeypatch.setattr(renewal_sweep, "sweep", broken)
     with pytest.raises(ZeroDivisionError):
         timers.sweep(night.world.services)
     night.stopped = {"sweep"}

@@ -48,8 +48,8 @@ def test_a_crash_of_every_try_is_named_and_fails_the_operation(world: World, mon
 def test_a_wake_up_whose_operation_is_open_is_put_back_and_processed(world: World) -> None:
     name = world.name()
     operation = create(world, name)
-    for message in world.services.storage.queue("signing").receive(32):
-        world.services.storage.queue("signing").delete(message)
+    for queued in world.services.storage.queue("signing").receive(32):
+        world.services.storage.queue("signing").delete(queued)
     poison.remember_failure(
         world.services, "signing", body := wake_up(world, name, operation.id), NotReady("storage is down")
     )
