@@ -42,7 +42,7 @@ def _handle(services: Services, kind: str, vault: str, name: str) -> None:
     except (Conflict, NotFound) as error:
         log.info("%s: nothing to do: %s", kind, error)
     except VaultForbidden as error:  # a delivery in an hour would change nothing; the sweep tells people
-        log.error("%s: %s", kind, error)
+        log.error("%s: Key Vault refuses the app: %s", kind, error)
     except NotReady:
         raise
     except CertRelayError as error:

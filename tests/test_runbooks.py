@@ -1,0 +1,112 @@
+"""docs/operations.md has an entry for every event, error code, error line of the log, and metric."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from certrelay.setting_models import ALL_BUT_COMPLETED, OfTheService, Told
+
+PAGE = Path("docs/operations.md").read_text(encoding="utf-8")
+EVENTS = sorted({name for part in get_args(Told) for name in (get_args(part) or (part,))})
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Every call in what is deployed, with the name of what is called."""
+    for path in (*Path("certrelay").rglob("*.py"), *Path("handlers").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = node.func
+                yield getattr(called, "id", None) or getattr(called, "attr", ""), node
+
+
+def _is_text(line: ast.stmt) -> bool:
+    """Whether a statement assigns a text."""
+    value = line.value if isinstance(line, ast.Assign) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+@cache
+def error_classes() -> dict[str, str]:
+    """The code of each class of errors, where it has one of its own."""
+    found: dict[str, str] = {}
+    for path in (Path("certrelay/errors.py"), *Path("handlers").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                codes = [line.value.value for line in node.body if _is_text(line)]  # type: ignore[attr-defined]
+                if codes:
+                    found[node.name] = codes[0]
+    return found
+
+
+def codes() -> set[str]:
+    raised = {*error_classes(), "Failure"}
+    given = {
+        value.value
+        for name, call in calls()
+        if name in raised
+        for value in (*call.args, *(keyword.value for keyword in call.keywords))
+        if isinstance(value, ast.Constant) and isinstance(value.value, str)
+    }
+    return {text for text in given if re.fullmatch("([A-Z][a-z]+)+", text)} | set(error_classes().values())
+
+
+def error_lines() -> set[str]:
+    return {
+        str(call.args[0].value)
+        for name, call in calls()
+        if name in ("error", "exception", "critical")
+        and isinstance(call.func, ast.Attribute)
+        and getattr(call.func.value, "id", "") in ("log", "logger")
+        and isinstance(call.args[0], ast.Constant)
+    }
+
+
+def metrics() -> set[str]:
+    return set(
+        re.findall(
+            r'create_\w+\(\s*"(certrelay\.[a-z_.]+)"', Path("certrelay/telemetry.py").read_text(encoding="utf-8")
+        )
+    )
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_has_an_entry(event: str) -> None:
+    assert f"\n### `{event}`\n" in PAGE
+
+
+@pytest.mark.parametrize(("kind", "found"), [("code", codes()), ("line", error_lines())], ids=["code", "line"])
+def test_every_error_code_and_every_error_line_of_the_log_has_an_entry(kind: str, found: set[str]) -> None:
+    assert len(found) > 20
+    assert sorted(text for text in found if f"\n| `{text}` |" not in PAGE) == [], f"docs/operations.md lacks a {kind}"
+
+
+def test_every_metric_is_described() -> None:
+    assert len(metrics()) >= 12
+    assert sorted(name for name in metrics() if f"`{name}`" not in PAGE) == []
+
+
+def test_the_page_has_no_entry_for_what_is_gone() -> None:
+    known = {*codes(), *error_lines()}
+    entries = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
+    assert sorted(entry for entry in entries if entry not in known and not entry.startswith("certrelay.")) == []
+    assert sorted(re.findall(r"^### `([^`]+)`$", PAGE, re.MULTILINE)) == EVENTS
+
+
+def test_every_link_to_an_entry_leads_somewhere() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (*Path("docs").glob("*.md"), *Path().glob("infra/**/*.*"))]
+    anchors = {match for text in texts for match in re.findall(r"operations\.md#([\w-]+)", text)}
+    anchors |= set(re.findall(r"\]\(#([\w-]+)\)", PAGE))
+    headings = {
+        re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-") for line in re.findall(r"^#+ (.+)$", PAGE, re.M)
+    }
+    assert sorted(anchors - headings) == []
+
+
+def test_a_receiver_hears_of_everything_but_successes_unless_it_says_otherwise() -> None:
+    assert sorted(ALL_BUT_COMPLETED) == [event for event in EVENTS if event != "completed"]
+    assert set(get_args(OfTheService)) <= set(ALL_BUT_COMPLETED)
