@@ -30,6 +30,7 @@ SECONDS = {
     "renewal/test_scale.py": 13,
     "pki/test_mutants.py": 10,
     "test_signed_in.py": 14,
+    "watch/test_nights.py": 14,
     "test_rules.py": 15,
     "operations/test_throttling.py": 10,
     "operations/test_rate.py": 12,

@@ -21,7 +21,7 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = node.func
-                yield getattr(called, "id", None) or getattr(called, "attr", ""), node
+                yield str(getattr(called, "id", "") or getattr(called, "attr", "")), node
 
 
 def _is_text(line: ast.stmt) -> bool:
@@ -67,11 +67,8 @@ def error_lines() -> set[str]:
 
 
 def metrics() -> set[str]:
-    return set(
-        re.findall(
-            r'create_\w+\(\s*"(certrelay\.[a-z_.]+)"', Path("certrelay/telemetry.py").read_text(encoding="utf-8")
-        )
-    )
+    source = Path("certrelay/telemetry.py").read_text(encoding="utf-8")
+    return set(re.findall(r'create_\w+\(\s*"(certrelay\.[a-z_.]+)"', source))
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -83,6 +80,18 @@ def test_every_event_has_an_entry(event: str) -> None:
 def test_every_error_code_and_every_error_line_of_the_log_has_an_entry(kind: str, found: set[str]) -> None:
     assert len(found) > 20
     assert sorted(text for text in found if f"\n| `{text}` |" not in PAGE) == [], f"docs/operations.md lacks a {kind}"
+
+
+ALERTS = (
+    "No sweep for three hours", "No poll for ten minutes", "Poison messages", "Operations failed",
+    "A certificate is inside its last sixth", "A vault is unreadable", "An authority is down", "Requests end with 5xx",
+)  # fmt: skip
+
+
+def test_every_alert_has_an_entry() -> None:
+    templates = "".join(path.read_text(encoding="utf-8") for path in Path().glob("infra/alerts.bicep"))
+    titles = {*ALERTS, *re.findall(r"^\s+title: '([^']+)'", templates, re.MULTILINE)}
+    assert sorted(title for title in titles if f"\n| {title} |" not in PAGE) == []
 
 
 def test_every_metric_is_described() -> None:

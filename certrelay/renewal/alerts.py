@@ -90,7 +90,8 @@ def send_together(
         "count": len(entries), "certificates": names[:MAX_NAMES], "authority": authority,
         "expires": ends[0].isoformat() if ends else None, "why": f"The authority {authority} is down.",
     }  # fmt: skip
-    log.error("%s: %d certificates of %s, the first at %s", reached, len(entries), authority, data["expires"])
+    why = f"{len(entries)} certificates of authority {authority}, which is down"
+    log.error("%s (%s): %s", reached, data["expires"], why)
     thumbprints = "".join(sorted(item.thumbprint for _, item, _ in entries))
     identifier = f"{authority}.{reached}.{hashlib.sha256(thumbprints.encode()).hexdigest()[:32]}"
     if outbox.enqueue(services, reached, f"authority {authority}", data, identifier, now):
