@@ -13,6 +13,7 @@ from certrelay.notifications import outbox
 from certrelay.renewal.due import due_of, half_time
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
+from certrelay.storage.watch import incident_key, told_of
 
 CHECK_POLICY_AGAIN = timedelta(days=1)
 MAX_NAMES = 20  # in one alert for many certificates
@@ -77,34 +78,45 @@ def send(services: Services, alias: str, item: CertificateItem, record: RenewalR
     return alerted
 
 
+def known_cause(incidents: set[str], alias: str, item: CertificateItem) -> str:
+    """Which `authority NAME` or `vault ALIAS` holds the renewal up, of those in the keys of open incidents; or ""."""
+    authority = authority_of(item.tags)
+    if authority and incident_key("authority-down", authority) in incidents:
+        return f"authority {authority}"
+    return f"vault {alias}" if authority and incident_key("vault-unreadable", alias) in incidents else ""
+
+
 def send_together(
-    services: Services, authority: str, reached: str, entries: list[tuple[str, CertificateItem, RenewalRecord]]
+    services: Services, cause: str, reached: str, entries: list[tuple[str, CertificateItem, RenewalRecord]]
 ) -> None:
-    """Send one alert for all these certificates (with their vaults' aliases) of an authority that is down.
+    """Send one alert for all these certificates (with their vaults' aliases), which one `cause` holds up.
 
     Their records remember it, as if each had been sent. Raises NotReady."""
     now = services.now()
     ends = sorted(item.expires for _, item, _ in entries if item.expires)
     names = [f"{alias}/{item.name}" for alias, item, _ in entries]
     data = {
-        "count": len(entries), "certificates": names[:MAX_NAMES], "authority": authority,
-        "expires": ends[0].isoformat() if ends else None, "why": f"The authority {authority} is down.",
+        "count": len(entries), "certificates": names[:MAX_NAMES],
+        "expires": ends[0].isoformat() if ends else None, "why": f"None of {cause} can be renewed now.",
     }  # fmt: skip
-    why = f"{len(entries)} certificates of authority {authority}, which is down"
-    log.error("%s (%s): %s", reached, data["expires"], why)
+    log.error("%s (%s): %s", reached, data["expires"], f"{len(entries)} certificates of {cause}")
     thumbprints = "".join(sorted(item.thumbprint for _, item, _ in entries))
-    identifier = f"{authority}.{reached}.{hashlib.sha256(thumbprints.encode()).hexdigest()[:32]}"
-    if outbox.enqueue(services, reached, f"authority {authority}", data, identifier, now):
+    identifier = f"{cause}.{reached}.{hashlib.sha256(thumbprints.encode()).hexdigest()[:32]}"
+    if outbox.enqueue(services, reached, cause, data, identifier, now):
         for _, item, record in entries:
             services.storage.renewals.save(replace(record, alerted=f"{reached}:{item.thumbprint}"), record)
 
 
 def check(services: Services, alias: str, name: str) -> None:
-    """Send one certificate's alert if it is due and was not sent yet. Raises NotReady."""
+    """Send one certificate's alert if it is due and was not sent yet. Raises NotReady.
+
+    Those that a known cause holds up are left to the sweep, which sends one alert for all."""
     bundle = services.vault(alias).get(name)
     if bundle is None:
         return
     item = item_of(bundle)
+    if known_cause(told_of(services.storage.watch.rows("incident")), alias, item):
+        return
     send(services, alias, item, services.storage.renewals.record(alias, name).about(item.thumbprint))
 
 

@@ -21,7 +21,7 @@ from certrelay.renewal.due import can_wait, due_of
 from certrelay.renewal.renewal_info import Inquiry
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
-from certrelay.storage.watch import open_incidents
+from certrelay.storage.watch import told_of
 
 # functionTimeout is five minutes; the last operation of a poll, and then the replacements, may take a minute each.
 # The other three count from the start of a sweep.
@@ -100,7 +100,7 @@ class _Sweep:
         self._booked: set[tuple[str, str]] = set()
         self._swept = Swept()
         self._can_notify = True
-        self._down = set(open_incidents(services.storage.watch.rows("incident"), "authority-down"))
+        self._incidents = told_of(services.storage.watch.rows("incident"))
         self._grouped: dict[tuple[str, str], list[tuple[str, CertificateItem, RenewalRecord]]] = defaultdict(list)
 
     def run(self) -> Swept:
@@ -189,10 +189,10 @@ class _Sweep:
         """Send the certificate's alert if one is due; returns its record."""
         if not self._can_notify:  # each try costs seconds while the queue is down; the sweep must not wait for it
             return record
-        now, authority = self._services.now(), authority_of(item.tags) or ""
-        if authority in self._down:
+        if cause := alerts.known_cause(self._incidents, alias, item):
+            now = self._services.now()
             if alerts.unsent(item, record, now):
-                self._grouped[authority, alerts.stage(item, now)].append((alias, item, record))
+                self._grouped[cause, alerts.stage(item, now)].append((alias, item, record))
             return record
         try:
             alerted = alerts.send(self._services, alias, item, record)
@@ -204,10 +204,10 @@ class _Sweep:
             return record
 
     def _send_grouped(self) -> None:
-        """Send one alert for all certificates of an authority that is down."""
+        """Send one alert for all certificates that one known cause holds up."""
         try:
-            for (authority, reached), entries in self._grouped.items():
-                alerts.send_together(self._services, authority, reached, entries)
+            for (cause, reached), entries in self._grouped.items():
+                alerts.send_together(self._services, cause, reached, entries)
         except NotReady as error:
             log.warning("the alerts of this sweep were not all sent; the next sweep continues: %s", error)
 

@@ -7,7 +7,6 @@ poison    a message of a poison queue
 attempt   why a message failed last, before it is in the poison queue
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -80,9 +79,6 @@ def incident_key(kind: str, subject: str) -> str:
     return f"{kind}|{subject}"
 
 
-def open_incidents(rows: dict[str, Row], kind: str) -> Iterator[str]:
-    """The subjects of the open incidents of a kind of which people were told."""
-    for key, row in rows.items():
-        found, _, subject = key.partition("|")
-        if found == kind and row.get("told"):
-            yield subject
+def told_of(rows: dict[str, Row]) -> set[str]:
+    """The keys of the incidents that people were told of."""
+    return {key for key, row in rows.items() if row.get("told")}

@@ -11,6 +11,7 @@ import pytest
 from certrelay import settings
 from certrelay.connectors.base import Rejected, Unavailable
 from certrelay.errors import SettingsError
+from certrelay.renewal import events
 from certrelay.renewal import sweep as renewal_sweep
 from certrelay.schedules import SCHEDULES
 from certrelay.storage.operation import State
@@ -112,12 +113,33 @@ def test_expiring_certificates_of_an_authority_that_is_down_are_one_message(nigh
     night.pass_(30)
     assert "authority-down" in night.kinds()
     world.clock.advance(8 * DAY)
+    event = {"Id": f"{world.server.url}/certificates/{names[0]}/{'0' * 32}"}
+    events.handle(world.services, events.EXPIRED, event)
     for _ in range(2):
         timers.sweep(world.services)
     night.pass_(1)
     expiring = [json.loads(body) for _, body in night.got if b"certificate.expiring" in body]
     assert [(event["subject"], event["data"]["count"]) for event in expiring] == [("authority test-ca", 5)]
     assert sorted(expiring[0]["data"]["certificates"]) == sorted(f"{ALIAS}/{name}" for name in names)
+
+
+def test_expiring_certificates_of_a_vault_in_which_nothing_can_be_created_are_one_message(night: Night) -> None:
+    world, names = night.world, [night.world.name(f"-{number}") for number in range(3)]
+    for name in names:
+        made(world, name)
+    night.pass_(1)
+    world.server.identities.permissions[SYSTEM_ASSIGNED] = {"certificates": ["list", "get"]}
+    world.clock.advance(61 * DAY)
+    timers.sweep(world.services)
+    night.pass_(10)
+    assert "vault-unreadable" in night.kinds()
+    world.clock.advance(20 * DAY)
+    night.got.clear()
+    for _ in range(2):
+        timers.sweep(world.services)
+    night.pass_(1)
+    expiring = [json.loads(body) for _, body in night.got if b"certificate.expiring" in body]
+    assert [(event["subject"], event["data"]["count"]) for event in expiring] == [(f"vault {ALIAS}", 3)]
 
 
 @pytest.mark.parametrize(("timer", "within"), [("sweep", 130), ("poll", 70)])
