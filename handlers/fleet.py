@@ -5,7 +5,7 @@ import azure.functions as func
 from certrelay.renewal import forecast, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
-from handlers import request_models, response_models, roles
+from handlers import request_models, response_models, roles, status_models
 from handlers.http import Answer, idempotency_key, number, parsed, query
 from handlers.roles import Role, acting_for
 from handlers.routes import choice, route, text, whole
@@ -44,7 +44,7 @@ def start_replacement(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "GET", "replacements", Role.READER, answer=response_models.ReplacementList,
+    blueprint, "GET", "replacements", Role.READER, answer=status_models.ReplacementList,
     query=(
         choice("state", "Only replacements in this state.", "running", "started", "settled", "canceled"),
         whole("max", "How many replacements to return at most (default 25).", 1, 100),

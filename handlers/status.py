@@ -14,7 +14,7 @@ from certrelay.services import Services
 from certrelay.storage.operation import Operation
 from certrelay.watch import doctor, poison, status
 from certrelay.watch.poison import PoisonMessage
-from handlers import csv_text, openapi, render, response_models
+from handlers import csv_text, openapi, render, status_models
 from handlers.http import Answer, number, query
 from handlers.roles import Role, acting_for
 from handlers.routes import choice, route, text, whole
@@ -40,7 +40,7 @@ blueprint = func.Blueprint()
 
 @route(
     blueprint, "GET", "operations", Role.READER, query=FILTERS,
-    answer=response_models.OperationList, raw_answer=(csv_text.TYPE,),
+    answer=status_models.OperationList, raw_answer=(csv_text.TYPE,),
 )  # fmt: skip
 def list_operations(req: func.HttpRequest) -> Answer:
     """The operations of all certificates, open ones first, page by page, as JSON or CSV; a page may be short."""
@@ -53,7 +53,7 @@ def list_operations(req: func.HttpRequest) -> Answer:
     return Answer({"value": [render.operation_json(operation) for operation in found], "continuation": continuation})
 
 
-@route(blueprint, "GET", "status", Role.READER, answer=response_models.Status)
+@route(blueprint, "GET", "status", Role.READER, answer=status_models.Status)
 def get_status(req: func.HttpRequest) -> Answer:
     """How the service stands: timers, operations, certificates, incidents, poison messages, version."""
     found = status.read(_for_everything(req, Role.READER))
@@ -73,26 +73,26 @@ def get_status(req: func.HttpRequest) -> Answer:
     return Answer(answer)
 
 
-@route(blueprint, "GET", "doctor", Role.READER, answer=response_models.Diagnosis)
+@route(blueprint, "GET", "doctor", Role.READER, answer=status_models.Diagnosis)
 def get_doctor(req: func.HttpRequest) -> Answer:
     """What is wrong with this deployment, and the command that mends each finding; changes nothing."""
     found = doctor.examine(_for_everything(req, Role.READER))
     return Answer({"ok": all(one.ok for one in found), "findings": [asdict(one) for one in found]})
 
 
-@route(blueprint, "GET", "poison", Role.READER, answer=response_models.PoisonMessages)
+@route(blueprint, "GET", "poison", Role.READER, answer=status_models.PoisonMessages)
 def list_poison_messages(req: func.HttpRequest) -> Answer:
     """The messages that could not be processed, newest first, and why."""
     return Answer({"value": [_message(message) for message in poison.messages(_for_everything(req, Role.READER))]})
 
 
-@route(blueprint, "POST", "poison/{id}/retry", Role.OPERATOR, answer=response_models.PoisonMessage)
+@route(blueprint, "POST", "poison/{id}/retry", Role.OPERATOR, answer=status_models.PoisonMessage)
 def retry_poison_message(req: func.HttpRequest) -> Answer:
     """Put a message back into its queue, when the cause of its failure is gone."""
     return Answer(_message(poison.put_back(_for_everything(req, Role.OPERATOR), req.route_params["id"])))
 
 
-@route(blueprint, "DELETE", "poison/{id}", Role.OPERATOR, answer=response_models.PoisonMessage)
+@route(blueprint, "DELETE", "poison/{id}", Role.OPERATOR, answer=status_models.PoisonMessage)
 def drop_poison_message(req: func.HttpRequest) -> Answer:
     """Forget a message; an open operation goes on without it."""
     return Answer(_message(poison.drop(_for_everything(req, Role.OPERATOR), req.route_params["id"])))

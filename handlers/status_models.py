@@ -1,0 +1,96 @@
+"""The response bodies about the service itself, as models for OpenAPI."""
+
+from typing import Any, Literal
+
+from handlers.response_models import Body, Operation
+
+
+class OperationList(Body):
+    value: list[Operation]
+    continuation: str | None
+
+
+class ReplacementLine(Body):
+    id: str
+    state: Literal["running", "started", "settled", "canceled"]
+    requested_by: str
+    requested_at: str
+    looked_at: int
+
+
+class ReplacementList(Body):
+    value: list[ReplacementLine]
+    continuation: str | None
+
+
+class Run(Body):
+    """The last run of a timer, or the last event."""
+
+    name: Literal["poll", "sweep", "digest", "crl", "event"]
+    schedule: str | None
+    begun_at: str | None
+    ended_at: str | None
+    succeeded_at: str | None
+    ok: bool | None
+    detail: Any
+    late: bool
+
+
+class OpenOperations(Body):
+    open: int
+    failing: int
+    waiting: int
+    crowded: int
+
+
+class Certificates(Body):
+    authority: str | None
+    state: Literal["disabled", "expired", "expiring", "due", "valid"]
+    count: int
+
+
+class Incident(Body):
+    event: str
+    subject: str
+    since: str
+    detail: str
+    next_step: str
+
+
+class Status(Body):
+    version: str
+    now: str
+    runs: list[Run]
+    operations: OpenOperations
+    certificates: list[Certificates]
+    incidents: list[Incident]
+    poison_messages: int
+
+
+class PoisonMessage(Body):
+    """A message that could not be processed."""
+
+    id: str
+    queue: Literal["signing", "notifications"]
+    subject: str
+    reason: str
+    outcome: str
+    at: str
+
+
+class PoisonMessages(Body):
+    value: list[PoisonMessage]
+
+
+class Finding(Body):
+    """`mend`: the command or step that mends it; empty if it is ok."""
+
+    what: str
+    ok: bool
+    detail: str
+    mend: str
+
+
+class Diagnosis(Body):
+    ok: bool
+    findings: list[Finding]
