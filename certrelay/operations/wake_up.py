@@ -16,7 +16,10 @@ class WakeUp(NamedTuple):
 
 def parse(body: bytes) -> WakeUp:
     """The wake-up of a message. Raises ValueError for any other message."""
-    written = json.loads(body)
+    try:
+        written = json.loads(body)
+    except RecursionError:
+        raise ValueError("the wake-up is nested too deep") from None
     if not isinstance(written, dict) or written.get("v") != 1:
         raise ValueError("not a wake-up of version 1")
     vault, name, operation = written.get("vault"), written.get("name"), written.get("operation")

@@ -153,13 +153,13 @@ def _subject(queue: str, body: bytes | None) -> str:
             return wake_up.parse(body or b"").operation[:200]
         event: Any = json.loads(body or b"")["event"]
         return f"{event['type']} of {event['subject']}"[:200] if _readable(queue, body or b"") else ""
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""
 
 
 def _readable(queue: str, body: bytes) -> bool:
     try:
         written = wake_up.parse(body) if queue == "signing" else json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return queue == "signing" or (isinstance(written, dict) and written.get("v") == 1)

@@ -87,6 +87,22 @@ def test_the_poll_takes_what_no_function_takes(world: World) -> None:
     assert queued.body == text.encode()
 
 
+@pytest.mark.parametrize("queue", ["signing", "notifications"])
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 40_000 + b"]" * 40_000, b"", b"7", b"null", b"{}", b"\xff\xfe", b'{"v": 1}', b'{"v": 1, "event": 7}'],
+)
+def test_whatever_is_in_a_poison_queue_is_listed_and_can_be_dropped(world: World, queue: str, body: bytes) -> None:
+    poison.take(world.services, queue, body, "m-1")
+    (message,) = poison.messages(world.services)
+    if queue == "signing":
+        assert message.outcome == "the message is no wake-up"
+        with pytest.raises(Conflict):
+            poison.put_back(world.services, message.id)
+    poison.drop(world.services, message.id)
+    assert poison.messages(world.services) == []
+
+
 @pytest.mark.parametrize("identifier", ["", "x", "../" * 10, "0" * 32, "é" * 32, "a" * 31 + "/"])
 def test_a_message_that_is_not_there_is_not_found(world: World, identifier: str) -> None:
     for act in (poison.drop, poison.put_back):
