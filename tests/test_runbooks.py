@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
-from certrelay.setting_models import ALL_BUT_COMPLETED, OfTheService, Told
+from certrelay.setting_models import ALL_BUT_COMPLETED, NotificationEvent, ServiceEvent
 
 PAGE = Path("docs/operations.md").read_text(encoding="utf-8")
-EVENTS = sorted({name for part in get_args(Told) for name in (get_args(part) or (part,))})
+EVENTS = sorted({name for part in get_args(NotificationEvent) for name in (get_args(part) or (part,))})
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
@@ -118,4 +118,4 @@ def test_every_link_to_an_entry_leads_somewhere() -> None:
 
 def test_a_receiver_hears_of_everything_but_successes_unless_it_says_otherwise() -> None:
     assert sorted(ALL_BUT_COMPLETED) == [event for event in EVENTS if event != "completed"]
-    assert set(get_args(OfTheService)) <= set(ALL_BUT_COMPLETED)
+    assert set(get_args(ServiceEvent)) <= set(ALL_BUT_COMPLETED)

@@ -17,7 +17,7 @@ from certrelay.storage.operation import Operation, State
 from certrelay.storage.watch import incident_key
 
 EVENTS = {State.COMPLETED: "completed", State.FAILED: "failed"}
-OF_THE_SERVICE = frozenset(get_args(ServiceEvent))
+SERVICE_EVENTS = frozenset(get_args(ServiceEvent))
 
 log = logger("notifications")
 
@@ -74,7 +74,7 @@ def enqueue(services: Services, kind: str, subject: str, data: Mapping[str, Any]
         "specversion": "1.0",
         "id": event_id,
         "source": "certrelay",
-        "type": f"certrelay.{'service' if kind in OF_THE_SERVICE else 'certificate'}.{kind}",
+        "type": f"certrelay.{'service' if kind in SERVICE_EVENTS else 'certificate'}.{kind}",
         "subject": subject,
         "time": at.isoformat(),
         "datacontenttype": "application/json",

@@ -63,6 +63,9 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
         if existing is None:
             raise NameBusy(f"another operation of {name} has just ended; try again")
         return _same(existing, request)
+    if origin.kind is Kind.RENEW and origin.expires is not None:
+        left = (origin.expires - opened.requested_at).total_seconds() / 86_400
+        telemetry.days_left.record(left, {"authority": request.authority or request.issuer})
     lease.wake_up(services, opened, (opened.next_attempt_at - opened.requested_at).total_seconds())
     return opened
 
