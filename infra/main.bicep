@@ -36,6 +36,10 @@ param authorities jsonObject = {}
 @description('Who is notified: CERTRELAY_NOTIFICATIONS.')
 param notifications jsonObject = {}
 
+@description('Who may do what, by vault, authority and name: CERTRELAY_GRANTS. Without it the roles decide.')
+#disable-next-line use-user-defined-types // checkov's parser reads no array of a type
+param grants array = []
+
 @description('Application settings that Key Vault resolves: name of the setting, and name of the secret in the vault of the app.')
 param settingsFromVault jsonObject = {}
 
@@ -400,6 +404,7 @@ module app 'function-app.bicep' = {
       CERTRELAY_VAULTS: string(union(json('{${join(vaultAddresses, ',')}}'), vaultSettings))
       CERTRELAY_AUTHORITIES: string(authorities)
       CERTRELAY_NOTIFICATIONS: string(notifications)
+      CERTRELAY_GRANTS: empty(grants) ? '' : string(grants)
       CERTRELAY_POLL_SCHEDULE: pollSchedule
       CERTRELAY_SWEEP_SCHEDULE: sweepSchedule
       CERTRELAY_DIGEST_SCHEDULE: digestSchedule

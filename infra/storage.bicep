@@ -59,6 +59,7 @@ var tables = [
   'limits'
   'replacements'
   'authorities'
+  'owners'
   'watch'
 ]
 

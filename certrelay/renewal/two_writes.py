@@ -37,15 +37,15 @@ def write(services: Services, vault: str, bundle: Json, tags: Mapping[str, str],
         raise Invalid("the change is too large to be recorded; make it in several steps")
     recorded = replace(record, unfinished=text)
     renewals.save(recorded, known)
-    client, path = services.vault(vault), f"/certificates/{item.name}"
+    client, name = services.vault(vault), item.name
     try:
-        written = client.call("PATCH", path, {"tags": dict(tags)})
-        policy = client.call("PATCH", f"{path}/policy", changes)
+        written = client.call("PATCH", f"/certificates/{name}", {"tags": dict(tags)})
+        policy = client.call("PATCH", f"/certificates/{name}/policy", changes)
     except NotReady:  # perhaps only the response was lost
         raise
     except CertRelayError:
         with suppress(NotReady):
-            client.call("PATCH", path, {"tags": dict(bundle.get("tags") or {})})
+            client.call("PATCH", f"/certificates/{name}", {"tags": dict(bundle.get("tags") or {})})
             renewals.save(record, recorded)
         raise
     renewals.save(record, recorded)
@@ -70,9 +70,9 @@ def finish(services: Services, record: RenewalRecord, tags: Mapping[str, str]) -
         try:
             change = json.loads(record.unfinished)
             if authority_of(change["tags"]) == authority_of(tags):
-                client, path = services.vault(record.vault), f"/certificates/{record.name}"
-                client.call("PATCH", path, {"tags": caller_tags(tags) | change["tags"]})
-                client.call("PATCH", f"{path}/policy", change["policy"])
+                client, name = services.vault(record.vault), record.name
+                client.call("PATCH", f"/certificates/{name}", {"tags": caller_tags(tags) | change["tags"]})
+                client.call("PATCH", f"/certificates/{name}/policy", change["policy"])
                 log.warning("finished a change of tags and policy that was cut off")
         except NotReady:
             raise
