@@ -15,7 +15,7 @@ way, so the JSON itself holds none. This is the only module that reads the envir
 import difflib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -52,18 +52,7 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
         for name, value in _json_object(environment, "CERTRELAY_AUTHORITIES", faults).items()
         if (authority := _authority(name, value, environment, faults)) is not None
     }
-    aliases: dict[str, str] = {}
-    for alias, vault in vaults.items():
-        if (
-            other := aliases.setdefault(vault.url.lower(), alias)
-        ) != alias:  # both aliases would renew its certificates
-            faults.append(f"CERTRELAY_VAULTS/{alias}/url: the same vault is configured as {other} already")
-        faults += [
-            f"CERTRELAY_VAULTS/{alias}/authorities: there is no authority {name!r}; issuers of Key Vault are "
-            "written with a capital letter, such as Self or DigiCert"
-            for name in vault.authorities
-            if ALIAS.fullmatch(name) and name not in authorities
-        ]
+    faults += _vault_faults(vaults, authorities)
     settings = Settings(
         vaults=vaults,
         authorities=authorities,
@@ -78,6 +67,18 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+def _vault_faults(vaults: Mapping[str, VaultSettings], authorities: Collection[str]) -> Iterator[str]:
+    """Vaults that are configured twice, since both aliases would renew their certificates, or name no authority."""
+    aliases: dict[str, str] = {}
+    for alias, vault in vaults.items():
+        if (other := aliases.setdefault(vault.url.lower(), alias)) != alias:
+            yield f"CERTRELAY_VAULTS/{alias}/url: the same vault is configured as {other} already"
+        for name in vault.authorities:
+            if ALIAS.fullmatch(name) and name not in authorities:
+                text = "issuers of Key Vault are written with a capital letter, such as Self or DigiCert"
+                yield f"CERTRELAY_VAULTS/{alias}/authorities: there is no authority {name!r}; {text}"
 
 
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:
