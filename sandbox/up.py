@@ -19,6 +19,7 @@ import httpx
 from sandbox import registration
 from sandbox.azurite import Azurite, is_installed
 from sandbox.clock import Clock
+from sandbox.environment import own_environment
 from sandbox.openbao import OpenBao
 from sandbox.processes import KILLED_GRACE, Child, ProcessError, Processes, exit_on_signals, free_ports, require_free
 from sandbox.progress import Progress
@@ -29,21 +30,6 @@ PORTS = ("vault", "control", "app", "ca", "blob", "queue", "table")
 # Output may end up in a log: no keys.
 SHOWN = ("APP_URL", "SIGN_IN_URL", "VAULT_URL", "VAULT_ADMIN_URL", "CA_ADDRESS")
 ALIAS, AUTHORITY = "main", "openbao"
-
-# A developer's own settings must not reach the app: it gets those of the sandbox, and no proxy.
-FOREIGN_SETTINGS = (
-    "AZURE_",
-    "IDENTITY_",
-    "MSI_",
-    "CERTRELAY_",
-    "FUNCTIONS_",
-    "BAO_",
-    "VAULT_",
-    "REQUESTS_",
-    "SSL_CERT_",
-    "WEBSITE_",
-)
-FOREIGN_ENDINGS = ("_PROXY",)
 
 
 class Sandbox:
@@ -189,7 +175,7 @@ class Sandbox:
 
 def _start(processes: Processes, part: str, options: list[str], settings: Mapping[str, str] | None = None) -> Child:
     return processes.start(
-        part, [sys.executable, "-m", f"sandbox.{part}", *options], ROOT, {**_environment(), **(settings or {})}
+        part, [sys.executable, "-m", f"sandbox.{part}", *options], ROOT, {**own_environment(), **(settings or {})}
     )
 
 
@@ -217,14 +203,6 @@ def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, s
         "CERTRELAY_POLL_SCHEDULE": "*/5 * * * * *",
         "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",
         "CERTRELAY_DIGEST_SCHEDULE": "0 0 6 * * *",
-    }
-
-
-def _environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.upper().startswith(FOREIGN_SETTINGS) and not name.upper().endswith(FOREIGN_ENDINGS)
     }
 
 

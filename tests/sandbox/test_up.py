@@ -15,8 +15,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from sandbox.environment import own_environment
 from sandbox.processes import accepts_connections, free_ports
-from sandbox.up import _app_settings, _environment
+from sandbox.up import _app_settings
 
 pytestmark = pytest.mark.slow
 
@@ -189,8 +190,8 @@ def test_settings_of_the_developer_do_not_reach_the_app(monkeypatch: pytest.Monk
     for name in foreign:
         monkeypatch.setenv(name, "of the developer")
     monkeypatch.setenv("LANG", "C.UTF-8")
-    assert set(foreign).isdisjoint(_environment())
-    assert _environment()["LANG"] == "C.UTF-8"
+    assert set(foreign).isdisjoint(own_environment())
+    assert own_environment()["LANG"] == "C.UTF-8"
 
 
 def test_the_app_settings_hold_the_secret_of_the_authority_only_by_reference() -> None:
