@@ -176,7 +176,7 @@ class UpdateCertificate(Body):
 class SetOwner(Body):
     """`owner` is an object or application id of Entra ID, or `function key`: everybody who calls with one."""
 
-    owner: Annotated[str, Field(pattern=f"^({GUID}|{FUNCTION_KEY})$")]
+    owner: Annotated[str, Field(min_length=12, max_length=36, pattern=f"^({GUID}|{FUNCTION_KEY})$")]
 
 
 class RenewCertificate(Body):
