@@ -124,6 +124,7 @@ class Vault:
 
         Raises Invalid, before anything is sent, for a path that is none of the certificates' own."""
         url = self.url + _checked(path, {**query, "api-version": API_VERSION})
+        path = path.partition("?")[0]
         with telemetry.key_vault_request(urlsplit(self.url).netloc, f"{method} {without_names(path)}") as answered:
             response = self._send(HttpRequest(method, url, json=body))
             answered(response.status_code)
