@@ -47,10 +47,17 @@ def _directory_url(url: str) -> str:
 
 
 def _issuer(name: str) -> str:
-    issuer = dns_name(name)
+    issuer = _name(name)
     if "*" in issuer or "." not in issuer:
         raise ValueError("must be the domain name by which the CA calls itself, such as letsencrypt.org")
     return issuer
+
+
+def _name(name: str) -> str:
+    try:
+        return dns_name(name)
+    except ValueError:
+        raise ValueError("must be a DNS name, such as www.contoso.example") from None
 
 
 class DnsPersist(LookedUp):
@@ -60,7 +67,7 @@ class DnsPersist(LookedUp):
     the setting `dns` apply."""
 
     issuer: Annotated[str, AfterValidator(_issuer)]
-    names: tuple[Annotated[str, AfterValidator(dns_name)], ...] = Field(default=(), max_length=100)
+    names: tuple[Annotated[str, AfterValidator(_name)], ...] = Field(default=(), max_length=100)
 
 
 class AcmeSettings(HttpSettings):
