@@ -109,7 +109,7 @@ def test_a_wake_up_in_a_trace_of_its_own_is_linked(exported: Exported, world: Wo
 
 def test_an_http_function_continues_the_callers_trace_and_says_how_it_ended(exported: Exported) -> None:
     def get_thing(req: func.HttpRequest) -> Answer:
-        raise ZeroDivisionError("canary-secret")
+        raise ZeroDivisionError("7f3a of a library")
 
     request = func.HttpRequest("GET", "http://x/", headers={"traceparent": CALLER}, body=b"")
     assert endpoint(get_thing)(request).status_code == 500
@@ -118,7 +118,7 @@ def test_an_http_function_continues_the_callers_trace_and_says_how_it_ended(expo
     assert span.parent is not None
     assert f"{span.parent.span_id:016x}" == CALLER.split("-")[2]
     assert dict(span.attributes or {}) == {"http.response.status_code": 500}
-    assert "canary" not in span.to_json()
+    assert "7f3a" not in span.to_json()
 
 
 @pytest.mark.parametrize("header", ["", "x", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", CALLER + "-" * 10_000])

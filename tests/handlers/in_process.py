@@ -10,12 +10,12 @@ import azure.functions as func
 import pytest
 
 import handlers
-from handlers import actions, certificates, fleet, issuers, queries, service
+from handlers import actions, certificates, fleet, issuers, queries, service, status
 from handlers.routes import ROUTES, Route
 from sandbox.host.routes import RouteTable
 from tests.world import World
 
-MODULES = (service, issuers, certificates, actions, queries, fleet)
+MODULES = (service, issuers, certificates, actions, queries, fleet, status)
 PLAIN = {"vault": "main", "issuer": "contoso", "authority": "test-ca", "version": "0" * 32, "id": "0" * 32}
 # What Key Vault may be asked for; the README names the role for it.
 ALLOWED = {

@@ -25,7 +25,7 @@ def test_the_answer_has_the_record_and_what_is_there_now(monkeypatch: pytest.Mon
         given.append((authority, name, until))
         return RECORD
 
-    monkeypatch.setattr(service, "services", lambda: None)
+    monkeypatch.setattr(service, "acting_for", lambda req: None)
     monkeypatch.setattr(authorities, "standing_record", standing_record)
     answer = service.get_dns_persist(asked(name="*.a.example", until="2028-01-01T00:00:00Z"))
     assert given == [("le", "*.a.example", "2028-01-01T00:00:00Z")]

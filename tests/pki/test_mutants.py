@@ -142,9 +142,11 @@ class Work:
             self.signatures += 1
             return signed_by(certificate, issuer)
 
-        def counted_comparisons(name: x509.Name, names: list[x509.GeneralName], issuer: x509.Certificate) -> list[str]:
+        def counted_comparisons(
+            name: x509.Name, names: list[x509.GeneralName], issuer: x509.Certificate, *, is_ca: bool = False
+        ) -> list[str]:
             self.comparisons += name_constraints.comparisons(names, issuer)
-            return list(allowed(name, names, issuer))
+            return list(allowed(name, names, issuer, is_ca=is_ca))
 
         monkeypatch.setattr(password_encryption, "_pbkdf2_derived", counted_pbkdf2)
         monkeypatch.setattr(password_encryption, "_pkcs12_derived", counted_pkcs12)

@@ -236,5 +236,5 @@ def test_no_record_is_set_at_a_name_that_was_not_asked_for(proxy: AcmeProxy, sol
     connector, request = acme(proxy, solver), request_for(fresh_name())
     outcome = follow(connector, request)
     assert isinstance(outcome, Unavailable)
-    assert "was not asked for" in outcome.reason
+    assert "was not requested" in outcome.reason
     assert solver.records == set()
