@@ -37,7 +37,7 @@ class _Properties:
     """What the rules look at, in a request or in a certificate.
 
     `names`: with the e-mail addresses of the subject. `other_names`: of kinds that Key Vault cannot request.
-    `exportable`: None if it is not known. `days`: the validity."""
+    `exportable`: None if it is not known. `days`: the validity. `exists`: it is a certificate, and no request."""
 
     names: SubjectNames
     other_names: tuple[str, ...] = ()
@@ -46,6 +46,7 @@ class _Properties:
     exportable: bool | None
     days: int
     is_ca: bool
+    exists: bool = False
     extended_key_usages: tuple[str, ...]
 
 
@@ -180,6 +181,7 @@ def _found(leaf: x509.Certificate, since: datetime, exportable: bool | None) -> 
         exportable=exportable,
         days=math.ceil((leaf.not_valid_after_utc - since) / timedelta(days=1)) - 1,
         is_ca=extensions.is_ca(leaf),
+        exists=True,
         extended_key_usages=extensions.extended_key_usages(leaf) or (),
     )
 
@@ -196,7 +198,7 @@ def _violations(holder: str, rules: Rules, one: _Properties) -> Iterator[str]:
         yield f"{holder} requires keys that are {'' if rules.exportable else 'not '}exportable (rule exportable)"
     if rules.max_validity_days is not None and one.days > rules.max_validity_days:
         yield f"{holder} allows a validity of at most {rules.max_validity_days} days (rule max_validity_days)"
-    if one.is_ca and not rules.certificate_authority:
+    if one.is_ca and not (one.exists if rules.certificate_authority is None else rules.certificate_authority):
         yield f"{holder} does not allow CA certificates (rule certificate_authority)"
     yield from _usage_violations(holder, rules, one.extended_key_usages)
     if rules.public_trust:

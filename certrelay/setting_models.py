@@ -59,7 +59,8 @@ class Rules(_Frozen):
     IP addresses, e-mail addresses and URIs are matched as text, `*` for any; a URI by one with a `:`, its host apart.
     A name with an `@` needs a pattern with an `@`. `extended_key_usages`: which may be asked, by name or OID.
     `extra_names` lets an authority add `www.`, or the name without it; `requires_extended_key_usage` refuses a
-    certificate without that extension (RFC 5280, section 4.2.1.12: it may then be used for anything).
+    certificate without that extension (RFC 5280, section 4.2.1.12: it may then be used for anything). Without
+    `certificate_authority` CA certificates can be imported, and not requested.
     """
 
     names: tuple[str, ...] = ()
@@ -72,7 +73,7 @@ class Rules(_Frozen):
         Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$", examples=[PIN])], ...
     ] = ()
     public_trust: bool = False
-    certificate_authority: bool = False
+    certificate_authority: bool | None = None
     extra_names: bool | None = None
     requires_extended_key_usage: bool = False
     extended_key_usages: tuple[Annotated[str, AfterValidator(oid_of)], ...] = ()

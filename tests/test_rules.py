@@ -157,7 +157,9 @@ CASES = {
     "exportable": Case({"exportable": False}, {"exportable": True}),
     "max_validity_days": Case({"max_validity_days": 90}, {"max_validity_days": 365}),
     # Key Vault's CSRs ask for no CA certificate, so none can be merged.
-    "certificate_authority": Case({}, {"certificate_authority": True}, ca=True, ways=frozenset(WAYS) - {"merge"}),
+    "certificate_authority": Case(
+        {"certificate_authority": False}, {"certificate_authority": True}, ca=True, ways=frozenset(WAYS) - {"merge"}
+    ),
     "extended_key_usages": Case(
         {"extended_key_usages": ["serverAuth", "codeSigning"]}, {"extended_key_usages": ["serverAuth", "clientAuth"]}
     ),
@@ -193,6 +195,17 @@ def test_a_rule_binds_a_way_in(world: World, way: str, rule: str) -> None:
     for holder in holders:
         refused(world, name, act, with_rules(world, strict, holder), words)
     act(with_rules(world, loose))
+
+
+def test_without_a_rule_a_ca_certificate_can_be_imported_and_not_requested(world: World) -> None:
+    """What `openssl req -x509` makes by default is one."""
+    case, unruled = Case({}, {}, ca=True), with_rules(world, Rules())
+    for way in ("create", "Self"):
+        name = world.name(f"-{way.lower()}")
+        refused(world, name, WAYS[way](world, name, case), unruled, "rule certificate_authority")
+    name = world.name("-imported")
+    WAYS["import"](world, name, case)(unruled)
+    assert len(world.versions(name)) == 1
 
 
 @pytest.mark.parametrize("way", ["create", "Self", "import, renewed by Key Vault", "adopt", "renewal", "policy"])
