@@ -189,6 +189,7 @@ class Vault(Body):
     name: str
     url: str
     authorities: list[str]
+    rules: dict[str, Any]
 
 
 class Vaults(Body):

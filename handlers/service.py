@@ -25,10 +25,15 @@ def get_me(req: func.HttpRequest) -> Answer:
 
 @route(blueprint, "GET", "vaults", Role.READER, answer=response_models.Vaults, errors=(401, 403))
 def list_vaults(req: func.HttpRequest) -> Answer:
-    """The vaults in the settings that you may read."""
+    """The vaults in the settings that you may read, and their rules."""
     acting = acting_for(req)
     vaults = [
-        {"name": alias, "url": vault.url, "authorities": _usable(acting, alias, vault)}
+        {
+            "name": alias,
+            "url": vault.url,
+            "authorities": _usable(acting, alias, vault),
+            "rules": vault.rules.model_dump(mode="json", exclude_none=True),
+        }
         for alias, vault in acting.settings.vaults.items()
         if grants.may(acting, Role.READER, alias)
     ]

@@ -14,6 +14,7 @@ def test_a_certificate_is_described_in_full() -> None:
     assert found["issuer"] == ISSUING.certificate.subject.rfc4514_string()
     assert found["serial_number"] == f"{LEAF.serial_number:x}"
     assert found["not_before"] < found["not_after"]
+    assert (found["key_type"], found["key_size"]) == ("EC", 256)
     assert {kind: found[kind] for kind in NAMES} == NAMES
 
 
