@@ -1,0 +1,346 @@
+"""The response bodies of the API, with the names of its OpenAPI document. A test holds each field to that document.
+
+CertRelay may add fields, and leaves out optional ones that have no value.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Access(TypedDict):
+    name: str
+    role: str
+    routes: list[str]
+
+
+class AccountKey(TypedDict):
+    authority: str
+    key_id: str
+
+
+type Anything = dict[str, Any]
+
+
+class Authority(TypedDict):
+    name: str
+    connector: str
+    features: list[str]
+    abilities: list[str]
+    default_validity_days: int
+    rules: dict[str, Any]
+
+
+class Authorities(TypedDict):
+    value: list[Authority]
+
+
+class Certificate(TypedDict):
+    name: str
+    vault: str
+    version: str
+    id: str
+    attributes: dict[str, Any]
+    tags: NotRequired[dict[str, str]]
+    policy: NotRequired[dict[str, Any]]
+    cer: NotRequired[str]
+    x5t: NotRequired[str]
+    subject: NotRequired[str]
+    issuer: NotRequired[str]
+    serial_number: NotRequired[str]
+    not_before: NotRequired[str]
+    not_after: NotRequired[str]
+    thumbprint_sha256: NotRequired[str]
+    dns_names: NotRequired[list[str]]
+    email_addresses: NotRequired[list[str]]
+    ip_addresses: NotRequired[list[str]]
+    uris: NotRequired[list[str]]
+    key_type: NotRequired[str]
+    key_size: NotRequired[int]
+
+
+class RenewalPlan(TypedDict):
+    due: str | None
+    reason: str
+
+
+class CertificateDetail(Certificate):
+    renewal: RenewalPlan
+    chain: NotRequired[list[str]]
+    owner: NotRequired[str | None]
+
+
+class CertificateLine(TypedDict):
+    name: str
+    enabled: bool
+    expires: str | None
+    authority: str | None
+    renewal_due: str | None
+    thumbprint: str
+    tags: dict[str, str]
+
+
+class CertificateList(TypedDict):
+    value: list[CertificateLine]
+    continuation: str | None
+
+
+class Certificates(TypedDict):
+    authority: str | None
+    state: Literal["disabled", "expired", "expiring", "due", "valid"]
+    count: int
+
+
+class Contacts(TypedDict):
+    contacts: list[dict[str, Any]]
+
+
+class Day(TypedDict):
+    date: str
+    authority: str
+    renewals: int
+    capacity: int | None
+
+
+class Finding(TypedDict):
+    what: str
+    ok: bool
+    detail: str
+    mend: str
+
+
+class Diagnosis(TypedDict):
+    ok: bool
+    findings: list[Finding]
+
+
+class ErrorDetail(TypedDict):
+    code: str
+    message: str
+
+
+class ExpectedRenewal(TypedDict):
+    vault: str
+    name: str
+    authority: str
+    due: str
+    expires: str
+
+
+class Fault(TypedDict):
+    pointer: str
+    detail: str
+
+
+class Forecast(TypedDict):
+    days: list[Day]
+    renewals: list[ExpectedRenewal]
+    unreadable_vaults: list[str]
+
+
+class Grant(TypedDict):
+    role: str
+    vaults: list[str]
+    authorities: list[str]
+    certificates: list[str]
+    subjects: list[str]
+
+
+class Health(TypedDict):
+    status: Literal["ok", "unavailable"]
+
+
+class IssuerName(TypedDict):
+    name: str
+
+
+class Transition(TypedDict):
+    step: str
+    at: str
+    detail: NotRequired[str | None]
+
+
+class Operation(TypedDict):
+    id: str
+    vault: str
+    name: str
+    kind: Literal["create", "renew", "import"]
+    status: Literal["inProgress", "completed", "failed", "canceled"]
+    step: Literal["requested", "pending", "submitted", "issued", "completed", "failed", "canceled"]
+    status_details: str
+    issuer: IssuerName
+    authority: NotRequired[str]
+    cancellation_requested: bool
+    requested_by: str
+    requested_at: str
+    ended_at: NotRequired[str]
+    deadline: NotRequired[str]
+    next_attempt_at: NotRequired[str]
+    error: NotRequired[ErrorDetail]
+    last_error: NotRequired[ErrorDetail]
+    transitions: list[Transition]
+    target: NotRequired[str]
+    owner: NotRequired[str]
+
+
+class OwnerChange(TypedDict):
+    owner: str
+    since: str
+    by: str
+    why: str
+
+
+class History(TypedDict):
+    value: list[Operation]
+    owners: NotRequired[list[OwnerChange]]
+
+
+class Imported(Certificate):
+    imported: bool
+    changes: list[str]
+
+
+class Incident(TypedDict):
+    event: str
+    subject: str
+    since: str
+    detail: str
+    next_step: str
+
+
+class Listed(TypedDict):
+    value: list[dict[str, Any]]
+
+
+class Me(TypedDict):
+    name: str
+    ids: list[str]
+    role: str | None
+    groups: list[str]
+    groups_left_out: bool
+    decided_by: Literal["role", "grants"]
+    grants: list[Grant]
+    vaults: list[Access]
+
+
+class OpenOperations(TypedDict):
+    open: int
+    failing: int
+    waiting: int
+    crowded: int
+
+
+class OperationList(TypedDict):
+    value: list[Operation]
+    continuation: str | None
+
+
+class Owner(TypedDict):
+    owner: str
+    since: str
+    by: str
+    why: str
+    vault: str
+    name: str
+
+
+class Part(TypedDict):
+    what: str
+    ok: bool
+    milliseconds: int
+    detail: str
+
+
+class PoisonMessage(TypedDict):
+    id: str
+    queue: Literal["signing", "notifications"]
+    subject: str
+    reason: str
+    outcome: str
+    at: str
+
+
+class PoisonMessages(TypedDict):
+    value: list[PoisonMessage]
+
+
+class Problem(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: NotRequired[str]
+    code: NotRequired[str]
+    errors: NotRequired[list[Fault]]
+    correlation_id: str
+
+
+class Readiness(TypedDict):
+    status: Literal["ok", "unavailable"]
+    parts: list[Part]
+
+
+class Replacement(TypedDict):
+    id: str
+    state: Literal["running", "started", "settled", "canceled"]
+    requested_by: str
+    requested_at: str
+    looked_at: int
+    progress: dict[str, int]
+
+
+class ReplacementLine(TypedDict):
+    id: str
+    state: Literal["running", "started", "settled", "canceled"]
+    requested_by: str
+    requested_at: str
+    looked_at: int
+
+
+class ReplacementList(TypedDict):
+    value: list[ReplacementLine]
+    continuation: str | None
+
+
+class Revoked(TypedDict):
+    certificate: Certificate
+    operation: Operation | None
+
+
+class Run(TypedDict):
+    name: Literal["poll", "sweep", "digest", "crl", "event"]
+    schedule: str | None
+    begun_at: str | None
+    ended_at: str | None
+    succeeded_at: str | None
+    ok: bool | None
+    detail: Any
+    late: bool
+
+
+class Status(TypedDict):
+    version: str
+    now: str
+    runs: list[Run]
+    operations: OpenOperations
+    certificates: list[Certificates]
+    incidents: list[Incident]
+    poison_messages: int
+
+
+class Vault(TypedDict):
+    name: str
+    url: str
+    authorities: list[str]
+    rules: NotRequired[dict[str, Any]]
+
+
+class Vaults(TypedDict):
+    value: list[Vault]
+
+
+class Version(TypedDict):
+    version: str
+    attributes: dict[str, Any]
+    thumbprint: str
+
+
+class Versions(TypedDict):
+    value: list[Version]
