@@ -1,0 +1,3 @@
+from certrelay_cli.main import main
+
+raise SystemExit(main())

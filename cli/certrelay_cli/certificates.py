@@ -1,0 +1,281 @@
+"""Commands: list, show, create, import, csr, merge, operation, history, versions."""
+
+import base64
+import json as json_library
+import uuid
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from certrelay_cli import keys, options
+from certrelay_cli.follow import finish
+from certrelay_cli.options import (
+    Days,
+    IdempotencyKey,
+    Json,
+    Name,
+    NoWait,
+    PasswordEnv,
+    PasswordFile,
+    Renew,
+    Tags,
+    Timeout,
+    Vault,
+    without_none,
+)
+from certrelay_cli.session import Session
+from certrelay_client.request_models import CreateCertificate, ImportCertificate
+
+Force = Annotated[bool, typer.Option("--force", help="Even if the certificate is then no longer renewed.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("list")(list_)
+    app.command("import")(import_)
+    for command in (show, create, csr, merge, operation, history, versions):
+        app.command()(command)
+
+
+def list_(
+    ctx: typer.Context,
+    vault: Vault = "",
+    authority: Annotated[str | None, typer.Option(help="Only those that this authority renews.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Only those with this issuer of Key Vault.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="managed, unmanaged, enabled, disabled, due, expiring or expired.")
+    ] = None,
+    expiring_within: Annotated[int | None, typer.Option(metavar="DAYS", help="Only those that expire soon.")] = None,
+    json: Json = False,
+) -> None:
+    """The certificates of a vault.
+
+    Example: certrelay list --vault main --state due
+    """
+    session: Session = ctx.obj
+    filters = {"authority": authority, "issuer": issuer, "state": state, "expiring_within_days": expiring_within}
+    found = session.client.certificates(session.vault(vault), **filters)
+    if json:
+        session.print_json(list(found))
+        return
+    rows = (
+        (one["name"], "" if one["enabled"] else "disabled", one["authority"], one["expires"], one["renewal_due"])
+        for one in found
+    )
+    session.table(("name", "", "authority", "expires", "renewal due"), rows)
+
+
+def show(
+    ctx: typer.Context,
+    name: Name,
+    vault: Vault = "",
+    version: Annotated[str, typer.Option(help="A version; by default the newest one.")] = "",
+    json: Json = False,
+) -> None:
+    """One certificate: its names, its validity, and when it is renewed.
+
+    Example: certrelay show www --vault main
+    """
+    session: Session = ctx.obj
+    alias = session.vault(vault)
+    found = cast(
+        "dict[str, Any]",
+        session.client.get_certificate_version(alias, name, version)
+        if version
+        else session.client.get_certificate(alias, name),
+    )
+    if json:
+        session.print_json(found)
+        return
+    shown = ("name", "vault", "version", "subject", "issuer", "dns_names", "ip_addresses", "email_addresses", "uris")
+    shown += ("key_type", "key_size", "serial_number", "not_before", "not_after", "thumbprint_sha256", "owner", "tags")
+    rows = [(key, found[key]) for key in shown if found.get(key)]
+    if "renewal" in found:
+        rows.append(("renewal", f"{found['renewal']['due'] or 'never'}: {found['renewal']['reason']}"))
+    session.table(("certificate", ""), rows)
+
+
+def create(
+    ctx: typer.Context,
+    name: Name,
+    vault: Vault = "",
+    authority: Annotated[str | None, typer.Option(help="An authority of the settings.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Instead: one of Key Vault's own issuers, or Self.")] = None,
+    dns: Annotated[list[str] | None, typer.Option(help="A DNS name; may be repeated.")] = None,
+    ip: Annotated[list[str] | None, typer.Option(help="An IP address; may be repeated.")] = None,
+    email: Annotated[list[str] | None, typer.Option(help="An e-mail address; may be repeated.")] = None,
+    uri: Annotated[list[str] | None, typer.Option(help="A URI; may be repeated.")] = None,
+    upn: Annotated[list[str] | None, typer.Option(help="A user principal name; may be repeated.")] = None,
+    subject: Annotated[str | None, typer.Option(help="The subject, such as CN=www.contoso.example,O=Contoso.")] = None,
+    key: Annotated[str | None, typer.Option(help="EC-P256, RSA-3072, RSA-HSM-4096 …")] = None,
+    days: Days = None,
+    renew: Renew = None,
+    tag: Tags = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="A file with Key Vault's policy in JSON, for all that has no option.")
+    ] = None,
+    disabled: Annotated[bool, typer.Option("--disabled", help="The new version is disabled.")] = False,
+    force: Force = False,
+    idempotency_key: IdempotencyKey = None,
+    no_wait: NoWait = False,
+    timeout: Timeout = 3600,
+    json: Json = False,
+) -> None:
+    """Create a certificate, or a new version of one, and follow it until it is in Key Vault.
+
+    Example: certrelay create www --authority corp --dns www.contoso.example --key EC-P256 --renew 30d
+    """
+    session: Session = ctx.obj
+    written: dict[str, Any] = read_json(policy) if policy else {}
+    if key:
+        written["key_props"] = {**written.get("key_props", {}), **key_properties(key)}
+    if issuer:
+        written["issuer"] = {**written.get("issuer", {}), "name": issuer}
+    if trigger := options.trigger(renew):
+        action = "EmailContacts" if authority else "AutoRenew"
+        written["lifetime_actions"] = [{"trigger": trigger, "action": {"action_type": action}}]
+    body: CreateCertificate = without_none(
+        authority=authority, policy=written, subject=subject, dns_names=dns, ip_addresses=ip, email_addresses=email,
+        uris=uri, user_principal_names=upn, validity_days=days, tags=options.tags(tag),
+        enabled=False if disabled else None, force=force or None,
+    )  # fmt: skip
+    started = session.client.create_certificate(
+        session.vault(vault), name, body, idempotency_key=idempotency_key or uuid.uuid4().hex
+    )
+    finish(session, started, json=json, wait=not no_wait, timeout=timeout)
+
+
+def import_(
+    ctx: typer.Context,
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="A PFX, PEM or DER file with the private key.")],
+    vault: Vault = "",
+    password_env: PasswordEnv = None,
+    password_file: PasswordFile = None,
+    tag: Tags = None,
+    disabled: Annotated[bool, typer.Option("--disabled", help="The new version is disabled.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse what Key Vault would not accept unchanged.")] = False,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Import a certificate with its private key. The password is asked for, or comes from a variable or a file.
+
+    Example: certrelay import old old.pfx --password-env PFX_PASSWORD
+    """
+    session: Session = ctx.obj
+    asked = f"Password of {file.name} (empty: none)" if file.suffix.lower() in (".pfx", ".p12") else None
+    content = options.read_file(file)
+    password = options.password(password_env, password_file, asked)
+    body: ImportCertificate = without_none(
+        value=base64.b64encode(content).decode(), pwd=password, tags=options.tags(tag),
+        enabled=False if disabled else None, strict=strict or None, force=force or None,
+    )  # fmt: skip
+    found = session.client.import_certificate(session.vault(vault), name, body)
+    if json:
+        session.print_json(found)
+        return
+    session.say(f"{name}: {'imported' if found['imported'] else 'is there already'}, version {found['version']}")
+    for change in found["changes"]:
+        session.say(f"  {change}")
+
+
+def csr(
+    ctx: typer.Context,
+    name: Name,
+    vault: Vault = "",
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default standard output.")] = None,
+    format: Annotated[str, typer.Option(help="pem or der.")] = "pem",
+) -> None:
+    """The CSR of the pending operation, to have it signed by hand.
+
+    Example: certrelay csr paper --out paper.csr
+    """
+    session: Session = ctx.obj
+    content = session.client.get_certificate_signing_request(session.vault(vault), name, format=format)
+    if out:
+        options.write_file(out, content)
+    else:
+        typer.echo(content, nl=False)
+
+
+def merge(
+    ctx: typer.Context,
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="The signed certificate and its chain: PEM, DER or PKCS#7.")],
+    vault: Vault = "",
+    no_wait: NoWait = False,
+    timeout: Timeout = 3600,
+    json: Json = False,
+) -> None:
+    """Provide the certificate that was signed by hand, with its chain.
+
+    Example: certrelay merge paper chain.pem
+    """
+    session: Session = ctx.obj
+    content = ("application/octet-stream", options.read_file(file))
+    started = session.client.merge_certificate(session.vault(vault), name, content)
+    finish(session, started, json=json, wait=not no_wait, timeout=timeout)
+
+
+def operation(
+    ctx: typer.Context,
+    name: Name,
+    vault: Vault = "",
+    id: Annotated[str | None, typer.Option(help="An operation's id; by default the latest one.")] = None,
+    no_wait: NoWait = False,
+    timeout: Timeout = 3600,
+    json: Json = False,
+) -> None:
+    """Follow an operation of a certificate to its end; how it ended.
+
+    Example: certrelay operation www
+    """
+    session: Session = ctx.obj
+    found = session.client.get_certificate_operation(session.vault(vault), name, request_id=id)
+    finish(session, found, json=json, wait=not no_wait, timeout=timeout)
+
+
+def history(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = False) -> None:
+    """The ended operations of a certificate, newest first.
+
+    Example: certrelay history www
+    """
+    session: Session = ctx.obj
+    found = session.client.get_certificate_history(session.vault(vault), name)
+    if json:
+        session.print_json(found)
+        return
+    rows = (
+        (one["requested_at"], one["kind"], one["status"], one.get("authority"), one["requested_by"],
+         one.get("error", {}).get("message", ""))
+        for one in found["value"]
+    )  # fmt: skip
+    session.table(("requested", "kind", "status", "authority", "by", "error"), rows)
+
+
+def versions(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = False) -> None:
+    """All versions of a certificate.
+
+    Example: certrelay versions www
+    """
+    session: Session = ctx.obj
+    found = session.client.list_certificate_versions(session.vault(vault), name)
+    if json:
+        session.print_json(found)
+        return
+    rows = ((one["version"], bool(one["attributes"].get("enabled")), one["thumbprint"]) for one in found["value"])
+    session.table(("version", "enabled", "thumbprint"), rows)
+
+
+def key_properties(text: str) -> dict[str, Any]:
+    try:
+        return keys.to_properties(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--key {error}") from None
+
+
+def read_json(file: Path) -> Any:
+    try:
+        return json_library.loads(options.read_file(file))
+    except ValueError as error:
+        raise typer.BadParameter(f"{file} is no JSON: {error}") from None

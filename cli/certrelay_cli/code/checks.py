@@ -1,0 +1,100 @@
+"""Check what is wanted against the rules of the vault and the authorities, before anything is sent. Pure.
+
+CertRelay checks everything again, and decides; what is refused here would be refused there.
+"""
+
+import contextlib
+import ipaddress
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from certrelay_cli import keys
+from certrelay_cli.code.wanted import Wanted, normalised
+
+
+def problems(wanted: Wanted, vault: Mapping[str, Any], authorities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What the rules do not allow, in one clause each, with the rule's owner.
+
+    `vault` and `authorities` (by name) are as `list_vaults` and `list_authorities` answer."""
+    yield from _violations(f"vault {vault['name']}", vault.get("rules") or {}, wanted)
+    if wanted.authority is None:
+        return
+    authority = authorities.get(wanted.authority)
+    if authority is None:
+        yield f"there is no authority {wanted.authority}; there are: {', '.join(sorted(authorities)) or 'none'}"
+        return
+    if wanted.authority not in vault["authorities"]:
+        yield f"vault {vault['name']} does not allow authority {wanted.authority}"
+    yield from _violations(f"authority {wanted.authority}", authority.get("rules") or {}, wanted)
+    yield from _unsupported(wanted, authority)
+
+
+def _violations(owner: str, rules: Mapping[str, Any], wanted: Wanted) -> Iterator[str]:
+    patterns = rules.get("names") or []
+    for name in wanted.dns:
+        if patterns and not any(_host_allowed(pattern, name) for pattern in patterns):
+            yield f"{owner} does not allow the name {name}"
+    for name in wanted.ips + wanted.emails + wanted.upns:
+        if patterns and not any(_covers(pattern.lower(), name.lower()) for pattern in patterns):
+            yield f"{owner} does not allow the name {name}"
+    kind, size = keys.kind_and_size(wanted.key)
+    if kind not in (rules.get("key_types") or ("RSA", "EC")):
+        yield f"{owner} does not allow {kind} keys"
+    if kind == "RSA" and size < rules.get("minimum_rsa_size", 2048):
+        yield f"{owner} requires RSA keys of at least {rules['minimum_rsa_size']} bits"
+    exportable = rules.get("exportable")
+    if exportable is not None and exportable is not wanted.exportable:
+        yield f"{owner} requires keys that are {'' if exportable else 'not '}exportable"
+    longest = rules.get("max_validity_days")
+    if longest is not None and wanted.days and wanted.authority and wanted.days > longest:
+        yield f"{owner} allows a validity of at most {longest} days"
+    if wanted.ca and not rules.get("certificate_authority"):
+        yield f"{owner} does not allow CA certificates"
+
+
+def _unsupported(wanted: Wanted, authority: Mapping[str, Any]) -> Iterator[str]:
+    needed = {
+        "wildcard": any(name.startswith("*.") for name in wanted.dns),
+        "ip_address": bool(wanted.ips),
+        "email": bool(wanted.emails),
+        "uri": bool(wanted.uris),
+        "user_principal_name": bool(wanted.upns),
+        "common_name_only": not wanted.sans,
+        "rsa": wanted.key.startswith("RSA"),
+        "ec": wanted.key.startswith("EC"),
+        "certificate_authority": wanted.ca,
+    }
+    for feature, is_needed in needed.items():
+        if is_needed and feature not in authority["features"]:
+            yield f"authority {authority['name']} does not support {feature.replace('_', ' ')}"
+
+
+def _host_allowed(pattern: str, name: str) -> bool:
+    """As the app does it: `*.contoso.example` is any name below; a host name is never allowed by its beginning."""
+    try:
+        pattern = normalised(pattern)[1]
+    except ValueError:
+        pattern = pattern.lower()
+    if pattern == "*":
+        return True
+    if pattern.endswith("*"):
+        return False
+    if pattern.startswith("*.") and "*" not in pattern[1:]:
+        return name.endswith(pattern[1:]) and len(name) > len(pattern) - 1
+    return _covers(pattern, name)
+
+
+def _covers(pattern: str, text: str) -> bool:
+    """Whether the pattern matches; `*` stands for any text."""
+    with contextlib.suppress(ValueError):
+        pattern = str(ipaddress.ip_address(pattern))
+    first, *others = pattern.split("*")
+    if not others or not text.startswith(first):
+        return pattern == text
+    position, last = len(first), others.pop()
+    for part in others:
+        start = text.find(part, position)
+        if start < 0:
+            return False
+        position = start + len(part)
+    return len(text) - len(last) >= position and text.endswith(last)

@@ -1,0 +1,135 @@
+"""From a file, or a saved plan, to a plan for what is there now: reads through the API, changes nothing."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from certrelay_cli.code import actual, checks, planner
+from certrelay_cli.code.document import Malformed
+from certrelay_cli.code.planner import Change, Plan
+from certrelay_cli.code.wanted import Wanted
+from certrelay_client import Client, NotFound
+
+FORMAT = "certrelay-plan-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the settings have. `vault`: the one of the file."""
+
+    vault: Mapping[str, Any]
+    authorities: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def default_days(self) -> dict[str, int]:
+        return {name: int(one["default_validity_days"]) for name, one in self.authorities.items()}
+
+
+def service(client: Client, vault: str) -> Service:
+    """Raises Malformed if there is no such vault."""
+    vaults = {one["name"]: one for one in client.list_vaults()["value"]}
+    if vault not in vaults:
+        raise Malformed("vault", [f"there is no vault {vault!r}; there are: {', '.join(sorted(vaults)) or 'none'}"])
+    authorities = {one["name"]: cast("Mapping[str, Any]", one) for one in client.list_authorities()["value"]}
+    return Service(cast("Mapping[str, Any]", vaults[vault]), authorities)
+
+
+def fresh(
+    client: Client,
+    vault: str,
+    wanted: Mapping[str, Wanted],
+    *,
+    prune: bool,
+    seen: Callable[[], None] = lambda: None,
+) -> Plan:
+    """The plan for the file. With problems it has nothing else that counts. Raises Malformed, ClientError."""
+    known = service(client, vault)
+    faults = tuple(
+        f"{name}: {fault}"
+        for name, one in wanted.items()
+        for fault in checks.problems(one, known.vault, known.authorities)
+    )
+    if faults:
+        return Plan(vault, problems=faults, endpoint=client.endpoint)
+    renewed = {name for name, one in wanted.items() if one.authority}
+    there = actual.read(client, vault, wanted, renewed, seen)
+    managed = frozenset(actual.managed_names(client, vault))
+    found = planner.plan(vault, wanted, there, known.default_days, managed, prune)
+    return replace(found, changes=_with_keys(client, vault, found.changes), endpoint=client.endpoint)
+
+
+def save(plan: Plan, file: Path) -> None:
+    """Write the plan for `apply`. It has no secrets."""
+    changes = [change.to_json() for change in plan.changes]
+    content = {"format": FORMAT, "endpoint": plan.endpoint, "vault": plan.vault, "changes": changes}
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(file: Path) -> Plan:
+    """A saved plan. Raises Malformed."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise Malformed(str(file), [f"is a plan of another version: make it anew ({content['format']!r})"])
+        changes = tuple(planner.change_from_json(one) for one in content["changes"])
+        return Plan(content["vault"], changes, endpoint=content["endpoint"])
+    except OSError as error:
+        raise Malformed(str(file), [error.strerror or str(error)]) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Malformed(str(file), ["is no plan: `certrelay plan --out` writes one"]) from None
+
+
+def saved(client: Client, plan: Plan, seen: Callable[[], None] = lambda: None) -> Plan:
+    """What of a saved plan is still to be done.
+
+    A change that is done is left out; one that no longer fits what is there is a problem: the plan is then too old.
+    Raises Malformed, ClientError."""
+    if plan.endpoint != client.endpoint:
+        raise Malformed("the plan", [f"is for {plan.endpoint}, not for {client.endpoint}"])
+    known = service(client, plan.vault)
+    wanted = {change.name: change.wanted for change in plan.changes if change.wanted is not None}
+    there = actual.read(client, plan.vault, wanted, {name for name, one in wanted.items() if one.authority}, seen)
+    pruned = {change.name for change in plan.changes if change.wanted is None}
+    managed = frozenset(pruned & actual.managed_names(client, plan.vault)) if pruned else frozenset()
+    now = planner.plan(plan.vault, wanted, there, known.default_days, managed, prune=True)
+    left: list[Change] = []
+    problems = list(now.problems)
+    for name in dict.fromkeys(change.name for change in plan.changes):
+        planned = [change for change in plan.changes if change.name == name]
+        for change in (change for change in now.changes if change.name == name):
+            match = next((one for one in planned if one.same_as(change)), None)
+            if match is None:
+                problems.append(f"{name}: it was changed since the plan was made ({change.why[0]}); make a new plan")
+            else:
+                left.append(match)
+    return replace(plan, changes=tuple(left), problems=tuple(problems), unchanged=len(plan.changes) - len(left))
+
+
+def _with_keys(client: Client, vault: str, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """With an Idempotency-Key for each order: the same for the same plan, another one after a failed order."""
+
+    def one(change: Change) -> Change:
+        if not change.orders:
+            return change
+        text = json.dumps(
+            [vault, change.name, change.body, change.base, _last_ended(client, vault, change.name)], sort_keys=True
+        )
+        return replace(change, key=hashlib.sha256(text.encode()).hexdigest())
+
+    with ThreadPoolExecutor(actual.THREADS) as pool:
+        return tuple(pool.map(one, changes))
+
+
+def _last_ended(client: Client, vault: str, name: str) -> str:
+    try:
+        latest = client.get_certificate_operation(vault, name)
+    except NotFound:
+        return ""
+    if latest["status"] != "inProgress":
+        return latest["id"]
+    ended = client.get_certificate_history(vault, name)["value"]
+    return ended[0]["id"] if ended else ""

@@ -1,0 +1,143 @@
+"""Commands about many certificates: operations, replace, replacements, forecast."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from certrelay_cli import options
+from certrelay_cli.options import IdempotencyKey, Json, Yes, without_none
+from certrelay_cli.session import Session
+from certrelay_client.request_models import StartReplacement
+from certrelay_client.response_models import Operation, Replacement
+
+
+def register(app: typer.Typer) -> None:
+    for command in (operations, replace, replacements, forecast):
+        app.command()(command)
+
+
+def operations(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(help="One operation, by its id.")] = "",
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    vault: Annotated[str | None, typer.Option(help="Only those of this vault.")] = None,
+    authority: Annotated[str | None, typer.Option(help="Only those of this authority.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only those requested since then (ISO 8601).")] = None,
+    limit: Annotated[int, typer.Option(help="How many to print at most.")] = 200,
+    json: Json = False,
+) -> None:
+    """The operations of all certificates, open ones first; or one of them.
+
+    Example: certrelay operations --state failed
+    """
+    session: Session = ctx.obj
+    found: list[Operation] = []
+    if id:
+        found.append(session.client.get_operation(id))
+    continuation, more = None, not id
+    while more and len(found) < limit:
+        page = session.client.list_operations(
+            state=state, vault=vault, authority=authority, since=since, max=min(limit, 200), continuation=continuation
+        )
+        found += page["value"]
+        continuation = page["continuation"]
+        more = continuation is not None
+    if json:
+        session.print_json(found[0] if id else found[:limit])
+        return
+    rows = (
+        (one["id"], one["vault"], one["name"], one["kind"], one["status"], one["step"], one.get("authority"))
+        for one in found[:limit]
+    )
+    session.table(("id", "vault", "name", "kind", "status", "step", "authority"), rows)
+
+
+def replace(
+    ctx: typer.Context,
+    vault: Annotated[list[str] | None, typer.Option(help="Those of this vault; may be repeated.")] = None,
+    authority: Annotated[str | None, typer.Option(help="Those that this authority renews.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A pattern for names, * for any text; may be repeated.")
+    ] = None,
+    issuer: Annotated[str | None, typer.Option(help="Those whose issuer is this one.")] = None,
+    serial_number: Annotated[list[str] | None, typer.Option(help="Those with this number; may be repeated.")] = None,
+    key_type: Annotated[str | None, typer.Option(help="RSA or EC.")] = None,
+    issued_before: Annotated[datetime | None, typer.Option(help="Those issued before (UTC).")] = None,
+    yes: Yes = False,
+    idempotency_key: IdempotencyKey = None,
+    json: Json = False,
+) -> None:
+    """Renew all certificates that meet every criterion that is given, as fast as the rate limits allow.
+
+    Example: certrelay replace --authority corp --name "www*" --yes
+    """
+    session: Session = ctx.obj
+    body: StartReplacement = without_none(
+        vaults=vault, authority=authority, names=name, issuer=issuer, serial_numbers=serial_number, key_type=key_type,
+        issued_before=f"{issued_before.isoformat()}Z" if issued_before else None,
+    )  # fmt: skip
+    if not body:
+        raise typer.BadParameter("give at least one criterion")
+    options.confirm(f"Renew all certificates with {body}?", yes)
+    job = session.client.start_replacement(body, idempotency_key=idempotency_key or uuid.uuid4().hex)
+    _show(session, job, json)
+
+
+def replacements(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(help="A replacement's id; without one, all are listed.")] = "",
+    cancel: Annotated[bool, typer.Option("--cancel", help="Start no further renewals of it.")] = False,
+    state: Annotated[str | None, typer.Option(help="running, started, settled or canceled.")] = None,
+    json: Json = False,
+) -> None:
+    """A replacement and its progress; or all of them.
+
+    Example: certrelay replacements
+    """
+    session: Session = ctx.obj
+    if id:
+        job = session.client.cancel_replacement(id) if cancel else session.client.get_replacement(id)
+        _show(session, job, json)
+        return
+    found, continuation = [], None
+    while True:
+        page = session.client.list_replacements(state=state, max=100, continuation=continuation)
+        found += page["value"]
+        continuation = page["continuation"]
+        if continuation is None:
+            break
+    if json:
+        session.print_json(found)
+        return
+    rows = [(one["id"], one["state"], one["requested_at"], one["requested_by"]) for one in found]
+    session.table(("id", "state", "requested", "by"), rows)
+
+
+def forecast(
+    ctx: typer.Context,
+    days: Annotated[int, typer.Option(help="How many days ahead.")] = 30,
+    json: Json = False,
+) -> None:
+    """What will be renewed when, by which authority, and how much its rate limit allows.
+
+    Example: certrelay forecast --days 90
+    """
+    session: Session = ctx.obj
+    found = session.client.get_forecast(days=days)
+    if json:
+        session.print_json(found)
+        return
+    rows = ((one["due"], one["vault"], one["name"], one["authority"], one["expires"]) for one in found["renewals"])
+    session.table(("due", "vault", "name", "authority", "expires"), rows)
+    for vault in found["unreadable_vaults"]:
+        session.note(f"vault {vault} cannot be read", "red")
+
+
+def _show(session: Session, job: Replacement, json: bool) -> None:
+    if json:
+        session.print_json(job)
+    else:
+        rows = [(key, job[key]) for key in ("id", "state", "requested_at", "progress")]  # type: ignore[literal-required]
+        session.table(("replacement", ""), rows)

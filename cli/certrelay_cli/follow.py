@@ -1,0 +1,54 @@
+"""Follow operations to their end, with progress for people."""
+
+from typing import Any
+
+import typer
+
+from certrelay_cli import exits
+from certrelay_cli.session import Session
+from certrelay_client.response_models import Operation
+
+
+def finish(session: Session, operation: Operation, *, json: bool, wait: bool, timeout: float) -> None:
+    """Follow the operation, unless it is not to be waited for, and print how it stands.
+
+    Exits with REFUSED if it failed or was canceled. Raises TimedOut."""
+    if wait and operation["status"] == "inProgress":
+        operation = followed(session, operation, timeout)
+    if json:
+        session.print_json(operation)
+    else:
+        summary(session, operation)
+    if operation["status"] in ("failed", "canceled"):
+        raise typer.Exit(exits.REFUSED)
+
+
+def followed(session: Session, operation: Operation, timeout: float) -> Operation:
+    """The operation at its end. On a terminal a line shows its step, else each new step is a line."""
+    if not session.notes.is_terminal:
+        steps = [operation["step"]]
+
+        def note(now: Operation) -> None:
+            if now["step"] != steps[-1]:
+                steps.append(now["step"])
+                session.note(f"{now['name']}: {now['step']}")
+
+        return session.client.follow(operation, timeout, note)
+    with session.notes.status(line(operation)) as status:
+        return session.client.follow(operation, timeout, lambda now: status.update(line(now)))
+
+
+def line(operation: Operation) -> str:
+    return f"{operation['name']}: {operation['status_details']}"
+
+
+def summary(session: Session, operation: Operation) -> None:
+    rows: list[tuple[str, Any]] = [
+        (key, operation[key])  # type: ignore[literal-required]
+        for key in ("name", "vault", "id", "kind", "status", "status_details", "authority", "requested_by", "target")
+        if operation.get(key)
+    ]
+    error = operation.get("error") or operation.get("last_error")
+    if error:
+        rows.append(("error", f"{error['code']}: {error['message']}"))
+    session.table(("operation", ""), rows)

@@ -1,0 +1,265 @@
+"""Commands about the service itself: vaults, authorities, doctor, status, health, poison, issuers, contacts."""
+
+from typing import Annotated
+
+import typer
+
+from certrelay_cli import exits, options
+from certrelay_cli.options import Json, PasswordEnv, PasswordFile, Vault, Yes, without_none
+from certrelay_cli.session import Session
+from certrelay_client.request_models import SetIssuer
+
+Id = Annotated[str, typer.Argument(help="The message's id.")]
+Issuer = Annotated[str, typer.Argument(help="The issuer's name.")]
+
+poison = typer.Typer(help="The messages that could not be processed.", no_args_is_help=True)
+issuers = typer.Typer(help="Key Vault's own issuers (DigiCert, GlobalSign).", no_args_is_help=True)
+contacts = typer.Typer(help="Who gets Key Vault's own e-mails.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (vaults, authorities, rollover, status, doctor, health, openapi):
+        app.command()(command)
+    for name, group in (("poison", poison), ("issuers", issuers), ("contacts", contacts)):
+        app.add_typer(group, name=name)
+
+
+def vaults(ctx: typer.Context, json: Json = False) -> None:
+    """The vaults of the settings, and their rules.
+
+    Example: certrelay vaults
+    """
+    session: Session = ctx.obj
+    found = session.client.list_vaults()["value"]
+    if json:
+        session.print_json(found)
+    else:
+        session.table(("name", "url", "authorities"), [(one["name"], one["url"], one["authorities"]) for one in found])
+
+
+def authorities(ctx: typer.Context, json: Json = False) -> None:
+    """The authorities of the settings, what each can do, and its rules.
+
+    Example: certrelay authorities
+    """
+    session: Session = ctx.obj
+    found = session.client.list_authorities()["value"]
+    if json:
+        session.print_json(found)
+        return
+    rows = [(one["name"], one["connector"], one["default_validity_days"], one["features"]) for one in found]
+    session.table(("name", "connector", "days", "features"), rows)
+
+
+def rollover(
+    ctx: typer.Context, authority: Annotated[str, typer.Argument(help="An ACME authority.")], json: Json = False
+) -> None:
+    """Replace the key of the account at an ACME authority.
+
+    Example: certrelay rollover letsencrypt
+    """
+    session: Session = ctx.obj
+    found = session.client.roll_over_account_key(authority)
+    if json:
+        session.print_json(found)
+    else:
+        session.say(f"{found['authority']}: the account has the key {found['key_id']}")
+
+
+def status(ctx: typer.Context, json: Json = False) -> None:
+    """How the service stands: timers, operations, certificates, incidents.
+
+    Example: certrelay status
+    """
+    session: Session = ctx.obj
+    found = session.client.get_status()
+    if json:
+        session.print_json(found)
+        return
+    late = [run["name"] for run in found["runs"] if run["late"]]
+    rows = [("version", found["version"]), ("now", found["now"]), ("operations", found["operations"])]
+    session.table(("status", ""), [*rows, ("late timers", late), ("poison messages", found["poison_messages"])])
+    counts = [(one["authority"], one["state"], one["count"]) for one in found["certificates"]]
+    session.table(("authority", "certificates", "count"), counts)
+    for incident in found["incidents"]:
+        text = f"{incident['event']} {incident['subject']} since {incident['since']}: {incident['detail']}"
+        session.say(f"{text}; {incident['next_step']}", "red")
+
+
+def doctor(ctx: typer.Context, json: Json = False) -> None:
+    """What is wrong with the deployment, and the command that mends each finding. Exits with 3 if something is.
+
+    Example: certrelay doctor
+    """
+    session: Session = ctx.obj
+    found = session.client.get_doctor()
+    if json:
+        session.print_json(found)
+    else:
+        rows = [("ok" if one["ok"] else "failed", one["what"], one["detail"], one["mend"]) for one in found["findings"]]
+        session.table(("", "what", "detail", "mend"), rows)
+    if not found["ok"]:
+        raise typer.Exit(exits.REFUSED)
+
+
+def health(ctx: typer.Context, json: Json = False) -> None:
+    """Whether storage, vaults and authorities can be reached. Exits with 5 if one cannot.
+
+    Example: certrelay health
+    """
+    session: Session = ctx.obj
+    found = session.client.get_readiness()
+    if json:
+        session.print_json(found)
+    else:
+        rows = [
+            ("ok" if one["ok"] else "failed", one["what"], one["milliseconds"], one["detail"]) for one in found["parts"]
+        ]
+        session.table(("", "what", "ms", "detail"), rows)
+    if found["status"] != "ok":
+        raise typer.Exit(exits.UNREACHABLE)
+
+
+def openapi(ctx: typer.Context) -> None:
+    """The OpenAPI 3.1 document of the API.
+
+    Example: certrelay openapi
+    """
+    ctx.obj.print_json(ctx.obj.client.get_openapi())
+
+
+@poison.command("list")
+def list_poison(ctx: typer.Context, json: Json = False) -> None:
+    """The messages, newest first, and why they could not be processed.
+
+    Example: certrelay poison list
+    """
+    session: Session = ctx.obj
+    found = session.client.list_poison_messages()["value"]
+    if json:
+        session.print_json(found)
+    else:
+        rows = [(one["id"], one["queue"], one["subject"], one["at"], one["reason"]) for one in found]
+        session.table(("id", "queue", "subject", "at", "reason"), rows)
+
+
+@poison.command("retry")
+def retry_poison(ctx: typer.Context, id: Id) -> None:
+    """Put a message back into its queue, when the cause is gone.
+
+    Example: certrelay poison retry 4711
+    """
+    ctx.obj.print_json(ctx.obj.client.retry_poison_message(id))
+
+
+@poison.command("drop")
+def drop_poison(ctx: typer.Context, id: Id, yes: Yes = False) -> None:
+    """Forget a message; an open operation goes on without it.
+
+    Example: certrelay poison drop 4711 --yes
+    """
+    options.confirm(f"Forget the message {id}?", yes)
+    ctx.obj.print_json(ctx.obj.client.drop_poison_message(id))
+
+
+@issuers.command("list")
+def list_issuers(ctx: typer.Context, vault: Vault = "", json: Json = False) -> None:
+    """The issuers of a vault.
+
+    Example: certrelay issuers list
+    """
+    session: Session = ctx.obj
+    found = session.client.admin_list_issuers(session.vault(vault))["value"]
+    if json:
+        session.print_json(found)
+    else:
+        rows = [(str(one.get("id", "")).rsplit("/", 1)[-1], one.get("provider")) for one in found]
+        session.table(("name", "provider"), rows)
+
+
+@issuers.command("show")
+def show_issuer(ctx: typer.Context, issuer: Issuer, vault: Vault = "") -> None:
+    """One issuer, without its password.
+
+    Example: certrelay issuers show digicert
+    """
+    session: Session = ctx.obj
+    session.print_json(session.client.admin_get_issuer(session.vault(vault), issuer))
+
+
+@issuers.command("set")
+def set_issuer(
+    ctx: typer.Context,
+    issuer: Issuer,
+    vault: Vault = "",
+    provider: Annotated[str | None, typer.Option(help="DigiCert or GlobalSign; needed for a new issuer.")] = None,
+    account_id: Annotated[str | None, typer.Option(help="The account at the provider.")] = None,
+    password_env: PasswordEnv = None,
+    password_file: PasswordFile = None,
+    organization_id: Annotated[str | None, typer.Option(help="The organization at the provider.")] = None,
+    enabled: Annotated[bool | None, typer.Option("--enable/--disable")] = None,
+) -> None:
+    """Create an issuer, or replace it, with --provider; else change what is given.
+
+    Example: certrelay issuers set digicert --provider DigiCert --account-id 1234 --password-env CA_PASSWORD
+    """
+    session: Session = ctx.obj
+    password = options.password(password_env, password_file, "Password at the provider" if provider else None)
+    body: SetIssuer = without_none(
+        provider=provider,
+        credentials=without_none(account_id=account_id, pwd=password),
+        org_details=without_none(id=organization_id),
+        attributes=without_none(enabled=enabled),
+    )
+    send = session.client.admin_set_issuer if provider else session.client.admin_update_issuer
+    session.print_json(send(session.vault(vault), issuer, body))
+
+
+@issuers.command("delete")
+def delete_issuer(ctx: typer.Context, issuer: Issuer, vault: Vault = "", yes: Yes = False) -> None:
+    """Delete an issuer.
+
+    Example: certrelay issuers delete digicert --yes
+    """
+    session: Session = ctx.obj
+    alias = session.vault(vault)
+    options.confirm(f"Delete the issuer {issuer} of {alias}?", yes)
+    session.print_json(session.client.admin_delete_issuer(alias, issuer))
+
+
+@contacts.command("list")
+def list_contacts(ctx: typer.Context, vault: Vault = "") -> None:
+    """The contacts of a vault.
+
+    Example: certrelay contacts list
+    """
+    session: Session = ctx.obj
+    session.print_json(session.client.admin_get_contacts(session.vault(vault)))
+
+
+@contacts.command("set")
+def set_contacts(
+    ctx: typer.Context,
+    email: Annotated[list[str], typer.Argument(help="All addresses; they replace those before.")],
+    vault: Vault = "",
+) -> None:
+    """Replace the contacts.
+
+    Example: certrelay contacts set ops@contoso.example
+    """
+    session: Session = ctx.obj
+    session.print_json(
+        session.client.admin_set_contacts(session.vault(vault), {"contacts": [{"email": one} for one in email]})
+    )
+
+
+@contacts.command("delete")
+def delete_contacts(ctx: typer.Context, vault: Vault = "", yes: Yes = False) -> None:
+    """Delete all contacts.
+
+    Example: certrelay contacts delete --yes
+    """
+    session: Session = ctx.obj
+    alias = session.vault(vault)
+    options.confirm(f"Delete all contacts of {alias}?", yes)
+    session.print_json(session.client.admin_delete_contacts(alias))
