@@ -12,7 +12,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
-TOGETHER = {r"/handlers/test_(grants|owners|routes_and_roles)\.py": "shared", r"/handlers/": "handlers"}
+TOGETHER = {
+    r"/handlers/test_(grants|owners|routes_and_roles)\.py": "shared",
+    r"/handlers/|/cli/test_\w*over_http": "handlers",
+}
 # Each test of these files starts servers of its own: any worker may take it.
 APART = {"sandbox/host/test_host_life.py", "test_killed_host.py", "test_when_time_passes.py"}
 # Seconds on an idle machine, of the groups that take the most; of a file in APART, those of one test. Only their order

@@ -7,12 +7,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.openbao import OpenBao
+from sandbox.progress import Progress
+from sandbox.up import Sandbox
 from sandbox.vault import VaultServer
+from tests.app import App
 from tests.world import World, make_world
 
 # What the helpers of connectors assert is explained as in a test.
@@ -80,3 +84,11 @@ def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]], Callab
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The whole sandbox with the app in it, once for all tests of the HTTP API and of the command."""
+    directory = tmp_path_factory.mktemp("sandbox")
+    with Sandbox(directory, Progress()) as sandbox, httpx.Client(timeout=30, trust_env=False) as client:
+        yield App(sandbox.settings, client)

@@ -29,6 +29,11 @@ from certrelay_client.request_models import CreateCertificate, ImportCertificate
 
 Force = Annotated[bool, typer.Option("--force", help="Even if the certificate is then no longer renewed.")]
 
+SHOWN = (
+    "name", "vault", "version", "subject", "issuer", "dns_names", "ip_addresses", "email_addresses", "uris", "key_type",
+    "key_size", "serial_number", "not_before", "not_after", "thumbprint_sha256", "owner", "tags",
+)  # fmt: skip
+
 
 def register(app: typer.Typer) -> None:
     app.command("list")(list_)
@@ -87,9 +92,7 @@ def show(
     if json:
         session.print_json(found)
         return
-    shown = ("name", "vault", "version", "subject", "issuer", "dns_names", "ip_addresses", "email_addresses", "uris")
-    shown += ("key_type", "key_size", "serial_number", "not_before", "not_after", "thumbprint_sha256", "owner", "tags")
-    rows = [(key, found[key]) for key in shown if found.get(key)]
+    rows = [(key, found[key]) for key in SHOWN if found.get(key)]
     if "renewal" in found:
         rows.append(("renewal", f"{found['renewal']['due'] or 'never'}: {found['renewal']['reason']}"))
     session.table(("certificate", ""), rows)

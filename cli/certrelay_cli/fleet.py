@@ -139,5 +139,5 @@ def _show(session: Session, job: Replacement, json: bool) -> None:
     if json:
         session.print_json(job)
     else:
-        rows = [(key, job[key]) for key in ("id", "state", "requested_at", "progress")]  # type: ignore[literal-required]
+        rows = [(key, job[key]) for key in ("id", "state", "requested_at", "progress")]
         session.table(("replacement", ""), rows)

@@ -44,7 +44,7 @@ def line(operation: Operation) -> str:
 
 def summary(session: Session, operation: Operation) -> None:
     rows: list[tuple[str, Any]] = [
-        (key, operation[key])  # type: ignore[literal-required]
+        (key, operation[key])
         for key in ("name", "vault", "id", "kind", "status", "status_details", "authority", "requested_by", "target")
         if operation.get(key)
     ]

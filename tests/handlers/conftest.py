@@ -1,4 +1,4 @@
-"""The whole sandbox with the app in it, once for all tests of the HTTP API, and once more for callers who sign in."""
+"""The whole sandbox with the app in it, once more for callers who sign in (tests.fixtures has the first)."""
 
 import json
 from collections.abc import Iterator
@@ -20,13 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent and {"app", "shared"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("slow")
-
-
-@pytest.fixture(scope="package")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    directory = tmp_path_factory.mktemp("sandbox")
-    with Sandbox(directory, Progress()) as sandbox, httpx.Client(timeout=30, trust_env=False) as client:
-        yield App(sandbox.settings, client)
 
 
 @pytest.fixture(scope="package")

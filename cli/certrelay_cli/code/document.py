@@ -79,21 +79,21 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that is there twice, and takes no, off and dates for text, as a name or a tag is meant."""
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", key_node.start_mark)
         seen.add(key)
     loader.flatten_mapping(node)
     return {
-        loader.construct_object(key_node, deep=True): loader.construct_object(value_node, deep=deep)  # type: ignore[no-untyped-call]
+        loader.construct_object(key_node, deep=True): loader.construct_object(value_node, deep=True)
         for key_node, value_node in node.value
     }
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: _mapping(loader, node, deep=True))
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":bool", ":timestamp"))]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from certrelay_cli import keys
 from certrelay_cli.code.actual import Actual
-from certrelay_cli.code.wanted import EKUS, KEY_USAGE, KEY_VAULTS_SHARE, Wanted, from_json, trigger_text
+from certrelay_cli.code.wanted import EKUS, KEY_USAGE, KEY_VAULTS_SHARE, Wanted, trigger_text
 
 MONTH_DAYS = 365 / 12
 
@@ -67,10 +69,9 @@ class Plan:
     unchanged: int = 0
 
 
-def change_from_json(content: Mapping[str, Any]) -> Change:
-    """What `Change.to_json` made. Raises TypeError, KeyError or ValueError for anything else."""
-    wanted = from_json(content["wanted"]) if content["wanted"] is not None else None
-    return Change(**{**content, "kind": Kind(content["kind"]), "why": tuple(content["why"]), "wanted": wanted})
+def change_from_json(content: Any) -> Change:
+    """What `Change.to_json` made. Raises ValueError for anything else."""
+    return TypeAdapter(Change).validate_python(content)
 
 
 def plan(

@@ -90,12 +90,6 @@ class Wanted:
         return body
 
 
-def from_json(content: Mapping[str, Any]) -> Wanted:
-    """What `to_json` made, after a way through JSON. Raises TypeError for anything else."""
-    known = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    return Wanted(**known)
-
-
 def all_of(document: Document, file: str = "certificates.yaml") -> dict[str, Wanted]:
     """Each certificate of the file, with the defaults. Raises Malformed with every fault."""
     faults: list[str] = []

@@ -1,0 +1,68 @@
+"""The command, run in this process against the app in the sandbox."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from certrelay_cli.main import main
+from tests.app import App
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the whole sandbox is slow."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and "app" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+type Run = Callable[..., Done]
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of this machine's own reaches the command; it stands in an empty folder."""
+    for name in ("ENDPOINT", "FUNCTION_KEY", "SCOPE", "VAULT"):
+        monkeypatch.delenv(f"CERTRELAY_{name}", raising=False)
+    monkeypatch.setenv("CERTRELAY_CONFIG", str(tmp_path / "config" / "config.json"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def command(alone: None, capfd: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process, without endpoint and sign-in."""
+
+    def run(*arguments: str) -> Done:
+        capfd.readouterr()
+        code = main(list(arguments))
+        out, err = capfd.readouterr()
+        return Done(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def certrelay(app: App, command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command, signed in to the app in the sandbox. What ends otherwise than `code` is an error."""
+    monkeypatch.setenv("CERTRELAY_ENDPOINT", app.settings["APP_URL"])
+    monkeypatch.setenv("CERTRELAY_FUNCTION_KEY", app.settings["FUNCTION_KEY"])
+
+    def run(*arguments: str, code: int = 0) -> Done:
+        done = command(*arguments)
+        assert done.code == code, f"{arguments}: {done.code}\n{done.out}\n{done.err}"
+        return done
+
+    return run
