@@ -156,7 +156,7 @@ def test_an_estate_that_is_exported_emptied_and_applied_anew_is_equal(
     count = 500 if pytestconfig.getoption("--soak") else 12
     kinds = (
         "", ", key: RSA-3072", ", renew: 20%, tags: {owner: me, cost: '42'}", ", days: 45, reuse_key: true",
-        ", content_type: pem, exportable: false", ", ekus: [1.3.6.1.5.5.7.3.1], tags: {on: 'yes'}",
+        ", content_type: pem, exportable: false", ", subject: 'CN=www,O=Contoso', tags: {on: 'yes'}",
     )  # fmt: skip
     lines = [
         f"  {name}-{number}: {{names: [{name}-{number}.contoso.example, www.{name}-{number}.contoso.example]"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,8 +58,16 @@ def fresh(
     renewed = {name for name, one in wanted.items() if one.authority}
     there = actual.read(client, vault, wanted, renewed, seen)
     managed = frozenset(actual.managed_names(client, vault))
+    first = planner.plan(vault, wanted, there, known.default_days, managed, prune)
+    ordered = [change.name for change in first.changes if change.orders]
+    # An order that ends while this runs is either the last one that ended or has its certificate there, never neither.
+    ended = _last_ended(client, vault, ordered)
+    there = {name: one for name, one in there.items() if name not in {one.lower() for one in ordered}}
+    there |= actual.read(client, vault, ordered, renewed)
     found = planner.plan(vault, wanted, there, known.default_days, managed, prune)
-    return replace(found, changes=_with_keys(client, vault, found.changes), endpoint=client.endpoint)
+    return replace(
+        found, changes=tuple(_with_key(vault, one, ended) for one in found.changes), endpoint=client.endpoint
+    )
 
 
 def save(plan: Plan, file: Path) -> None:
@@ -109,27 +117,26 @@ def saved(client: Client, plan: Plan, seen: Callable[[], None] = lambda: None) -
     return replace(plan, changes=tuple(left), problems=tuple(problems), unchanged=len(plan.changes) - len(left))
 
 
-def _with_keys(client: Client, vault: str, changes: tuple[Change, ...]) -> tuple[Change, ...]:
-    """With an Idempotency-Key for each order: the same for the same plan, another one after a failed order."""
+def _with_key(vault: str, change: Change, ended: Mapping[str, str]) -> Change:
+    """An order with its Idempotency-Key: the same for the same plan, another one after a failed order."""
+    if not change.orders:
+        return change
+    text = json.dumps([vault, change.name, change.body, change.base, ended.get(change.name, "")], sort_keys=True)
+    return replace(change, key=hashlib.sha256(text.encode()).hexdigest())
 
-    def one(change: Change) -> Change:
-        if not change.orders:
-            return change
-        text = json.dumps(
-            [vault, change.name, change.body, change.base, _last_ended(client, vault, change.name)], sort_keys=True
-        )
-        return replace(change, key=hashlib.sha256(text.encode()).hexdigest())
+
+def _last_ended(client: Client, vault: str, names: Iterable[str]) -> dict[str, str]:
+    """The id of the operation of each certificate that ended last; none for some."""
+
+    def one(name: str) -> tuple[str, str]:
+        try:
+            latest = client.get_certificate_operation(vault, name)
+        except NotFound:
+            return name, ""
+        if latest["status"] != "inProgress":
+            return name, latest["id"]
+        ended = client.get_certificate_history(vault, name)["value"]
+        return name, ended[0]["id"] if ended else ""
 
     with ThreadPoolExecutor(actual.THREADS) as pool:
-        return tuple(pool.map(one, changes))
-
-
-def _last_ended(client: Client, vault: str, name: str) -> str:
-    try:
-        latest = client.get_certificate_operation(vault, name)
-    except NotFound:
-        return ""
-    if latest["status"] != "inProgress":
-        return latest["id"]
-    ended = client.get_certificate_history(vault, name)["value"]
-    return ended[0]["id"] if ended else ""
+        return dict(pool.map(one, names))
