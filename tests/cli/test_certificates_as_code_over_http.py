@@ -156,11 +156,11 @@ def test_an_estate_that_is_exported_emptied_and_applied_anew_is_equal(
     count = 500 if pytestconfig.getoption("--soak") else 12
     kinds = (
         "", ", key: RSA-3072", ", renew: 20%, tags: {owner: me, cost: '42'}", ", days: 45, reuse_key: true",
-        ", content_type: pem, exportable: false", ", subject: 'CN=www,O=Contoso', tags: {on: 'yes'}",
+        ", content_type: pem, exportable: false", ", subject: 'CN=NAME.contoso.example,O=Contoso', tags: {on: 'yes'}",
     )  # fmt: skip
     lines = [
         f"  {name}-{number}: {{names: [{name}-{number}.contoso.example, www.{name}-{number}.contoso.example]"
-        f"{kinds[number % len(kinds)]}}}"
+        f"{kinds[number % len(kinds)].replace('NAME', f'{name}-{number}')}}}"
         for number in range(count)
     ]
     write(name, f"{name}.contoso.example", more="\n".join(lines) + "\n")

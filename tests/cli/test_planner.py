@@ -1,0 +1,206 @@
+"""What a plan finds, from values alone: no network, no clock."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from certrelay_cli.code import planner
+from certrelay_cli.code.actual import Actual
+from certrelay_cli.code.document import Document
+from certrelay_cli.code.planner import Change, Kind
+from certrelay_cli.code.wanted import Wanted, all_of
+
+DAYS = {"corp": 90, "other": 90}
+
+
+def wanted(**entry: Any) -> Wanted:
+    content = {"names": ["www.contoso.example"], "authority": "corp", **entry}
+    [found] = all_of(Document.model_validate({"vault": "main", "certificates": {"www": content}})).values()
+    return found
+
+
+def there(one: Wanted | None = None, **changes: Any) -> Actual:
+    """The certificate that a plan for `one` has made."""
+    one = one or wanted()
+    body = one.create_body()
+    policy = {"issuer": {"name": "Unknown"}} | body["policy"]
+    policy.setdefault(
+        "lifetime_actions", [{"trigger": {"lifetime_percentage": 80}, "action": {"action_type": "AutoRenew"}}]
+    )
+    properties = policy["key_props"]
+    found = Actual(
+        name=one.name, version="1", authority=one.authority, policy=policy, names=one.names,
+        key=(properties["kty"].removesuffix("-HSM"), properties["key_size"]), enabled=one.enabled, tags=one.tags,
+        trigger=one.trigger, days=(one.days or 90) if one.authority else None,
+    )  # fmt: skip
+    return replace(found, **changes)
+
+
+def changes(one: Wanted, actual: Actual | None) -> list[Change]:
+    found = {} if actual is None else {one.name.lower(): actual}
+    return list(planner.plan("main", {one.name: one}, found, DAYS).changes)
+
+
+def kinds(one: Wanted, actual: Actual | None) -> list[Kind]:
+    return [change.kind for change in changes(one, actual)]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {}, {"key": "EC-P384"}, {"key": "RSA-HSM-3072"}, {"renew": "30d"}, {"renew": "67%"}, {"days": 45},
+        {"names": ["B.contoso.example", "10.0.0.1", "2001:DB8::1", "a@contoso.example", "spiffe://contoso/x"]},
+        {"names": ["bücher.example"]}, {"upns": ["a@contoso.example"]}, {"tags": {"a": "b"}}, {"enabled": False},
+        {"content_type": "pem", "reuse_key": True, "exportable": False}, {"ekus": ["1.3.6.1.5.5.7.3.1"]},
+        {"authority": None, "issuer": "digicert", "certificate_type": "OV-SSL", "days": 365, "auto_renew": False},
+        {"authority": None, "issuer": "Self", "renew": "10d"}, {"authority": None, "issuer": "Unknown"},
+        {"subject": "CN=www.contoso.example, O=Contoso"}, {"ca": True},
+    ],
+)  # fmt: skip
+def test_what_a_plan_made_leaves_nothing_to_do(entry: dict[str, Any]) -> None:
+    one = wanted(**entry)
+    actual = there(one)
+    properties = actual.policy["x509_props"]
+    if one.issuer and one.days:
+        properties["validity_months"] = 12
+    assert changes(one, actual) == []
+
+
+def test_what_is_not_there_is_created_with_all_that_the_file_says() -> None:
+    [change] = changes(wanted(key="EC-P256", days=45, renew="30d", tags={"a": "b"}), None)
+    assert (change.kind, change.base, change.request) == (Kind.CREATE, "", "create_certificate")
+    assert change.body is not None
+    assert change.body["authority"] == "corp"
+    assert change.body["validity_days"] == 45
+    assert change.body["tags"] == {"a": "b"}
+    assert change.body["policy"]["key_props"]["crv"] == "P-256"
+    assert change.body["policy"]["lifetime_actions"][0]["trigger"] == {"days_before_expiry": 30}
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"names": ["www.contoso.example", "b.contoso.example"]}, "the certificate lacks b.contoso.example"),
+        ({"names": ["c.contoso.example"]}, "the certificate has www.contoso.example, which the file has not"),
+        ({"key": "EC-P256"}, "the key is RSA-2048, the file wants EC-P256"),
+        ({"key": "RSA-3072"}, "the key is RSA-2048, the file wants RSA-3072"),
+        ({"authority": "other"}, "authority corp issues it, the file wants other"),
+    ],
+)
+def test_what_only_another_certificate_can_have_is_a_new_version(entry: dict[str, Any], why: str) -> None:
+    [change] = changes(wanted(**entry), there())
+    assert change.kind is Kind.NEW_VERSION
+    assert why in change.why
+    assert change.base == "1"
+
+
+def test_a_name_that_the_authority_added_is_no_reason() -> None:
+    assert changes(wanted(), there(names=frozenset({"www.contoso.example", "contoso.example"}))) == []
+
+
+def test_a_certificate_that_cannot_be_read_is_judged_by_its_policy() -> None:
+    assert changes(wanted(), there(names=None, key=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "why"),
+    [
+        ("key_props", {"reuse_key": True}, "reuse_key: yes becomes no"),
+        ("key_props", {"exportable": False}, "exportable: no becomes yes"),
+        ("key_props", {"key_size": 4096}, "key: RSA-4096 becomes RSA-2048"),
+        ("secret_props", {"contentType": "application/x-pem-file"},
+         "content type: application/x-pem-file becomes application/x-pkcs12"),
+        ("x509_props", {"sans": {"dns_names": ["evil.example"]}}, "names: evil.example becomes www.contoso.example"),
+        ("x509_props", {"subject": "CN=evil"}, "subject: CN=evil becomes CN=www.contoso.example"),
+        ("x509_props", {"ekus": ["1.3.6.1.5.5.7.3.2"]},
+         "ekus: 1.3.6.1.5.5.7.3.2 becomes 1.3.6.1.5.5.7.3.1, 1.3.6.1.5.5.7.3.2"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_was_changed_in_the_portal_is_changed_back(section: str, fields: Any, why: str) -> None:
+    actual = there()
+    actual.policy[section].update(fields)
+    [change] = changes(wanted(), actual)
+    assert (change.kind, change.request) == (Kind.POLICY, "update_certificate_policy")
+    assert why in change.why
+    assert change.body is not None
+    assert change.body.keys() == {section}
+    actual.policy[section].update(change.body[section])
+    assert changes(wanted(), actual) == []
+
+
+def test_a_name_kind_that_was_added_to_the_policy_is_emptied() -> None:
+    actual = there()
+    actual.policy["x509_props"]["sans"]["emails"] = ["evil@contoso.example"]
+    [change] = changes(wanted(), actual)
+    assert change.body == {"x509_props": {"sans": {"dns_names": ["www.contoso.example"], "emails": []}}}
+
+
+@pytest.mark.parametrize(
+    ("drift", "body"),
+    [
+        ({"trigger": ("days_before_expiry", 3)}, {"trigger": {"days_before_expiry": 30}}),
+        ({"days": 10}, {"validity_days": 90}),
+        ({"days": None}, {"validity_days": 90}),
+    ],
+)
+def test_when_and_for_how_long_it_is_renewed_is_one_adoption(drift: dict[str, Any], body: dict[str, Any]) -> None:
+    one = wanted(renew="30d")
+    [change] = changes(one, there(one, **drift))
+    assert (change.kind, change.request) == (Kind.POLICY, "adopt_certificate")
+    assert change.body is not None
+    assert change.body.items() >= {"authority": "corp", "force": True, **body}.items()
+
+
+def test_key_vaults_own_renewal_of_a_managed_certificate_is_switched_off() -> None:
+    actual = there()
+    [change] = changes(wanted(), replace(actual, policy={**actual.policy, "issuer": {"name": "Self"}}))
+    assert (change.kind, change.request) == (Kind.POLICY, "adopt_certificate")
+
+
+def test_one_that_was_created_elsewhere_is_adopted_without_force() -> None:
+    [change] = changes(wanted(), there(authority=None))
+    assert (change.kind, change.request) == (Kind.ADOPT, "adopt_certificate")
+    assert change.body == {"authority": "corp", "validity_days": 90}
+
+
+def test_a_version_from_elsewhere_over_one_of_certrelay_is_replaced() -> None:
+    assert kinds(wanted(), there(authority=None, was_managed=True)) == [Kind.NEW_VERSION]
+
+
+def test_one_for_which_the_file_names_no_authority_is_released() -> None:
+    one = wanted(authority=None, issuer="Unknown")
+    assert kinds(one, there(one, authority="corp")) == [Kind.RELEASE]
+
+
+def test_tags_and_enabled_are_changed_each_by_itself() -> None:
+    one = wanted(tags={"a": "1", "b": "2"})
+    found = changes(one, there(one, tags={"a": "0", "c": "3"}, enabled=False))
+    assert [change.kind for change in found] == [Kind.TAGS, Kind.ENABLED]
+    assert found[0].why == ("a: 0 becomes 1", "b: none becomes 2", "c: 3 becomes none")
+    assert [change.body for change in found] == [{"tags": {"a": "1", "b": "2"}}, {"enabled": True}]
+
+
+def test_an_imported_certificate_that_is_gone_cannot_be_made() -> None:
+    one = wanted(authority=None, issuer="Unknown")
+    found = planner.plan("main", {"www": one}, {}, DAYS)
+    assert found.changes == ()
+    assert "import it" in found.problems[0]
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_what_is_not_in_the_file_is_never_deleted(prune: bool) -> None:
+    found = planner.plan(
+        "main", {"WWW": replace(wanted(), name="WWW")}, {"www": there()}, DAYS, frozenset({"www", "b"}), prune
+    )
+    assert [(change.kind, change.name, change.request) for change in found.changes] == (
+        [(Kind.RELEASE, "b", "release_certificate")] if prune else []
+    )
+    assert bool(found.notes) is not prune
+    assert "delete_certificate" not in str(found)
+
+
+def test_a_change_survives_its_way_through_json() -> None:
+    for one in (wanted(renew="30d"), wanted(authority=None, issuer="Self")):
+        [change] = changes(one, None)
+        assert planner.change_from_json(change.to_json()) == change
