@@ -83,7 +83,7 @@ def tell(error: ClientError) -> None:
     code = f" ({error.code})" if isinstance(error, Refused) and error.code else ""
     print(printable(f"certrelay: {error}{code}"), file=sys.stderr)
     if isinstance(error, Refused):
-        for pointer, detail in error.faults:
+        for pointer, detail in error.faults if str(error) not in [detail for _, detail in error.faults] else ():
             print(printable(f"  {pointer or '/'}: {detail}"), file=sys.stderr)
         if error.correlation_id:
             print(printable(f"  correlation id: {error.correlation_id}"), file=sys.stderr)

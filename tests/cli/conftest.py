@@ -1,6 +1,6 @@
 """The command, run in this process against the app in the sandbox."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +56,15 @@ def command(alone: None, capfd: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def certrelay(app: App, command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command, signed in to the app in the sandbox. What ends otherwise than `code` is an error."""
+    """The command, signed in to the app in the sandbox. What ends otherwise than with `code` is an error, as is a key
+    in its output."""
     monkeypatch.setenv("CERTRELAY_ENDPOINT", app.settings["APP_URL"])
     monkeypatch.setenv("CERTRELAY_FUNCTION_KEY", app.settings["FUNCTION_KEY"])
 
-    def run(*arguments: str, code: int = 0) -> Done:
+    def run(*arguments: str, code: int = 0, codes: Collection[int] = ()) -> Done:
         done = command(*arguments)
-        assert done.code == code, f"{arguments}: {done.code}\n{done.out}\n{done.err}"
+        assert done.code in (codes or (code,)), f"{arguments}: {done.code}\n{done.out}\n{done.err}"
+        assert app.settings["FUNCTION_KEY"] not in done.out + done.err
         return done
 
     return run

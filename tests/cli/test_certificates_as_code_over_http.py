@@ -1,7 +1,9 @@
 """`certificates.yaml` against the app in the sandbox: plan, apply, drift, crash, export, and back."""
 
+import contextlib
 import json
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,16 +22,17 @@ certificates:
 VERSION = "api-version=2025-07-01"
 
 
-def vault(app: App) -> httpx.Client:
+@contextlib.contextmanager
+def vault(app: App) -> Iterator[httpx.Client]:
     """Key Vault itself, as somebody who may purge."""
     settings = app.settings
     trusted = ssl.create_default_context(cafile=settings["CA_BUNDLE"])
-    client = httpx.Client(base_url=settings["VAULT_URL"], verify=trusted, timeout=30, trust_env=False)
     query = {"resource": "https://vault.azure.net", "api-version": "2019-08-01"}
     header = {"X-IDENTITY-HEADER": settings["IDENTITY_HEADER"]}
-    token = client.get(settings["IDENTITY_ENDPOINT"], params=query, headers=header).json()["access_token"]
-    client.headers["authorization"] = f"Bearer {token}"
-    return client
+    with httpx.Client(base_url=settings["VAULT_URL"], verify=trusted, timeout=30, trust_env=False) as client:
+        token = client.get(settings["IDENTITY_ENDPOINT"], params=query, headers=header).json()["access_token"]
+        client.headers["authorization"] = f"Bearer {token}"
+        yield client
 
 
 @pytest.fixture

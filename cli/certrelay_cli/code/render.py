@@ -9,6 +9,7 @@ from certrelay_cli.code.planner import Change, Kind, Plan
 
 SIGNS = {Kind.CREATE: ("+", "green"), Kind.RELEASE: ("-", "red")}
 OTHERWISE = ("~", "yellow")
+MAX_PART = 25_000
 
 
 def lines(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -35,17 +36,18 @@ def summary(plan: Plan) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {plan.unchanged} as wanted"
 
 
-def markdown(plan: Plan, marker: str = "<!-- certrelay plan -->") -> str:
-    """For a comment on a pull request. The marker lets the next plan find it."""
+def markdown(plan: Plan) -> str:
+    """For a comment on a pull request. By its first line the next plan finds it."""
+    marker = f"<!-- certrelay plan {_escaped(plan.vault)} -->"
     parts = [marker, f"### CertRelay: plan for vault {_escaped(plan.vault)}", ""]
     if plan.problems:
-        parts += ["**It cannot be applied:**", "", *(f"- {_escaped(problem)}" for problem in plan.problems)]
+        parts += ["**It cannot be applied:**", "", *_fitting([f"- {_escaped(problem)}" for problem in plan.problems])]
         return "\n".join(parts) + "\n"
     if plan.changes:
         parts += ["| certificate | change | why |", "|---|---|---|"]
-        parts += [_row(change) for change in plan.changes]
+        parts += _fitting([_row(change) for change in plan.changes])
         parts.append("")
-    parts += [f"- {_escaped(note)}" for note in plan.notes]
+    parts += _fitting([f"- {_escaped(note)}" for note in plan.notes])
     return "\n".join([*parts, "", f"**{_escaped(summary(plan))}**"]) + "\n"
 
 
@@ -84,6 +86,18 @@ def progress(outcomes: Sequence[Outcome]) -> str:
     waiting = [one.change.name for one in outcomes if one.is_open]
     more = f"; waiting for {', '.join(waiting[:3])}{' …' if len(waiting) > 3 else ''}" if waiting else ""
     return f"{done} of {len(outcomes)}{more}"
+
+
+def _fitting(rows: list[str]) -> list[str]:
+    """As many as a comment has room for: GitHub takes 65,536 characters."""
+    length, fitting = 0, 0
+    for row in rows:
+        length += len(row) + 1
+        if length > MAX_PART:
+            break
+        fitting += 1
+    more = len(rows) - fitting
+    return rows[:fitting] + ([f"\n… and {more} more"] if more else [])
 
 
 def _row(change: Change) -> str:
