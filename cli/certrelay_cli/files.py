@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from certrelay_cli import exits, options
 from certrelay_cli.options import Json, Timeout, Vault, Yes
-from certrelay_cli.session import Session
+from certrelay_cli.session import Session, printable
 
 if TYPE_CHECKING:  # what reads YAML is imported by the commands that do
     from certrelay_cli.code.planner import Plan
@@ -154,7 +155,7 @@ def _apply(session: Session, todo: "Plan", timeout: float, *, json: bool) -> Non
     with session.notes.status("") as status:
 
         def seen(outcomes: Sequence[Outcome]) -> None:
-            status.update(render.progress(outcomes))
+            status.update(Text(printable(render.progress(outcomes))))
 
         outcomes = applying(session.client, todo, timeout, time.sleep, seen)
     if json:

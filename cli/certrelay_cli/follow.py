@@ -3,9 +3,10 @@
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from certrelay_cli import exits
-from certrelay_cli.session import Session
+from certrelay_cli.session import Session, printable
 from certrelay_client.response_models import Operation
 
 
@@ -38,8 +39,8 @@ def followed(session: Session, operation: Operation, timeout: float) -> Operatio
         return session.client.follow(operation, timeout, lambda now: status.update(line(now)))
 
 
-def line(operation: Operation) -> str:
-    return f"{operation['name']}: {operation['status_details']}"
+def line(operation: Operation) -> Text:
+    return Text(printable(f"{operation['name']}: {operation['status_details']}"))
 
 
 def summary(session: Session, operation: Operation) -> None:

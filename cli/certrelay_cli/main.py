@@ -9,7 +9,7 @@ import typer
 from certrelay_cli import certificates, changes, config, exits, files, fleet, service, signin
 from certrelay_cli.config import Config
 from certrelay_cli.options import read_file
-from certrelay_cli.session import Session
+from certrelay_cli.session import Session, printable
 from certrelay_client import ClientError, NotSignedIn, Refused, TimedOut, Unreachable
 
 HELP = """Certificates of Azure Key Vault, from any certificate authority.
@@ -87,8 +87,3 @@ def tell(error: ClientError) -> None:
             print(printable(f"  {pointer or '/'}: {detail}"), file=sys.stderr)
         if error.correlation_id:
             print(printable(f"  correlation id: {error.correlation_id}"), file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """Without control characters: the text comes from elsewhere, and goes to a terminal."""
-    return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)

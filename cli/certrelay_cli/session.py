@@ -70,11 +70,11 @@ class Session:
             self.out.print(table)
 
     def say(self, text: str, style: str = "") -> None:
-        self.out.print(Text(text, style=style))
+        self.out.print(Text(printable(text), style=style))
 
     def note(self, text: str, style: str = "") -> None:
         """For people; on standard error."""
-        self.notes.print(Text(text, style=style))
+        self.notes.print(Text(printable(text), style=style))
 
     def _auth(self) -> httpx.Auth:
         if self.config.function_key:
@@ -91,7 +91,12 @@ def cell(value: Any) -> Text:
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     if isinstance(value, dict):
-        return Text(", ".join(f"{key}={one}" for key, one in value.items()))
+        return Text(printable(", ".join(f"{key}={one}" for key, one in value.items())))
     if isinstance(value, list):
-        return Text(", ".join(map(str, value)))
-    return Text(str(value), style=STYLES.get(str(value), ""))
+        return Text(printable(", ".join(map(str, value))))
+    return Text(printable(str(value)), style=STYLES.get(str(value), ""))
+
+
+def printable(text: str) -> str:
+    """Without control characters: the text comes from elsewhere, and goes to a terminal."""
+    return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
