@@ -62,7 +62,7 @@ def server() -> Iterator[Server]:
     for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
         setattr(Handler, f"do_{method}", Handler.answer)
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     state.url = f"http://127.0.0.1:{running.server_address[1]}"
     yield state
@@ -202,7 +202,14 @@ def test_an_operation_that_does_not_end_times_out_and_one_that_fails_is_told() -
 
 @pytest.mark.usefixtures("signed_in")
 def test_a_list_is_read_page_by_page(server: Server, command: Run) -> None:
-    line = {"enabled": True, "expires": None, "authority": None, "renewal_due": None, "thumbprint": "", "tags": {}}
+    line: dict[str, Any] = {
+        "enabled": True,
+        "expires": None,
+        "authority": None,
+        "renewal_due": None,
+        "thumbprint": "",
+        "tags": {},
+    }
     server.gives(200, {"value": [{"name": "a", **line}], "continuation": "next"})
     server.gives(200, {"value": [], "continuation": "last"})
     server.gives(200, {"value": [{"name": "b", **line}], "continuation": None})
