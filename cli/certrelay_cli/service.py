@@ -18,7 +18,7 @@ contacts = typer.Typer(help="Who gets Key Vault's own e-mails.", no_args_is_help
 
 
 def register(app: typer.Typer) -> None:
-    for command in (vaults, authorities, rollover, status, doctor, health, openapi):
+    for command in (vaults, authorities, rollover, dns_persist, status, doctor, health, openapi):
         app.command()(command)
     for name, group in (("poison", poison), ("issuers", issuers), ("contacts", contacts)):
         app.add_typer(group, name=name)
@@ -64,6 +64,26 @@ def rollover(
         session.print_json(found)
     else:
         session.say(f"{found['authority']}: the account has the key {found['key_id']}")
+
+
+def dns_persist(
+    ctx: typer.Context,
+    authority: Annotated[str, typer.Argument(help="An ACME authority.")],
+    name: Annotated[str, typer.Argument(help="The DNS name; *.NAME for wildcards too.")],
+    until: Annotated[str | None, typer.Option(help="When the record shall end (RFC 3339).")] = None,
+    json: Json = False,
+) -> None:
+    """The TXT record to publish once, so that an ACME authority needs none at each renewal (dns-persist-01).
+
+    Example: certrelay dns-persist letsencrypt www.contoso.example
+    """
+    session: Session = ctx.obj
+    found = session.client.get_dns_persist(authority, name=name, until=until)
+    if json:
+        session.print_json(found)
+        return
+    session.table(("name", "type", "value"), ((one["name"], one["type"], one["value"]) for one in found["records"]))
+    session.say("it is published" if found["published"] else found["detail"])
 
 
 def status(ctx: typer.Context, json: Json = False) -> None:

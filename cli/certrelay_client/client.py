@@ -299,6 +299,12 @@ class Client:
             self._json("POST", at("authorities/{authority}/account-key/rollover", authority=authority)),
         )
 
+    def get_dns_persist(
+        self, authority: str, *, name: str | None = None, until: str | None = None
+    ) -> responses.DnsPersist:
+        path, query = at("authorities/{authority}/dns-persist", authority=authority), {"name": name, "until": until}
+        return cast("responses.DnsPersist", self._json("GET", path, query=query))
+
     def get_me(self) -> responses.Me:
         return cast("responses.Me", self._json("GET", "me"))
 

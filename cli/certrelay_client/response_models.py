@@ -17,6 +17,23 @@ class AccountKey(TypedDict):
     key_id: str
 
 
+class TxtRecord(TypedDict):
+    name: str
+    type: str
+    value: str
+    strings: list[str]
+
+
+class DnsPersist(TypedDict):
+    authority: str
+    format: str
+    records: list[TxtRecord]
+    offered: bool | None
+    published: bool
+    until: str | None
+    detail: str
+
+
 type Anything = dict[str, Any]
 
 

@@ -24,7 +24,7 @@ def problems(wanted: Wanted, vault: Mapping[str, Any], authorities: Mapping[str,
         yield f"there is no authority {wanted.authority}; there are: {', '.join(sorted(authorities)) or 'none'}"
         return
     if wanted.authority not in vault["authorities"]:
-        yield f"vault {vault['name']} does not allow authority {wanted.authority}"
+        yield f"vault {vault['name']} does not allow authority {wanted.authority} (setting authorities)"
     yield from _violations(f"authority {wanted.authority}", authority.get("rules") or {}, wanted)
     yield from _unsupported(wanted, authority)
 
@@ -33,23 +33,23 @@ def _violations(owner: str, rules: Mapping[str, Any], wanted: Wanted) -> Iterato
     patterns = rules.get("names") or []
     for name in wanted.dns:
         if patterns and not any(_host_allowed(pattern, name) for pattern in patterns):
-            yield f"{owner} does not allow the name {name}"
+            yield f"{owner} does not allow the name {name} (rule names)"
     for name in wanted.ips + wanted.emails + wanted.upns:
-        if patterns and not any(_covers(pattern.lower(), name.lower()) for pattern in patterns):
-            yield f"{owner} does not allow the name {name}"
+        if patterns and not any(_text_allowed(pattern.lower(), name.lower()) for pattern in patterns):
+            yield f"{owner} does not allow the name {name} (rule names)"
     kind, size = keys.kind_and_size(wanted.key)
     if kind not in (rules.get("key_types") or ("RSA", "EC")):
-        yield f"{owner} does not allow {kind} keys"
+        yield f"{owner} does not allow {kind} keys (rule key_types)"
     if kind == "RSA" and size < rules.get("minimum_rsa_size", 2048):
-        yield f"{owner} requires RSA keys of at least {rules['minimum_rsa_size']} bits"
+        yield f"{owner} requires RSA keys of at least {rules['minimum_rsa_size']} bits (rule minimum_rsa_size)"
     exportable = rules.get("exportable")
     if exportable is not None and exportable is not wanted.exportable:
-        yield f"{owner} requires keys that are {'' if exportable else 'not '}exportable"
+        yield f"{owner} requires keys that are {'' if exportable else 'not '}exportable (rule exportable)"
     longest = rules.get("max_validity_days")
     if longest is not None and wanted.days and wanted.authority and wanted.days > longest:
-        yield f"{owner} allows a validity of at most {longest} days"
+        yield f"{owner} allows a validity of at most {longest} days (rule max_validity_days)"
     if wanted.ca and not rules.get("certificate_authority"):
-        yield f"{owner} does not allow CA certificates"
+        yield f"{owner} does not allow CA certificates (rule certificate_authority)"
 
 
 def _unsupported(wanted: Wanted, authority: Mapping[str, Any]) -> Iterator[str]:
@@ -81,6 +81,13 @@ def _host_allowed(pattern: str, name: str) -> bool:
         return False
     if pattern.startswith("*.") and "*" not in pattern[1:]:
         return name.endswith(pattern[1:]) and len(name) > len(pattern) - 1
+    return _covers(pattern, name)
+
+
+def _text_allowed(pattern: str, name: str) -> bool:
+    """A pattern for hosts must not allow an address: anybody chooses the user in front of the host."""
+    if "@" in name and pattern != "*" and ("@" not in pattern or ":" in pattern):
+        return False
     return _covers(pattern, name)
 
 
