@@ -83,7 +83,7 @@ def test_an_authority_that_the_vault_does_not_have_or_allow_is_named() -> None:
     entry = {"names": ["*.contoso.example"], "days": 60}
     assert list(checks.problems(wanted(entry), vault, {"corp": authority})) == [
         "vault main does not allow authority corp (setting authorities)",
-        "authority corp allows a validity of at most 30 days",
+        "authority corp allows a validity of at most 30 days (rule max_validity_days)",
         "authority corp does not support wildcard",
     ]
     assert "there is no authority corp; there are: b, c" in list(
