@@ -21,7 +21,7 @@ A_REQUEST = "a certificate signing request"
 
 _CMS = b"\x06\x09" + oid("1.2.840.113549.1.7")  # the OIDs 1.2.840.113549.1.7.*
 _SIGNED_DATA = _CMS + b"\x02"
-_IGNORED = ("PARAMETERS", "PUBLIC KEY", "CRL", "ATTRIBUTE CERTIFICATE", "CERTIFICATE REQUEST")
+_IGNORED = ("PARAMETERS", "PUBLIC KEY", "CRL", "ATTRIBUTE CERTIFICATE", "CERTIFICATE REQUEST", "KEY BLOCK")  # of PGP
 _CERTIFICATES = ("CERTIFICATE", "X509 CERTIFICATE")
 # Key Vault refuses PKCS#1 (azure-cli#19017) and takes PKCS#8, encrypted or not. No refusal of SEC1 is known.
 _TAKEN_KEYS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "EC PRIVATE KEY")
@@ -99,7 +99,10 @@ class _Reader:
 
     def _not_der(self, label: str) -> None:
         if not label:
-            raise Invalid("the data is neither PEM, DER, base64 nor PKCS#7 of certificates")
+            raise Invalid(
+                "the data is neither PEM, DER, base64 nor PKCS#7 of certificates; send the original file, or as PEM, "
+                "which begins with -----BEGIN CERTIFICATE-----"
+            )
         if label in _CERTIFICATES:
             self._add(b"")
         else:

@@ -17,6 +17,8 @@ _LONGEST_HEADER = 128
 _BEGIN = "-----BEGIN "
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
 _HEADER = re.compile(r"[A-Za-z-]+:.*")
+# Labels of blocks that may hold a certificate or its key. What else is no base64 (a signature of PGP, say) is left out.
+_MAY_MATTER = re.compile(r"^(?!PGP |SSH2 |AGE ).*(CERTIFICATE(?! REQUEST)|PRIVATE KEY|PKCS|CMS)|^$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ def blocks(data: bytes) -> list[Block]:
         return [Block(None, data)]
     if sentence := what_it_is(decoded):
         raise Invalid(sentence)
-    return [Block(None, decoded)]
+    inner = _text(decoded) or ""
+    return list(_pem(inner)) if _BEGIN in inner else [Block(None, decoded)]
 
 
 def has_text_outside_pem(data: bytes) -> bool:
@@ -100,6 +103,8 @@ _URL_SAFE = str.maketrans("-_", "+/")
 def _text(data: bytes) -> str | None:
     """`data` as text; None if it is binary. UTF-16 without a byte order mark has a zero in every other byte."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if _BEGIN.encode() in data:  # PowerShell appended to a file in another encoding
+            return _trimmed(data.replace(b"\0", b"").decode("latin-1").replace("\xff\xfe", ""))
         encoding = "utf-16"
     elif data[1:2] == b"\0" and data[3:4] == b"\0":
         encoding = "utf-16-le"
@@ -113,25 +118,47 @@ def _text(data: bytes) -> str | None:
         if b"-----BEGIN " not in data:
             return None
         text = data.decode("latin-1")
-    return text.strip("\x00\x1a\ufeff \t\r\n")
+    return _trimmed(text)
+
+
+def _trimmed(text: str) -> str:
+    """Without byte order marks, which are left between files that were put together, and padding at the ends."""
+    return text.replace("\ufeff", "").strip("\x00\x1a \t\r\n")
 
 
 def _pem(text: str) -> Iterator[Block]:
-    if "\n" not in text and "\r" not in text and "\\n" in text:  # pasted out of JSON or an environment variable
-        text = text.replace("\\r", "").replace("\\n", "\n")
+    text = text.replace("\\r", "").replace("\\n", "\n")  # pasted out of JSON or an environment variable
     for part in text.split(_BEGIN)[1:]:
         label, dashes, rest = part.partition("-----")
         body, end, _ = rest.partition("-----END ")
-        if not dashes or not end or "\n" in label:
-            raise Invalid("a PEM block is cut off: it has a BEGIN line and no END line")
+        if not dashes or "\n" in label:
+            label, end = label.partition("\n")[0], ""
+        label = label.strip()
+        if not end:
+            if not _MAY_MATTER.search(label):
+                continue
+            raise Invalid(
+                f"a PEM block is cut off: {label[:60]!r} has a BEGIN line and no END line; send the whole file"
+            )
         lines = [line.strip() for line in body.splitlines() if line.strip()]
         headers = [line for line in lines if _HEADER.fullmatch(line)]
+        inside = "".join(line for line in lines if not _HEADER.fullmatch(line))
         try:
-            der = _decoded("".join(line for line in lines if not _HEADER.fullmatch(line)))
+            der = _decoded(inside)
         except ValueError:
-            raise Invalid(f"the PEM block {label.strip()[:60]!r} is not base64") from None
+            if _MAY_MATTER.search(label):
+                raise Invalid(f"the PEM block {label[:60]!r} is not base64{_why_not(inside)}") from None
+            yield Block(label, b"")
+            continue
         whole = f"{_BEGIN}{label}-----\n{_with_blank_line(lines, headers)}\n-----END {label}-----\n"
-        yield Block(label.strip(), der, whole if headers else None)
+        yield Block(label, der, whole if headers else None)
+
+
+def _why_not(text: str) -> str:
+    """The first character that does not belong into base64, and what to do."""
+    strange = next((char for char in text if not _BASE64.fullmatch(char)), None)
+    shown = "" if strange is None else f": it has the character {strange!a} in it"
+    return f"{shown}; send the original file, not what a mail, a web page or an editor made of it"
 
 
 def _with_blank_line(lines: list[str], headers: list[str]) -> str:

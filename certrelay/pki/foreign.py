@@ -10,6 +10,17 @@ _BOUNCY_CASTLE = (
     "this is a keystore of Bouncy Castle (BKS or UBER); convert it with Bouncy Castle as a provider: keytool "
     "-importkeystore -srckeystore FILE -srcstoretype BKS -destkeystore FILE.p12 -deststoretype PKCS12"
 )
+_NSS = (
+    "this is a database of NSS (Firefox); export the certificate with its key: pk12util -o FILE.p12 -n NAME -d FOLDER"
+)
+_KEYCHAIN = (
+    "this is a keychain of macOS; export the key with its certificate: security export -k FILE -t identities "
+    "-f pkcs12 -o FILE.p12"
+)
+_SST = (
+    "this is a certificate store of Windows (SST), which holds no key; export a PFX: certutil -exportPFX SERIALNUMBER "
+    "FILE.pfx"
+)
 _BY_BEGINNING = (
     (b"PK\x03\x04", "this is a ZIP archive; send the certificate in it: unzip FILE"),
     (b"\x1f\x8b", "this is a gzip archive; send the certificate in it: tar -xzf FILE, or gunzip FILE"),
@@ -18,13 +29,28 @@ _BY_BEGINNING = (
     (b"%PDF", "this is a PDF document, not a certificate; send the file that the authority made"),
     (b"\xfe\xed\xfe\xed", _KEYSTORE),
     (b"\xce\xce\xce\xce", _KEYSTORE),
+    (b"\xfd7zXZ", "this is an xz archive; send the certificate in it: tar -xJf FILE, or unxz FILE"),
+    (b"BZh", "this is a bzip2 archive; send the certificate in it: tar -xjf FILE, or bunzip2 FILE"),
+    (b"\xd0\xcf\x11\xe0", "this is a file of Outlook or Office; save the attachment in it, and send that"),
+    (b"SQLite format 3", _NSS),
+    (b"\0\x06\x15\x61", _NSS),
+    (b"kych", _KEYCHAIN),
+    (b"\x1e\xf1\xb5\xb0", "this is a PVK file of Windows; convert it: openssl rsa -inform PVK -in FILE -out FILE.pem"),
+    (b"\0\0\0\0CERT", _SST),
+    (b"version https://git-lfs", "this is a pointer of Git LFS, not the file itself; fetch it: git lfs pull"),
+    (b"$ANSIBLE_VAULT", "this file is encrypted by Ansible; decrypt it: ansible-vault decrypt FILE"),
+    (b"data:", "this is a data URL; send what stands after the comma"),
     (b"\0\0\0\x01\0\0\0\x14", _BOUNCY_CASTLE),
     (b"\0\0\0\x02\0\0\0\x14", _BOUNCY_CASTLE),
     (b"PuTTY-User-Key-File", "this is a key of PuTTY for SSH; Key Vault has no use for it"),
 )
-_HTML = re.compile(rb"\s*(<!doctype html|<html|<head|<body|<!--)", re.IGNORECASE)
-_XML = re.compile(rb"\s*<\?xml")
-_MAIL = re.compile(rb"^(mime-version|content-type|content-transfer-encoding|received|return-path):", re.I | re.M)
+_XML = re.compile(rb"\s*<(\?xml|[a-z][a-z0-9]*:[a-z])", re.IGNORECASE)
+_HTML = re.compile(rb"\s*<(!doctype|!--|[a-z][a-z0-9]*[\s>])", re.IGNORECASE)
+_JSON = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*[\"}]|\[\s*[\"{\]]|\"|null\s*$)")
+_KUBERNETES = re.compile(rb"(?:^|[{,])\s*\"?(kind\"?:\s*\"?Secret|tls\.(crt|key)\"?:)", re.MULTILINE)
+_MAIL = re.compile(
+    rb"^(mime-version|content-type|content-transfer-encoding|received|return-path|message-id|subject):", re.I | re.M
+)
 _SMIME = re.compile(rb"(pkcs7-mime|pkcs7-signature|smime\.p7[ms])", re.IGNORECASE)
 # The first octets of DER after a text editor saved them: replaced, or Latin-1 or Windows-1252 converted to UTF-8.
 _PASTED = re.compile(rb"\s*0(\xef\xbf\xbd|\xc2[\x80-\x9f]|\xe2\x80\x9a|\xc6\x92|\?[\x00-\x7f]{2}\x02\x01\x03)")
@@ -37,13 +63,24 @@ def what_it_is(data: bytes) -> str | None:
             return sentence
     if b"-----BEGIN " in data:  # PEM in a page or a mail is found all the same
         return None
+    return _what_the_text_is(data)
+
+
+def _what_the_text_is(data: bytes) -> str | None:
+    head = data[:4096]
+    if _KUBERNETES.search(head):
+        return (
+            "this is a secret of Kubernetes; take the certificate and the key out of it: kubectl get secret NAME "
+            "-o jsonpath='{.data.tls\\.crt}' | base64 -d, and the same with tls\\.key"
+        )
+    if _JSON.match(head):
+        return "this is JSON, perhaps an error message; send the certificate in it as PEM"
+    if _XML.match(data):
+        return "this is XML, not a certificate; send the file that the authority made, as PEM or PKCS#7"
     if _HTML.match(data):
         return (
             "this is a web page (HTML), perhaps of an error or to sign in; download the file itself, or send it as PEM"
         )
-    if _XML.match(data):
-        return "this is XML, not a certificate; send the file that the authority made, as PEM or PKCS#7"
-    head = data[:4096]
     if _MAIL.search(head):
         if _SMIME.search(head):
             return (

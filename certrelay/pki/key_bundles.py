@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certrelay.errors import Fault, Invalid, Unverified
+from certrelay.pki.certificate import dated
 from certrelay.pki.chains import left_out, ordered_chain
 from certrelay.pki.contents import Contents, read_key_file
 from certrelay.pki.pfx import SEVERAL_KEYS
@@ -106,6 +107,11 @@ def _chain(contents: Contents, key: PrivateKeyTypes, now: datetime) -> tuple[x50
     chain = ordered_chain(contents.certificates, key.public_key(), now, tolerate_gap=True)
     for sentence in left_out(contents.certificates, chain, contents.unreadable, now):
         contents.changes[sentence] = False
+    for issuer in chain[1:]:
+        if issuer.not_valid_after_utc <= now:
+            contents.changes[
+                f"{dated(issuer)} has expired; get the authority's new one, or clients refuse the chain"
+            ] = False
     if not contents.is_pfx and [one for one in contents.certificates if one in chain] != list(chain):
         contents.changes["the certificates were put in order, leaf first"] = True
     return chain

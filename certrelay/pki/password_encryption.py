@@ -5,6 +5,7 @@ The cost of a key derivation is known from its parameters, and taken from a budg
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
@@ -85,11 +86,23 @@ class Password:
 
 
 def passwords(password: str | None) -> tuple[Password, ...]:
-    """The password to try. Without one there are two: programs encode an empty and an absent password differently."""
-    if password:
-        utf16 = f"{password}\0".encode("utf-16-be", "surrogatepass")
-        return (Password(password.encode("utf-8", "surrogatepass"), utf16),)
-    return (Password(b"", b"\0\0"), Password(b"", b""))
+    """The encodings of the password to try, the usual one first.
+
+    Programs encode an empty and an absent password differently. OpenSSL takes the octets that it gets: before version
+    1.1.0 each as a character, and in a shell that is not UTF-8 those of its code page (man passphrase-encoding)."""
+    if not password:
+        return (Password(b"", b"\0\0"), Password(b"", b""))
+    utf8 = password.encode("utf-8", "surrogatepass")
+    found = [Password(utf8, _bmp(password))]
+    if not password.isascii():
+        found.append(Password(utf8, _bmp(utf8.decode("latin-1"))))
+        with suppress(UnicodeEncodeError):
+            found.append(Password(password.encode("cp1252"), _bmp(password)))
+    return tuple(found)
+
+
+def _bmp(password: str) -> bytes:
+    return f"{password}\0".encode("utf-16-be", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)

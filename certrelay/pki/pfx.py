@@ -5,6 +5,7 @@ hidden in an encrypted part. This reader does neither: see docs/decisions/0004-p
 """
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from certrelay.errors import Invalid
@@ -26,6 +27,10 @@ from certrelay.pki.password_encryption import (
 
 MAX_KEYS, MAX_NESTING = 3, 4
 SEVERAL_KEYS = "there are several private keys; one is allowed"
+UNSUPPORTED = (
+    "the PFX is encrypted or protected in a way that is not supported; write it again: "
+    "openssl pkcs12 -legacy -in FILE -out FILE.pem, then openssl pkcs12 -export -in FILE.pem -out NEW.pfx"
+)
 DAMAGED = "the PFX is damaged: it is cut off, or a part of it cannot be read"
 
 _DATA, _SIGNED, _ENVELOPED, _ENCRYPTED = (oid(f"1.2.840.113549.1.7.{number}") for number in (1, 2, 3, 6))
@@ -53,12 +58,9 @@ def read_pfx(data: bytes, password: str | None, budget: Budget) -> PfxContents:
     """Verify the MAC of the PFX `data`, if it has one, and decrypt its contents. Raises Invalid."""
     try:
         content, mac = _authenticated(data)
-        attempts = passwords(password)
-        if mac is not None:
-            attempts = tuple(attempt for attempt in attempts if _fits(mac, content, attempt, budget))[:1]
-        found = next(filter(None, (_read(content, attempt, mac is not None, budget) for attempt in attempts)), None)
+        found = _opened(content, mac, passwords(password), budget)
     except Unsupported:
-        raise Invalid("the PFX is encrypted or protected in a way that is not supported") from None
+        raise Invalid(UNSUPPORTED) from None
     except Invalid:
         raise
     except Exception:  # a parser on hostile bytes
@@ -67,6 +69,17 @@ def read_pfx(data: bytes, password: str | None, budget: Budget) -> PfxContents:
         reason = "the password is wrong" if password else "it needs a password"
         raise Invalid(f"the PFX cannot be opened: {reason}, or the file is damaged")
     return found
+
+
+def _opened(content: bytes, mac: Element | None, attempts: Sequence[Password], budget: Budget) -> PfxContents | None:
+    """None if no password fits. The last one whose MAC fits is the right one: what it does not open is damaged."""
+    last = None
+    for attempt in attempts:
+        if mac is None or _fits(mac, content, attempt, budget):
+            if found := _read(content, attempt, False, budget):
+                return found
+            last = attempt
+    return None if mac is None or last is None else _read(content, last, True, budget)
 
 
 def _read(content: bytes, password: Password, is_checked: bool, budget: Budget) -> PfxContents | None:
@@ -119,6 +132,8 @@ class _Reader:
                 form, certificate = children(value.content)
                 if form.content == _X509:
                     self.found.certificates.append(octets(next(children(certificate.content))))
+                else:
+                    self.found.left_out["a certificate in the PFX that is not X.509 was left out"] = None
             elif number == _NESTED and depth < MAX_NESTING:
                 self.read_bags(value.whole, depth + 1)
             else:

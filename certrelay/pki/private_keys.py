@@ -10,13 +10,19 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from certrelay.errors import Invalid
-from certrelay.pki.der import OCTET_STRING, SEQUENCE, children, content, inside, octets
+from certrelay.pki.der import OCTET_STRING, SEQUENCE, Element, children, content, inside, octets
 from certrelay.pki.encodings import Block, panics_as_errors
 from certrelay.pki.password_encryption import Budget, Unsupported, decrypted_key, passwords, spend_for
 
 MAX_KEY_BYTES = 5 * 1024  # an RSA key of 8192 bits has 4.7 KiB
 NO_PASSWORD = "it is encrypted, and no password was given"  # noqa: S105 - a message
+UNSUPPORTED = (
+    "the private key is encrypted in a way that is not supported; encrypt it again: "
+    "openssl pkcs8 -topk8 -in FILE -out NEW.pem"
+)
 WRONG_PASSWORD = "the password is wrong, or it is damaged"  # noqa: S105
+# cryptography says so with a ValueError, as it does of a wrong password.
+_UNKNOWN = ("Unknown key encryption algorithm", "unknown cipher")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +39,43 @@ def private_key_of(block: Block, der: bytes, password: str | None, budget: Budge
         raise Invalid("the private key is in OpenSSH's format; convert it: ssh-keygen -p -m PKCS8 -f FILE")
     is_traditional = block.text is not None and "ENCRYPTED" in block.text.partition("\n\n")[0]
     was_encrypted = is_traditional or is_encrypted_pkcs8(der)
-    if was_encrypted and not password:
+    if is_traditional and not password:
         raise Invalid(f"the private key cannot be read: {NO_PASSWORD}")
     if is_traditional:
         return Key(_loaded(der, _octets(password), (block.text or "").encode()), was_encrypted)
     if was_encrypted:
-        return _decrypted_key(der, password or "", budget)
+        return _decrypted_key(der, password, budget)
     return Key(_loaded(der, None), was_encrypted)
 
 
-def _decrypted_key(der: bytes, password: str, budget: Budget) -> Key:
-    """Errors after the decryption do not blame the password, which was right then."""
+def _decrypted_key(der: bytes, password: str | None, budget: Budget) -> Key:
+    """Errors after the decryption do not blame the password, which was right then. Without one, tries the empty one."""
+    refusal = f"the private key cannot be read: {WRONG_PASSWORD if password else NO_PASSWORD}"
     try:
         algorithm, ciphertext = inside(der)
         try:
-            plain = decrypted_key(algorithm, octets(ciphertext), passwords(password)[0], budget)
+            plain = _plain(algorithm, octets(ciphertext), password, budget)
         except Unsupported:  # cryptography knows more schemes
+            if not password:
+                raise Invalid(refusal) from None
             spend_for(algorithm, budget)
             return Key(_loaded(der, _octets(password)), was_encrypted=True)
     except Invalid:
         raise
     except Unsupported:
-        raise Invalid("the private key is encrypted in a way that is not supported") from None
+        raise Invalid(UNSUPPORTED) from None
     except Exception:  # a parser on hostile bytes
-        raise Invalid(f"the private key cannot be read: {WRONG_PASSWORD}") from None
+        raise Invalid(refusal) from None
     return Key(_loaded(plain, None), was_encrypted=True)
+
+
+def _plain(algorithm: Element, ciphertext: bytes, password: str | None, budget: Budget) -> bytes:
+    """With the first encoding of the password that fits."""
+    *others, last = passwords(password)
+    for attempt in others:
+        with suppress(ValueError):
+            return decrypted_key(algorithm, ciphertext, attempt, budget)
+    return decrypted_key(algorithm, ciphertext, last, budget)
 
 
 def unencrypted_key(der: bytes) -> Key:
@@ -80,7 +98,9 @@ def _loaded(der: bytes, secret: bytes | None, pem: bytes | None = None) -> objec
             return load_pem_private_key(pem, secret) if pem else load_der_private_key(der, secret)
     except UnsupportedAlgorithm:
         raise Invalid("the private key, or its encryption, is of a kind that is not supported") from None
-    except Exception:  # a parser on hostile bytes: ValueError, TypeError
+    except Exception as error:  # a parser on hostile bytes: ValueError, TypeError
+        if any(sign in str(error) for sign in _UNKNOWN):
+            raise Invalid(UNSUPPORTED) from None
         reason = WRONG_PASSWORD if secret else "it is damaged or of an unknown kind"
         raise Invalid(f"the private key cannot be read: {reason}") from None
 

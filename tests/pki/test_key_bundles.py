@@ -1,6 +1,8 @@
 """Import takes what people have, says what it changed, and says in one sentence what is wrong."""
 
 import base64
+import shutil
+import subprocess
 import time
 from datetime import timedelta
 
@@ -279,3 +281,39 @@ def test_the_hash_of_a_mac_is_no_iteration_count() -> None:
     )
     data = pkcs12.serialize_key_and_certificates(None, EC_KEY, EC_LEAF, None, encryption)
     assert read_bundle(data, "secret").chain == (EC_LEAF,)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "pkcs8 -topk8 -v2 camellia128",
+        "pkcs8 -topk8 -v2 aria256",
+        "pkcs8 -topk8 -v2 aes-128-ofb",
+        "pkcs8 -topk8 -v2 aes256 -v2prf hmacWithSHA512-256",
+        "pkey -traditional -camellia128",
+        "pkey -traditional -aes192",
+    ],
+)
+def test_the_password_is_not_blamed_for_an_encryption_that_is_not_known(options: str) -> None:
+    command = ["openssl", *options.split(), "-passout", "pass:correct"]
+    encrypted = subprocess.run(command, input=key_as(), capture_output=True, check=True, timeout=60).stdout
+    for password in ("correct", "wrong"):
+        text = refusal(encrypted + pem(LEAF), password)
+        assert text.startswith("the private key is encrypted in a way that is not supported; encrypt it again: openssl")
+        assert "password" not in text
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+@pytest.mark.parametrize("password", [None, ""])
+def test_a_key_that_is_encrypted_with_the_empty_password_is_read(password: str | None) -> None:
+    command = ["openssl", "pkcs8", "-topk8", "-passout", "pass:"]
+    encrypted = subprocess.run(command, input=key_as(), capture_output=True, check=True, timeout=60).stdout
+    assert read_bundle(encrypted + pem(LEAF), password).chain == (LEAF,)
+
+
+def test_a_path_that_has_only_an_expired_issuer_says_so() -> None:
+    old = ROOT.intermediate(key=ISSUING.key, begins=NOW - timedelta(days=99), days=98)
+    [change] = read_bundle(key_as() + pem(LEAF, old.certificate), None).changes
+    assert "'CN=Contoso Issuing CA' (serial" in change
+    assert change.endswith("has expired; get the authority's new one, or clients refuse the chain")

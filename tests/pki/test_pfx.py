@@ -192,3 +192,42 @@ def test_no_iterations_beyond_the_budget_are_done_wherever_they_hide() -> None:
 def test_rc2_agrees_with_its_rfc(key: str, plain: str, cipher: str) -> None:
     """RFC 2268, section 5."""
     assert rc2.decrypt_cbc(bytes.fromhex(key), bytes(8), bytes.fromhex(cipher)) == bytes.fromhex(plain)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+@pytest.mark.parametrize("options", [[], ["-nomac"], ["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES"]])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_password_with_umlauts_opens_whatever_the_shell_made_of_it(
+    encoding: str, options: list[str], tmp_path: Path
+) -> None:
+    pem = tmp_path / "all.pem"
+    pem.write_bytes(
+        KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + b"".join(one.public_bytes(Encoding.PEM) for one in CHAIN)
+    )
+    (tmp_path / "password").write_bytes("schön".encode(encoding))
+    command = ["openssl", "pkcs12", "-export", "-in", str(pem), "-out", str(tmp_path / "out")]
+    command += ["-passout", f"file:{tmp_path / 'password'}", *options]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    data = (tmp_path / "out").read_bytes()
+    assert is_ours(read(data, "schön"))
+    assert refusal(data, "schon").startswith("the PFX cannot be opened: the password is wrong")
+
+
+def test_a_password_that_an_old_openssl_took_octet_by_octet_opens() -> None:
+    assert is_ours(
+        read(written(PBES.PBESv1SHA1And3KeyTripleDESCBC, SHA1(), "schön".encode().decode("latin-1")), "schön")
+    )
+
+
+def test_a_pfx_of_an_unknown_encryption_says_how_to_write_it_again() -> None:
+    unknown = files.sequence(files.identifier("1.2.840.113549.1.12.1.1"), files.sequence())  # RC4
+    text = refusal(files.pfx(files.safe(files.bag(2, files.sequence(unknown, files.octets(bytes(16)))))), "x")
+    assert "not supported; write it again: openssl pkcs12 -legacy" in text
+    assert "password" not in text
+
+
+def test_a_certificate_that_is_not_x509_is_named() -> None:
+    sdsi = files.sequence(files.identifier("1.2.840.113549.1.9.22.2"), encoded(CONTEXT_0, files.octets(b"x")))
+    data = files.pfx(files.safe(files.key_bag(KEY), files.bag(3, sdsi), files.certificate_bag(der(LEAF))))
+    assert list(read_pfx(data, None, Budget()).left_out) == ["a certificate in the PFX that is not X.509 was left out"]

@@ -1,0 +1,86 @@
+"""PEM as terminals, mails, editors and programs leave it: read, or refused with what stands in the way."""
+
+import base64
+import json
+
+import pytest
+
+from certrelay.errors import Invalid
+from certrelay.pki.contents import read_certificates
+from tests.pki.builders import pem
+from tests.pki.bundles import EC_KEY, EC_LEAF, ISSUING, key_as, read_bundle
+
+CHAIN = pem(EC_LEAF, ISSUING.certificate)
+FILE = key_as(key=EC_KEY) + CHAIN
+SIGNATURE = b"-----BEGIN PGP SIGNATURE-----\nVersion: GnuPG v2\n\niQEzBAEB\n=abcd\n-----END PGP SIGNATURE-----\n"
+PGP_KEY = b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOYBF\n=abcd\n-----END PGP PRIVATE KEY BLOCK-----\n"
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(Invalid) as caught:
+        read_bundle(data, None)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        base64.b64encode(FILE),
+        base64.encodebytes(FILE.replace(b"\n", b"\r\n")),
+        base64.b64encode(FILE.decode().encode("utf-16")),
+        json.dumps({"file": FILE.decode().replace("\n", "\r\n")}, indent=2).encode(),
+        b'KEY="' + key_as(key=EC_KEY).replace(b"\n", b"\\n") + b'"\nCERT="' + CHAIN.replace(b"\n", b"\\n") + b'"\n',
+        b"# -----BEGIN is what each of these starts with\n" + FILE,
+        b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n" + FILE + SIGNATURE,
+        FILE + SIGNATURE,
+        FILE + PGP_KEY,
+        b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n" + FILE,
+    ],
+    ids=["base64", "CRLF", "UTF-16", "JSON", "shell", "comment", "PGP message", "signature", "PGP key", "SSH2"],
+)
+def test_a_certificate_with_its_key_is_found_in_odd_text(data: bytes) -> None:
+    assert read_bundle(data, None).chain == (EC_LEAF, ISSUING.certificate)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf" + key_as(key=EC_KEY) + b"\xef\xbb\xbf" + CHAIN,
+        key_as(key=EC_KEY).decode().encode("utf-16") + CHAIN,
+    ],
+)
+def test_byte_order_marks_between_files_that_were_put_together_are_no_text(data: bytes) -> None:
+    assert read_bundle(data, None, strict=True).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "character"),
+    [
+        (b"".join(b"> " + line + b"\n" for line in FILE.splitlines()), "'>'"),
+        (b"<html>" + FILE.replace(b"\n", b"<br>\n"), "'<'"),
+        (FILE.decode().replace("\n", "\u200b\n").encode(), "'\\u200b'"),
+        (FILE.decode().replace("\n", " \u2026\n").encode(), "'\\u2026'"),
+        (b"-----BEGIN PRIVATE KEY-----\n***\n-----END PRIVATE KEY-----\n" + CHAIN, "'*'"),
+    ],
+)
+def test_a_character_that_does_not_belong_is_named_with_what_to_do(data: bytes, character: str) -> None:
+    text = refusal(data)
+    assert f"is not base64: it has the character {character} in it; send the original file" in text
+
+
+@pytest.mark.parametrize("label", ["PRIVATE KEY", "CERTIFICATE"])
+def test_a_block_that_is_cut_off_is_named(label: str) -> None:
+    text = refusal(FILE.replace(f"-----END {label}-----\n".encode(), b""))
+    assert text == f"a PEM block is cut off: '{label}' has a BEGIN line and no END line; send the whole file"
+
+
+@pytest.mark.parametrize(
+    "data", [FILE.replace(b"-----", b"----"), FILE.replace(b"-----BEGIN", b"----- BEGIN"), b"hello"]
+)
+def test_what_is_nothing_known_is_told_how_pem_begins(data: bytes) -> None:
+    assert refusal(data).endswith("send the original file, or as PEM, which begins with -----BEGIN CERTIFICATE-----")
+
+
+@pytest.mark.parametrize("message", [CHAIN + SIGNATURE, base64.b64encode(CHAIN), json.dumps([CHAIN.decode()]).encode()])
+def test_an_answer_is_read_as_a_file_is(message: bytes) -> None:
+    assert read_certificates(message).certificates == [EC_LEAF, ISSUING.certificate]
