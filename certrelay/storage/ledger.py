@@ -39,7 +39,7 @@ FARTHEST_ATTEMPT = timedelta(days=8)  # an operation waits for its authority for
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
 TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities", "owners", "watch")
 QUEUES = ("signing", "notifications")
-UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError)
+UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 log = logger("storage")
 

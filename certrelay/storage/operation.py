@@ -253,7 +253,11 @@ def _chain_in(entity: dict[str, Any]) -> bytes:
 
 
 def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
-    """The reverse of `to_entity`."""
+    """The reverse of `to_entity`. Raises one of UNREADABLE of the ledger if it cannot be read."""
+    texts = (*_TEXTS, *(name for name in _LATER if name in entity), "failure_code", "failure_message")
+    for kind, names in ((str, texts), (int, _NUMBERS), (bool, ("cancel_requested",))):
+        if strange := [name for name in names if not isinstance(entity[name], kind)]:
+            raise TypeError(f"columns of another type than {kind.__name__}: {', '.join(strange)}")
     times: dict[str, Any] = {
         name: datetime.fromisoformat(entity[name]).astimezone(UTC) for name in _TIMES if entity.get(name)
     }

@@ -165,7 +165,7 @@ def _clock_error(services: Services) -> timedelta:
 def _poison(services: Services, rows: Rows) -> None:
     queues = Counter(str(row.get("queue")) for row in rows["poison"].values())
     for queue, count in queues.items():
-        reason = next(row.get("reason") for row in rows["poison"].values() if row.get("queue") == queue)
+        reason = next(row.get("reason") for row in rows["poison"].values() if str(row.get("queue")) == queue)
         text = f"{count} messages could not be processed; one of the reasons: {reason}"
         next_step = "GET /api/poison lists them; put each back when its cause is gone, or drop it"
         incidents.report(services, Incident("poison", queue, text, next_step))

@@ -1,5 +1,6 @@
 """A row that cannot be read costs itself only."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -34,14 +35,23 @@ def test_an_open_row_that_cannot_be_read_stops_no_other_operation(
     assert len([line for line in caplog.messages if "cannot be read (" in line]) <= 1
 
 
-def test_a_row_of_the_history_that_cannot_be_read_is_left_out(world: World) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"transitions": b"["}, {"transitions": b"[" * 60_000}, {"vault": 7}, {"name": True}, {"requested_by": b"\xff"},
+        {"reason": datetime(9999, 12, 31, tzinfo=UTC)}, {"failure_code": 1.5}, {"attempts": "many"},
+        {"cancel_requested": "no"}, {"traceparent": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_row_of_the_history_that_cannot_be_read_is_left_out(world: World, broken: dict[str, Any]) -> None:
     name = world.name()
     for _ in range(2):
         create.create(world.services, ALIAS, name, SPEC, requested_by="test")
         world.finish(name)
     older, newer = reversed(world.services.storage.ended(ALIAS, name))
     keys = {"PartitionKey": f"{ALIAS}|{name}", "RowKey": older.id.split(".")[-1]}
-    world.services.storage._history.merge(keys | {"transitions": b"["})
+    world.services.storage._history.merge(keys | broken)
     assert [operation.id for operation in read.history(world.services, ALIAS, name)] == [newer.id]
     assert read.detail(world.services, ALIAS, name).chain == newer.chain
 

@@ -245,3 +245,11 @@ def test_an_order_that_is_refused_is_no_incident(night: Night) -> None:
     night.pass_(60)
     assert night.kinds() == []
     assert b"certificate.failed" in b"".join(body for _, body in night.got)
+
+
+@pytest.mark.parametrize("queue", [7, None, True])
+def test_a_row_of_a_poison_message_that_makes_no_sense_stops_no_watch(night: Night, queue: object) -> None:
+    columns = {"at": night.world.services.now().isoformat()} | ({} if queue is None else {"queue": queue})
+    night.world.services.storage.watch.merge("poison", "0" * 32, columns)
+    night.pass_(10)
+    assert night.kinds() == ["poison"]
