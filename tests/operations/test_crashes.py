@@ -63,21 +63,27 @@ def test_a_death_at_any_effect_ends_in_exactly_one_version(world: World, wait: i
 
 def test_two_deaths_at_any_effects_end_in_exactly_one_version(world: World, request: pytest.FixtureRequest) -> None:
     """Every effect is a write, so a death after one is a death before the next. Of pairs that leave the same effects to
-    come, one is tried, and one more that dies twice at the same effect; with `--soak` each pair."""
-    every_pair, tried = request.config.getoption("--soak"), set()
-    for first in range(len(effects_of_one_life(world, 1))):
-        effects = died(world, f"-{first}", {first})
-        for second in range(first + 1, len(effects)):
-            pair = (effects[first] == effects[second], tuple(effects[second:]))
-            if every_pair or pair not in tried:
-                tried.add(pair)
-                died(world, f"-{first}-{second}", {first, second})
+    come, one is tried, and one more that dies twice at the same effect; with `--soak` each pair, at both moments."""
+    effects = effects_of_one_life(world, 1)
+    if request.config.getoption("--soak"):
+        single = itertools.product(range(len(effects) + 4), MOMENTS)
+        for number, pair in enumerate(itertools.combinations(single, 2)):
+            died(world, f"-{number}", {*pair})
+        return
+    tried = set()
+    for first in range(len(effects)):
+        more = died(world, f"-{first}", {(first, "before")})
+        for second in range(first + 1, len(more)):
+            rest = (more[first] == more[second], tuple(more[second:]))
+            if rest not in tried:
+                tried.add(rest)
+                died(world, f"-{first}-{second}", {(first, "before"), (second, "before")})
     assert len(tried) > 25, "deaths at different effects leave different things to do"
 
 
-def died(world: World, suffix: str, deaths: set[int]) -> list[str]:
-    """The effects of a creation that died before these of them."""
-    name, life = world.name(suffix), Life({(number, "before") for number in deaths})
+def died(world: World, suffix: str, deaths: set[tuple[int, str]]) -> list[str]:
+    """The effects of a creation that died at these of them."""
+    name, life = world.name(suffix), Life(deaths)
     world.ca.orders.clear()
     run_to_the_end(world, name, life, lambda services: create(services, name))
     check_one_version_and_nothing_left(world, name, (deaths, life.effects))
