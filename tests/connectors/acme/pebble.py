@@ -3,11 +3,10 @@
 import json
 import os
 import socket
-import subprocess
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import dns.message
@@ -18,14 +17,14 @@ import trustme
 from cryptography import x509
 from dns.exception import DNSException
 
-from sandbox.processes import free_ports
+from sandbox.processes import Processes, free_ports
 from tests.connectors.debian import unpacked
 
 SUITE = "sid"  # 2.10: trixie's 2.6 has no profiles
 
 
 class Program:
-    """One child process, ended with the `with` block."""
+    """One child process, ended with the `with` block, or with this process. Its log is `log`, if one is given."""
 
     seconds = 300.0  # for the start
 
@@ -33,29 +32,18 @@ class Program:
         self, command: Sequence[str | Path], ready: Callable[[], bool], log: Path | None = None, **environment: str
     ) -> None:
         self.command, self.ready, self.log, self.environment = command, ready, log, environment
-        self.process: subprocess.Popen[bytes] | None = None
+        self._running = ExitStack()
 
     def start(self) -> None:
-        with Path(self.log or os.devnull).open("ab") as output:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.DEVNULL,
-                env={"PATH": os.environ["PATH"], **self.environment},
-            )
-        deadline = time.monotonic() + self.seconds
-        while not self.ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise AssertionError(f"{Path(self.command[0]).name} did not start")
-            time.sleep(0.02)
+        with ExitStack() as stack:
+            log = self.log or Path(stack.enter_context(TemporaryDirectory()), "program.log")
+            processes = stack.enter_context(Processes(log.parent))
+            child = processes.start(log.stem, self.command, env={"PATH": os.environ["PATH"], **self.environment})
+            child.wait_until(self.ready, self.seconds)
+            self._running = stack.pop_all()
 
     def stop(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self._running.close()
 
 
 def listens(port: int) -> bool:

@@ -91,7 +91,7 @@ class Peer:
         [self.port] = free_ports(1)
         self.folder, self._dns_port = folder, dns_port
         self._python = interpreter(self.requirement)
-        self._program = SlowProgram([self._python, folder / "serve.py"], self._is_ready, folder / "log")
+        self._program = SlowProgram([self._python, folder / "serve.py"], self._is_ready, folder / "server.log")
 
     @property
     def origin(self) -> str:
