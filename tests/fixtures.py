@@ -17,6 +17,7 @@ from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from sandbox.vault import VaultServer
 from tests.app import App
+from tests.shared_azurite import azurite_for
 from tests.world import World, make_world
 
 # What the helpers of connectors assert is explained as in a test.
@@ -25,7 +26,7 @@ pytest.register_assert_rewrite("tests.connectors")
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    with Azurite(tmp_path_factory.mktemp("azurite")) as running:
+    with azurite_for(tmp_path_factory) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -54,8 +55,8 @@ class World:
 
     def containers(self) -> dict[str, str]:
         """Two new, empty containers, as settings."""
-        number = next(_numbers)
-        names = {"records_container": f"records-{number}", "crl_container": f"crl-{number}"}
+        unique = uuid.uuid4().hex[:10]
+        names = {"records_container": f"records-{unique}", "crl_container": f"crl-{unique}"}
         for name in names.values():
             with self.container(name) as made:
                 made.create_container()

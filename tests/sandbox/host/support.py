@@ -87,7 +87,7 @@ def running(
     queues = QueueServiceClient.from_connection_string(azurite.connection_string)
     environment = {
         **os.environ, "AzureWebJobsStorage": azurite.connection_string, "QUEUE": queue, "SCHEDULE": schedule,
-        "DIARY": str(directory / "diary"), "AzureFunctionsWebHost__hostid": directory.name,
+        "DIARY": str(directory / "diary"), "AzureFunctionsWebHost__hostid": f"{directory.parent.name}-{directory.name}",
     }  # fmt: skip
     (port,) = free_ports(1)
     keys = [part for name, key in KEYS.items() for part in (f"--{name}-key", key)]
