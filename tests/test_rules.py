@@ -20,7 +20,7 @@ from certrelay.renewal import renew
 from certrelay.services import Services
 from certrelay.setting_models import Rules
 from certrelay.storage.operation import State
-from tests.pki.builders import CLIENT_AUTH, SERVER_AUTH, Authority, dns, pem, rsa_key, sign, subject
+from tests.pki.builders import CLIENT_AUTH, SERVER_AUTH, Authority, dns, ec_key, pem, rsa_key, sign, subject
 from tests.world import ALIAS, World
 
 LAX = Rules(certificate_authority=True)
@@ -29,11 +29,12 @@ WRITES = ("CreateCertificate", "ImportCertificate", "MergeCertificate", "UpdateC
 
 @dataclass(frozen=True)
 class Case:
-    """Settings that refuse the sample and settings that allow it. The sample is an RSA certificate for `host`."""
+    """Settings that refuse the sample and settings that allow it. The sample is a certificate for `host`."""
 
     refused: dict[str, Any]
     allowed: dict[str, Any]
     host: str = "www.contoso.example"
+    kty: str = "EC"
     ekus: tuple[str, ...] = (SERVER_AUTH.dotted_string, CLIENT_AUTH.dotted_string)
     ca: bool = False
     upns: tuple[str, ...] = ()
@@ -43,7 +44,7 @@ class Case:
     def policy(self) -> dict[str, Any]:
         props = {"ekus": list(self.ekus), "basic_constraints": {"ca": self.ca}, "validity_months": 12}
         names = {"dns_names": [self.host], "upns": list(self.upns)}
-        return {"x509_props": {**props, "subject": f"CN={self.host}", "sans": names}, "key_props": {"kty": "RSA"}}
+        return {"x509_props": {**props, "subject": f"CN={self.host}", "sans": names}, "key_props": {"kty": self.kty}}
 
 
 def with_rules(world: World, rules: Rules, holder: str = "vault", authorities: tuple[str, ...] = ()) -> Services:
@@ -61,7 +62,7 @@ def with_rules(world: World, rules: Rules, holder: str = "vault", authorities: t
 
 def file_of(world: World, case: Case) -> str:
     """A self-signed certificate with its key, as PEM."""
-    key, own = rsa_key(), subject(case.host)
+    key, own = rsa_key() if case.kty == "RSA" else ec_key(), subject(case.host)
     ekus = [x509.ObjectIdentifier(oid) for oid in case.ekus]
     upns = [x509.OtherName(extensions_upn(), b"\x0c" + bytes([len(upn)]) + upn.encode()) for upn in case.upns]
     sans = x509.SubjectAlternativeName([*dns(case.host), *upns])
@@ -152,8 +153,8 @@ CASES = {
         {"names": ["*.contoso.example", "*@contoso.example"]},
         upns=("administrator@contoso.example",),
     ),
-    "key_types": Case({"key_types": ["EC"]}, {"key_types": ["RSA"]}),
-    "minimum_rsa_size": Case({"minimum_rsa_size": 3072}, {"minimum_rsa_size": 2048}),
+    "key_types": Case({"key_types": ["RSA"]}, {"key_types": ["EC"]}),
+    "minimum_rsa_size": Case({"minimum_rsa_size": 3072}, {"minimum_rsa_size": 2048}, kty="RSA"),
     "exportable": Case({"exportable": False}, {"exportable": True}),
     "max_validity_days": Case({"max_validity_days": 90}, {"max_validity_days": 365}),
     # Key Vault's CSRs ask for no CA certificate, so none can be merged.
