@@ -68,7 +68,8 @@ def path(route: Route, name: str) -> str:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_a_route_lets_in_who_has_its_role_for_what_its_path_names(shared: Shared, route: Route) -> None:
-    for caller, name in itertools.product(CALLERS, NAMES):
+    names = NAMES if path(route, NAMES[0]) != path(route, NAMES[1]) else NAMES[:1]
+    for caller, name in itertools.product(CALLERS, names):
         answer = shared.call(CALLERS[caller][0], route.method, path(route, name), {} if route.body else None)
         in_vain = answer.status_code == 403 and answer.json()["code"] == "Forbidden"
         assert in_vain is not let_in(route, caller, name), f"{caller} {route.method} {name}: {answer.text}"
