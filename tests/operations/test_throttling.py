@@ -116,18 +116,20 @@ def throttled_creations(world: World) -> int:
     return sum(request["operation"] == "CreateCertificate" and request["status"] == 429 for request in recent)
 
 
+@pytest.mark.slow
 def test_a_burst_is_spread_as_key_vault_limits_it_and_nothing_is_throttled(throttled_world: World) -> None:
-    """The limit itself takes 20 seconds for 60: 20 at once, 20 after 10 seconds, 20 after 20."""
-    world, names = throttled_world, [throttled_world.name(f"-{number}") for number in range(60)]
+    """The limit itself takes 20 seconds for 45: 20 at once, 20 after 10 seconds, 5 after 20."""
+    world, names = throttled_world, [throttled_world.name(f"-{number}") for number in range(45)]
     for name in names:
         create(world, name)
-    assert seconds_to_finish(world, names) <= 1.5 * 20  # the last twenty are spread over their window
+    assert seconds_to_finish(world, names) <= 1.5 * 20  # the last ones are spread over their window
     assert throttled_creations(world) == 0
 
 
+@pytest.mark.slow
 def test_what_is_throttled_nevertheless_takes_a_new_place_and_none_sleeps_for_long(throttled_world: World) -> None:
     """Somebody else uses the vault, too: nobody's own back-off doubles, and all workers share the new places."""
-    world, names = throttled_world, [throttled_world.name(f"-{number}") for number in range(40)]
+    world, names = throttled_world, [throttled_world.name(f"-{number}") for number in range(30)]
     for number in range(15):
         world.vault.create(world.name(f"-other-{number}"), OTHER, {}, enabled=True)
     for name in names:
