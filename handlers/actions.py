@@ -10,10 +10,10 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.renew import Changes
 from handlers import render, request_models, response_models, roles
-from handlers.certificates import PATH, operation_answer, where
+from handlers.certificates import PATH, wait_of, waited_answer, where
 from handlers.http import Answer, idempotency_key, is_set, parsed
 from handlers.roles import Role, acting_for
-from handlers.routes import flag, route
+from handlers.routes import PREFER, flag, route
 
 blueprint = func.Blueprint()
 
@@ -65,12 +65,12 @@ def recover_certificate(req: func.HttpRequest) -> Answer:
 
 @route(
     blueprint, "POST", f"{PATH}/renew", Role.REQUESTER,
-    body=request_models.RenewCertificate, answer=response_models.Operation, status=202,
+    body=request_models.RenewCertificate, answer=response_models.Operation, status=202, headers=(PREFER,),
 )  # fmt: skip
 def renew_certificate(req: func.HttpRequest) -> Answer:
     """Renew a certificate now, due or not: same policy, names and tags; optionally with another authority."""
     body = parsed(req, request_models.RenewCertificate)
-    vault, name = where(req)
+    (vault, name), seconds = where(req), wait_of(req)
     operation = renew.renew(
         acting_for(req),
         vault,
@@ -78,7 +78,7 @@ def renew_certificate(req: func.HttpRequest) -> Answer:
         Origin(requested_by=roles.caller(req), reason="requested", idempotency_key=idempotency_key(req)),
         Changes(authority=body.authority, reuse_key=body.reuse_key),
     )
-    return operation_answer(operation, 202)
+    return waited_answer(req, operation, seconds)
 
 
 @route(

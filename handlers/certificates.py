@@ -2,18 +2,19 @@
 
 import base64
 import binascii
+from dataclasses import replace
 
 import azure.functions as func
 
 from certrelay.access import ownership
 from certrelay.certificates import create, edit, import_file, read
 from certrelay.errors import Fault, Invalid
-from certrelay.operations import find, intervene
+from certrelay.operations import find, intervene, waiting
 from certrelay.storage.operation import Operation
 from handlers import render, request_models, response_models, roles
-from handlers.http import Answer, idempotency_key, is_set, parsed, query
+from handlers.http import Answer, idempotency_key, is_set, parsed, preferred_wait, query
 from handlers.roles import Role, acting_for
-from handlers.routes import choice, flag, route, text
+from handlers.routes import PREFER, choice, flag, route, text
 
 RETRY_AFTER_SECONDS = "2"
 PATH = "vaults/{vault}/certificates/{name}"
@@ -46,17 +47,31 @@ def operation_answer(operation: Operation, status: int = 200, owner: str | None 
     return Answer(render.operation_json(operation, owner), status, headers, cached=status == 200)
 
 
+def wait_of(req: func.HttpRequest) -> int | None:
+    """The seconds that the caller would rather wait. Raises Invalid. Read it before anything is written."""
+    return preferred_wait(req, waiting.LONGEST_WAIT)
+
+
+def waited_answer(req: func.HttpRequest, operation: Operation, seconds: int | None, status: int = 202) -> Answer:
+    """The response to a request that has an operation done: with `seconds`, 200 if it ends within them."""
+    if seconds is None:
+        return operation_answer(operation, status)
+    operation = waiting.until_ended(acting_for(req), operation, seconds)
+    answer = operation_answer(operation, 200 if operation.state.ended else status)
+    return replace(answer, cached=False, headers=answer.headers | {"Preference-Applied": f"wait={seconds}"})
+
+
 @route(
     blueprint, "POST", f"{PATH}/create", Role.REQUESTER,
-    body=request_models.CreateCertificate, answer=response_models.Operation, status=202,
+    body=request_models.CreateCertificate, answer=response_models.Operation, status=202, headers=(PREFER,),
 )  # fmt: skip
 def create_certificate(req: func.HttpRequest) -> Answer:
     """Create a certificate or a new version of one, with an authority or one of Key Vault's own issuers."""
     spec = parsed(req, request_models.CreateCertificate).to_spec()
     vault, name = req.route_params["vault"], req.route_params["name"]
-    key, caller = idempotency_key(req), roles.caller(req)
+    key, caller, seconds = idempotency_key(req), roles.caller(req), wait_of(req)
     operation = create.create(acting_for(req), vault, name, spec, requested_by=caller, idempotency_key=key)
-    return operation_answer(operation, 202)
+    return waited_answer(req, operation, seconds)
 
 
 @route(
@@ -127,13 +142,15 @@ def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
 @route(
     blueprint, "POST", f"{PATH}/pending/merge", Role.OPERATOR,
     body=request_models.MergeCertificate, raw_body=CERTIFICATE_TYPES, answer=response_models.Operation, status=200,
+    headers=(PREFER,),
 )  # fmt: skip
 def merge_certificate(req: func.HttpRequest) -> Answer:
     """Provide the signed certificate and its chain: PEM, DER or PKCS#7, in any order. It is verified like any other."""
     vault, name = where(req)
     is_json = req.headers.get("content-type", "application/json").split(";")[0].strip().endswith("json")
     answer = _answer(parsed(req, request_models.MergeCertificate)) if is_json else req.get_body()
-    return operation_answer(intervene.provide_answer(acting_for(req), vault, name, answer))
+    seconds = wait_of(req)
+    return waited_answer(req, intervene.provide_answer(acting_for(req), vault, name, answer), seconds, 200)
 
 
 @route(blueprint, "GET", "operations/{id}", Role.READER, answer=response_models.Operation)

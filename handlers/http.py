@@ -100,6 +100,20 @@ def idempotency_key(req: func.HttpRequest) -> str | None:
     return key
 
 
+def preferred_wait(req: func.HttpRequest, longest: int) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240, section 4.3), or None. Other preferences are ignored; the first wins.
+
+    Raises Invalid unless N is a whole number from 0 to `longest`."""
+    for preference in re.findall(r'(?:[^,"]|"[^"]*"?)+', req.headers.get("prefer", "")):  # a comma may be quoted
+        name, _, value = preference.split(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            seconds = value.strip().removeprefix('"').removesuffix('"')
+            if not re.fullmatch(r"[0-9]{1,9}", seconds, re.ASCII) or int(seconds) > longest:
+                raise Invalid(f"Prefer: wait must be a whole number of seconds from 0 to {longest}, as in wait=30")
+            return int(seconds)
+    return None
+
+
 def _problem(error: CertRelayError, correlation: str) -> Answer:
     status, title = next(value for kind, value in _STATUS.items() if isinstance(error, kind))
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": str(error)}

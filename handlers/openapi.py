@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from certrelay.storage.operation import CERTIFICATE_NAME
 from handlers import response_models
-from handlers.routes import ROUTES, Query, Route
+from handlers.routes import PREFER, ROUTES, Header, Query, Route
 
 VERSION = "0.1.0"
 REFERENCE = "#/components/schemas/{model}"
@@ -59,7 +59,8 @@ def _operation(route: Route) -> Json:
         "operationId": route.name,
         "summary": route.summary,
         "parameters": [_in_path(name, kind) for name, kind in re.findall(r"\{(\w+)(:[^}]*)?\}", route.path)]
-        + [_in_query(query) for query in route.query],
+        + [_parameter("query", query) for query in route.query]
+        + [_parameter("header", header) for header in route.headers],
         "responses": _responses(route),
     }
     if route.body is not None:
@@ -79,6 +80,10 @@ def _responses(route: Route) -> Json:
     responses: Json = {str(route.status): {"description": route.summary, "content": content}}
     if route.status == 202:
         responses["202"]["headers"] = {name: {"schema": {"type": "string"}} for name in ("Location", "Retry-After")}
+    if PREFER in route.headers:
+        applied = {"Preference-Applied": {"schema": {"type": "string"}}}
+        ended = {"description": f"{route.summary} It ended while the caller waited.", "content": content}
+        responses["200"] = {**responses.get("200", ended), "headers": applied}
     if route.method == "GET":
         responses["304"] = {"description": "Not changed since the ETag in If-None-Match."}
     if route.method == "DELETE" and route.path.endswith("/pending"):
@@ -105,8 +110,8 @@ def _in_path(name: str, constraint: str) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _in_query(query: Query) -> Json:
-    return {"name": query.name, "in": "query", "description": query.description, "schema": query.schema}
+def _parameter(place: str, declared: Query | Header) -> Json:
+    return {"name": declared.name, "in": place, "description": declared.description, "schema": declared.schema}
 
 
 def _reference(model: type[BaseModel]) -> Json:

@@ -10,6 +10,7 @@ import azure.functions as func
 from pydantic import BaseModel
 
 from certrelay.errors import Fault, Invalid
+from certrelay.operations.waiting import LONGEST_WAIT
 from certrelay.validation import PRINTABLE, expected
 from handlers import roles
 from handlers.http import Answer, endpoint
@@ -61,12 +62,29 @@ def flag(name: str, description: str) -> Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """One request header, for OpenAPI; the handler checks its value."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+
+
+PREFER = Header(
+    "Prefer",
+    f"`wait=N`: answer when the operation has ended, or after N seconds (at most {LONGEST_WAIT}; RFC 7240).",
+    {"type": "string", "maxLength": 2000},
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One HTTP function, for OpenAPI.
 
     `role`: the lowest role that may call it; None: anybody. `body`: the model of the request body. `answer`: the model
     of the response body with `status`; None: no JSON. `raw_body`, `raw_answer`: content types other than JSON.
-    `errors`: the error statuses that it may have. `any_role`: whoever is signed in may call it, even without a role."""
+    `headers`: request headers that change the answer. `errors`: the error statuses that it may have. `any_role`:
+    whoever is signed in may call it, even without a role."""
 
     method: str
     path: str
@@ -77,6 +95,7 @@ class Route:
     answer: type[BaseModel] | None = None
     status: int = 200
     query: tuple[Query, ...] = ()
+    headers: tuple[Header, ...] = ()
     raw_body: tuple[str, ...] = ()
     raw_answer: tuple[str, ...] = ()
     errors: tuple[int, ...] = (400, 401, 403, 404, 409, 503)
@@ -90,6 +109,7 @@ class Contract(TypedDict, total=False):
     answer: type[BaseModel] | None
     status: int
     query: tuple[Query, ...]
+    headers: tuple[Header, ...]
     raw_body: tuple[str, ...]
     raw_answer: tuple[str, ...]
     errors: tuple[int, ...]
