@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
-from tests.app import App, until
+from tests.app import PROMPT, App, until
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     directory = tmp_path_factory.mktemp("sandbox")
     by_hand = {"CERTRELAY_SWEEP_SCHEDULE": "0 0 0 29 2 *"}  # on the next 29 February: else it competes with the events
     with (
-        Sandbox(directory, Progress(), app_settings=by_hand) as sandbox,
+        Sandbox(directory, Progress(), app_settings={**PROMPT, **by_hand}) as sandbox,
         httpx.Client(timeout=30, trust_env=False) as client,
     ):
         yield App(sandbox.settings, client)

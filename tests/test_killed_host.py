@@ -9,6 +9,7 @@ import pytest
 
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
+from tests.app import PROMPT
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +21,10 @@ LEASE_SECONDS = 400  # of a worker that died, and a little more; a worker that l
 def test_a_host_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     chance = random.Random(20261123)
     names = [f"killed-{number}" for number in range(CERTIFICATES)]
-    with Sandbox(tmp_path, Progress()) as sandbox, httpx.Client(timeout=30, trust_env=False) as client:
+    with (
+        Sandbox(tmp_path, Progress(), app_settings=PROMPT) as sandbox,
+        httpx.Client(timeout=30, trust_env=False) as client,
+    ):
         app = sandbox.settings["APP_URL"] + "/api/vaults/main/certificates/"
         headers = {"x-functions-key": sandbox.settings["FUNCTION_KEY"]}
         poll = sandbox.settings["APP_URL"] + "/admin/functions/poll_operations"

@@ -13,7 +13,7 @@ import pytest
 from handlers.roles import Role
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
-from tests.app import until
+from tests.app import PROMPT, until
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ CALLS = [
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with Sandbox(tmp_path_factory.mktemp("signed-in"), Progress(), sign_in="Return401") as sandbox:
+    with Sandbox(tmp_path_factory.mktemp("signed-in"), Progress(), app_settings=PROMPT, sign_in="Return401") as sandbox:
         yield sandbox.settings
 
 

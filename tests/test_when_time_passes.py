@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
-from tests.app import App, until
+from tests.app import PROMPT, App, until
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,9 @@ NEVER = "0 0 0 29 2 *"  # not while these tests run
 def app(tmp_path: Path) -> Iterator[App]:
     """One for each test, for OpenBao's clock is not moved. Its sweep does not compete with the events."""
     with (
-        Sandbox(tmp_path / "sandbox", Progress(), app_settings={"CERTRELAY_SWEEP_SCHEDULE": NEVER}) as sandbox,
+        Sandbox(
+            tmp_path / "sandbox", Progress(), app_settings={**PROMPT, "CERTRELAY_SWEEP_SCHEDULE": NEVER}
+        ) as sandbox,
         httpx.Client(timeout=30, trust_env=False) as client,
     ):
         yield App(sandbox.settings, client)

@@ -6,9 +6,12 @@ https://learn.microsoft.com/azure/azure-functions/functions-host-json
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+OVERRIDE = "AzureFunctionsJobHost__"  # https://learn.microsoft.com/azure/azure-functions/functions-host-json
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,12 @@ class Configuration:
     function_timeout: float = 1800.0
 
     @classmethod
-    def read(cls, directory: Path) -> "Configuration":
+    def read(cls, directory: Path, environment: Mapping[str, str]) -> "Configuration":
+        """What host.json says, or an application setting instead: `AzureFunctionsJobHost__extensions__queues__…`."""
         host = json.loads((directory / "host.json").read_text())
+        for name, value in environment.items():
+            if name.startswith(OVERRIDE):
+                _override(host, name.removeprefix(OVERRIDE).split("__"), value)
         extensions = host.get("extensions") or {}
         queues: dict[str, Any] = extensions.get("queues") or {}
         batch = int(queues.get("batchSize", 16))
@@ -56,6 +63,13 @@ class Configuration:
             str((extensions.get("http") or {}).get("routePrefix", "api")).strip("/"),
             _seconds(host.get("functionTimeout", "00:30:00")),
         )
+
+
+def _override(host: dict[str, Any], path: list[str], value: str) -> None:
+    *sections, last = path
+    for section in sections:
+        host = host.setdefault(section, {})
+    host[last] = value
 
 
 def _seconds(span: str) -> float:

@@ -20,7 +20,6 @@ class Invocations:
 
     def __init__(self, worker: Worker, timeout: float, clock: ProcessClock | None = None) -> None:
         self.worker, self._timeout, self._clock = worker, timeout, clock
-        self.finished = asyncio.Event()
 
     async def invoke(self, function: Function, value: Any, metadata: dict[str, Any] | None = None) -> Result:
         if self._clock:
@@ -36,5 +35,4 @@ class Invocations:
         if not result.ok:
             log.error("%s raised %s", function.name, re.split("[:(]", result.error)[0][:100])
             log.debug("%s: %s", function.name, result.error)
-        self.finished.set()
         return result

@@ -8,9 +8,9 @@ poison queue), and RandomizedExponentialBackoffStrategy.cs in Azure/azure-webjob
 import asyncio
 import base64
 import binascii
-import contextlib
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -32,39 +32,29 @@ class QueueListener:
 
     def __init__(self, function: Function, connection: str, settings: Queues, invocations: Invocations) -> None:
         self._function, self._settings, self._invocations = function, settings, invocations
+        self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep  # until the next poll
         retry = LinearRetry(backoff=1, retry_total=2)
         service = QueueServiceClient.from_connection_string(connection, retry_policy=retry)
         name = str(function.trigger["queueName"]).lower()
         self._queue = service.get_queue_client(name)
         self._poison = None if name.endswith(POISON_SUFFIX) else service.get_queue_client(name + POISON_SUFFIX)
         self._running: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
-
-    def wake(self) -> None:
-        """Look at once. The host does so when a function of its own wrote to the queue (SharedQueueWatcher)."""
-        self._wake.set()
 
     async def run(self) -> None:
+        """Poll. A message that an SDK has sent waits for the next poll: only output bindings wake the real listener
+        (SharedQueueWatcher), and this host has none."""
         empty = 0
         while True:
-            room = self._settings.batch_size + self._settings.new_batch_threshold - len(self._running)
-            found = await self._receive(min(self._settings.batch_size, room)) if room > 0 else []
+            found = await self._receive(self._settings.batch_size)
             for message in found:
                 task = asyncio.create_task(self._process(message))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
+            while len(self._running) > self._settings.new_batch_threshold:
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             empty = 0 if found else empty + 1
-            await self._pause(empty)
-
-    async def _pause(self, empty: int) -> None:
-        if empty == 0 and len(self._running) <= self._settings.new_batch_threshold:
-            return
-        doubled = SHORTEST_PAUSE * 2 ** min(empty - 1, 20) if empty else SHORTEST_PAUSE
-        pause = min(SHORTEST_PAUSE + doubled * random.uniform(0.8, 1.2), self._settings.max_polling_interval)  # noqa: S311
-        self._wake.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await self._wake.wait()
+            if empty:
+                await self.sleep(pause(empty, self._settings.max_polling_interval))
 
     async def _receive(self, count: int) -> list[QueueMessage]:
         def receive() -> list[QueueMessage]:
@@ -103,7 +93,6 @@ class QueueListener:
             await self._quietly(
                 self._queue.update_message, message, visibility_timeout=int(self._settings.visibility_timeout)
             )
-        self.wake()
 
     def _decoded(self, message: QueueMessage) -> str | None:
         if not self._settings.base64:
@@ -145,6 +134,13 @@ class QueueListener:
             return
         if answer is not None:
             message.pop_receipt = answer.pop_receipt
+
+
+def pause(empty: int, longest: float, spread: Callable[[float, float], float] = random.uniform) -> float:
+    """Seconds until the next poll, after `empty` polls in a row that found nothing (1 at least); `longest` at most.
+
+    RandomizedExponentialBackoffStrategy: the shortest pause and, on top, the same doubled each time, ± 20 %."""
+    return min(SHORTEST_PAUSE + SHORTEST_PAUSE * 2 ** min(empty - 1, 20) * spread(0.8, 1.2), longest)
 
 
 def _copy(poison: QueueClient, message: QueueMessage) -> None:

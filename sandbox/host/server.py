@@ -46,7 +46,7 @@ async def serve(app: Path, sock: socket.socket, options: Options, stop: asyncio.
     sign_in = SignIn.read(options.sign_in) if options.sign_in else None
     os.environ.update(sign_in.app_settings() if sign_in else {})
     clock = ProcessClock(options.clock) if options.clock else None
-    configuration = Configuration.read(app)
+    configuration = Configuration.read(app, os.environ)
     worker = Worker()
     await worker.load(app)
     invocations = Invocations(worker, configuration.function_timeout, clock)
@@ -60,7 +60,6 @@ async def serve(app: Path, sock: socket.socket, options: Options, stop: asyncio.
     tasks = [asyncio.create_task(job) for job in jobs]
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     waiting = asyncio.create_task(stop.wait())
-    waking = asyncio.create_task(_wake(invocations, [one for one in listeners if isinstance(one, QueueListener)]))
     try:
         await asyncio.wait([serving, waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
         if serving.done() and not stop.is_set():
@@ -69,9 +68,9 @@ async def serve(app: Path, sock: socket.socket, options: Options, stop: asyncio.
         server.should_exit = True
         queues = [one for one in listeners if isinstance(one, QueueListener)]
         await asyncio.gather(*(one.drain(DRAIN_SECONDS) for one in queues))
-        for task in (*tasks, waiting, waking):
+        for task in (*tasks, waiting):
             task.cancel()
-        await asyncio.gather(serving, *tasks, waiting, waking, return_exceptions=True)
+        await asyncio.gather(serving, *tasks, waiting, return_exceptions=True)
         worker.stop()
         if clock:
             clock.stop()
@@ -106,13 +105,3 @@ def _listeners(invocations: Invocations, configuration: Configuration) -> list[Q
 def _host_id() -> str:
     """Hosts with one id are one app: of them only one fires a timer (`AzureFunctionsWebHost__hostid`)."""
     return os.environ.get("AzureFunctionsWebHost__hostid", "sandbox")  # noqa: SIM112 - the host's own name
-
-
-async def _wake(invocations: Invocations, listeners: list[QueueListener]) -> None:
-    """A function that just ran may have written to a queue of ours. The real host notices that for output bindings
-    only; for messages sent by an SDK it polls, at most `maxPollingInterval` later."""
-    while True:
-        await invocations.finished.wait()
-        invocations.finished.clear()
-        for listener in listeners:
-            listener.wake()

@@ -10,7 +10,7 @@ import pytest
 from sandbox.processes import free_ports
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
-from tests.app import App
+from tests.app import PROMPT, App
 from tests.handlers.people import GRANTS, Shared
 
 
@@ -28,6 +28,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     [port] = free_ports(1)
     vaults = {"main": {"url": f"https://127.0.0.1:{port}"}, "other": {"url": "https://127.0.0.1:9"}}
     app_settings = {
+        **PROMPT,
         "CERTRELAY_APP_SERVICE_AUTHENTICATION": "true",
         "WEBSITE_AUTH_ENABLED": "True",
         "CERTRELAY_GRANTS": json.dumps(GRANTS),
