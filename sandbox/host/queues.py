@@ -140,7 +140,8 @@ def pause(empty: int, longest: float, spread: Callable[[float, float], float] = 
     """Seconds until the next poll, after `empty` polls in a row that found nothing (1 at least); `longest` at most.
 
     RandomizedExponentialBackoffStrategy: the shortest pause and, on top, the same doubled each time, ± 20 %."""
-    return min(SHORTEST_PAUSE + SHORTEST_PAUSE * 2 ** min(empty - 1, 20) * spread(0.8, 1.2), longest)
+    doubled: float = SHORTEST_PAUSE * 2 ** min(empty - 1, 20)
+    return min(SHORTEST_PAUSE + doubled * spread(0.8, 1.2), longest)
 
 
 def _copy(poison: QueueClient, message: QueueMessage) -> None:

@@ -1,0 +1,55 @@
+"""The start of the app: CPU of `import function_app` against `import azure.functions`, which nobody can save.
+
+    python3 dev.py bench start [--rounds 10]
+
+Each import is in a process of its own, in turns, with its bytecode on the disk. Peak memory is of the same processes.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench._report import Line, arguments, conclude, in_turns, ratio
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 2.0
+SETTINGS = {
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "CERTRELAY_VAULTS": '{"main": {"url": "https://main.vault.azure.net"}}',
+    "CERTRELAY_AUTHORITIES": json.dumps({"openbao": {"connector": "vault_pki", "url": "https://bao.contoso.example",
+                                                     "mount": "pki", "role": "web", "role_id": "r", "secret_id": "s"}}),
+}  # fmt: skip
+MEASURE = """
+import resource, time
+begun = time.process_time()
+import {}
+print(time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def imported(module: str) -> tuple[float, float]:
+    """CPU (s) and peak memory (MiB) of a process that imports the module."""
+    environment = {**SETTINGS, "PYTHONPATH": str(ROOT), "PATH": ""}
+    command = [sys.executable, "-c", MEASURE.format(module)]
+    with tempfile.TemporaryDirectory() as elsewhere:
+        shown = subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, check=True)
+    cpu, memory = shown.stdout.split()
+    return float(cpu), float(memory)
+
+
+def main() -> int:
+    given = arguments("start", __doc__, rounds=10)
+    memory = {module: imported(module)[1] for module in ("function_app", "azure.functions")}
+    cpu = in_turns({module: lambda _, module=module: imported(module)[0] for module in memory}, given.rounds)
+    app, floor = cpu["function_app"], cpu["azure.functions"]
+    return conclude("start", given, [
+        Line("`import azure.functions`", f"{min(floor) * 1000:.0f} ms CPU, {memory['azure.functions']:.0f} MiB"),
+        Line("`import function_app`", f"{min(app) * 1000:.0f} ms CPU, {memory['function_app']:.0f} MiB"),
+        ratio("ratio of the medians", app, floor, LIMIT),
+    ], "azure-functions", "pydantic", "cryptography")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
