@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from certrelay import setting_models, settings
-from certrelay.connectors.registry import CONNECTORS
+from certrelay.connectors.registry import CONNECTORS, settings_class
 from certrelay.errors import SettingsError
 from certrelay.validation import example, faults_of
 
@@ -23,7 +23,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "vault": setting_models.VaultSettings,
     "authority": setting_models.AuthoritySettings,
     "notification": setting_models.Target,
-    **{name: entry.settings for name, entry in CONNECTORS.items()},
+    **{name: settings_class(name) for name in CONNECTORS},
 }
 WRONG: tuple[Any, ...] = (
     7, -1, 1.5, 0, float("inf"), float("nan"), 10**400, True, None, "", "x", "a\nb", "\x00", "canary", [], [7], ["x"],

@@ -1,53 +1,60 @@
-"""The connectors: the settings class of each, which the app needs when it starts, and where its code is.
+"""The connectors: where the settings class of each is, and where its code is.
 
-A connector's code imports libraries that load slowly. So the code is imported when an authority is first used, or its
-features are first needed.
+Both import libraries that load slowly. So settings are imported for the connectors that the app's settings name, and
+code when an authority is first used, or its features are first needed.
 """
 
 import functools
 import importlib
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from certrelay.connectors.acme.settings import AcmeSettings
-from certrelay.connectors.adcs.settings import AdcsSettings
-from certrelay.connectors.aws_pca.settings import AwsPcaSettings
-from certrelay.connectors.base import Connector, ConnectorSettings
-from certrelay.connectors.est.settings import EstSettings
-from certrelay.connectors.manual.settings import ManualSettings
-from certrelay.connectors.private_ca.settings import PrivateCaSettings
-from certrelay.connectors.vault_pki.settings import VaultPkiSettings
+if TYPE_CHECKING:
+    from certrelay.connectors.base import Connector, ConnectorSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`code` is the connector's class as `package.module:Class`."""
+    """The connector's class, and its settings class, as `package.module:Class`."""
 
-    settings: type[ConnectorSettings]
+    settings: str
     code: str
 
 
 CONNECTORS = {
-    "acme": Entry(AcmeSettings, "certrelay.connectors.acme.connector:Acme"),
-    "adcs": Entry(AdcsSettings, "certrelay.connectors.adcs.connector:Adcs"),
-    "aws_pca": Entry(AwsPcaSettings, "certrelay.connectors.aws_pca.connector:AwsPca"),
-    "est": Entry(EstSettings, "certrelay.connectors.est.connector:Est"),
-    "manual": Entry(ManualSettings, "certrelay.connectors.manual.connector:Manual"),
-    "private_ca": Entry(PrivateCaSettings, "certrelay.connectors.private_ca.connector:PrivateCa"),
-    "vault_pki": Entry(VaultPkiSettings, "certrelay.connectors.vault_pki.connector:VaultPki"),
-}
+    "acme": Entry(
+        "certrelay.connectors.acme.settings:AcmeSettings", "certrelay.connectors.acme.connector:Acme"),
+    "adcs": Entry(
+        "certrelay.connectors.adcs.settings:AdcsSettings", "certrelay.connectors.adcs.connector:Adcs"),
+    "aws_pca": Entry(
+        "certrelay.connectors.aws_pca.settings:AwsPcaSettings", "certrelay.connectors.aws_pca.connector:AwsPca"),
+    "est": Entry(
+        "certrelay.connectors.est.settings:EstSettings", "certrelay.connectors.est.connector:Est"),
+    "manual": Entry(
+        "certrelay.connectors.manual.settings:ManualSettings", "certrelay.connectors.manual.connector:Manual"),
+    "private_ca": Entry(
+        "certrelay.connectors.private_ca.settings:PrivateCaSettings",
+        "certrelay.connectors.private_ca.connector:PrivateCa"),
+    "vault_pki": Entry(
+        "certrelay.connectors.vault_pki.settings:VaultPkiSettings",
+        "certrelay.connectors.vault_pki.connector:VaultPki"),
+}  # fmt: skip
 
 
-def settings_class(name: str) -> type[ConnectorSettings]:
+def settings_class(name: str) -> type["ConnectorSettings"]:
     """The settings class of a connector. `name` is a key of CONNECTORS, or `package.module:Class`, imported now.
 
     Raises LookupError, in one sentence."""
     known = CONNECTORS.get(name)
-    return known.settings if known else connector_class(name).Settings
+    if known is None:
+        return connector_class(name).Settings
+    module_name, _, class_name = known.settings.partition(":")
+    found: type[ConnectorSettings] = getattr(importlib.import_module(module_name), class_name)
+    return found
 
 
 @functools.cache
-def connector_class(name: str) -> type[Connector]:
+def connector_class(name: str) -> type["Connector"]:
     """The class of a connector, imported now. `name` is a key of CONNECTORS, or `package.module:Class`.
 
     Raises LookupError, in one sentence."""
@@ -63,4 +70,4 @@ def connector_class(name: str) -> type[Connector]:
     missing = [part for part in ("Settings", "features", "submit", "collect") if not hasattr(found, part)]
     if missing:
         raise LookupError(f"{name!r} is not a connector: it has no {', no '.join(missing)}")
-    return cast(type[Connector], found)
+    return cast("type[Connector]", found)

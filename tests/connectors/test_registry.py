@@ -69,9 +69,20 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(ran.stdout))
 
 
-def test_the_registry_loads_the_settings_of_every_connector_and_the_code_of_none() -> None:
+def test_the_registry_loads_neither_settings_nor_code_of_a_connector() -> None:
     loaded = loaded_by("import certrelay.connectors.registry")
-    assert {entry.settings.__module__ for entry in CONNECTORS.values()} <= loaded
+    assert not loaded & {
+        part.partition(":")[0] for entry in CONNECTORS.values() for part in (entry.settings, entry.code)
+    }
+    assert not loaded & LIBRARIES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CONNECTORS))
+def test_the_settings_of_a_connector_are_loaded_when_they_are_asked_for_and_its_code_is_not(name: str) -> None:
+    asked = "from certrelay.connectors.registry import settings_class"
+    loaded = loaded_by(f"{asked}; settings_class({name!r})")
+    assert CONNECTORS[name].settings.partition(":")[0] in loaded
     assert not loaded & {entry.code.partition(":")[0] for entry in CONNECTORS.values()}
     assert not loaded & LIBRARIES
 
