@@ -66,7 +66,7 @@ def milliseconds(results: Sequence[float]) -> str:
 def ratio(what: str, results: Sequence[float], floor: Sequence[float], limit: float | None = None) -> Line:
     """The line with the ratio of two medians."""
     value = statistics.median(results) / statistics.median(floor)
-    return Line(what, f"{value:.2f} ×", value, limit)
+    return Line(what, f"{value:.2f} times", value, limit)
 
 
 def arguments(name: str, about: str | None, **numbers: int) -> argparse.Namespace:
@@ -107,6 +107,5 @@ def _replaced(page: str, name: str, section: str) -> str:
     begin, end = f"<!-- bench {name} -->\n", "<!-- end -->"
     if begin not in page:
         raise SystemExit(f"docs/performance.md has no place for it: it needs the lines {begin.strip()} and {end}")
-    return re.sub(
-        re.escape(begin) + ".*?" + end, lambda _: begin + "\n" + section + "\n" + end, page, count=1, flags=re.S
-    )
+    written = f"{begin}\n{section}\n{end}"
+    return re.sub(re.escape(begin) + ".*?" + end, lambda _: written, page, count=1, flags=re.DOTALL)

@@ -18,8 +18,14 @@ LIMIT = 2.0
 SETTINGS = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
     "CERTRELAY_VAULTS": '{"main": {"url": "https://main.vault.azure.net"}}',
-    "CERTRELAY_AUTHORITIES": json.dumps({"openbao": {"connector": "vault_pki", "url": "https://bao.contoso.example",
-                                                     "mount": "pki", "role": "web", "role_id": "r", "secret_id": "s"}}),
+    "CERTRELAY_AUTHORITIES": json.dumps({"openbao": {
+        "connector": "vault_pki", "url": "https://bao.contoso.example", "mount": "pki", "role": "web",
+        "role_id": "r", "secret_id": "@SECRET_ID",
+    }}),
+    "SECRET_ID": "s",
+    "CERTRELAY_POLL_SCHEDULE": "0 * * * * *",
+    "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",
+    "CERTRELAY_DIGEST_SCHEDULE": "0 0 6 * * *",
 }  # fmt: skip
 MEASURE = """
 import resource, time

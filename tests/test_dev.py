@@ -251,7 +251,7 @@ def test_what_is_not_understood_is_said_before_anything_is_installed(checkout: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", ["vault", "bench issuance", "bench sweep", "bench vault", "private-ca", "up", "demo"]
+    "command", ["vault", "bench issuance", "bench start", "bench sweep", "bench vault", "private-ca", "up", "demo"]
 )
 def test_a_command_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     runs: list[list[str]] = []
