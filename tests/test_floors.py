@@ -25,7 +25,7 @@ FLOORS = (
     ("certrelay.pki",),
     ("certrelay.validation",),
     ("certrelay.errors", "certrelay.setting_references", "certrelay.schedules", "certrelay.log", "certrelay.telemetry"),
-    ("certrelay.redaction",),
+    ("certrelay.redaction", "certrelay.pooled"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -39,6 +39,7 @@ from certrelay.keyvault.certificate import (
     pending_operation,
 )
 from certrelay.keyvault.refusals import forbidden, without_names
+from certrelay.pooled import transport
 
 API_VERSION = "2025-07-01"
 BUDGET_SECONDS = 25.0
@@ -157,7 +158,7 @@ class _ShortRetries(RetryPolicy[Any, Any]):
 def connect(url: str, credential: Any) -> Vault:
     """The vault at `url`, with short retries: longer waits are the reconciler's task."""
     retries = _ShortRetries(retry_total=3, retry_backoff_factor=0.5, retry_backoff_max=LONGEST_SLEEP)
-    return Vault(CertificateClient(url, credential, connection_timeout=5, read_timeout=20, retry_policy=retries))
+    return Vault(CertificateClient(url, credential, transport=transport(5, 20), retry_policy=retries))
 
 
 def _checked(path: str, query: Mapping[str, str]) -> str:

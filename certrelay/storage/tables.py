@@ -17,11 +17,12 @@ from azure.data.tables import TableClient, TableServiceClient, UpdateMode
 from azure.storage.queue import LinearRetry, QueueClient, QueueServiceClient, TextBase64EncodePolicy
 
 from certrelay.errors import Fault, Invalid, StorageNotReady
+from certrelay.pooled import transport
 from certrelay.storage.rows import ETAG, Row, Stale
 
 MAX_DELAY_SECONDS = 6 * 24 * 3600
 TOO_LARGE = ("PropertyValueTooLarge", "EntityTooLarge", "RequestBodyTooLarge")
-_RETRIES: dict[str, Any] = {"retry_total": 3, "connection_timeout": 5, "read_timeout": 20}
+_RETRIES: dict[str, Any] = {"retry_total": 3}
 
 
 class Table:
@@ -180,16 +181,18 @@ class Account:
     `credential`: the app's own identity, for settings without a connection string."""
 
     def __init__(self, settings: Mapping[str, str], credential: TokenCredential | None) -> None:
-        queue_options: dict[str, Any] = {**_RETRIES, "retry_policy": LinearRetry(backoff=1, retry_total=3)}
+        table_options: dict[str, Any] = {**_RETRIES, "transport": transport(5, 20)}
+        retries = LinearRetry(backoff=1, retry_total=3)
+        queue_options: dict[str, Any] = {**_RETRIES, "transport": transport(5, 20), "retry_policy": retries}
         connection_string = settings.get("AzureWebJobsStorage")
         if connection_string:
-            self._tables = TableServiceClient.from_connection_string(connection_string, **_RETRIES)
+            self._tables = TableServiceClient.from_connection_string(connection_string, **table_options)
             self._queues = QueueServiceClient.from_connection_string(connection_string, **queue_options)
             return
         account = settings.get("AzureWebJobsStorage__accountName", "")
         table_url = settings.get("AzureWebJobsStorage__tableServiceUri", f"https://{account}.table.core.windows.net")
         queue_url = settings.get("AzureWebJobsStorage__queueServiceUri", f"https://{account}.queue.core.windows.net")
-        self._tables = TableServiceClient(table_url, credential=credential, **_RETRIES)
+        self._tables = TableServiceClient(table_url, credential=credential, **table_options)
         self._queues = QueueServiceClient(queue_url, credential=credential, **queue_options)
 
     def table(self, name: str) -> Table:
