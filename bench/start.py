@@ -5,6 +5,7 @@
 Each import is in a process of its own, in turns, with its bytecode on the disk. Peak memory is of the same processes.
 """
 
+import functools
 import json
 import subprocess
 import sys
@@ -45,10 +46,15 @@ def imported(module: str) -> tuple[float, float]:
     return float(cpu), float(memory)
 
 
+def _cpu(module: str, _number: int) -> float:
+    return imported(module)[0]
+
+
 def main() -> int:
     given = arguments("start", __doc__, rounds=10)
     memory = {module: imported(module)[1] for module in ("function_app", "azure.functions")}
-    cpu = in_turns({module: lambda _, module=module: imported(module)[0] for module in memory}, given.rounds)
+    contestants = {module: functools.partial(_cpu, module) for module in memory}
+    cpu = in_turns(contestants, given.rounds)
     app, floor = cpu["function_app"], cpu["azure.functions"]
     return conclude("start", given, [
         Line("`import azure.functions`", f"{min(floor) * 1000:.0f} ms CPU, {memory['azure.functions']:.0f} MiB"),
