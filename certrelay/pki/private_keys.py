@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from certrelay.errors import Invalid
@@ -14,7 +15,7 @@ from certrelay.pki.der import OCTET_STRING, SEQUENCE, Element, children, content
 from certrelay.pki.encodings import Block, panics_as_errors
 from certrelay.pki.password_encryption import Budget, Unsupported, decrypted_key, passwords, spend_for
 
-MAX_KEY_BYTES = 5 * 1024  # an RSA key of 8192 bits has 4.7 KiB
+MAX_KEY_BYTES, MAX_RSA_BITS = 5 * 1024, 4096  # an RSA key of 8192 bits has 4.7 KiB
 NO_PASSWORD = "it is encrypted, and no password was given"  # noqa: S105 - a message
 UNSUPPORTED = (
     "the private key is encrypted in a way that is not supported; encrypt it again: "
@@ -93,9 +94,13 @@ def is_encrypted_pkcs8(der: bytes) -> bool:
 def _loaded(der: bytes, secret: bytes | None, pem: bytes | None = None) -> object:
     if len(der) > MAX_KEY_BYTES:
         raise Invalid("the private key is too large")
+    load, written = (load_pem_private_key, pem) if pem else (load_der_private_key, der)
     try:
         with panics_as_errors():
-            return load_pem_private_key(pem, secret) if pem else load_der_private_key(der, secret)
+            # cryptography's own check of an RSA key takes up to 4 s, in a call that no other thread can interrupt.
+            key = load(written, secret, unsafe_skip_rsa_key_validation=True)
+        if isinstance(key, RSAPrivateKey) and key.key_size <= MAX_RSA_BITS:
+            _require_consistent(key)
     except UnsupportedAlgorithm:
         raise Invalid("the private key, or its encryption, is of a kind that is not supported") from None
     except Exception as error:  # a parser on hostile bytes: ValueError, TypeError
@@ -103,6 +108,20 @@ def _loaded(der: bytes, secret: bytes | None, pem: bytes | None = None) -> objec
             raise Invalid(UNSUPPORTED) from None
         reason = WRONG_PASSWORD if secret else "it is damaged or of an unknown kind"
         raise Invalid(f"the private key cannot be read: {reason}") from None
+    if isinstance(key, RSAPrivateKey) and key.key_size > MAX_RSA_BITS:
+        raise Invalid(f"the RSA key has {key.key_size} bits; Key Vault takes 2048, 3072 and 4096")
+    return key
+
+
+def _require_consistent(key: RSAPrivateKey) -> None:
+    """Raise ValueError unless the numbers of the key belong together (RFC 8017, section 3.2)."""
+    private = key.private_numbers()
+    n, e, d, p, q = private.public_numbers.n, private.public_numbers.e, private.d, private.p, private.q
+    is_product = min(p, q) > 2 and p * q == n
+    if not is_product or any(e * d % (prime - 1) != 1 or pow(2, prime - 1, prime) != 1 for prime in (p, q)):
+        raise ValueError("exponents or primes")
+    if (private.dmp1, private.dmq1, private.iqmp * q % p) != (d % (p - 1), d % (q - 1), 1):
+        raise ValueError("Chinese remainders")
 
 
 def _octets(password: str | None) -> bytes:

@@ -139,3 +139,43 @@ def test_lists_end_after_ten_and_sentences_after_some_length() -> None:
     assert bounded([str(number) for number in range(14)])[10:] == ["… and 4 more faults"]
     assert sum(map(len, bounded(["x" * 5000] * 9, "more"))) < 2020
     assert bounded(["a\nb\x00"]) == ["a?b?"]
+
+
+def rsa_file(*numbers: int) -> bytes:
+    """n, e, d, p, q, d mod p - 1, d mod q - 1, and the inverse of q modulo p, in PKCS#1 (RFC 8017, appendix A.1.2)."""
+    return files.pem_block("RSA PRIVATE KEY", files.sequence(*map(files.integer, (0, *numbers))))
+
+
+def rsa_numbers(p: int, q: int) -> list[int]:
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    return [p * q, 65537, d, p, q, d % (p - 1), d % (q - 1), pow(q, -1, p)]
+
+
+def test_a_large_rsa_key_is_refused_in_less_time_than_testing_one_of_its_primes_once() -> None:
+    """Checked completely it takes seconds, in which no other thread gets a turn."""
+    p, q = 2**4253 - 1, 2**3217 - 1  # Mersenne primes
+    data = rsa_file(*rsa_numbers(p, q))
+    started = time.process_time()
+    assert pow(3, p - 1, p) == 1
+    once = time.process_time() - started
+    started = time.process_time()
+    with pytest.raises(Invalid, match="the RSA key has 7470 bits; Key Vault takes 2048, 3072 and 4096"):
+        read_bundle(data, None, NOW)
+    assert time.process_time() - started < once
+
+
+def test_the_numbers_of_an_rsa_key_belong_together() -> None:
+    numbers = rsa_numbers(2**2203 - 1, 2**1279 - 1)
+    with pytest.raises(Invalid, match="no certificate in the file"):
+        read_bundle(rsa_file(*numbers), None, NOW)
+    composite = (2**2203 - 1, (2**607 - 1) * (2**521 - 1))
+    others = [[*numbers[:at], number + 2, *numbers[at + 1 :]] for at, number in enumerate(numbers)]
+    others += [
+        [0] * 8,
+        [1] * 8,
+        [numbers[0], 65537, *numbers[2:3], 1, numbers[0], *numbers[5:]],
+        rsa_numbers(*composite),
+    ]
+    for broken in others:
+        with pytest.raises(Invalid, match="it is damaged or of an unknown kind"):
+            read_bundle(rsa_file(*broken), None, NOW)

@@ -72,7 +72,7 @@ REFUSED: dict[tuple[str, str], tuple[Callable[[], bytes], str]] = {
     ),
     ("curve", "all but the root"): (with_a_spelled_out_curve, "spells out instead of naming it"),
     ("basic constraints", "issuers"): (too_deep, "allows 0 intermediates below it and has 1"),
-    ("basic constraints", "certificate"): (lambda: answer(leaf(ca=True)), "is a CA certificate, which was"),
+    ("basic constraints", "certificate"): (lambda: answer(leaf(ca=True)), "is a CA certificate, which was not"),
     ("key usage", "issuers"): (
         lambda: below(ROOT.intermediate(usages=("crl_sign",))), "its key usage does not allow it"
     ),
