@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from certrelay.pki.patterns import name_allowed
+from certrelay.pki.patterns import name_allowed, names_not_allowed
+from certrelay.pki.subject import SubjectNames
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,50 @@ def test_no_pattern_takes_long() -> None:
 
 def test_no_patterns_cover_every_name() -> None:
     assert name_allowed((), "anything.example")
+
+
+def kinds(*dns: str, **others: tuple[str, ...]) -> SubjectNames:
+    return SubjectNames(None, dns, **others)
+
+
+MAIL, PRINCIPAL = {"email_addresses": ("x@contoso.example",)}, {"user_principal_names": ("x@contoso.example",)}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names", "allowed"),
+    [
+        ("*@contoso.example", kinds(**MAIL), True),
+        ("*@contoso.example", kinds(**PRINCIPAL), True),
+        ("*.example", kinds(**MAIL), False),
+        ("*.example", kinds(**PRINCIPAL), False),
+        ("spiffe://*@contoso.example", kinds(**MAIL), False),
+        ("*:*@contoso.example", kinds(email_addresses=("a:x@contoso.example",)), False),
+        ("*.example", kinds(uris=("spiffe://contoso.example",)), False),
+        ("*contoso.example", kinds(uris=("urn:contoso.example",)), False),
+        ("*@contoso.example", kinds(uris=("spiffe://x@contoso.example",)), False),
+        ("spiffe://*", kinds(uris=("spiffe://contoso.example",)), True),
+        ("urn:*", kinds(uris=("urn:contoso",)), True),
+        ("www.*", kinds("www.evil.example"), False),
+        ("*.contoso.*", kinds("a.contoso.evil.example"), False),
+        ("*.example", kinds("www.contoso.example"), True),
+        ("*.example", kinds("www.contoso.example", uris=("urn:x",)), False),
+        ("10.0.*", kinds(ip_addresses=("10.0.3.4",)), True),
+        ("10.0.*", kinds(ip_addresses=("10.1.3.4",)), False),
+        ("2001:db8::*", kinds(ip_addresses=("2001:db8::1",)), True),
+        ("*", kinds("a.example", **MAIL, uris=("urn:x",)), True),
+        ("*.contoso.example", SubjectNames("root@evil.example/.contoso.example"), False),
+        ("*.contoso.example", SubjectNames("anybody at all .contoso.example"), False),
+        ("*.contoso.example", SubjectNames("www.contoso.example"), True),
+    ],
+)
+def test_a_pattern_applies_to_the_kind_of_name_whose_end_it_holds(
+    pattern: str, names: SubjectNames, allowed: bool
+) -> None:
+    assert (names_not_allowed((pattern,), names) == []) is allowed
+
+
+def test_names_of_kinds_without_patterns_are_allowed_only_with_all_names() -> None:
+    other, names = ("the directory name CN=x",), kinds("www.contoso.example")
+    assert names_not_allowed(("*.example",), names, other) == [*other]
+    assert names_not_allowed(("*.example", "*"), names, other) == []
+    assert names_not_allowed((), names, other) == []
