@@ -1,0 +1,59 @@
+"""What the holder of a lease writes, and what a worker that has lost it cannot."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certrelay.operations import lease
+from certrelay.storage.operation import Operation, State
+from certrelay.storage.rows import Stale
+from tests.operations.creations import create
+from tests.world import ALIAS, World
+
+
+def taken(world: World, name: str) -> Operation:
+    found = lease.take(world.services, ALIAS, name)
+    assert found is not None
+    return found
+
+
+def row(world: World, name: str) -> Operation:
+    found = world.services.storage.open(ALIAS, name)
+    assert found is not None
+    return found
+
+
+def test_only_a_cancellation_is_taken_before_it_is_due(world: World) -> None:
+    name = world.name()
+    opened = create(world, name)
+    waiting = world.services.storage.save(replace(opened, next_attempt_at=opened.requested_at + timedelta(hours=1)))
+    assert lease.take(world.services, ALIAS, name) is None
+    world.services.storage.save(replace(waiting, cancel_requested=True))
+    assert taken(world, name).cancel_requested
+
+
+def test_a_cancellation_meanwhile_is_kept_and_makes_the_next_try_due_at_once(world: World) -> None:
+    name = world.name()
+    create(world, name)
+    held = taken(world, name)
+    world.services.storage.save(replace(row(world, name), cancel_requested=True))
+    later = world.services.now() + timedelta(hours=1)
+    lease.save(world.services, replace(held, next_attempt_at=later), release_lease=True)
+    found = row(world, name)
+    assert (found.cancel_requested, found.lease_id) == (True, "")
+    assert found.next_attempt_at < later
+
+
+def test_who_has_lost_the_lease_writes_nothing_even_if_a_cancellation_is_requested(world: World) -> None:
+    name = world.name()
+    create(world, name)
+    lost = taken(world, name)
+    world.outlive_lease()
+    holder = taken(world, name)
+    canceled = world.services.storage.save(replace(holder, cancel_requested=True))
+    with pytest.raises(Stale):
+        lease.save(world.services, lost.moved(State.PENDING, world.services.now(), request_id="x"))
+    lease.crashed(world.services, lost)
+    lease.release(world.services, lost)
+    assert row(world, name) == canceled
