@@ -217,3 +217,9 @@ def test_an_operation_is_overdue_from_its_deadline_on() -> None:
     assert failure is not None
     assert failure.code == "TimedOut"
     assert failure.message == "not finished by 2026-11-24T12:00:00+00:00"
+
+
+def test_a_renewal_creates_its_version_after_an_operation_that_somebody_else_has_ended() -> None:
+    renewal = operation(State.REQUESTED, kind=Kind.RENEW, replaces="v1")
+    ended = Facts(pending("another", "completed"), newest_version="v1")
+    assert next_step(renewal, ended).act is Act.CREATE

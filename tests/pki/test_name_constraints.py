@@ -195,3 +195,10 @@ def test_a_self_issued_certificate_is_not_bound_by_the_constraints_above_it() ->
     issuing = new.intermediate()
     made = builders.pem(verification.leaf(signer=issuing), issuing.certificate, new.certificate, root.certificate)
     assert verification.verified(made)
+
+
+def test_the_common_name_of_an_issuer_is_no_host_name() -> None:
+    root = builders.Authority.root(critical=[x509.NameConstraints([DNS("contoso.example")], None)])
+    issuing = root.intermediate("issuing.fabrikam.example")
+    made = builders.pem(verification.leaf(signer=issuing), issuing.certificate, root.certificate)
+    assert verification.verified(made)

@@ -29,6 +29,7 @@ from certrelay.pki.subject import SubjectNames
         ("a*a", "a", False),
         ("a*b*a", "aba", True),
         ("ab*ba", "aba", False),
+        ("*ab*ab", "ab", False),
         ("*b*", "abc", True),
         ("*", "", True),
         ("*.München.example.", "www.xn--mnchen-3ya.example", True),
