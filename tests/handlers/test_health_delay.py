@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from tests.app import App
-from tests.pki import test_costs as costs
-from tests.pki import test_mutants as files
+from tests.pki import hostile
 
 TRIES = 3  # what a single call holds up, it holds up each time; what the machine does is chance
 LONGEST = 0.25  # seconds, on a machine that raises NOMINAL in its time
@@ -23,12 +22,12 @@ def stored(data: bytes, password: str | None = None) -> dict[str, Any]:
 
 
 REQUESTS: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
-    "a large RSA key": lambda: ("import", stored(costs.rsa_file(*costs.rsa_numbers(2**4253 - 1, 2**3217 - 1)))),
-    "the largest RSA key": lambda: ("import", stored(costs.rsa_file(*costs.rsa_numbers(2**2203 - 1, 2**1279 - 1)))),
-    "hidden iterations": lambda: ("import", stored(files.hidden_iterations(), "x")),
-    "scrypt": lambda: ("import", stored(files.scrypt(), "x")),
+    "a large RSA key": lambda: ("import", stored(hostile.rsa_file(*hostile.rsa_numbers(2**4253 - 1, 2**3217 - 1)))),
+    "the largest RSA key": lambda: ("import", stored(hostile.rsa_file(*hostile.rsa_numbers(2**2203 - 1, 2**1279 - 1)))),
+    "hidden iterations": lambda: ("import", stored(hostile.hidden_iterations(), "x")),
+    "scrypt": lambda: ("import", stored(hostile.scrypt(), "x")),
     **{
-        kind: lambda kind=kind: ("import", stored(costs.PKCS8 + costs.HOSTILE[kind]()))  # type: ignore[misc]
+        kind: lambda kind=kind: ("import", stored(hostile.PKCS8 + hostile.HOSTILE[kind]()))  # type: ignore[misc]
         for kind in ("names and constraints", "directory names and constraints", "issuers of one name")
     },
     "names": lambda: ("create", {"dns_names": [f"a{number}.contoso.example" for number in range(30_000)]}),

@@ -1,88 +1,22 @@
 """What hostile input could cost is bounded before it is paid: a mebibyte takes two seconds at the most."""
 
 import time
-from collections.abc import Callable
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certrelay.errors import Invalid
 from certrelay.pki.alternative_names import general_names
 from certrelay.pki.contents import read_certificates
 from certrelay.pki.key_bundles import read_bundle
 from certrelay.pki.name_constraints import MAX_COMPARISONS, comparisons
-from certrelay.pki.subject import SubjectNames
-from certrelay.pki.verify import Expected, Limits, verify_answer
+from certrelay.pki.verify import Limits, verify_answer
 from certrelay.pki.wording import MAX_LIST, bounded, listed
 from tests.pki import files
-from tests.pki.builders import NOW, Authority, csr, der, dns, ec_key, pem, sign, subject
+from tests.pki.builders import NOW, der, dns, pem, sign, subject
+from tests.pki.hostile import CSR, EXPECTED, HOSTILE, KEY, PKCS8, constrained, made, rsa_file, rsa_numbers
 
-KEY = ec_key()
-ROOT = Authority.root()
-SUBJECT = subject("www.contoso.example")
-EXPECTED = Expected(SubjectNames("www.contoso.example", ("www.contoso.example",)), "EC", None, "P-256")
-CSR = csr(KEY, SUBJECT, [dns("www.contoso.example")])
-PKCS8 = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 PATIENCE = 8.0  # seconds of CPU, on a machine that is four times slower than one that is idle
-
-
-def made(*extensions: x509.ExtensionType, signer: Authority = ROOT) -> x509.Certificate:
-    return signer.sign(KEY.public_key(), SUBJECT, extensions=extensions)
-
-
-def constrained(*trees: x509.GeneralName) -> Authority:
-    return ROOT.intermediate(critical=[x509.NameConstraints(list(trees), None)])
-
-
-def many_names() -> bytes:
-    """x509-limbo's nc-dos: 4,000 names under 4,000 constraints."""
-    authority = constrained(*(x509.DNSName(f"x{number}.example") for number in range(4000)))
-    return pem(
-        made(dns(*(f"a{number}.contoso.example" for number in range(4000))), signer=authority), authority.certificate
-    )
-
-
-def slow_names(kind: Callable[[int], x509.GeneralName], tree: Callable[[int], x509.GeneralName]) -> bytes:
-    authority = constrained(*map(tree, range(3000)))
-    leaf = made(x509.SubjectAlternativeName([kind(number) for number in range(999)]), signer=authority)
-    return pem(leaf, authority.certificate)
-
-
-def many_of_one_name() -> bytes:
-    slow = ec_key(ec.SECP521R1())
-    name = ROOT.certificate.subject
-    return pem(made(), *(sign(slow, name, slow.public_key(), name) for _ in range(98)))
-
-
-HOSTILE: dict[str, Callable[[], bytes]] = {
-    "names and constraints": many_names,
-    "directory names and constraints": lambda: slow_names(
-        lambda number: x509.DirectoryName(subject(f"a{number}")),
-        lambda number: x509.DirectoryName(subject(f"b{number}")),
-    ),
-    "URIs and constraints": lambda: slow_names(
-        lambda number: x509.UniformResourceIdentifier(f"http://a{number}.example/"),
-        lambda number: x509.UniformResourceIdentifier(f"b{number}.example"),
-    ),
-    "names": lambda: der(made(dns(*(f"a{number}.contoso.example" for number in range(30_000))))),
-    "a long label": lambda: der(made(dns("xn--" + "9a" * 400_000))),
-    "a long subject": lambda: der(
-        ROOT.sign(
-            KEY.public_key(), x509.Name([attribute for number in range(8000) for attribute in subject(f"a{number}")])
-        )
-    ),
-    "issuers of one name": many_of_one_name,
-    "PEM blocks": lambda: b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n" * 17_000,
-    "PEM labels": lambda: b"".join(b"-----BEGIN A%d-----\nMAA=\n-----END A%d-----\n" % (n, n) for n in range(20_000)),
-    "elements": lambda: files.sequence(*[b"\x05\x00"] * 500_000),
-    "indefinite lengths": lambda: b"\x30\x80" * 500_000,
-    "PKCS#7": lambda: files.sequence(
-        files.identifier("1.2.840.113549.1.7.2"),
-        b"\xa0\x80\x30\x80" + files.integer(1) + b"\x31\x00" + files.sequence() + b"\xa0\x80" + b"\x30\x00" * 400_000,
-    ),
-}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -139,16 +73,6 @@ def test_lists_end_after_ten_and_sentences_after_some_length() -> None:
     assert bounded([str(number) for number in range(14)])[10:] == ["… and 4 more faults"]
     assert sum(map(len, bounded(["x" * 5000] * 9, "more"))) < 2020
     assert bounded(["a\nb\x00"]) == ["a?b?"]
-
-
-def rsa_file(*numbers: int) -> bytes:
-    """n, e, d, p, q, d mod p - 1, d mod q - 1, and the inverse of q modulo p, in PKCS#1 (RFC 8017, appendix A.1.2)."""
-    return files.pem_block("RSA PRIVATE KEY", files.sequence(*map(files.integer, (0, *numbers))))
-
-
-def rsa_numbers(p: int, q: int) -> list[int]:
-    d = pow(65537, -1, (p - 1) * (q - 1))
-    return [p * q, 65537, d, p, q, d % (p - 1), d % (q - 1), pow(q, -1, p)]
 
 
 def test_a_large_rsa_key_is_refused_in_less_time_than_testing_one_of_its_primes_once() -> None:

@@ -21,6 +21,7 @@ from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected, Limits, verify_answer
 from tests.pki import files
 from tests.pki.builders import NOW, Authority, csr, der, dns, ec_key, pem, sign, subject
+from tests.pki.hostile import hidden_iterations, scrypt
 
 KEY, ROOT = ec_key(), Authority.root()
 NAME = subject("www.contoso.example")
@@ -37,22 +38,6 @@ def leaf(*extensions: x509.ExtensionType, signer: Authority = ROOT) -> x509.Cert
 
 def key_pem() -> bytes:
     return KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def hidden_iterations() -> bytes:
-    """In 852 bytes: the key derivation is in the encrypted safe."""
-    inner = files.encrypted_key_bag(KEY, PASSWORD, 10, claimed=5_000_000)
-    return files.pfx(files.encrypted_safe(PASSWORD, inner, files.certificate_bag(der(leaf())), iterations=10))
-
-
-def scrypt() -> bytes:
-    kdf = files.sequence(
-        files.identifier("1.3.6.1.4.1.11591.4.11"),
-        files.sequence(files.octets(bytes(8)), files.integer(2**30), files.integer(8), files.integer(1)),
-    )
-    cipher = files.sequence(files.identifier("2.16.840.1.101.3.4.1.42"), files.octets(bytes(16)))
-    algorithm = files.sequence(files.identifier("1.2.840.113549.1.5.13"), files.sequence(kdf, cipher))
-    return files.pfx(files.safe(files.bag(2, files.sequence(algorithm, files.octets(bytes(160))))))
 
 
 def certificates_of_one_name() -> bytes:
