@@ -10,6 +10,7 @@ from handlers import (
     fleet,
     issuers,
     notifications,
+    page,
     queries,
     queue,
     schedule,
@@ -18,5 +19,8 @@ from handlers import (
 )
 
 app = func.FunctionApp(http_auth_level=handlers.start())
-for module in (service, issuers, certificates, actions, queries, fleet, status, queue, schedule, events, notifications):
+modules = (
+    service, issuers, certificates, actions, queries, fleet, status, queue, schedule, events, notifications, page,
+)  # fmt: skip
+for module in modules:
     app.register_functions(module.blueprint)

@@ -16,6 +16,8 @@ from handlers import roles
 from handlers.http import Answer, endpoint
 from handlers.roles import Role
 
+PREFIX = "api"  # host.json has none, so that the page is at /
+
 type Handler = Callable[[func.HttpRequest], Answer]
 
 
@@ -147,7 +149,7 @@ def route(
                 raise Invalid(faults)
             return handler(req)
 
-        blueprint.route(route=path, methods=[method], auth_level=level)(endpoint(permitted))
+        blueprint.route(route=f"{PREFIX}/{path}", methods=[method], auth_level=level)(endpoint(permitted))
         return handler
 
     return register

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 TOOL = (
     "import os, sys; print(os.path.basename(__file__), *sys.argv[1:]); sys.exit(int(os.environ.get('{name}', '0')))\n"
 )
-DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "handlers", "certrelay"}
+DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "handlers", "certrelay", "page"}
 
 
 @pytest.fixture

@@ -1,0 +1,78 @@
+"""HTTP: the page for the people who keep certificates: the files of page/, for anybody. What it shows it asks the API.
+
+Its files lie under a path with their version in it, so that a browser keeps them for good and never mixes two versions.
+"""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import azure.functions as func
+
+from certrelay.errors import NotFound
+from handlers.http import Answer, endpoint
+
+FOLDER = Path(__file__).parent.parent / "page"
+TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+}
+# The host takes an empty route for the function's name. This one matches the root, and nothing else.
+ROOT_ROUTE, FILE_ROUTE = "{ignored:maxlength(0)?}", "page/{version}/{file}"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+blueprint = func.Blueprint()
+
+
+@dataclass(frozen=True)
+class Files:
+    """The page's files by name, and the version that all of them together have."""
+
+    version: str
+    contents: dict[str, bytes]
+
+    def start_page(self) -> bytes:
+        """index.html with its version, and with the modules to load at once."""
+        modules = sorted(name for name in self.contents if name.endswith(".js"))
+        links = "\n".join(f'<link rel="modulepreload" href="page/{self.version}/{name}">' for name in modules)
+        text = self.contents["index.html"].decode().replace("<!-- modules -->", links)
+        return text.replace("{version}", self.version).encode()
+
+
+@functools.cache
+def files() -> Files:
+    """The files of the folder, read once."""
+    found = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in TYPES}
+    digest = hashlib.sha256()
+    for name, content in found.items():
+        digest.update(f"{name}:{len(content)}:".encode() + content)
+    return Files(digest.hexdigest()[:16], found)
+
+
+def web_page(req: func.HttpRequest) -> Answer:
+    """The page itself."""
+    return Answer(files().start_page(), headers=HEADERS, content_type=TYPES[".html"], cached=True)
+
+
+def web_page_file(req: func.HttpRequest) -> Answer:
+    """A file of the page. One of another version is answered with today's, which is not kept."""
+    name, page = req.route_params["file"], files()
+    content = page.contents.get(name)
+    if content is None or name == "index.html":
+        raise NotFound("the page has no such file", "FileNotFound")
+    kept = FOR_GOOD if req.route_params["version"] == page.version else {}
+    return Answer(content, headers=HEADERS | kept, content_type=TYPES[Path(name).suffix], cached=True)
+
+
+for _route, _handler in ((ROOT_ROUTE, web_page), (FILE_ROUTE, web_page_file)):
+    blueprint.route(route=_route, methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)(endpoint(_handler))

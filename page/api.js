@@ -1,0 +1,139 @@
+// Speaks the public API. Nothing else of the page sends a request.
+
+const KEY = "certrelay-key";
+const listeners = new Set();
+let down = false;
+
+/** What the API refused, or that it cannot be reached: `status` is 0 then. */
+export class ApiError extends Error {
+  constructor(status, problem, retryAfter) {
+    super(problem.detail || problem.title || `The API answered ${status}.`);
+    this.status = status;
+    this.code = problem.code || "";
+    this.faults = problem.errors || [];
+    this.correlation = problem.correlation_id || "";
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same request may well succeed later. */
+  get passes() {
+    return this.status === 0 || this.status === 503 || this.status === 429 || this.status >= 502;
+  }
+}
+
+/** The function key of this tab; empty without one. */
+export function functionKey() {
+  return sessionStorage.getItem(KEY) || "";
+}
+
+/** Keep a function key for this tab; empty forgets it. */
+export function keepKey(key) {
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
+
+/** Tell whether the API can be reached, whenever that changes. */
+export function onReachable(listener) {
+  listeners.add(listener);
+}
+
+function reachable(yes) {
+  if (down === !yes) return;
+  down = !yes;
+  listeners.forEach((listener) => listener(yes));
+}
+
+/**
+ * Call the API.
+ * @param {string} method
+ * @param {string} path after `/api/`
+ * @param {object} [options] `body`: JSON; `text`: a body as it is, of the `type`; `headers`; `signal`; `raw`: the
+ *   response itself instead of its JSON
+ * @throws {ApiError}
+ */
+export async function call(method, path, options = {}) {
+  const response = await sent(method, `/api/${path}`, options);
+  reachable(response.status < 502);
+  if (!response.ok) throw await refusal(response);
+  if (options.raw) return response;
+  const text = await response.text();
+  return text ? JSON.parse(text) : null;
+}
+
+async function sent(method, url, { body, text, type, headers = {}, signal }) {
+  const all = { "X-Requested-With": "XMLHttpRequest", ...headers };
+  if (functionKey()) all["x-functions-key"] = functionKey();
+  if (body !== undefined) all["Content-Type"] = "application/json";
+  if (text !== undefined) all["Content-Type"] = type;
+  try {
+    const content = body !== undefined ? JSON.stringify(body) : text;
+    return await fetch(url, { method, headers: all, body: content, signal, redirect: "manual" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    reachable(false);
+    throw new ApiError(0, { detail: "CertRelay does not answer. The page tries again by itself." }, 3);
+  }
+}
+
+async function refusal(response) {
+  if (response.type === "opaqueredirect") return new ApiError(401, { detail: "You are not signed in." }, 0);
+  const problem = await response.json().catch(() => ({}));
+  return new ApiError(response.status, problem, Number(response.headers.get("Retry-After")) || 5);
+}
+
+/** GET. */
+export const get = (path, signal) => call("GET", path, { signal });
+
+/** The path of a certificate. */
+export function of(vault, name, rest = "") {
+  return `vaults/${encodeURIComponent(vault)}/certificates/${encodeURIComponent(name)}${rest}`;
+}
+
+/** A path with those parameters that have a value. */
+export function withQuery(path, parameters) {
+  const kept = Object.entries(parameters).filter(([, value]) => value != null && value !== "");
+  return kept.length ? `${path}?${new URLSearchParams(kept)}` : path;
+}
+
+/** Every page of a list, one after the other. */
+export async function* pages(path, parameters, signal) {
+  let continuation = null;
+  do {
+    const page = await get(withQuery(path, { ...parameters, continuation }), signal);
+    yield page.value;
+    continuation = page.continuation;
+  } while (continuation);
+}
+
+/** Wait. Ends with an AbortError when the screen is left. */
+export function wait(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const end = () => { clearTimeout(timer); reject(new DOMException("left", "AbortError")); };
+    if (signal?.aborted) { reject(new DOMException("left", "AbortError")); return; }
+    const timer = setTimeout(() => { signal?.removeEventListener("abort", end); resolve(); }, seconds * 1000);
+    signal?.addEventListener("abort", end, { once: true });
+  });
+}
+
+/**
+ * Follow something that changes, at the pace of `Retry-After`, through outages, until `isOver`.
+ * @param {string} path
+ * @param {function(object)} show what is to happen with each answer
+ * @param {function(object): boolean} isOver
+ */
+export async function follow(path, show, isOver, signal) {
+  for (;;) {
+    let pause = 2;
+    try {
+      const response = await call("GET", path, { raw: true, signal });
+      const found = await response.json();
+      show(found);
+      if (isOver(found)) return found;
+      pause = Number(response.headers.get("Retry-After")) || pause;
+    } catch (error) {
+      if (!(error instanceof ApiError) || !error.passes) throw error;
+      pause = error.retryAfter;
+    }
+    await wait(Math.min(pause, 30), signal);
+  }
+}

@@ -1,0 +1,1 @@
+export async function calendar(element) { element.textContent = 'soon'; }

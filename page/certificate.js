@@ -1,0 +1,170 @@
+// The screen of one certificate: what happens now, what it is, its plan, its versions, its history.
+
+import { ApiError, call, follow, get, of } from "./api.js";
+import { badge, bdi, button, card, fill, h, link, save, say, table } from "./dom.js";
+import { actions } from "./actions.js";
+import { byHand, learnAuthorities } from "./byhand.js";
+import { forget } from "./estate.js";
+import { STATE_KINDS, date, dateTime, daysUntil, moment, now, relativeText } from "./format.js";
+import { contents, pathOf } from "./path.js";
+import { policyCard } from "./policy.js";
+import { ownerText } from "./session.js";
+import { timeline } from "./timeline.js";
+
+/** The screen. It stays the same while an operation runs: only what changes is drawn again. */
+export async function certificate(element, { parts: [vault, name], signal }) {
+  const screen = { vault, name, signal, element, parts: {} };
+  for (const part of ["top", "operation", "rest"]) screen.parts[part] = h("div", { class: "stack" });
+  screen.reload = () => draw(screen).catch((error) => failed(screen, error));
+  const [found] = await Promise.all([read(screen), learnAuthorities(signal)]);
+  fill(element, Object.values(screen.parts));
+  drawAll(screen, found);
+  await watch(screen);
+}
+
+async function read({ vault, name, signal }) {
+  const [detail, pending] = await Promise.all([missing(get(of(vault, name), signal)), missing(get(of(vault, name, "/pending"), signal))]);
+  if (!detail && !pending) throw new ApiError(404, { detail: `There is no certificate ${name} in the vault ${vault}.` }, 0);
+  return { detail, pending };
+}
+
+/** The answer, or null if there is nothing. */
+async function missing(answer) {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  }
+}
+
+function failed(screen, error) {
+  if (error.name !== "AbortError") fill(screen.parts.top, h("p", { class: "notice bad", role: "alert" }, bdi(error.message)));
+}
+
+async function draw(screen) {
+  forget();
+  drawAll(screen, await read(screen));
+  await watch(screen);
+}
+
+function drawAll(screen, { detail, pending }) {
+  screen.detail = detail;
+  screen.open = pending?.status === "inProgress" ? pending : null;
+  drawTop(screen, pending);
+  drawOperation(screen, pending);
+  if (detail) drawRest(screen);
+  else fill(screen.parts.rest, h("p", { class: "empty" }, "There is no version yet."));
+}
+
+function drawTop(screen, pending) {
+  const { vault, name, detail } = screen;
+  const state = detail ? stateOf(detail) : "new";
+  fill(screen.parts.top,
+    h("p", { class: "crumbs" }, link("#/certificates", "Certificates"), " / ", link(`#/certificates?vault=${encodeURIComponent(vault)}`, vault)),
+    h("div", { class: "heading" }, h("h1", {}, bdi(name), " ", badge(state, STATE_KINDS[state] ?? "busy")),
+      h("div", { class: "buttons", role: "group", "aria-label": "Actions" }, actions(screen, pending))),
+    detail && plan(detail));
+}
+
+function stateOf({ attributes, renewal }) {
+  if (!attributes.enabled) return "disabled";
+  if (attributes.exp && moment(attributes.exp) <= now()) return "expired";
+  return renewal.due && moment(renewal.due) <= now() ? "due" : "valid";
+}
+
+function plan({ attributes, renewal, tags = {}, owner }) {
+  const authority = tags["certrelay-authority"];
+  const expires = attributes.exp ? [h("strong", {}, daysUntil(attributes.exp) < 0 ? "expired " : "expires ", relativeText(attributes.exp)),
+    ", on ", date(attributes.exp)] : "never expires";
+  const next = renewal.due
+    ? ["Its next renewal is due ", h("strong", {}, relativeText(renewal.due)), " (", date(renewal.due), "): ", renewal.reason, "."]
+    : ["It is not renewed: ", renewal.reason, "."];
+  return h("p", { class: "lead" }, "It ", expires, ". ", next, authority && [" Renewed by ", bdi(authority, { class: "strong" }), "."],
+    " Owned by ", bdi(ownerText(owner)), ".");
+}
+
+function drawOperation(screen, pending) {
+  const isNew = !screen.last || screen.last.id !== pending?.id;
+  screen.last = pending;
+  if (!pending) {
+    fill(screen.parts.operation);
+    return;
+  }
+  const title = pending.status === "inProgress" ? "Happening now" : "Last operation";
+  const open = screen.parts.operation.querySelector("details")?.open;
+  if (isNew || !screen.hand) screen.hand = byHand(screen, pending);
+  fill(screen.parts.operation, card(title, timeline(pending), screen.hand.shown(pending)));
+  if (open) screen.parts.operation.querySelector("details").open = true;
+}
+
+/** Follow the open operation, and read everything anew at its end. */
+async function watch(screen) {
+  screen.watching?.abort();
+  if (!screen.open) return;
+  screen.watching = new AbortController();
+  const { vault, name } = screen, signal = AbortSignal.any([screen.signal, screen.watching.signal]);
+  const id = screen.open.id;
+  const path = of(vault, name, `/pending?request_id=${encodeURIComponent(id)}`);
+  let step = screen.open.step;
+  const ended = await follow(path, (operation) => {
+    drawOperation(screen, operation);
+    if (operation.step !== step) say(`${name}: ${operation.step}`);
+    if (operation.step !== step || operation.cancellation_requested) drawTop(screen, operation);
+    step = operation.step;
+  }, (operation) => operation.status !== "inProgress", signal);
+  forget();
+  say(`${name}: ${ended.status}`);
+  drawAll(screen, await read(screen));
+}
+
+function drawRest(screen) {
+  const { detail } = screen;
+  const versions = h("div"), history = h("div"), policy = h("div");
+  fill(screen.parts.rest,
+    h("div", { class: "columns" }, card("Contents", contents(detail)), card("Path", pathOf(detail.path ?? []), pem(screen))),
+    h("div", { class: "columns" }, card("Versions", versions), card("Policy and tags", policy)),
+    card("History", history));
+  lazily(versions, screen, "/versions", (found) => versionTable(found.value, detail.version));
+  lazily(history, screen, "/history", (found) => historyList(found));
+  fill(policy, policyCard(screen));
+}
+
+async function lazily(place, { vault, name, signal }, rest, show) {
+  fill(place, h("p", { class: "quiet" }, "Loading…"));
+  try {
+    fill(place, show(await call("GET", of(vault, name, rest), { signal })));
+  } catch (error) {
+    if (error.name !== "AbortError") fill(place, h("p", { class: "notice bad" }, bdi(error.message)));
+  }
+}
+
+function pem({ name, detail }) {
+  const text = (detail.chain ?? []).join("");
+  if (!text) return null;
+  return h("p", {}, button("Download the chain (PEM)", () => save(`${name}.pem`, text, "application/x-pem-file")));
+}
+
+function versionTable(versions, newest) {
+  const rows = [...versions].sort((a, b) => (b.attributes.created ?? 0) - (a.attributes.created ?? 0)).map((one) => [
+    [h("code", { title: one.version }, one.version.slice(0, 8)), one.version === newest && [" ", badge("newest", "busy")]],
+    date(one.attributes.created), one.attributes.exp ? date(one.attributes.exp) : "never",
+    one.attributes.enabled ? badge("enabled", "good") : badge("disabled", "quiet"),
+  ]);
+  return table("Versions", ["Version", "Made", "Expires", "State"], rows);
+}
+
+function historyList({ value, owners }) {
+  const list = value.map((operation) => h("details", { class: "past" }, h("summary", {}, summary(operation)), timeline(operation)));
+  const owned = owners.map((one) => h("li", {}, "Owned by ", bdi(ownerText(one.owner)), " since ", dateTime(one.since), ": ",
+    one.why, " by ", bdi(ownerText(one.by))));
+  return [list.length ? list : h("p", { class: "quiet" }, "No operation of CertRelay has ended yet."), owned.length > 0 && h("ul", { class: "plainlist" }, owned)];
+}
+
+const KINDS = { completed: "good", failed: "bad", canceled: "quiet" };
+
+function summary(operation) {
+  return [badge(operation.status, KINDS[operation.status]), " ", operation.kind, " · ", date(operation.ended_at || operation.requested_at),
+    " · asked by ", bdi(operation.requested_by), operation.error && [" · ", bdi(operation.error.message, { class: "clip" })]];
+}
+

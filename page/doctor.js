@@ -1,0 +1,1 @@
+export async function doctor(element) { element.textContent = 'soon'; }

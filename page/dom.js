@@ -1,0 +1,112 @@
+// Makes elements. Text is only ever set as text, so that no name in a certificate can become markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An element.
+ * @param {string} tag its name
+ * @param {object} [attributes] `onclick` and the like are listeners; true is an empty attribute; false and null: none
+ * @param {...(Node|string|number|Array|null|false)} children what is in it; strings become text
+ */
+export function h(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** An element of SVG. */
+export function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (name === "value") element.value = value;
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false).map(asNode));
+  return element;
+}
+
+function asNode(child) {
+  return child instanceof Node ? child : document.createTextNode(String(child));
+}
+
+/** Text from elsewhere: its direction of writing cannot disturb what is around it. */
+export function bdi(text, attributes = {}) {
+  return h("bdi", attributes, text);
+}
+
+/** Put new content into an element. */
+export function fill(element, ...children) {
+  element.replaceChildren(...children.flat(Infinity).filter((child) => child != null && child !== false).map(asNode));
+  return element;
+}
+
+/** Say it to people who cannot see that something has changed. */
+export function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+/** A link to a screen. */
+export function link(address, text, attributes = {}) {
+  return h("a", { href: address, ...attributes }, text);
+}
+
+/** A button. `kind`: primary, danger or empty. */
+export function button(text, onclick, kind = "", attributes = {}) {
+  return h("button", { type: "button", class: kind, onclick, ...attributes }, text);
+}
+
+/** A heading with what belongs to it, in a box. */
+export function card(title, ...children) {
+  return h("section", { class: "card" }, title && h("h2", {}, title), children);
+}
+
+/** Names and values. */
+export function facts(pairs) {
+  const shown = pairs.filter(([, value]) => value != null && value !== "" && value !== false);
+  return h("dl", { class: "facts" }, shown.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+/** A word in a coloured shape. `kind`: good, warn, bad, busy or quiet. */
+export function badge(text, kind) {
+  return h("span", { class: `badge ${kind}` }, text);
+}
+
+/** A table. `columns`: texts or nodes; `rows`: arrays of cells. */
+export function table(caption, columns, rows, attributes = {}) {
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, h("table", attributes,
+    h("caption", { class: "visually-hidden" }, caption),
+    h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col" }, column)))),
+    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, number) => h("td", { "data-label":
+      typeof columns[number] === "string" ? columns[number] : null }, cell)))))));
+}
+
+/** A list of texts of which the first ones are shown, and the others when somebody asks. */
+export function longList(texts, shown = 12) {
+  const item = (text) => h("li", {}, bdi(text));
+  const list = h("ul", { class: "names" }, texts.slice(0, shown).map(item));
+  if (texts.length <= shown) return list;
+  const all = button(`Show all ${texts.length.toLocaleString("en")}`, () => {
+    list.append(...texts.slice(shown).map(item));
+    all.remove();
+  }, "link");
+  return h("div", {}, list, all);
+}
+
+/** Let the browser save a text as a file. */
+export function save(name, text, type) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+/** Texts as CSV (RFC 4180). What a spreadsheet would take for a formula gets an apostrophe. */
+export function csv(columns, rows) {
+  const cell = (value) => {
+    const text = value == null ? "" : String(value);
+    return `"${(/^[=+\-@\t\r]/.test(text) ? "'" + text : text).replaceAll('"', '""')}"`;
+  };
+  return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}

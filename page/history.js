@@ -1,0 +1,1 @@
+export async function history(element) { element.textContent = 'soon'; }

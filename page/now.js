@@ -1,0 +1,1 @@
+export async function now(element) { element.textContent = 'soon'; }

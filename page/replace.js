@@ -1,0 +1,1 @@
+export async function replacement(e) {}; export async function replacements(e) {}
