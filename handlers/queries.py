@@ -1,6 +1,7 @@
 """HTTP: read certificates, their versions, policies and histories."""
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import azure.functions as func
@@ -10,6 +11,8 @@ from certrelay.certificates import issuers, read
 from certrelay.certificates.read import Filters
 from certrelay.keyvault.certificate import CertificateItem, thumbprint_of, version_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.pki.description import what_it_says
+from certrelay.renewal import alerts
 from certrelay.renewal.due import due_of
 from handlers import render, response_models
 from handlers.certificates import PATH, where
@@ -43,8 +46,9 @@ def list_certificates(req: func.HttpRequest) -> Answer:
         query(req, "state"),
     )
     limit, vault = number(req, "max") or 25, req.route_params["vault"]
-    items, continuation = read.certificates(acting_for(req), vault, filters, limit, query(req, "continuation"))
-    return Answer({"value": [_line(item) for item in items], "continuation": continuation})
+    acting = acting_for(req)
+    items, continuation = read.certificates(acting, vault, filters, limit, query(req, "continuation"))
+    return Answer({"value": [_line(item, acting.now()) for item in items], "continuation": continuation})
 
 
 @route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=response_models.Listed)
@@ -92,16 +96,18 @@ def get_certificate(req: func.HttpRequest) -> Answer:
         "owner": detail.owner,
         "renewal": {"due": due, "reason": detail.plan.reason},
         "chain": render.certificates_pem(detail.chain),
+        "path": [what_it_says(der) for der in detail.chain],
     }
     return Answer(render.certificate_json(vault, name, detail.bundle) | extra, cached=True)
 
 
-def _line(item: CertificateItem) -> dict[str, Any]:
+def _line(item: CertificateItem, now: datetime) -> dict[str, Any]:
     due = due_of(item)
     kept = {key: value for key, value in asdict(item).items() if key in ("name", "enabled", "thumbprint")}
     return kept | {
         "expires": item.expires.isoformat() if item.expires else None,
         "authority": authority_of(item.tags),
+        "state": alerts.state(item, now),
         "renewal_due": due.isoformat() if due else None,
         "tags": dict(item.tags),
     }

@@ -88,10 +88,28 @@ class Imported(Certificate):
     changes: list[str]
 
 
+class CertificateContents(Body):
+    """What a certificate says; a part that cannot be read is left out. Names in RFC 4514, numbers in hex."""
+
+    thumbprint_sha256: str
+    subject: str = ""
+    issuer: str = ""
+    serial_number: str = ""
+    not_before: str = ""
+    not_after: str = ""
+    dns_names: list[str] = []
+    email_addresses: list[str] = []
+    ip_addresses: list[str] = []
+    uris: list[str] = []
+
+
 class CertificateDetail(Certificate):
+    """`chain` (PEM) and `path` (what they say): the certificate first; empty if CertRelay neither merged nor imported it."""
+
     renewal: RenewalPlan
     owner: str | None
     chain: list[str] = []
+    path: list[CertificateContents] = []
 
 
 class CertificateLine(Body):
@@ -99,6 +117,7 @@ class CertificateLine(Body):
     enabled: bool
     expires: str | None
     authority: str | None
+    state: Literal["disabled", "expired", "expiring", "due", "valid"]
     renewal_due: str | None
     thumbprint: str
     tags: dict[str, str]

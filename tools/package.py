@@ -20,7 +20,7 @@ from pathlib import Path
 from tools import sbom
 
 ROOT = Path(__file__).resolve().parents[1]
-DEPLOYED = ("function_app.py", "host.json", "requirements.txt", "handlers", "certrelay")
+DEPLOYED = ("function_app.py", "host.json", "requirements.txt", "handlers", "certrelay", "page")
 PACKAGES = Path(".python_packages/lib/site-packages")  # where the Functions host looks
 PYTHON, PLATFORM = "3.13", "x86_64-manylinux2014"
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
