@@ -1,5 +1,7 @@
 """HTTP: all certificates at once: the forecast of renewals, and replacements."""
 
+from dataclasses import asdict
+
 import azure.functions as func
 
 from certrelay.renewal import forecast, replacements
@@ -83,4 +85,5 @@ def _line(job: Replacement) -> dict[str, object]:
 
 
 def _json(acting: Services, job: Replacement) -> dict[str, object]:
-    return _line(job) | {"progress": replacements.progress(acting, job.id)}
+    refused = [asdict(one) for one in replacements.refused(acting, job.id)]
+    return _line(job) | {"progress": replacements.progress(acting, job.id), "refused": refused}

@@ -104,7 +104,7 @@ class CertificateContents(Body):
 
 
 class CertificateDetail(Certificate):
-    """`chain` (PEM) and `path` (what they say): the certificate first; empty if CertRelay neither merged nor imported it."""
+    """`chain` (PEM) and `path` (what they say): the certificate first; empty if CertRelay did not merge it."""
 
     renewal: RenewalPlan
     owner: str | None
@@ -169,13 +169,25 @@ class Contacts(Body):
     contacts: list[dict[str, Any]]
 
 
+class Rate(Body):
+    """At most `requests` new operations in `seconds`; `burst` of them at once."""
+
+    requests: int
+    seconds: int
+    burst: int = 1
+
+
 class Authority(Body):
+    """`rate` and `concurrency` only where the settings limit them."""
+
     name: str
     connector: str
     features: list[str]
     abilities: list[str]
     default_validity_days: int
     rules: dict[str, Any]
+    rate: Rate = Field(default=None)  # type: ignore[assignment]
+    concurrency: int = 1
 
 
 class Authorities(Body):
@@ -205,10 +217,14 @@ class DnsPersist(Body):
 
 
 class Vault(Body):
+    """`rate` and `concurrency` only where the settings limit them."""
+
     name: str
     url: str
     authorities: list[str]
     rules: dict[str, Any]
+    rate: Rate = Field(default=None)  # type: ignore[assignment]
+    concurrency: int = 1
 
 
 class Vaults(Body):
@@ -287,10 +303,21 @@ class Forecast(Body):
     unreadable_vaults: list[str]
 
 
+class RefusedRenewal(Body):
+    """A certificate that cannot be renewed, and why; without a name: a whole vault."""
+
+    vault: str
+    name: str
+    detail: str
+
+
 class Replacement(Body):
+    """`refused` has a thousand at most."""
+
     id: str
     state: Literal["running", "started", "settled", "canceled"]
     requested_by: str
     requested_at: str
     looked_at: int
     progress: dict[str, int]
+    refused: list[RefusedRenewal]

@@ -8,7 +8,7 @@ from certrelay import authorities, health, rules
 from certrelay.access import grants
 from certrelay.errors import Fault, Invalid
 from certrelay.services import Services
-from certrelay.setting_models import Authority, VaultSettings
+from certrelay.setting_models import Authority, AuthoritySettings, VaultSettings
 from handlers import openapi, render, response_models, roles
 from handlers.http import Answer, query
 from handlers.roles import Role, acting_for
@@ -33,6 +33,7 @@ def list_vaults(req: func.HttpRequest) -> Answer:
             "url": vault.url,
             "authorities": _usable(acting, alias, vault),
             "rules": vault.rules.model_dump(mode="json", exclude_none=True),
+            **_limits(vault),
         }
         for alias, vault in acting.settings.vaults.items()
         if grants.may(acting, Role.READER, alias)
@@ -136,4 +137,12 @@ def _authority(authority: Authority) -> dict[str, Any]:
         "abilities": authorities.abilities(connector),
         "default_validity_days": rules.default_days(authority.settings),
         "rules": authority.settings.rules.model_dump(mode="json", exclude_none=True),
+        **_limits(authority.settings),
     }
+
+
+def _limits(settings: AuthoritySettings | VaultSettings) -> dict[str, Any]:
+    """The rate and the concurrency, where the settings have them."""
+    rate = settings.rate.model_dump(exclude_none=True) if settings.rate else None
+    found = {"rate": rate, "concurrency": settings.concurrency}
+    return {name: value for name, value in found.items() if value is not None}

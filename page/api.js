@@ -11,6 +11,7 @@ export class ApiError extends Error {
     this.status = status;
     this.code = problem.code || "";
     this.faults = problem.errors || [];
+    this.parts = problem.parts;
     this.correlation = problem.correlation_id || "";
     this.retryAfter = retryAfter;
   }

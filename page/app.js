@@ -1,7 +1,8 @@
 // The frame: who is signed in, the navigation, and one screen at a time, each with its own address.
 
-import { ApiError, functionKey, keepKey, onReachable, wait } from "./api.js";
+import { ApiError, functionKey, get, keepKey, onReachable, wait } from "./api.js";
 import { bdi, button, fill, h, link, say } from "./dom.js";
+import { useClock } from "./format.js";
 import { hasSignIn, highestRole, identify, isAtLeast, me } from "./session.js";
 import { authorities } from "./authorities.js";
 import { calendar } from "./calendar.js";
@@ -135,6 +136,7 @@ async function start() {
       h("p", {}, "You are signed in as ", h("code", {}, me.name), ". Ask an administrator of CertRelay for a role.")));
     return;
   }
+  get("status").then((status) => useClock(status.now)).catch(() => {});
   show(false);
 }
 

@@ -49,11 +49,11 @@ async function draw(screen) {
 }
 
 function drawAll(screen, { detail, pending }) {
-  screen.detail = detail;
+  screen.detail = detail?.cer ? detail : null; // Key Vault shows a name before it has its first version
   screen.open = pending?.status === "inProgress" ? pending : null;
   drawTop(screen, pending);
   drawOperation(screen, pending);
-  if (detail) drawRest(screen);
+  if (screen.detail) drawRest(screen);
   else fill(screen.parts.rest, h("p", { class: "empty" }, "There is no version yet."));
 }
 
@@ -91,11 +91,20 @@ function drawOperation(screen, pending) {
     fill(screen.parts.operation);
     return;
   }
+  if (isOld(pending)) {
+    fill(screen.parts.operation);
+    return;
+  }
   const title = pending.status === "inProgress" ? "Happening now" : "Last operation";
   const open = screen.parts.operation.querySelector("details")?.open;
   if (isNew || !screen.hand) screen.hand = byHand(screen, pending);
   fill(screen.parts.operation, card(title, timeline(pending), screen.hand.shown(pending)));
   if (open) screen.parts.operation.querySelector("details").open = true;
+}
+
+/** Whether an operation that ended well is a thing of the past, which the history has. */
+function isOld({ status, ended_at: ended }) {
+  return status === "completed" && now() - moment(ended) > 900_000;
 }
 
 /** Follow the open operation, and read everything anew at its end. */

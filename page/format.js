@@ -77,9 +77,10 @@ export function count(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** SHA-256 and serial numbers in groups that can be compared by eye. */
-export function fingerprint(hex) {
-  return (hex ?? "").replace(/(..)(?=.)/g, "$1:").toUpperCase();
+/** SHA-256 and serial numbers in groups that can be compared by eye, and that break only between two of them. */
+export function fingerprint(hex = "") {
+  const pairs = (hex.length % 2 ? `0${hex}` : hex).toUpperCase().match(/../g) ?? [];
+  return pairs.flatMap((pair, number) => (number ? [":", document.createElement("wbr"), pair] : [pair]));
 }
 
 /** How an operation stands: the words and the colour. */

@@ -14,7 +14,7 @@ export function contents(found) {
     ...names.map(([title, list]) => [`${title}${list.length > 1 ? ` (${list.length.toLocaleString("en")})` : ""}`, longList(list)]),
     ["Issuer", found.issuer && bdi(found.issuer)],
     ["Valid", found.not_before && [date(found.not_before), " to ", date(found.not_after), ` (${relativeText(found.not_after)})`]],
-    ["Serial number", h("code", {}, fingerprint(found.serial_number))],
+    ["Serial number", found.serial_number && h("code", {}, fingerprint(found.serial_number))],
     ["SHA-256", h("code", { class: "breaks" }, fingerprint(found.thumbprint_sha256))],
   ]);
 }

@@ -4,6 +4,7 @@ This is for the day on which a CA announces a mass revocation. A replacement is 
 it matched. certrelay.renewal.replacement_run does the work.
 """
 
+import itertools
 import json
 import re
 import uuid
@@ -24,6 +25,7 @@ from certrelay.storage.rows import ETAG, Row, Stale
 
 JOBS = "replacements"
 COLUMN_BYTES = 60_000
+MAX_REFUSED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ class Replacement:
     failing_since: Mapping[str, str] = field(default_factory=dict)
     looked_at: int = 0
     etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A certificate that a replacement cannot renew, and why; without a name: a whole vault."""
+
+    vault: str
+    name: str
+    detail: str
 
 
 def start(services: Services, criteria: Criteria, requested_by: str, idempotency_key: str | None = None) -> Replacement:
@@ -146,6 +157,15 @@ def progress(services: Services, identifier: str) -> dict[str, int]:
         str(row["state"]) for row in services.storage.replacements.query("PartitionKey eq @id", id=identifier)
     )
     return {"matched": counted.total(), **counted}
+
+
+def refused(services: Services, identifier: str) -> list[Refused]:
+    """The certificates that this replacement cannot renew, a thousand at most. Raises NotReady."""
+    rows = services.storage.replacements.query("PartitionKey eq @id and state eq 'refused'", id=identifier)
+    return [
+        Refused(str(row["RowKey"]).partition("|")[0], str(row["name"]), str(row["detail"]))
+        for row in itertools.islice(rows, MAX_REFUSED)
+    ]
 
 
 def _check(services: Services, criteria: Criteria) -> None:
