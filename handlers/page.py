@@ -4,6 +4,7 @@ Its files lie under a path with their version in it, so that a browser keeps the
 """
 
 import functools
+import gzip
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Vary": "Accept-Encoding",
 }
 FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -61,7 +63,7 @@ def files() -> Files:
 
 def web_page(req: func.HttpRequest) -> Answer:
     """The page itself."""
-    return Answer(files().start_page(), headers=HEADERS, content_type=TYPES[".html"], cached=True)
+    return _answer(req, files().start_page(), ".html", HEADERS)
 
 
 def web_page_file(req: func.HttpRequest) -> Answer:
@@ -71,7 +73,21 @@ def web_page_file(req: func.HttpRequest) -> Answer:
     if content is None or name == "index.html":
         raise NotFound("the page has no such file", "FileNotFound")
     kept = FOR_GOOD if req.route_params["version"] == page.version else {}
-    return Answer(content, headers=HEADERS | kept, content_type=TYPES[Path(name).suffix], cached=True)
+    return _answer(req, content, Path(name).suffix, HEADERS | kept)
+
+
+def _answer(req: func.HttpRequest, content: bytes, suffix: str, headers: dict[str, str]) -> Answer:
+    """The content with an ETag, compressed where the browser takes that."""
+    codings = [part.split(";")[0].strip() for part in req.headers.get("accept-encoding", "").split(",")]
+    if "gzip" in codings:
+        content, headers = compressed(content), headers | {"Content-Encoding": "gzip"}
+    return Answer(content, headers=headers, content_type=TYPES[suffix], cached=True)
+
+
+@functools.lru_cache(maxsize=64)
+def compressed(content: bytes) -> bytes:
+    """The content in gzip, the same bytes each time."""
+    return gzip.compress(content, 9, mtime=0)
 
 
 for _route, _handler in ((ROOT_ROUTE, web_page), (FILE_ROUTE, web_page_file)):

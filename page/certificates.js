@@ -21,13 +21,12 @@ export async function certificates(element, { query, signal }) {
   const parts = { count: h("p", { class: "quiet", role: "status" }), body: h("div"), bar: h("div") };
   const redraw = () => draw(view, parts, redraw);
   fill(element, heading(view), filters(view, redraw), parts.bar, parts.count, parts.body);
-  const operations = readFailing(view, signal).then(redraw);
-  const { unreadable } = await load((lines, whole) => {
+  const show = (lines, whole) => {
     Object.assign(view, { lines, whole });
     redraw();
-  }, signal);
+  };
+  const [{ unreadable }] = await Promise.all([load(show, signal), readFailing(view, signal)]);
   view.unreadable = unreadable;
-  await operations;
   redraw();
 }
 
@@ -167,7 +166,7 @@ function row(view, line, redraw) {
   const box = h("input", { type: "checkbox", "aria-label": `Choose ${line.name}`, checked: view.chosen.has(key),
     onchange: (event) => { toggle(view.chosen, key, event.target.checked); redraw(); } });
   const cells = [
-    link(addressOf(line.vault, line.name), bdi(line.name), { class: "strong" }),
+    link(addressOf(line.vault, line.name), bdi(line.name), { class: "strong name" }),
     badge(line.state, STATE_KINDS[line.state]),
     line.vault,
     line.authority ? bdi(line.authority) : h("span", { class: "quiet" }, "nobody"),

@@ -60,7 +60,8 @@ function formOf(form, query) {
 function refresh(form) {
   const { fields } = form;
   const vault = form.vaults.find((one) => one.name === fields.vault.value);
-  const kept = fields.authority.value;
+  const programs = form.authorities.filter((one) => one.connector !== "manual").map((one) => one.name);
+  const kept = fields.authority.value || vault.authorities.find((name) => programs.includes(name));
   fill(fields.authority, vault.authorities.map((name) => h("option", { value: name, selected: name === kept }, name)));
   const authority = form.authorities.find((one) => one.name === fields.authority.value);
   if (authority) adapt(form, authority);

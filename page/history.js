@@ -59,7 +59,7 @@ function row(operation) {
   const error = operation.error ?? operation.last_error;
   const took = operation.ended_at ? duration((moment(operation.ended_at) - moment(operation.requested_at)) / 1000) : "still running";
   const cells = [
-    [link(addressOf(operation.vault, operation.name), bdi(operation.name), { class: "strong" }), h("small", {}, operation.vault)],
+    [link(addressOf(operation.vault, operation.name), bdi(operation.name), { class: "strong name" }), h("small", {}, operation.vault)],
     [operation.kind, operation.reason && h("small", { class: "clip" }, bdi(operation.reason))],
     [badge(words, kind), error && h("small", { class: "clip", title: error.message }, bdi(error.message))],
     operation.authority ? bdi(operation.authority) : operation.issuer.name, bdi(operation.requested_by), dateTime(operation.requested_at), took,

@@ -1,0 +1,75 @@
+"""One browser and one sandbox, with App Service authentication, for all tests of the page."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from handlers.roles import Role
+from sandbox.progress import Progress
+from sandbox.up import Sandbox
+from tests.app import App
+from tests.page.browser import CannotFetch, installed
+from tests.page.visitor import PATIENCE, Visitor, arrive
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a browser is slow."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Path:
+    try:
+        return installed()
+    except CannotFetch as error:
+        pytest.skip(f"no Chromium can be had here: {error}")
+
+
+@pytest.fixture(scope="package")
+def browser(chromium: Path) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium / "chromium")
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="package")
+def settings(tmp_path_factory: pytest.TempPathFactory, chromium: Path) -> Iterator[dict[str, str]]:
+    with Sandbox(tmp_path_factory.mktemp("page"), Progress(), sign_in="RedirectToLoginPage") as sandbox:
+        yield sandbox.settings
+
+
+@pytest.fixture
+def app(settings: dict[str, str]) -> Iterator[App]:
+    """For what the page does not do: the vault's admin API."""
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        yield App(settings, client)
+
+
+@pytest.fixture
+def visit(browser: Browser, settings: dict[str, str], chromium: Path) -> Iterator[Callable[..., Visitor]]:
+    """Open a tab, signed in with a role. At the end no tab's console may have complained."""
+    visitors: list[Visitor] = []
+    axe = chromium / "node_modules" / "axe-core" / "axe.min.js"
+
+    def visited(role: Role | None = Role.ADMINISTRATOR, name: str = "", **options: Any) -> Visitor:
+        visitor = arrive(browser, settings["APP_URL"], axe, **options)
+        visitors.append(visitor)
+        if role is not None:
+            form = {"name": name or f"Ada {role.title}", "kind": "person", "role": role.value_in_entra}
+            sign_in = f"{settings['APP_URL']}/.auth/login/aad/callback?post_login_redirect_uri=/api/health"
+            assert visitor.context.request.post(sign_in, form=form).ok
+        return visitor
+
+    yield visited
+    for visitor in visitors:
+        visitor.context.close()
+    assert [fault for visitor in visitors for fault in visitor.faults] == []

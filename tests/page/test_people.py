@@ -1,0 +1,165 @@
+"""Who sees what: each role, nobody, the keyboard alone, a phone, hostile names, an API that is down and comes back."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from handlers.roles import Role
+from tests.app import App
+from tests.handlers.people import pem
+from tests.page.visitor import Visitor
+
+type Visit = Callable[..., Visitor]
+
+SCREENS = {
+    "now": "ow", "certificates": "Certificates", "certificate/main/seen": "seen", "new": "New certificate",
+    "import": "Import", "calendar": "Calendar", "authorities": "Authorities", "history": "History",
+    "replace": "Replace", "doctor": "Doctor",
+}  # fmt: skip
+OFFERED = {
+    Role.READER: set(),
+    Role.REQUESTER: {"New"},
+    Role.OPERATOR: {"New", "Renew now", "Revoke…", "Delete…"},
+    Role.ADMINISTRATOR: {"New", "Renew now", "Revoke…", "Delete…", "Replace"},
+}  # fmt: skip
+HOSTILE = ["<script>alert(1)</script>.example", "a\u202egnp.exe.example", "\u05d0\u05d1.example"]
+
+
+@pytest.fixture
+def seen(visit: Visit) -> Visitor:
+    """An administrator; there is a certificate with the name `seen`."""
+    ada = visit()
+    ada.order("seen", "seen.contoso.example")
+    expect(ada.page.locator(".transitions .completed").first).to_be_visible()
+    return ada
+
+
+@pytest.mark.parametrize("role", Role)
+def test_each_role_is_offered_what_it_may_do_and_nothing_else(visit: Visit, seen: Visitor, role: Role) -> None:
+    visitor = visit(role)
+    page = visitor.certificate("seen")
+    expect(page.locator(".path")).to_be_visible()
+    words = {"New", "Renew now", "Revoke…", "Delete…", "Replace"}
+    texts = set(page.locator("nav a, .heading button").all_inner_texts())
+    assert texts & words == OFFERED[role]
+
+
+def test_who_is_not_signed_in_is_sent_to_the_sign_in_and_back(visit: Visit) -> None:
+    stranger = visit(None)
+    page = stranger.page
+    page.goto(stranger.address)
+    page.get_by_label("CertRelay.Reader").check()
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#who")).to_contain_text("Reader")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("ow")
+
+
+def test_a_person_without_a_role_is_told_so(visit: Visit) -> None:
+    stranger = visit(None)
+    form = {"name": "Nobody", "kind": "person"}
+    stranger.context.request.post(f"{stranger.address}/.auth/login/aad/callback?post_login_redirect_uri=/", form=form)
+    stranger.page.goto(stranger.address)
+    expect(stranger.page.get_by_role("heading", level=1)).to_have_text("You have no role here")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_on_any_screen(visit: Visit, seen: Visitor, scheme: str) -> None:
+    visitor = visit(color_scheme=scheme)
+    found = []
+    for screen, heading in SCREENS.items():
+        page = visitor.open(screen, heading)
+        expect(page.get_by_text("Loading…").first).to_be_hidden()
+        found += [f"{screen}: {text}" for text in visitor.violations()]
+    assert found == []
+
+
+def test_every_screen_fits_a_phone(visit: Visit, seen: Visitor) -> None:
+    visitor = visit(viewport={"width": 360, "height": 700})
+    for screen, heading in SCREENS.items():
+        page = visitor.open(screen, heading)
+        expect(page.get_by_text("Loading…").first).to_be_hidden()
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 360, f"{screen} is {width} wide"
+
+
+def test_the_keyboard_alone_orders_a_certificate(visit: Visit) -> None:
+    ada = visit()
+    page = ada.open("now", "ow")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    page.get_by_role("link", name="New", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("New certificate")
+    expect(page.locator("main")).to_be_focused()
+    for _ in range(4):  # a link, the vault, the authority, the name
+        page.keyboard.press("Tab")
+    page.keyboard.type("by-keys")
+    page.keyboard.press("Tab")
+    page.keyboard.type("keys.contoso.example")
+    expect(page.get_by_label("DNS names")).to_have_value("keys.contoso.example")
+    page.get_by_label("Name in Key Vault").press("Enter")
+    expect(page.locator(".transitions .completed").first).to_be_visible()
+    ada.button("Renew now").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_hostile_names_are_text_and_thousands_of_them_are_few_at_first(visit: Visit, app: App) -> None:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    ada = visit()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOSTILE[0])])
+    many = [f"host-{number}.contoso.example" for number in range(4000)]
+    ada.api("POST", "vaults/main/certificates/hostile/import", pem(*many, subject=subject))
+    page = ada.certificate("hostile")
+    expect(page.locator(".facts").first).to_contain_text(HOSTILE[0])
+    expect(page.get_by_text("DNS names (4,000)").first).to_be_visible()
+    assert page.locator(".names li").count() < 100
+    assert page.locator("main script").count() == 0
+    page.get_by_role("button", name="Show all 4,000").first.click()
+    expect(page.get_by_text("host-3999.contoso.example").first).to_be_attached()
+    tags = {"<b>bold</b>": HOSTILE[1], "rtl": HOSTILE[2]}
+    ada.api("PATCH", "vaults/main/certificates/hostile", {"tags": tags})
+    page.reload()
+    expect(page.locator(".tags bdi", has_text="<b>bold</b>")).to_be_visible()
+    assert page.locator("main b").count() == 0
+
+
+def test_the_page_says_that_the_api_is_down_and_goes_on_when_it_is_back(visit: Visit) -> None:
+    ada = visit()
+    ada.order("down", "down.contoso.example", authority="by-hand")
+    page = ada.page
+    expect(page.get_by_role("heading", name="Happening now")).to_be_visible()
+
+    def down(route: Route) -> None:
+        route.abort("connectionrefused")
+
+    page.route("**/api/**", down)
+    expect(page.locator("#banner")).to_contain_text("does not answer")
+    page.unroute("**/api/**", down)
+    expect(page.locator("#banner")).to_be_hidden()
+    ada.button("Cancel").click()
+    ada.confirm("Cancel it")
+    expect(page.locator(".operation .badge").first).to_have_text("canceled")
+
+
+def test_the_list_is_searched_sorted_and_paged_and_its_address_keeps_that(visit: Visit, app: App) -> None:
+    url = f"{app.settings['VAULT_ADMIN_URL']}/seed"
+    tags = {"certrelay-authority": "openbao", "team": "web"}
+    app.client.post(url, json={"count": 120, "prefix": "many", "tags": tags}).raise_for_status()
+    ada = visit()
+    page = ada.open("certificates?q=many&sort=-name", "Certificates")
+    expect(page.locator("p[role=status]", has_text="120 of")).to_be_visible()
+    expect(page.locator("table tbody tr")).to_have_count(50)
+    expect(page.locator("table tbody tr").first).to_contain_text("many-00119")
+    ada.button("Next").click()
+    expect(page.locator("table tbody tr").first).to_contain_text("many-00069")
+    page.reload()
+    expect(page.locator("table tbody tr").first).to_contain_text("many-00069")
+    page.get_by_label("Search").fill("many-0001 web")
+    expect(page.locator("table tbody tr")).to_have_count(10)
+    assert "q=many-0001+web" in page.url

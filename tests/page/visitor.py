@@ -1,0 +1,85 @@
+"""Somebody before the page: a browser's tab, signed in with a role, and what is seen on it."""
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+PATIENCE = 120_000  # milliseconds: a busy machine is no failure
+
+
+@dataclass
+class Visitor:
+    """`faults`: what the browser's console complained about, a violation of the Content-Security-Policy for one."""
+
+    page: Page
+    context: BrowserContext
+    address: str
+    axe: Path
+    faults: list[str] = field(default_factory=list)
+
+    def open(self, screen: str, heading: str | None = None) -> Page:
+        """Go to a screen, and wait until it is there."""
+        self.page.goto(f"{self.address}/#/{screen}")
+        if heading is not None:
+            expect(self.page.get_by_role("heading", level=1)).to_contain_text(heading)
+        return self.page
+
+    def certificate(self, name: str) -> Page:
+        return self.open(f"certificate/main/{quote(name)}", name)
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def order(self, name: str, *dns_names: str, authority: str = "openbao") -> None:
+        """Fill the form and send it."""
+        self.open("new", "New certificate")
+        self.page.get_by_label("Authority").select_option(authority)
+        self.page.get_by_label("Name in Key Vault").fill(name)
+        self.page.get_by_label("DNS names").fill("\n".join(dns_names))
+        self.button("Order it").click()
+
+    def confirm(self, action: str) -> None:
+        self.page.get_by_role("dialog").get_by_role("button", name=action, exact=True).click()
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the API as this visitor, past the page."""
+        headers = {"origin": self.address, "x-requested-with": "test"}
+        answer = self.context.request.fetch(f"{self.address}/api/{path}", method=method, data=body, headers=headers)
+        assert answer.ok, answer.text()
+        return answer.json()
+
+    def violations(self) -> list[str]:
+        """What axe-core finds on the screen (WCAG 2.2 A and AA)."""
+        # As text: the page's policy lets no script in.
+        self.page.evaluate(self.axe.read_text() + "; 1")
+        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+        found = self.page.evaluate("tags => axe.run({runOnly: tags})", tags)
+        return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+
+
+def arrive(browser: Browser, address: str, axe: Path, **options: Any) -> Visitor:
+    """A new tab with nothing in it."""
+    context = browser.new_context(viewport=options.pop("viewport", {"width": 1280, "height": 900}), **options)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    visitor = Visitor(page, context, address, axe)
+    page.on("pageerror", lambda error: visitor.faults.append(str(error)))
+    page.on("console", lambda said: visitor.faults.append(said.text) if is_fault(said.type, said.text) else None)
+    return visitor
+
+
+def is_fault(kind: str, text: str) -> bool:
+    """A refusal of the API is in the console, too, and is no fault of the page."""
+    return kind == "error" and not re.search(r"Failed to load resource", text)
+
+
+def until(condition: Any, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to pass"
+        time.sleep(0.1)
