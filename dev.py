@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Everything a developer does here, with nothing but Python.
 
-    python3 dev.py demo     the main job before your eyes: issue, import, renew, refuse
+    python3 dev.py demo     the main job before your eyes: issue, import, renew, refuse  [--page]
     python3 dev.py up       the sandbox and the app, until Ctrl-C  [--only vault] [--sign-in] [--directory D] …
     python3 dev.py test     the tests, on several workers          [--fast] [--soak] [PATH …] [pytest arguments]
     python3 dev.py simulate a year of renewals while things fail   [--days 365] [--certificates 200] [--seed N]

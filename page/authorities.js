@@ -26,12 +26,16 @@ async function check(health, signal) {
     found = error.parts ? error : { parts: [] };
   }
   const parts = new Map(found.parts.map((part) => [part.what, part]));
-  for (const [what, place] of health) fill(place, verdict(parts.get(what)));
+  for (const [what, place] of health) {
+    const part = parts.get(what);
+    fill(place, verdict(part));
+    if (part && !part.ok) place.closest(".heading").after(h("p", { class: "notice bad" }, bdi(part.detail)));
+  }
 }
 
 function verdict(part) {
   if (!part) return badge("not known", "quiet");
-  return part.ok ? [badge("answers", "good"), ` in ${part.milliseconds} ms`] : [badge("does not answer", "bad"), h("p", { class: "notice bad" }, bdi(part.detail))];
+  return part.ok ? [badge("answers", "good"), ` in ${part.milliseconds} ms`] : badge("does not answer", "bad");
 }
 
 function authority(one, status, failing, health) {

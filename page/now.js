@@ -7,7 +7,7 @@ import { addressOf, inState } from "./estate.js";
 import { count, dateTime, now as clock, relative, useClock } from "./format.js";
 import { isAtLeast } from "./session.js";
 
-const REFRESH = 20, SHOWN = 6, DAY = 86_400_000;
+const REFRESH = 20, SHOWN = 6, NAMED = 20, DAY = 86_400_000;
 const RUNS = { poll: "Poll", sweep: "Sweep", digest: "Digest", crl: "CRLs", event: "Last event" };
 
 /** The screen. It is read anew from time to time. */
@@ -50,9 +50,9 @@ function needsOf({ status, failing, waiting, failed, expired, expiring, poison }
     ["bad", "Incidents", status.incidents.map(incident)],
     ["bad", "Expired", expired.sort(byExpiry).map((line) => certificateNeed(line, why)), "#/certificates?state=expired"],
     ["warn", "About to expire", expiring.sort(byExpiry).map((line) => certificateNeed(line, why)), "#/certificates?state=expiring"],
-    ["warn", "Failing, and tried again", others.map(operationNeed), "#/history?state=failing"],
+    ["warn", "Failing, and tried again", byCause(others), "#/history?state=failing"],
     ["busy", "Waiting for people", waiting.map(handNeed), "#/history?state=submitted"],
-    ["warn", "Failed in the last day", failed.map(operationNeed), "#/history?state=failed"],
+    ["warn", "Failed in the last day", byCause(failed), "#/history?state=failed"],
     ["warn", "Late", status.runs.filter((run) => run.late).map(lateNeed)],
     ["warn", "Messages that could not be processed", poison.map(poisonNeed)],
   ].filter(([, , list]) => list.length);
@@ -87,6 +87,20 @@ function operationNeed(operation) {
   return need(operation.status === "failed" ? "bad" : "warn", [link(addressOf(operation.vault, operation.name), bdi(operation.name)),
     badge(operation.status === "failed" ? "failed" : "failing", operation.status === "failed" ? "bad" : "warn"),
     h("span", { class: "quiet" }, `${operation.kind} · ${operation.vault} · ${operation.authority} · `, relative(operation.ended_at || operation.requested_at))], errorOf(operation));
+}
+
+/** One entry for each operation, and one for all of an authority that have the same error. */
+function byCause(operations) {
+  const causes = Map.groupBy(operations, ({ authority, error, last_error: last }) => JSON.stringify([authority, (error ?? last)?.code, (error ?? last)?.message]));
+  return [...causes.values()].flatMap((list) => (list.length < 3 ? list.map(operationNeed) : [causeNeed(list)]));
+}
+
+function causeNeed(list) {
+  const [first] = list;
+  const failed = first.status === "failed";
+  return need(failed ? "bad" : "warn", [bdi(first.authority), badge(`${list.length} ${failed ? "failed" : "failing"}`, failed ? "bad" : "warn"),
+    h("span", { class: "quiet" }, "for the same reason")], errorOf(first), h("ul", { class: "tags" }, list.slice(0, NAMED).map((one) =>
+    h("li", {}, link(addressOf(one.vault, one.name), bdi(one.name)))), list.length > NAMED && h("li", {}, `and ${list.length - NAMED} more`)));
 }
 
 function handNeed(operation) {

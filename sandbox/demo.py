@@ -9,6 +9,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from rich import box
 from rich.table import Table
 
+from sandbox import estate
 from sandbox.observer import App, Seen, Unexpected, VaultObserver, expect, verify_chain
 from sandbox.processes import ProcessError, exit_on_signals
 from sandbox.progress import Progress, Step
@@ -207,10 +209,15 @@ def _directory() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def tell(progress: Progress, ports: Mapping[str, int]) -> None:
-    """Run the demo in its own sandbox."""
+def tell(progress: Progress, ports: Mapping[str, int], page: bool = False) -> None:
+    """Run the demo in its own sandbox; with `page` fill it then, and leave it running until Ctrl-C."""
     start = datetime.now(UTC)
-    with _directory() as directory, Sandbox(directory, progress, ports) as sandbox, contextlib.ExitStack() as stack:
+    more: dict[str, Any] = {"app_settings": estate.APP_SETTINGS, "authorities": estate.authorities} if page else {}
+    with (
+        _directory() as directory,
+        Sandbox(directory, progress, ports, **more) as sandbox,
+        contextlib.ExitStack() as stack,
+    ):
         app = stack.enter_context(contextlib.closing(App(sandbox.settings, ALIAS)))
         vault = stack.enter_context(contextlib.closing(VaultObserver(sandbox.settings)))
         story = Story(progress, sandbox.settings, app, vault)
@@ -219,19 +226,33 @@ def tell(progress: Progress, ports: Mapping[str, int]) -> None:
         except FAILURES:
             sandbox.check()  # if a part has died, that is the reason
             raise
+        progress.line()
+        progress.line(story.table)
+        progress.line(f"\nAll of it happened, in {(datetime.now(UTC) - start).total_seconds():.1f} s.")
+        if page:
+            _leave_open(progress, sandbox)
+
+
+def _leave_open(progress: Progress, sandbox: Sandbox) -> None:
     progress.line()
-    progress.line(story.table)
-    progress.line(f"\nAll of it happened, in {(datetime.now(UTC) - start).total_seconds():.1f} s.")
+    estate.fill(progress, sandbox.settings)
+    progress.line(f"\nThe page:  {sandbox.settings['PAGE_URL']}")
+    progress.line(f"It asks for the function key: FUNCTION_KEY in {sandbox.directory / 'env'}")
+    progress.line("Ctrl-C stops everything.")
+    while True:
+        sandbox.check()
+        time.sleep(0.5)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dev.py demo", description="Issue, import, renew, refuse.")
     for name in PORTS:
         parser.add_argument(f"--{name}-port", type=int, metavar="PORT", help="default: a free one")
+    parser.add_argument("--page", action="store_true", help="then show the page, with many certificates, until Ctrl-C")
     options = parser.parse_args(arguments)
     exit_on_signals()
     try:
-        tell(Progress(), {name: port for name in PORTS if (port := getattr(options, f"{name}_port"))})
+        tell(Progress(), {name: port for name in PORTS if (port := getattr(options, f"{name}_port"))}, options.page)
     except FAILURES as error:
         print(f"dev.py demo: failed: {error}", file=sys.stderr)
         return 1

@@ -9,10 +9,10 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -28,8 +28,10 @@ ROOT = Path(__file__).absolute().parent.parent
 DEFAULT_DIRECTORY = ROOT / ".sandbox"
 PORTS = ("vault", "control", "app", "ca", "blob", "queue", "table")
 # Output may end up in a log: no keys.
-SHOWN = ("APP_URL", "SIGN_IN_URL", "VAULT_URL", "VAULT_ADMIN_URL", "CA_ADDRESS")
+SHOWN = ("PAGE_URL", "APP_URL", "SIGN_IN_URL", "VAULT_URL", "VAULT_ADMIN_URL", "CA_ADDRESS")
 ALIAS, AUTHORITY = "main", "openbao"
+
+type MoreAuthorities = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Sandbox:
@@ -37,7 +39,8 @@ class Sandbox:
 
     `ports` are those of PORTS that must not be just any free one; `app_settings` are added to the app's own, or
     replace them. `sign_in` turns App Service authentication on: it is the action for callers who have not signed in
-    (auth_settings.ACTIONS). Raises ProcessError when a part does not start.
+    (auth_settings.ACTIONS). `authorities` returns more of them, from the settings of OpenBao. Raises ProcessError when
+    a part does not start.
     """
 
     def __init__(
@@ -48,13 +51,14 @@ class Sandbox:
         only_vault: bool = False,
         app_settings: Mapping[str, str] | None = None,
         sign_in: str | None = None,
+        authorities: MoreAuthorities | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.settings: dict[str, str] = {}
         self._progress, self._only_vault, self._more = progress, only_vault, app_settings or {}
         self._sign_in, self._sign_in_file = sign_in, self.directory / "sign-in.json"
         self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True)) | dict(ports or {})
-        self._clock = self.directory / "clock"
+        self._clock, self._authorities = self.directory / "clock", authorities
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -118,6 +122,7 @@ class Sandbox:
         app_url = f"http://127.0.0.1:{ports['app']}"
         self.settings |= {
             "STORAGE_CONNECTION_STRING": storage.connection_string,
+            "PAGE_URL": f"{app_url}/",
             "APP_URL": app_url,
             "FUNCTION_KEY": keys["function"],
             "MASTER_KEY": keys["master"],
@@ -129,7 +134,7 @@ class Sandbox:
         with self._progress.step("Start the Functions host and the app in it"):
             processes = stack.enter_context(Processes(self.directory / "logs"))
             self._parts.append(processes)
-            app_settings = _app_settings(self.settings, authority)
+            app_settings = _app_settings(self.settings, authority, self._authorities)
             if self._sign_in:
                 registration.write(self._sign_in_file, self._sign_in, self.directory / "vault" / "identity.json")
                 self.settings |= {
@@ -179,7 +184,7 @@ def _start(processes: Processes, part: str, options: list[str], settings: Mappin
     )
 
 
-def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, str]:
+def _app_settings(sandbox: Mapping[str, str], authority: OpenBao, more: MoreAuthorities | None) -> dict[str, str]:
     """The application settings, as they would be in Azure."""
     openbao = {
         "connector": "vault_pki",
@@ -198,7 +203,9 @@ def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, s
         "REQUESTS_CA_BUNDLE": sandbox["CA_BUNDLE"],
         "SSL_CERT_FILE": sandbox["CA_BUNDLE"],
         "CERTRELAY_VAULTS": json.dumps({ALIAS: {"url": sandbox["VAULT_URL"]}}),
-        "CERTRELAY_AUTHORITIES": json.dumps({AUTHORITY: openbao, "by-hand": {"connector": "manual"}}),
+        "CERTRELAY_AUTHORITIES": json.dumps(
+            {AUTHORITY: openbao, "by-hand": {"connector": "manual"}, **(more(openbao) if more else {})}
+        ),
         "OPENBAO_SECRET_ID": authority.secret_id,
         "CERTRELAY_POLL_SCHEDULE": "*/5 * * * * *",
         "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",

@@ -113,7 +113,7 @@ def test_hostile_names_are_text_and_thousands_of_them_are_few_at_first(visit: Vi
 
     ada = visit()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOSTILE[0])])
-    many = [f"host-{number}.contoso.example" for number in range(4000)]
+    many = [f"n{number}.a" for number in range(4000)]
     ada.api("POST", "vaults/main/certificates/hostile/import", pem(*many, subject=subject))
     page = ada.certificate("hostile")
     expect(page.locator(".facts").first).to_contain_text(HOSTILE[0])
@@ -121,7 +121,7 @@ def test_hostile_names_are_text_and_thousands_of_them_are_few_at_first(visit: Vi
     assert page.locator(".names li").count() < 100
     assert page.locator("main script").count() == 0
     page.get_by_role("button", name="Show all 4,000").first.click()
-    expect(page.get_by_text("host-3999.contoso.example").first).to_be_attached()
+    expect(page.get_by_text("n3999.a").first).to_be_attached()
     tags = {"<b>bold</b>": HOSTILE[1], "rtl": HOSTILE[2]}
     ada.api("PATCH", "vaults/main/certificates/hostile", {"tags": tags})
     page.reload()
