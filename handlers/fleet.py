@@ -7,7 +7,7 @@ import azure.functions as func
 from certrelay.renewal import forecast, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
-from handlers import request_models, response_models, roles, status_models
+from handlers import fleet_models, request_models, roles, status_models
 from handlers.http import Answer, idempotency_key, number, parsed, query
 from handlers.roles import Role, acting_for
 from handlers.routes import choice, route, text, whole
@@ -16,7 +16,7 @@ blueprint = func.Blueprint()
 
 
 @route(
-    blueprint, "GET", "forecast", Role.READER, answer=response_models.Forecast,
+    blueprint, "GET", "forecast", Role.READER, answer=fleet_models.Forecast,
     query=(whole("days", "How many days ahead (default 30).", 1, 730),),
 )  # fmt: skip
 def get_forecast(req: func.HttpRequest) -> Answer:
@@ -31,7 +31,7 @@ def get_forecast(req: func.HttpRequest) -> Answer:
 
 @route(
     blueprint, "POST", "replacements", Role.ADMINISTRATOR,
-    body=request_models.StartReplacement, answer=response_models.Replacement, status=202,
+    body=request_models.StartReplacement, answer=fleet_models.Replacement, status=202,
 )  # fmt: skip
 def start_replacement(req: func.HttpRequest) -> Answer:
     """Renew all certificates that match, as fast as the rate limits allow: for a mass revocation by an authority."""
@@ -60,14 +60,14 @@ def list_replacements(req: func.HttpRequest) -> Answer:
     return Answer({"value": [_line(job) for job in found], "continuation": continuation})
 
 
-@route(blueprint, "GET", "replacements/{id}", Role.READER, answer=response_models.Replacement)
+@route(blueprint, "GET", "replacements/{id}", Role.READER, answer=fleet_models.Replacement)
 def get_replacement(req: func.HttpRequest) -> Answer:
     """A replacement and its progress."""
     acting = acting_for(req)
     return Answer(_json(acting, replacements.find(acting, req.route_params["id"])))
 
 
-@route(blueprint, "DELETE", "replacements/{id}", Role.ADMINISTRATOR, answer=response_models.Replacement)
+@route(blueprint, "DELETE", "replacements/{id}", Role.ADMINISTRATOR, answer=fleet_models.Replacement)
 def cancel_replacement(req: func.HttpRequest) -> Answer:
     """Cancel a replacement: start no further renewals; those that were started continue."""
     acting = acting_for(req)

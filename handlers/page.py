@@ -71,7 +71,7 @@ def web_page_file(req: func.HttpRequest) -> Answer:
     name, page = req.route_params["file"], files()
     content = page.contents.get(name)
     if content is None or name == "index.html":
-        raise NotFound("the page has no such file", "FileNotFound")
+        raise NotFound("the page has no such file")
     kept = FOR_GOOD if req.route_params["version"] == page.version else {}
     return _answer(req, content, Path(name).suffix, HEADERS | kept)
 

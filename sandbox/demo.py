@@ -212,10 +212,10 @@ def _directory() -> Iterator[Path]:
 def tell(progress: Progress, ports: Mapping[str, int], page: bool = False) -> None:
     """Run the demo in its own sandbox; with `page` fill it then, and leave it running until Ctrl-C."""
     start = datetime.now(UTC)
-    more: dict[str, Any] = {"app_settings": estate.APP_SETTINGS, "authorities": estate.authorities} if page else {}
+    more = estate.app_settings if page else None
     with (
         _directory() as directory,
-        Sandbox(directory, progress, ports, **more) as sandbox,
+        Sandbox(directory, progress, ports, app_settings=more) as sandbox,
         contextlib.ExitStack() as stack,
     ):
         app = stack.enter_context(contextlib.closing(App(sandbox.settings, ALIAS)))

@@ -1,5 +1,6 @@
 """An estate that is worth looking at, for the page: 200 certificates, five authorities, failures of every kind."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,6 @@ AUTHORITIES: dict[str, dict[str, Any]] = {
     "locked-ca": {"role_id": "locked", "secret_id": "@LOCKED_SECRET_ID"},
     "down-ca": {"url": "http://127.0.0.1:9"},
 }
-APP_SETTINGS = {"LOCKED_SECRET_ID": "no longer the right one"}
 # Prefix, number, authority, lifetime in months, age in days. A renewal is due when two thirds have passed.
 SEEDS = [
     *((f"web{number}", 5, "openbao", 3, 4 * number) for number in range(12)),
@@ -30,9 +30,11 @@ SEEDS = [
 ORDERS = 14  # that the authority fulfils
 
 
-def authorities(openbao: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the additional authorities: OpenBao's own, with what makes each special."""
-    return {name: {**openbao, **special} for name, special in AUTHORITIES.items()}
+def app_settings(given: Mapping[str, str]) -> dict[str, str]:
+    """The app's own settings with the additional authorities: OpenBao's, with what makes each special."""
+    known = json.loads(given["CERTRELAY_AUTHORITIES"])
+    known |= {name: {**known["openbao"], **special} for name, special in AUTHORITIES.items()}
+    return {"CERTRELAY_AUTHORITIES": json.dumps(known), "LOCKED_SECRET_ID": "no longer the right one"}
 
 
 def fill(progress: Progress, settings: Mapping[str, str]) -> None:

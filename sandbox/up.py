@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
@@ -31,16 +31,15 @@ PORTS = ("vault", "control", "app", "ca", "blob", "queue", "table")
 SHOWN = ("PAGE_URL", "APP_URL", "SIGN_IN_URL", "VAULT_URL", "VAULT_ADMIN_URL", "CA_ADDRESS")
 ALIAS, AUTHORITY = "main", "openbao"
 
-type MoreAuthorities = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+type MoreSettings = Mapping[str, str] | Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
 class Sandbox:
     """Context manager: everything runs, and `settings` (the content of `directory/env`) says where.
 
     `ports` are those of PORTS that must not be just any free one; `app_settings` are added to the app's own, or
-    replace them. `sign_in` turns App Service authentication on: it is the action for callers who have not signed in
-    (auth_settings.ACTIONS). `authorities` returns more of them, from the settings of OpenBao. Raises ProcessError when
-    a part does not start.
+    replace them; a function gets the app's own. `sign_in` turns App Service authentication on: it is the action for
+    callers who have not signed in (auth_settings.ACTIONS). Raises ProcessError when a part does not start.
     """
 
     def __init__(
@@ -49,16 +48,15 @@ class Sandbox:
         progress: Progress,
         ports: Mapping[str, int] | None = None,
         only_vault: bool = False,
-        app_settings: Mapping[str, str] | None = None,
+        app_settings: MoreSettings | None = None,
         sign_in: str | None = None,
-        authorities: MoreAuthorities | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.settings: dict[str, str] = {}
         self._progress, self._only_vault, self._more = progress, only_vault, app_settings or {}
         self._sign_in, self._sign_in_file = sign_in, self.directory / "sign-in.json"
         self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True)) | dict(ports or {})
-        self._clock, self._authorities = self.directory / "clock", authorities
+        self._clock = self.directory / "clock"
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -134,7 +132,7 @@ class Sandbox:
         with self._progress.step("Start the Functions host and the app in it"):
             processes = stack.enter_context(Processes(self.directory / "logs"))
             self._parts.append(processes)
-            app_settings = _app_settings(self.settings, authority, self._authorities)
+            app_settings = _app_settings(self.settings, authority)
             if self._sign_in:
                 registration.write(self._sign_in_file, self._sign_in, self.directory / "vault" / "identity.json")
                 self.settings |= {
@@ -142,7 +140,8 @@ class Sandbox:
                     "SIGN_IN_URL": f"{app_url}/.auth/login/aad",
                 }
                 app_settings["CERTRELAY_APP_SERVICE_AUTHENTICATION"] = "true"
-            self._host_arguments = processes, keys, {**app_settings, **self._more}
+            more = self._more(app_settings) if callable(self._more) else self._more
+            self._host_arguments = processes, keys, {**app_settings, **more}
             self._start_host(*self._host_arguments)
         with self._progress.step("Subscribe the app to the vault's events"):
             self._subscribe(f"{vault['admin_url']}/events")
@@ -184,7 +183,7 @@ def _start(processes: Processes, part: str, options: list[str], settings: Mappin
     )
 
 
-def _app_settings(sandbox: Mapping[str, str], authority: OpenBao, more: MoreAuthorities | None) -> dict[str, str]:
+def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, str]:
     """The application settings, as they would be in Azure."""
     openbao = {
         "connector": "vault_pki",
@@ -203,9 +202,7 @@ def _app_settings(sandbox: Mapping[str, str], authority: OpenBao, more: MoreAuth
         "REQUESTS_CA_BUNDLE": sandbox["CA_BUNDLE"],
         "SSL_CERT_FILE": sandbox["CA_BUNDLE"],
         "CERTRELAY_VAULTS": json.dumps({ALIAS: {"url": sandbox["VAULT_URL"]}}),
-        "CERTRELAY_AUTHORITIES": json.dumps(
-            {AUTHORITY: openbao, "by-hand": {"connector": "manual"}, **(more(openbao) if more else {})}
-        ),
+        "CERTRELAY_AUTHORITIES": json.dumps({AUTHORITY: openbao, "by-hand": {"connector": "manual"}}),
         "OPENBAO_SECRET_ID": authority.secret_id,
         "CERTRELAY_POLL_SCHEDULE": "*/5 * * * * *",
         "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",

@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER = {
     r"/handlers/test_(grants|owners|routes_and_roles)\.py": "shared",
     r"/handlers/|/cli/test_\w*over_http": "handlers",
+    r"/page/": "page",
 }
 # Each test of these files starts servers of its own: any worker may take it.
 APART = {"sandbox/host/test_host_life.py", "test_killed_host.py", "test_when_time_passes.py"}
@@ -22,6 +23,7 @@ APART = {"sandbox/host/test_host_life.py", "test_killed_host.py", "test_when_tim
 # matters. All others follow. Files are named by their path under tests/.
 SECONDS = {
     "connectors/acme/test_peers.py": 50,
+    "page": 90,
     "handlers": 31,
     "shared": 30,
     "test_acme_soak.py": 20,

@@ -139,7 +139,7 @@ for one in function_app.app.get_functions():
 """
     done = subprocess.run([sys.executable, "-c", program], env=values, capture_output=True, text=True, check=True)
     levels = dict(line.split() for line in done.stdout.splitlines())
-    assert levels.pop("get_health") == "ANONYMOUS"
+    assert {levels.pop(name) for name in ("get_health", "web_page", "web_page_file")} == {"ANONYMOUS"}
     assert set(levels.values()) == {level}
 
 

@@ -64,7 +64,7 @@ def visit(browser: Browser, settings: dict[str, str], chromium: Path) -> Iterato
         visitor = arrive(browser, settings["APP_URL"], axe, **options)
         visitors.append(visitor)
         if role is not None:
-            form = {"name": name or f"Ada {role.title}", "kind": "person", "role": role.value_in_entra}
+            form: dict[str, Any] = {"name": name or f"Ada {role.title}", "kind": "person", "role": role.value_in_entra}
             sign_in = f"{settings['APP_URL']}/.auth/login/aad/callback?post_login_redirect_uri=/api/health"
             assert visitor.context.request.post(sign_in, form=form).ok
         return visitor

@@ -1,6 +1,7 @@
 """Who sees what: each role, nobody, the keyboard alone, a phone, hostile names, an API that is down and comes back."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -57,7 +58,7 @@ def test_who_is_not_signed_in_is_sent_to_the_sign_in_and_back(visit: Visit) -> N
 
 def test_a_person_without_a_role_is_told_so(visit: Visit) -> None:
     stranger = visit(None)
-    form = {"name": "Nobody", "kind": "person"}
+    form: dict[str, Any] = {"name": "Nobody", "kind": "person"}
     stranger.context.request.post(f"{stranger.address}/.auth/login/aad/callback?post_login_redirect_uri=/", form=form)
     stranger.page.goto(stranger.address)
     expect(stranger.page.get_by_role("heading", level=1)).to_have_text("You have no role here")

@@ -21,8 +21,10 @@ def test_pictures_of_the_main_screens(browser: Browser, tmp_path: Path, request:
     wanted = request.config.getoption("--screenshots")
     if wanted is None:
         pytest.skip("only with --screenshots")
-    more = {"app_settings": estate.APP_SETTINGS, "authorities": estate.authorities}
-    with Sandbox(tmp_path, Progress(), **more) as sandbox, httpx.Client(timeout=60, trust_env=False) as client:
+    with (
+        Sandbox(tmp_path, Progress(), app_settings=estate.app_settings) as sandbox,
+        httpx.Client(timeout=60, trust_env=False) as client,
+    ):
         settings = sandbox.settings
         estate.fill(Progress(), settings)
         key = {"x-functions-key": settings["FUNCTION_KEY"]}
@@ -35,6 +37,7 @@ def test_pictures_of_the_main_screens(browser: Browser, tmp_path: Path, request:
             page = visitor.open(screen)
             expect(page.get_by_text("Loading…").first).to_be_hidden(timeout=PATIENCE)
             page.wait_for_load_state("networkidle")
+            expect(page.get_by_text("reading the vaults").first).to_be_hidden()
             page.screenshot(path=Path(wanted) / f"page-{name}.png")
         visitor.context.close()
 

@@ -1,0 +1,92 @@
+"""The page's files, as they are served: their headers, how they are kept, and that they are small and strict."""
+
+import gzip
+import json
+import re
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from handlers import page
+from handlers.http import endpoint
+
+FILES = page.files()
+LIMIT = 100_000  # bytes over the network, for all of it
+
+
+def ask(handler: Any, route: dict[str, str] | None = None, **headers: str) -> func.HttpResponse:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = func.HttpRequest("GET", "https://host/", headers=named, route_params=route or {}, body=b"")
+    return endpoint(handler)(request)
+
+
+def file(name: str, version: str = FILES.version, **headers: str) -> func.HttpResponse:
+    return ask(page.web_page_file, {"version": version, "file": name}, **headers)
+
+
+def test_everything_comes_with_a_policy_that_lets_in_nothing_else() -> None:
+    for answer in (ask(page.web_page), file("app.js"), file("style.css"), file("icon.svg")):
+        assert answer.status_code == 200
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
+        for part in ("base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'"):
+            assert part in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_files_are_kept_for_good_under_their_version_and_the_page_itself_is_asked_for_again() -> None:
+    assert ask(page.web_page).headers["Cache-Control"] == "no-cache"
+    assert "immutable" in file("app.js").headers["Cache-Control"]
+    older = file("app.js", "0123456789abcdef")
+    assert (older.status_code, older.headers["Cache-Control"]) == (200, "no-cache")
+    again = ask(page.web_page, if_none_match=ask(page.web_page).headers["ETag"])
+    assert (again.status_code, again.get_body()) == (304, b"")
+
+
+def test_another_content_is_another_version(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "index.html").write_text("<!-- modules -->{version}")
+    monkeypatch.setattr(page, "FOLDER", tmp_path)
+    versions = set()
+    for text in ("one", "two"):
+        (tmp_path / "app.js").write_text(text)
+        versions.add(page.files.__wrapped__().version)
+    assert len(versions) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["index.html", "none.js", "../host.json", "..\\host.json", "app.js/", "", "__init__.py"]
+)
+def test_nothing_but_the_pages_files_is_served(name: str) -> None:
+    answer = file(name)
+    assert answer.status_code == 404
+    assert json.loads(answer.get_body())["code"] == "NotFound"
+
+
+def test_it_is_small_and_compressed_for_whoever_takes_that() -> None:
+    plain, packed = file("app.js"), file("app.js", accept_encoding="br, gzip;q=0.8")
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.get_body()) == plain.get_body()
+    assert "Content-Encoding" not in plain.headers
+    assert sum(len(page.compressed(content)) for content in FILES.contents.values()) < LIMIT
+
+
+def test_no_file_has_inline_code_a_foreign_address_or_a_way_to_make_markup_of_text() -> None:
+    for name, content in FILES.contents.items():
+        text = content.decode()
+        assert not re.search(r"(inner|outer|insertAdjacent)HTML|document\.write|\beval\(|new Function", text), name
+        foreign = re.findall(r"https?://[^\s\"'`]+", text)
+        assert [url for url in foreign if not url.startswith("http://www.w3.org/")] == [], name
+        if name == "index.html":
+            assert not re.search(r"<style|style=|\son\w+=|<script(?![^>]*src=)", text)
+
+
+def test_every_module_that_is_imported_is_there_and_is_loaded_at_once() -> None:
+    start = FILES.start_page().decode()
+    for name, content in FILES.contents.items():
+        if name.endswith(".js"):
+            assert f'href="page/{FILES.version}/{name}"' in start
+            for imported in re.findall(r'from "\./([^"]+)"', content.decode()):
+                assert imported in FILES.contents, f"{name} imports {imported}"
