@@ -149,6 +149,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     AzureWebJobsStorage__tableServiceUri: storage.properties.primaryEndpoints.table
     AzureWebJobsStorage__credential: 'managedidentity'
     AzureWebJobsStorage__clientId: appIdentity.properties.clientId
+    AzureWebJobsDisableHomepage: 'true' // the app has its own page at /
     AZURE_CLIENT_ID: appIdentity.properties.clientId
     APPLICATIONINSIGHTS_CONNECTION_STRING: component.properties.ConnectionString
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${appIdentity.properties.clientId};Authorization=AAD'
@@ -186,7 +187,8 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
     }
     globalValidation: {
       requireAuthentication: signIn
-      unauthenticatedClientAction: signIn ? 'Return401' : 'AllowAnonymous'
+      unauthenticatedClientAction: signIn ? 'RedirectToLoginPage' : 'AllowAnonymous' // programs get 401
+      redirectToProvider: 'azureactivedirectory'
       excludedPaths: [
         // Event Grid has no token: it brings the key of the extension, which the host itself demands.
         '/runtime/webhooks/*'
