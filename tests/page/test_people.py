@@ -117,7 +117,9 @@ def test_hostile_names_are_text_and_thousands_of_them_are_few_at_first(visit: Vi
     many = [f"n{number}.a" for number in range(4000)]
     ada.api("POST", "vaults/main/certificates/hostile/import", pem(*many, subject=subject))
     page = ada.certificate("hostile")
-    expect(page.locator(".facts").first).to_contain_text(HOSTILE[0])
+    expect(page.get_by_role("heading", name="Contents", exact=True).locator("..")).to_contain_text(
+        r"\<script\>alert(1)"
+    )  # as RFC 4514 escapes it
     expect(page.get_by_text("DNS names (4,000)").first).to_be_visible()
     assert page.locator(".names li").count() < 100
     assert page.locator("main script").count() == 0
