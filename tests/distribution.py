@@ -14,7 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
 TOGETHER = {
     r"/handlers/test_(grants|owners|routes_and_roles)\.py": "shared",
-    r"/handlers/|/cli/test_\w*over_http": "handlers",
+    r"/handlers/": "handlers",
+    r"/cli/test_\w*over_http": "cli",
     r"/page/": "page",
 }
 # Each test of these files starts servers of its own: any worker may take it.
@@ -25,6 +26,7 @@ SECONDS = {
     "connectors/acme/test_peers.py": 50,
     "page": 90,
     "handlers": 31,
+    "cli": 60,
     "shared": 30,
     "test_acme_soak.py": 20,
     "test_killed_host.py": 20,

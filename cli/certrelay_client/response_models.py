@@ -37,6 +37,12 @@ class DnsPersist(TypedDict):
 type Anything = dict[str, Any]
 
 
+class Rate(TypedDict):
+    requests: int
+    seconds: int
+    burst: NotRequired[int]
+
+
 class Authority(TypedDict):
     name: str
     connector: str
@@ -44,6 +50,8 @@ class Authority(TypedDict):
     abilities: list[str]
     default_validity_days: int
     rules: dict[str, Any]
+    rate: NotRequired[Rate]
+    concurrency: NotRequired[int]
 
 
 class Authorities(TypedDict):
@@ -79,9 +87,23 @@ class RenewalPlan(TypedDict):
     reason: str
 
 
+class CertificateContents(TypedDict):
+    thumbprint_sha256: str
+    subject: NotRequired[str]
+    issuer: NotRequired[str]
+    serial_number: NotRequired[str]
+    not_before: NotRequired[str]
+    not_after: NotRequired[str]
+    dns_names: NotRequired[list[str]]
+    email_addresses: NotRequired[list[str]]
+    ip_addresses: NotRequired[list[str]]
+    uris: NotRequired[list[str]]
+
+
 class CertificateDetail(Certificate):
     renewal: RenewalPlan
     chain: NotRequired[list[str]]
+    path: NotRequired[list[CertificateContents]]
     owner: NotRequired[str | None]
 
 
@@ -93,6 +115,7 @@ class CertificateLine(TypedDict):
     renewal_due: str | None
     thumbprint: str
     tags: dict[str, str]
+    state: NotRequired[Literal["disabled", "expired", "expiring", "due", "valid"]]
 
 
 class CertificateList(TypedDict):
@@ -294,6 +317,12 @@ class Readiness(TypedDict):
     parts: list[Part]
 
 
+class RefusedRenewal(TypedDict):
+    vault: str
+    name: str
+    detail: str
+
+
 class Replacement(TypedDict):
     id: str
     state: Literal["running", "started", "settled", "canceled"]
@@ -301,6 +330,7 @@ class Replacement(TypedDict):
     requested_at: str
     looked_at: int
     progress: dict[str, int]
+    refused: NotRequired[list[RefusedRenewal]]
 
 
 class ReplacementLine(TypedDict):
@@ -347,6 +377,8 @@ class Vault(TypedDict):
     url: str
     authorities: list[str]
     rules: NotRequired[dict[str, Any]]
+    rate: NotRequired[Rate]
+    concurrency: NotRequired[int]
 
 
 class Vaults(TypedDict):

@@ -1,13 +1,16 @@
 """The command, run in this process against the app in the sandbox."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from certrelay_cli.main import main
-from tests.app import App
+from sandbox.progress import Progress
+from sandbox.up import Sandbox
+from tests.app import PROMPT, App
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -16,6 +19,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent and "app" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
+
+
+@pytest.fixture(scope="package")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A sandbox of its own: an estate is deleted and purged in it."""
+    directory = tmp_path_factory.mktemp("cli")
+    with (
+        Sandbox(directory, Progress(), app_settings=PROMPT) as sandbox,
+        httpx.Client(timeout=30, trust_env=False) as client,
+    ):
+        yield App(sandbox.settings, client)
 
 
 @dataclass

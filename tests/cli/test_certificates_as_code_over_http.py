@@ -69,7 +69,7 @@ def test_a_file_becomes_a_certificate_and_then_there_is_nothing_to_do(app: App, 
 def test_what_was_changed_in_the_portal_is_found_and_mended(app: App, certrelay: Run, name: str) -> None:
     write(name, f"{name}.contoso.example")
     certrelay("apply", "-f", "certificates.yaml", "--yes")
-    app.certificate(name, "", "PATCH", {"tags": {"team": "someone else"}, "enabled": False})
+    app.certificate(name, "", "PATCH", {"tags": {"team": "someone else"}, "enabled": False, "force": True})
     app.certificate(
         name, "/policy", "PATCH",
         {"key_props": {"reuse_key": True}, "x509_props": {"sans": {"dns_names": ["other.contoso.example"]}},
