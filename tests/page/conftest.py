@@ -1,5 +1,6 @@
 """One browser and one sandbox, with App Service authentication, for all tests of the page."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=chromium / "chromium")
         yield running
         running.close()
+    asyncio._set_running_loop(None)  # Playwright's own loop is left behind as this thread's running one
 
 
 @pytest.fixture(scope="package")
