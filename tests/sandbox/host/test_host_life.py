@@ -135,7 +135,7 @@ def test_a_host_that_is_told_to_stop_finishes_what_it_has_begun(azurite: Azurite
 def test_a_timer_that_was_missed_while_the_host_was_down_runs_once_past_due(azurite: Azurite, tmp_path: Path) -> None:
     clock = Clock(tmp_path / "clock")
     with running(azurite, tmp_path, schedule="*/1 * * * * *") as host:
-        until(lambda: bool(host.diary()))
+        until(lambda: len(host.diary()) >= 2)  # when it ran first is written down before it runs again
     (tmp_path / "diary").unlink()
     clock.advance(3600)
     with running(azurite, tmp_path, schedule="*/1 * * * * *") as host:
