@@ -82,7 +82,8 @@ def test_what_was_changed_in_the_portal_is_found_and_mended(app: App, certrelay:
     app.certificate(name, "/release", "POST")
     assert changes(certrelay) == [(name, "adopt")]
     certrelay("apply", "-f", "certificates.yaml", "--yes")
-    made = app.create(name, authority=None, policy={"issuer": {"name": "Self"}}, dns_names=[f"{name}.contoso.example"])
+    self_signed = {"issuer": {"name": "Self"}}
+    made = app.create(name, authority=None, policy=self_signed, dns_names=[f"{name}.contoso.example"], force=True)
     assert made.status_code == 202, made.text
     app.ended(name)
     assert changes(certrelay) == [(name, "new version")], "a version that CertRelay did not have issued"
