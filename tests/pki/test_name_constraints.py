@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certrelay.connectors.private_ca.profile import general_names
+from certrelay.pki import verify
 from certrelay.pki.name_constraints import names_not_allowed
 from certrelay.pki.subject import SubjectNames
 from tests.connectors.private_ca.private_authority import openssl, pem_file
@@ -202,3 +203,22 @@ def test_the_common_name_of_an_issuer_is_no_host_name() -> None:
     issuing = root.intermediate("issuing.fabrikam.example")
     made = builders.pem(verification.leaf(signer=issuing), issuing.certificate, root.certificate)
     assert verification.verified(made)
+
+
+def test_a_certificate_with_the_name_of_its_issuer_is_bound_all_the_same() -> None:
+    """RFC 5280, section 6.1.3, (b): self-issued or not, the last certificate of a path is checked."""
+    excluded = x509.NameConstraints(None, [DNS("contoso.example")])
+    namesake = verification.ROOT.intermediate("www.contoso.example", critical=[excluded])
+    made = verification.leaf(signer=namesake)
+    assert made.subject == made.issuer
+    data = builders.pem(made, namesake.certificate, verification.ROOT.certificate)
+    assert "may not certify" in verification.refusal(data)
+
+
+def test_as_many_names_and_constraints_are_compared_as_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = builders.Authority.root(critical=[x509.NameConstraints([DNS("contoso.example")], None)])
+    data = builders.pem(verification.leaf(signer=root), root.certificate)
+    monkeypatch.setattr(verify, "MAX_COMPARISONS", 2)
+    assert verification.verified(data)
+    monkeypatch.setattr(verify, "MAX_COMPARISONS", 1)
+    assert "too many to compare: 2 times, and 1 are allowed" in verification.refusal(data)

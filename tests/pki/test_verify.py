@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from certrelay.pki.names import subject_names
 from certrelay.pki.subject import SubjectNames
-from certrelay.pki.verify import Expected, Limits, verify_answer, verify_csr
+from certrelay.pki.verify import MAX_NAMES, Expected, Limits, verify_answer, verify_csr
 from tests.pki.builders import NOW, SERVER_AUTH, csr, der, dns, ec_key, pem, rsa_key, subject, with_validity
 from tests.pki.verification import (
     CSR,
@@ -53,6 +53,15 @@ def test_a_request_of_another_key_size_is_refused() -> None:
 
 def test_a_request_of_another_key_type_is_refused() -> None:
     assert "a key that is not RSA" in csr_refusal(csr(ec_key(), SUBJECT, [SANS]))
+    assert "a key that is not EC" in csr_refusal(CSR, Expected(NAMES, "EC", None, None))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(SUBJECT)
+    edwards = builder.sign(ed25519.Ed25519PrivateKey.generate(), None).public_bytes(Encoding.DER)
+    assert "a key that is not EC" in csr_refusal(edwards, Expected(NAMES, "EC", None, None))
+
+
+def test_a_request_of_any_size_or_curve_passes_where_none_was_asked() -> None:
+    verify_csr(CSR, Expected(NAMES, "RSA", None, None))
+    verify_csr(csr(ec_key(ec.SECP384R1()), SUBJECT, [SANS]), Expected(NAMES, "EC", None, None))
 
 
 def test_a_request_on_another_curve_is_refused() -> None:
@@ -84,7 +93,10 @@ def test_a_request_with_other_usages_is_refused() -> None:
     assert "extended key usages" in text
 
 
-@pytest.mark.parametrize("junk", [b"", b"\x30\x00", b"junk", CSR[:-10], CSR[:40] + b"\xff" * 40])
+OF_AN_UNKNOWN_KEY = CSR.replace(bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a864886f70d01017f"))
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x30\x00", b"junk", CSR[:-10], CSR[:40] + b"\xff" * 40, OF_AN_UNKNOWN_KEY])
 def test_what_is_no_request_is_refused(junk: bytes) -> None:
     assert "cannot be read" in csr_refusal(junk)
 
@@ -116,7 +128,20 @@ def test_an_answer_for_another_key_is_refused() -> None:
 
 
 def test_an_answer_without_certificates_is_refused() -> None:
-    assert "no certificate" in refusal(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
+    text = "there is no certificate in the data"
+    assert text in refusal(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
+    assert "this is a certificate signing request, not a certificate" in refusal(CSR)
+
+
+def test_a_thousand_names_pass_and_one_more_is_refused() -> None:
+    hosts = tuple(f"{number}.contoso.example" for number in range(MAX_NAMES + 1))
+    for count in (MAX_NAMES, MAX_NAMES + 1):
+        names = SubjectNames(hosts[0], hosts[:count])
+        data = answer(leaf(name=subject(hosts[0]), sans=dns(*names.dns_names)))
+        if count == 1000:
+            assert verified(data, Expected(names, "RSA", 2048, None))
+        else:
+            assert "has 1001 alternative names; at most 1000" in refusal(data, Expected(names, "RSA", 2048, None))
 
 
 @pytest.mark.parametrize(
@@ -230,8 +255,24 @@ def test_a_certificate_that_ends_before_it_begins_is_refused() -> None:
     assert "ends before it begins" in refusal(answer(reversed_dates))
 
 
-def test_a_certificate_that_begins_within_48_hours_passes() -> None:
-    assert verified(answer(leaf(begins=NOW + timedelta(hours=47))))
+@pytest.mark.parametrize(
+    ("begins", "ends", "fault"),
+    [
+        (-1, 0, "expired on 2026-11-23 12:00 UTC"),
+        (-1, 3599, "in less than an hour"),
+        (-1, 3600, ""),
+        (48 * 3600, 50 * 3600, ""),
+        (48 * 3600 + 1, 50 * 3600, "more than 48 hours from now"),
+        (7200, 7200, ""),
+        (7201, 7200, "ends before it begins"),
+    ],
+)
+def test_the_validity_is_sane_up_to_the_second(begins: int, ends: int, fault: str) -> None:
+    """Seconds from now."""
+    assert isinstance(ISSUING.key, ec.EllipticCurvePrivateKey)
+    dates = NOW + timedelta(seconds=begins), NOW + timedelta(seconds=ends)
+    data = answer(with_validity(leaf(), ISSUING.key, *dates))
+    assert fault in refusal(data) if fault else verified(data)
 
 
 def test_a_longer_validity_than_the_authority_allows_is_refused() -> None:

@@ -100,6 +100,20 @@ def test_sha1_is_refused_but_on_a_root() -> None:
 def test_a_weak_issuer_is_refused() -> None:
     issuing = ROOT.intermediate("Weak CA", key=rsa_key(0, 1024))
     assert "1024 bits" in refusal(pem(leaf(signer=issuing), issuing.certificate, ROOT.certificate))
+    assert "1024 bits" in refusal(pem(leaf(signer=issuing), issuing.certificate)), "it is no root for being the last"
+
+
+def test_only_the_last_of_a_chain_is_a_root_that_is_trusted_whatever_its_key() -> None:
+    """An authority that was made anew with the same weak key: the older one is self-signed, and points to the other."""
+    key = rsa_key(0, 1024)
+    older, newer = (x509.SubjectKeyIdentifier(letter * 20) for letter in (b"o", b"n"))
+    names_newer, names_older = (x509.AuthorityKeyIdentifier(one.digest, None, None) for one in (newer, older))
+    root = Authority.root(key=key, extensions=[newer])
+    below = Authority.root(key=key, extensions=[older, names_newer])
+    made = leaf(signer=below, extensions=[names_older])
+    assert "the issuer 'CN=Contoso Root CA' is refused: " in refusal(pem(made, below.certificate, root.certificate))
+    made = leaf(signer=root)
+    assert verified(pem(made, root.certificate)) == (der(made), der(root.certificate))
 
 
 def test_an_issuer_with_an_ed25519_key_passes() -> None:
