@@ -59,11 +59,13 @@ def next_step(operation: Operation, facts: Facts) -> Step:
         return _when_requested(operation, facts)
     if facts.merged_version:
         return Step(Act.COMPLETE)
-    replaced = _replaced(operation, facts.pending)
-    if replaced:
-        return replaced
+    pending = facts.pending
+    if pending is None or pending.request_id != operation.request_id:
+        return _when_replaced(operation)
     if operation.request.authority is None:
-        return _when_key_vault_issues(operation, facts)
+        return _when_key_vault_issues(operation, pending)
+    if not pending.in_progress:
+        return _when_somebody_ended(pending)
     if operation.cancel_requested:
         return Step(Act.END, State.CANCELED)
     acts = {State.PENDING: Act.SUBMIT, State.SUBMITTED: Act.COLLECT, State.ISSUED: Act.MERGE}
@@ -93,28 +95,25 @@ def _when_import_was_cut_off(operation: Operation, facts: Facts) -> Step:
     return Step(Act.END, State.FAILED, Failure("ImportInterrupted", "the import was interrupted; send it again"))
 
 
-def _replaced(operation: Operation, pending: PendingOperation | None) -> Step | None:
-    """How to end when someone else deleted, ended or replaced our pending operation, whose key is then lost.
-
-    None while the pending operation is intact."""
-    if pending is None or pending.request_id != operation.request_id:
-        if operation.cancel_requested:
-            return Step(Act.END, State.CANCELED)
-        text = "someone else deleted or replaced the pending operation in Key Vault; request the certificate again"
-        return Step(Act.END, State.FAILED, Failure("PendingOperationReplaced", text))
-    if operation.request.authority is not None and not pending.in_progress:
-        if pending.status == "cancelled":
-            return Step(Act.END, State.CANCELED)
-        text = f"someone else ended the pending operation in Key Vault: its status is {pending.status}"
-        return Step(Act.END, State.FAILED, Failure("PendingOperationEnded", text))
-    return None
+def _when_replaced(operation: Operation) -> Step:
+    """Someone else deleted or replaced our pending operation, whose key is then lost."""
+    if operation.cancel_requested:
+        return Step(Act.END, State.CANCELED)
+    text = "someone else deleted or replaced the pending operation in Key Vault; request the certificate again"
+    return Step(Act.END, State.FAILED, Failure("PendingOperationReplaced", text))
 
 
-def _when_key_vault_issues(operation: Operation, facts: Facts) -> Step:
-    pending = facts.pending
-    if pending is None or pending.in_progress:
-        canceling = pending is not None and pending.cancellation_requested
-        return Step(Act.CANCEL_IN_KEY_VAULT if operation.cancel_requested and not canceling else Act.AWAIT_KEY_VAULT)
+def _when_somebody_ended(pending: PendingOperation) -> Step:
+    if pending.status == "cancelled":
+        return Step(Act.END, State.CANCELED)
+    text = f"someone else ended the pending operation in Key Vault: its status is {pending.status}"
+    return Step(Act.END, State.FAILED, Failure("PendingOperationEnded", text))
+
+
+def _when_key_vault_issues(operation: Operation, pending: PendingOperation) -> Step:
+    if pending.in_progress:
+        asks = operation.cancel_requested and not pending.cancellation_requested
+        return Step(Act.CANCEL_IN_KEY_VAULT if asks else Act.AWAIT_KEY_VAULT)
     if pending.status == "completed":
         return Step(Act.COMPLETE)
     if pending.status == "cancelled":

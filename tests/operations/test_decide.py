@@ -141,6 +141,7 @@ def test_workers_that_failed_together_do_not_try_again_together(attempts: int, l
     spread = {decide.back_off(attempts, None, random.Random(seed), longest) for seed in range(50)}
     assert len(spread) > 40
     assert decide.back_off(attempts, expected * 2, Extreme(1), longest) == expected * 2
+    assert decide.back_off(50, None, Extreme(1)) == pytest.approx(3600 * 1.2), "an hour, unless it is said otherwise"
 
 
 def test_a_cancellation_of_what_somebody_else_took_away_is_a_cancellation() -> None:
@@ -202,7 +203,7 @@ def test_orders_are_lost_when_an_operation_returns_to_pending() -> None:
     assert decide.orders_lost(moved) == 0
     for count, state in enumerate((State.PENDING, State.PENDING, State.PENDING)):
         moved = moved.moved(state, NOW).moved(State.SUBMITTED, NOW)
-        assert decide.orders_lost(moved) == count
+        assert decide.orders_lost(moved) == decide.orders_lost(moved.moved(State.ISSUED, NOW)) == count
 
 
 @pytest.mark.parametrize(("waited", "delay"), [(0, 10), (99, 10), (200, 20), (2999, 299.9), (3000, 300), (90_000, 300)])
