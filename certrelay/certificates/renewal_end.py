@@ -30,7 +30,7 @@ def _consequence(
     if before is not None and enabled is False and (current.get("attributes") or {}).get("enabled", True):
         return f"{before} renews {name}, and would no longer do so: a disabled version is not renewed"
     renewed_by = _issuer_that_renews(current.get("policy") or {})
-    if before is None and authority is None and renewed_by and not _issuer_that_renews(policy):
+    if authority is None and renewed_by and not _issuer_that_renews(policy):
         return f"Key Vault renews {name} (issuer {renewed_by}), and would no longer do so"
     return ""
 
