@@ -155,7 +155,7 @@ def _issuer_violations(services: Services, vault: str, authority: str | None, is
 
 def _requested(request: CertificateRequest) -> _Properties:
     expected, x509_props = request.expected, request.policy["x509_props"]
-    subject = x509_props.get("subject") or ""
+    subject = x509_props.get("subject")
     addresses = tuple(value for kind, value in (attributes(subject) if subject else ()) if kind in EMAIL_ADDRESS)
     return _Properties(
         names=replace(expected.names, email_addresses=expected.names.email_addresses + addresses),

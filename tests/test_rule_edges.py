@@ -81,12 +81,19 @@ def found(vault: Vault, leaf: x509.Certificate, exportable: bool | None = None) 
 
 
 def imported(vault: Vault, *chain: x509.Certificate, issuer: str | None = None, **key: Any) -> str:
-    written = {"key_props": key} | ({"issuer": {"name": issuer}} if issuer else {})
+    written: dict[str, Any] = ({"key_props": key} if key else {}) | ({"issuer": {"name": issuer}} if issuer else {})
     try:
         rules.check_import(vault.services, "main", chain, written)
     except NotPermitted as refused:
         return str(refused)
     return ""
+
+
+def without_usages() -> CertificateRequest:
+    """As for a policy that somebody wrote into Key Vault."""
+    asked: CertificateRequest = request()
+    del asked.policy["x509_props"]["ekus"]
+    return asked
 
 
 RSA = {"kty": "RSA", "key_size": 3072}
@@ -116,6 +123,7 @@ REQUESTS: list[tuple[Rules, Any, str]] = [
     (Rules(extended_key_usages=("serverAuth",)), request(ekus=[SERVER, CODE]), "the extended key usage codeSigning"),
     (Rules(extended_key_usages=("serverAuth",)), request(ekus=[]), "(rule extended_key_usages)"),
     (Rules(requires_extended_key_usage=True), request(ekus=[]), "(rule requires_extended_key_usage)"),
+    (Rules(requires_extended_key_usage=True), without_usages(), "(rule requires_extended_key_usage)"),
     (Rules(requires_extended_key_usage=True), request(ekus=[CODE]), ""),
     (Rules(), request(ekus=[]), ""),
     (Rules(public_trust=True), request(sans={"dns_names": ["intranet"]}), "(rule public_trust)"),
@@ -198,7 +206,9 @@ CERTIFICATES: list[tuple[Rules, x509.Certificate, str]] = [
     (Rules(certificate_authority=False), issued(ca=True), "does not allow CA certificates"),
     (Rules(), issued(ca=True), ""),
     (Rules(requires_extended_key_usage=True), issued(ekus=()), "(rule requires_extended_key_usage)"),
-    (Rules(extended_key_usages=("codeSigning",)), issued(), "(rule extended_key_usages)"),
+    (Rules(extended_key_usages=("codeSigning",)), issued(), "does not allow the extended key usage"),
+    (Rules(extended_key_usages=("serverAuth", "clientAuth")), issued(), ""),
+    (Rules(extended_key_usages=("serverAuth",)), issued(ekus=()), "(rule extended_key_usages)"),
     (Rules(public_trust=True), issued(sans=dns("intranet")), "(rule public_trust)"),
 ]
 
@@ -296,6 +306,9 @@ def test_the_key_of_the_newest_version_is_what_was_requested_or_else_what_the_po
         check(harmless)
     for without in (None, {**bundle, "cer": ""}):
         check(written, without)
+    if not history:
+        check(written, {**bundle, "policy": None})
+        check(written, {**bundle, "policy": {}})
 
 
 def test_an_authority_that_is_not_in_the_settings_is_refused_with_those_that_are() -> None:
