@@ -98,11 +98,39 @@ def test_a_lease_that_cannot_be_released_expires_by_itself() -> None:
         lease.release(services(save), operation())
 
 
+class Changed:
+    """A row that somebody else has changed, once; then it is written."""
+
+    def __init__(self) -> None:
+        self.written: list[Operation] = []
+        self.tries = 0
+
+    def save(self, operation: Operation) -> Operation:
+        self.tries += 1
+        if self.tries == 1:
+            raise Stale("changed meanwhile")
+        self.written.append(operation)
+        return operation
+
+
 def test_a_row_that_was_changed_by_anything_but_a_cancellation_is_not_written_over() -> None:
     held = operation()
     for row in (None, held, replace(held, lease_id="another's", cancel_requested=True)):
+        changed = Changed()
         with pytest.raises(Stale):
-            lease.save(services(stale, row), held)
+            lease.save(services(changed.save, row), held)
+        assert changed.written == []
+
+
+@pytest.mark.parametrize(("release", "due"), [(True, NOW), (False, NOW + HOUR)])
+def test_a_cancellation_is_merged_into_what_the_holder_of_the_lease_writes(release: bool, due: datetime) -> None:
+    held = operation(State.ISSUED, next_attempt_at=NOW + HOUR)
+    row = replace(held, state=State.SUBMITTED, cancel_requested=True, etag="newer")
+    saved = lease.save(services(Changed().save, row), held, release_lease=release)
+    assert (saved.state, saved.cancel_requested, saved.etag, saved.next_attempt_at) == (
+        State.ISSUED, True, "newer", due,
+    )  # fmt: skip
+    assert saved.lease_id == ("" if release else "mine")
 
 
 def test_a_row_keeps_the_first_transition_and_the_latest_sixty() -> None:
@@ -122,6 +150,8 @@ def test_a_crash_is_counted_and_ends_what_is_open_past_its_deadline(
     written: list[Operation] = []
     row = operation(state, deadline=NOW - late)
     lease.crashed(services(written.append, row), row)
+    for other in (None, replace(row, lease_id="another's")):
+        lease.crashed(services(written.append, other), row)
     [after] = written
     assert (after.state, after.crashes, after.lease_id) == (result, 1, "")
 
