@@ -2,11 +2,12 @@
 
 import base64
 import json
+from types import SimpleNamespace
 
 import azure.functions as func
 import pytest
 
-from certrelay.callers import Caller
+from certrelay.callers import FUNCTION_KEY, Caller, Role
 from certrelay.setting_models import Grant
 from handlers import roles
 
@@ -19,12 +20,20 @@ GRANTS = (
 )
 
 
+def asked(monkeypatch: pytest.MonkeyPatch, header: str | None, **settings: object) -> Caller:
+    on = {"app_service_authentication": True, "grants": None, "function_key_role": "Reader", **settings}
+    monkeypatch.setattr(roles, "settings", lambda: SimpleNamespace(**on))
+    headers = {} if header is None else {"X-MS-CLIENT-PRINCIPAL": header}
+    return roles.caller_of(func.HttpRequest("GET", "http://x/", headers=headers, body=b""))
+
+
+def principal(*claims: tuple[str, str], **said: object) -> str:
+    written = {"auth_typ": "aad", "claims": [{"typ": kind, "val": value} for kind, value in claims], **said}
+    return base64.b64encode(json.dumps(written).encode()).decode()
+
+
 def called(monkeypatch: pytest.MonkeyPatch, *claims: tuple[str, str], grants: object = GRANTS) -> Caller:
-    on = type("Settings", (), {"app_service_authentication": True, "grants": grants})
-    monkeypatch.setattr(roles, "settings", lambda: on)
-    said = {"auth_typ": "aad", "claims": [{"typ": kind, "val": value} for kind, value in claims]}
-    header = base64.b64encode(json.dumps(said).encode()).decode()
-    return roles.caller_of(func.HttpRequest("GET", "http://x/", headers={"X-MS-CLIENT-PRINCIPAL": header}, body=b""))
+    return asked(monkeypatch, principal(*claims), grants=grants)
 
 
 MAPPED_SUBJECT = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
@@ -49,6 +58,10 @@ MAPPED_SCOPE = "http://schemas.microsoft.com/identity/claims/scope"
         ([("azp", APP)], ()),
         ([("oid", "a\nb")], ()),
         ([("oid", "")], ()),
+        ([("oid", OID), ("oid", GROUP)], (OID,)),
+        ([("oid", GROUP), (MAPPED_OID, OID)], (OID,)),
+        ([("oid", OID), ("idtyp", "app"), ("azp", APP), ("appid", GROUP)], (OID, APP)),
+        ([("oid", OID), ("appid", OID.upper()), ("idtyp", "app")], (OID,)),
     ],
 )
 def test_a_person_is_its_object_id_and_a_service_its_application_id_too(
@@ -91,3 +104,73 @@ def test_without_grants_in_the_settings_the_role_reaches_everything(monkeypatch:
 def test_groups_that_entra_id_left_out_are_noticed(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     assert called(monkeypatch, ("oid", OID), (kind, "x")).groups_left_out
     assert not called(monkeypatch, ("oid", OID), ("groups", GROUP)).groups_left_out
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "no base64",
+        "!" + principal(("oid", OID)),
+        principal(("oid", OID), auth_typ="github"),
+        principal(("oid", OID), auth_typ=None),
+        principal(claims="x"),
+        principal(claims=[{"typ": "oid"}]),
+        base64.b64encode(b"[]").decode(),
+        base64.b64encode(b"7").decode(),
+        base64.b64encode(b"\xff").decode(),
+        base64.b64encode(b"[" * 100_000).decode(),
+    ],
+)
+def test_a_principal_that_names_nobody_or_cannot_be_read_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, header: str | None
+) -> None:
+    with pytest.raises(roles.NotAuthenticated):
+        asked(monkeypatch, header)
+
+
+def test_without_app_service_authentication_the_header_is_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    forged = principal(("oid", OID), ("roles", "CertRelay.Administrator"))
+    for header in (None, forged, "no base64"):
+        caller = asked(monkeypatch, header, app_service_authentication=False, function_key_role="Operator")
+        assert (caller.name, caller.role, caller.ids) == (FUNCTION_KEY, Role.OPERATOR, (FUNCTION_KEY,))
+
+
+@pytest.mark.parametrize(
+    ("claims", "said", "role"),
+    [
+        ([("roles", "CertRelay.Reader")], {}, Role.READER),
+        ([("roles", "CertRelay.Reader"), ("roles", "CertRelay.Operator")], {}, Role.OPERATOR),
+        ([("roles", "certrelay.administrator")], {}, None),
+        ([("groups", "CertRelay.Administrator")], {}, None),
+        ([("http://x/role", "CertRelay.Operator")], {"role_typ": "http://x/role"}, Role.OPERATOR),
+        ([("http://x/role", "CertRelay.Operator")], {}, None),
+        ([("roles", "CertRelay.Operator")], {"role_typ": ""}, Role.OPERATOR),
+        ([], {}, None),
+    ],
+)
+def test_the_highest_role_counts_and_only_as_the_token_says_it(
+    monkeypatch: pytest.MonkeyPatch, claims: list[tuple[str, str]], said: dict[str, str], role: Role | None
+) -> None:
+    assert asked(monkeypatch, principal(("oid", OID), *claims, **said)).role is role
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ([("azp", APP), ("oid", OID)], OID),
+        ([("azp", APP)], APP),
+        ([("oid", "a\nb")], "unknown"),
+        ([], "unknown"),
+    ],
+)
+def test_the_history_names_the_object_id_or_else_the_application_id(
+    monkeypatch: pytest.MonkeyPatch, claims: list[tuple[str, str]], name: str
+) -> None:
+    assert called(monkeypatch, *claims).name == name
+
+
+def test_an_empty_list_of_grants_grants_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = called(monkeypatch, ("oid", OID), ("roles", "CertRelay.Administrator"), grants=())
+    assert (caller.by_grants, caller.grants) == (True, ())
