@@ -48,6 +48,13 @@ def test_the_threshold_is_a_third_of_the_lifetime_or_what_was_asked(days: int, t
     assert expires - due_at(BEGINS, expires, threshold_of({"certrelay-renewal": trigger})) == timedelta(days=left)
 
 
+def test_a_threshold_that_makes_no_sense_for_a_certificate_without_end_is_no_error() -> None:
+    """RFC 5280, section 4.1.2.5: 9999-12-31 is no well-defined expiration date."""
+    endless = datetime.max.replace(tzinfo=UTC)
+    assert endless - due_at(BEGINS, endless, ("lifetime_percentage", 99_999)) == timedelta(days=3)
+    assert due_at(BEGINS, endless, ("days_before_expiry", 99_999)) == endless - timedelta(days=99_999)
+
+
 def item(**changes: Any) -> CertificateItem:
     made = CertificateItem(
         "www", True, None, BEGINS, BEGINS + timedelta(days=90), {"certrelay-authority": "corp"}, "aa"
