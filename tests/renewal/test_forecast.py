@@ -2,10 +2,13 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from certrelay.keyvault.certificate import CertificateItem
 from certrelay.renewal import forecast
 from certrelay.setting_models import Rate
 from certrelay.storage.renewal_record import RenewalRecord
@@ -70,3 +73,47 @@ def test_the_forecast_knows_what_an_authority_suggests_and_what_has_to_rest(lone
         world.services.storage.renewals.save(replace(RenewalRecord(ALIAS, name), **changes), RenewalRecord(ALIAS, name))  # type: ignore[arg-type]
     found = forecast.expected(world.services, 42).renewals
     assert [(one.name, round((one.due - now) / timedelta(days=1))) for one in found] == [(suggested, 3), (resting, 41)]
+
+
+NOW, HOUR, DAYS = datetime(2026, 11, 23, 12, tzinfo=UTC), timedelta(hours=1), timedelta(days=1)
+ITEM = CertificateItem("www", True, None, NOW, NOW + 90 * DAYS, {"certrelay-authority": "corp"}, "aa")
+
+
+@pytest.mark.parametrize(
+    ("item", "until", "days"),
+    [
+        ({}, 60 * DAYS, [60]),
+        ({}, 60 * DAYS - HOUR, []),
+        ({}, 120 * DAYS, [60, 120]),
+        ({"not_before": NOW - 90 * DAYS, "expires": NOW}, 60 * DAYS, [-30, 60]),
+        ({"created": NOW - DAYS}, 60 * DAYS, [60]),
+        ({"not_before": None, "created": NOW}, 60 * DAYS, [60]),
+        ({"not_before": None}, 99 * DAYS, []),
+        ({"expires": None}, 99 * DAYS, []),
+        ({"tags": {}}, 99 * DAYS, []),
+    ],
+)
+def test_a_certificate_is_forecast_again_and_again_from_when_it_is_really_renewed(
+    item: dict[str, Any], until: timedelta, days: list[int]
+) -> None:
+    services: Any = SimpleNamespace(now=lambda: NOW)
+    one, record = replace(ITEM, **item), RenewalRecord("main", "www")
+    found = list(forecast._of_certificate(services, one, record, NOW + until))
+    assert [(renewal.due - NOW) / DAYS for renewal in found] == days
+    assert all(renewal.expires - renewal.due == 30 * DAYS for renewal in found)
+
+
+def test_a_certificate_without_any_lifetime_is_forecast_hourly_and_not_for_ever() -> None:
+    services: Any = SimpleNamespace(now=lambda: NOW)
+    one = replace(ITEM, expires=NOW)
+    found = forecast._of_certificate(services, one, RenewalRecord("main", "www"), NOW + 3 * HOUR)
+    assert [renewal.due - NOW for renewal in found] == [number * HOUR for number in range(4)]
+
+
+@pytest.mark.parametrize(("requests", "seconds", "capacity"), [(10, 86_400, 10), (300, 10_800, 2400), (1, 604_800, 0)])
+def test_a_capacity_is_of_a_day(requests: int, seconds: int, capacity: int) -> None:
+    rate = Rate(requests=requests, seconds=seconds)
+    corp, unlimited = (SimpleNamespace(settings=SimpleNamespace(rate=one)) for one in (rate, None))
+    services: Any = SimpleNamespace(settings=SimpleNamespace(authorities={"corp": corp, "free": unlimited}))
+    assert forecast._capacity(services, "corp") == capacity
+    assert forecast._capacity(services, "free") is forecast._capacity(services, "gone") is None

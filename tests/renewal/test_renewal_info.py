@@ -1,12 +1,15 @@
 """What an authority suggests decides when to renew, before the threshold does."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from certrelay.connectors.base import RenewalWindow
-from certrelay.renewal import sweep
+from certrelay.connectors.base import NoRenewalWindow, RenewalWindow
+from certrelay.keyvault.certificate import CertificateItem
+from certrelay.renewal import renewal_info, sweep
 from certrelay.renewal.renewal_info import with_window
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
@@ -89,3 +92,54 @@ def test_an_authority_is_asked_again_when_it_says_but_not_within_a_minute_nor_af
     window = RenewalWindow(now, now + timedelta(days=10), asked)
     record = with_window(RenewalRecord("main", "www").about("aa"), window, 0.5, now)
     assert record.ask_at == now + timedelta(seconds=kept)
+
+
+NOW, HOUR, TICK = datetime(2026, 11, 23, 12, tzinfo=UTC), timedelta(hours=1), timedelta(microseconds=1)
+ITEM = CertificateItem("www", True, None, NOW, NOW + HOUR, {"certrelay-authority": "corp"}, "aa")
+RECORD = RenewalRecord("main", "www", thumbprint="aa")
+
+
+@pytest.mark.parametrize(
+    ("item", "ask_at", "since"),
+    [
+        ({}, None, renewal_info.LONG_AGO),
+        ({}, NOW, NOW),
+        ({}, NOW + TICK, None),
+        ({"expires": None}, NOW, NOW),
+        ({"expires": NOW + TICK}, NOW, NOW),
+        ({"expires": NOW}, NOW, None),
+        ({"tags": {}}, NOW, None),
+        ({"tags": {"certrelay-authority": "gone"}}, NOW, None),
+        ({"tags": {"certrelay-authority": "silent"}}, NOW, None),
+    ],
+)
+def test_an_authority_that_suggests_renewals_is_asked_when_it_is_time_until_the_certificate_expires(
+    item: dict[str, Any], ask_at: datetime | None, since: datetime | None
+) -> None:
+    corp, silent = (SimpleNamespace(connector_class=kind) for kind in (SuggestingCa, object))
+    services: Any = SimpleNamespace(
+        settings=SimpleNamespace(authorities={"corp": corp, "silent": silent}), now=lambda: NOW
+    )
+    asked = renewal_info.inquiry(services, replace(ITEM, **item), replace(RECORD, ask_at=ask_at))
+    assert (asked and asked.since) == since
+
+
+def test_a_window_is_usable_in_utc_if_it_has_a_zone_and_a_length() -> None:
+    local = NOW.astimezone(timezone(5 * HOUR))
+    usable = renewal_info._usable(RenewalWindow(local, local + TICK, 7.0, "x" * 1000))
+    assert (usable.start, usable.end, usable.retry_after) == (NOW, NOW + TICK, 7.0)
+    assert usable.start.tzinfo is usable.end.tzinfo is UTC
+    assert usable.explanation_url == "x" * 1000
+    assert renewal_info._usable(RenewalWindow(NOW, NOW + HOUR, 7.0, "x" * 1001)).explanation_url is None
+    for odd in (float("inf"), float("nan")):
+        assert renewal_info._usable(RenewalWindow(NOW, NOW + HOUR, odd)).retry_after == 21_600
+    naive, last = NOW.replace(tzinfo=None), datetime.max.replace(tzinfo=timezone(-5 * HOUR))
+    for start, end in ((NOW, NOW), (NOW + TICK, NOW), (naive, NOW), (NOW, naive), (NOW, last)):
+        with pytest.raises(NoRenewalWindow):
+            renewal_info._usable(RenewalWindow(start, end))
+
+
+def test_an_authority_that_has_no_suggestion_is_asked_again_after_a_day_and_what_it_said_is_forgotten() -> None:
+    known = with_window(RECORD, RenewalWindow(NOW, NOW + HOUR, 60.0, "https://ca.example/x"), 0.5, NOW)
+    assert known.explanation_url == "https://ca.example/x"
+    assert with_window(known, None, 0.5, NOW) == replace(RECORD, ask_at=NOW + 24 * HOUR)

@@ -2,12 +2,16 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from certrelay.connectors.base import Outcome, Pending, Rejected, Unavailable
+from certrelay.keyvault.certificate import CertificateItem
 from certrelay.renewal import sweep
 from certrelay.storage.operation import State
+from certrelay.storage.renewal_record import RenewalRecord
 from tests.renewal.versions import grow_old, made
 from tests.world import ALIAS, DAY, World
 
@@ -97,3 +101,46 @@ def test_one_bad_certificate_does_not_stop_the_sweep(lonely_world: World) -> Non
     assert f"{ALIAS}/{good}" in swept.started
     assert any(bad in refusal and "gone" in refusal for refusal in swept.refused)
     world.finish(good)
+
+
+BEGINS = datetime(2026, 11, 23, tzinfo=UTC)
+ITEM = CertificateItem("www", True, None, BEGINS, BEGINS + timedelta(days=90), {"certrelay-authority": "corp"}, "aa")
+RECORD, TICK = RenewalRecord("main", "www", thumbprint="aa"), timedelta(microseconds=1)
+BY_DATES, SUGGESTED = BEGINS + timedelta(days=60), BEGINS + timedelta(days=50)
+WHY = "https://ca.example/x"
+
+
+@pytest.mark.parametrize(
+    ("item", "record", "now", "reason"),
+    [
+        ({}, {}, BY_DATES - TICK, None),
+        ({}, {}, BY_DATES, "due"),
+        ({}, {"explanation_url": WHY}, BY_DATES, "due"),
+        ({}, {"renew_at": SUGGESTED}, SUGGESTED - TICK, None),
+        ({}, {"renew_at": SUGGESTED}, SUGGESTED, "suggested by the authority"),
+        ({}, {"renew_at": SUGGESTED}, BY_DATES, "due"),
+        (
+            {}, {"renew_at": SUGGESTED, "explanation_url": WHY}, SUGGESTED,
+            f"suggested by the authority, which explains why at {WHY}",
+        ),
+        ({}, {"backed_off_until": BY_DATES + TICK}, BY_DATES, None),
+        ({}, {"backed_off_until": BY_DATES}, BY_DATES, "due"),
+        ({"tags": {}}, {}, BY_DATES, None),
+        ({"enabled": False}, {}, BY_DATES, None),
+        ({"expires": None}, {}, BY_DATES, None),
+    ],
+)  # fmt: skip
+def test_a_certificate_is_due_by_its_dates_or_its_window_and_not_while_it_rests(
+    item: dict[str, Any], record: dict[str, Any], now: datetime, reason: str | None
+) -> None:
+    due = sweep._due(replace(ITEM, **item), replace(RECORD, **record), now)
+    assert (due and due.reason) == reason
+    if due is not None:
+        assert (due.vault, due.name, due.authority, due.can_wait) == ("main", "www", "corp", True)
+
+
+def test_what_is_due_cannot_wait_once_half_of_its_time_has_passed() -> None:
+    for left, can_wait in ((15, False), (16, True)):
+        due = sweep._due(ITEM, RECORD, BEGINS + timedelta(days=90 - left))
+        assert due is not None
+        assert due.can_wait is can_wait
