@@ -58,3 +58,13 @@ def grants_for(configured: Sequence[Grant] | None, role: Role | None, principals
         for grant in configured
         if (grant.principal in own if grant.principal in ROLES else grant.principal.lower() in principals)
     )
+
+
+def allows_vault(grant: Grant, vault: str) -> bool:
+    """Whether the grant is for this vault."""
+    return not grant.vaults or vault in grant.vaults
+
+
+def allows_authority(grant: Grant, authority: str) -> bool:
+    """Whether the grant is for this authority, or issuer."""
+    return not grant.authorities or authority.lower() in map(str.lower, grant.authorities)

@@ -2,7 +2,8 @@
 
     CertRelayError
     ├── Invalid              the caller's input; lists every fault                     400
-    │   └── Unverified       a CSR, certificate or chain that is not what was asked
+    │   ├── Unverified       a CSR, certificate or chain that is not what was asked
+    │   └── BadContinuation  where a page of a list starts, as no response has said it
     ├── NotPermitted         the caller's role or a rule of the settings forbids it    403
     ├── NotFound             no such vault, authority, certificate or operation        404
     ├── Conflict             the certificate is not in a state that allows it          409
@@ -59,6 +60,11 @@ class Invalid(CertRelayError):
 
 class Unverified(Invalid):
     code = "Unverified"
+
+
+class BadContinuation(Invalid):
+    def __init__(self) -> None:
+        super().__init__([Fault("/continuation", "must be the continuation of an earlier response")])
 
 
 class NotPermitted(CertRelayError):

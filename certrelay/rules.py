@@ -121,8 +121,8 @@ def check_reused_key(services: Services, vault: str, name: str, written: Mapping
 def check_authority_exists(services: Services, authority: str | None) -> None:
     """Raise Invalid if a caller names an authority that is not in the settings; None is fine."""
     if authority is not None and authority not in services.settings.authorities:
-        known = ", ".join(sorted(services.settings.authorities)) or "none"
-        raise Invalid([Fault("/authority", f"there is no authority {authority!r}; the settings have: {known}")])
+        text = f"there is no authority {authority!r}; the settings have: {services.known_authorities}"
+        raise Invalid([Fault("/authority", text)])
 
 
 def default_days(authority: AuthoritySettings, of_vault: Rules | None = None, days: int | None = None) -> int:

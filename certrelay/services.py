@@ -2,16 +2,16 @@
 
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from certrelay.callers import Caller
+from certrelay.callers import Caller, allows_authority, allows_vault
 from certrelay.connectors.base import Connector, Context
 from certrelay.errors import NotFound, NotReady
 from certrelay.redaction import protect
-from certrelay.setting_models import Authority, Settings, VaultSettings
+from certrelay.setting_models import Authority, Grant, Settings, VaultSettings
 from certrelay.storage.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -34,18 +34,33 @@ class Services:
     caller: Caller | None = None
 
     def authority(self, name: str) -> Authority:
-        """The authority with this name. Raises NotFound, listing the configured ones."""
+        """The authority with this name. Raises NotFound, listing those that the caller may know."""
         try:
             return self.settings.authorities[name]
         except KeyError:
-            raise _unknown("authority", name, self.settings.authorities) from None
+            raise _unknown("authority", name, self.known_authorities) from None
 
     def vault_settings(self, alias: str) -> VaultSettings:
-        """The settings of the vault with this alias. Raises NotFound, listing the configured ones."""
+        """The settings of the vault with this alias. Raises NotFound, listing those that the caller may know."""
         try:
             return self.settings.vaults[alias]
         except KeyError:
-            raise _unknown("vault", alias, self.settings.vaults) from None
+            raise _unknown("vault", alias, self.known_vaults) from None
+
+    @property
+    def known_authorities(self) -> str:
+        """The names of the authorities that the caller's grants are for, for a sentence."""
+        return self._known(self.settings.authorities, allows_authority)
+
+    @property
+    def known_vaults(self) -> str:
+        """The aliases of the vaults that the caller's grants are for, for a sentence."""
+        return self._known(self.settings.vaults, allows_vault)
+
+    def _known(self, configured: Mapping[str, object], allows: Callable[[Grant, str], bool]) -> str:
+        caller = self.caller
+        known = (name for name in configured if caller is None or any(allows(one, name) for one in caller.grants))
+        return ", ".join(sorted(known)) or "none"
 
 
 def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Services:
@@ -85,6 +100,5 @@ def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.n
     return Services(settings, ledger, vault_named, connector_named, now)
 
 
-def _unknown(kind: str, name: str, known: Any) -> NotFound:
-    names = ", ".join(sorted(known)) or "none"
-    return NotFound(f"there is no {kind} {name!r}; the settings have: {names}", "NotConfigured")
+def _unknown(kind: str, name: str, known: str) -> NotFound:
+    return NotFound(f"there is no {kind} {name!r}; the settings have: {known}", "NotConfigured")

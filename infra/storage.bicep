@@ -61,6 +61,7 @@ var tables = [
   'authorities'
   'owners'
   'watch'
+  'keys'
 ]
 
 @description('The queues of the app; the host moves what always fails into the -poison ones.')

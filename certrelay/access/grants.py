@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from certrelay.callers import FUNCTION_KEY, Caller, Role
+from certrelay.callers import FUNCTION_KEY, Caller, Role, allows_authority, allows_vault
 from certrelay.errors import Invalid, NotPermitted
 from certrelay.pki.alternative_names import other_names
 from certrelay.pki.distinguished_names import attributes
@@ -78,7 +78,7 @@ def may(services: Services, role: Role, vault: str, name: str | None = None) -> 
 
 def highest_role(caller: Caller, vault: str) -> Role | None:
     """The highest role that a grant gives the caller for anything in the vault."""
-    return max((_role(grant) for grant in caller.grants if _has_vault(grant, vault)), default=None)
+    return max((_role(grant) for grant in caller.grants if allows_vault(grant, vault)), default=None)
 
 
 def may_use(services: Services, vault: str | None, authority: str) -> bool:
@@ -107,10 +107,12 @@ def require_everything(services: Services, role: Role, vaults: Iterable[str], au
     needed = tuple(vaults) or tuple(services.settings.vaults)
     for grant in caller.grants:
         everything = not grant.certificates and not grant.subjects and _role(grant) >= role
-        in_vaults = all(_has_vault(grant, alias) for alias in needed)
-        if everything and in_vaults and (not grant.authorities or (authority and _allows_authority(grant, authority))):
+        in_vaults = all(allows_vault(grant, alias) for alias in needed)
+        if everything and in_vaults and (not grant.authorities or (authority and allows_authority(grant, authority))):
             return
-    where = f"all certificates in {listed(sorted(needed))}" + (f" of authority {authority}" if authority else "")
+    may_know = all(any(allows_vault(grant, alias) for grant in caller.grants) for alias in needed)
+    where = f"all certificates in {listed(sorted(needed)) if may_know else 'all vaults that this is about'}"
+    where += f" of authority {authority}" if authority and may_know else ""
     raise NotPermitted(_refusal(caller, role, where))
 
 
@@ -154,7 +156,7 @@ def _reaches(caller: Caller, role: Role, vault: str | None, name: str | None, au
     return any(
         _role(grant) >= role
         and (vault is None or _has(grant, vault, name))
-        and (authority is None or _allows_authority(grant, authority))
+        and (authority is None or allows_authority(grant, authority))
         and (role < Role.ADMINISTRATOR or not _narrow(grant, vault, authority))
         for grant in caller.grants
     )
@@ -167,21 +169,13 @@ def _narrow(grant: Grant, vault: str | None, authority: str | None) -> bool:
 
 
 def _has(grant: Grant, vault: str, name: str | None) -> bool:
-    return _has_vault(grant, vault) and (name is None or name_allowed(grant.certificates, name))
-
-
-def _has_vault(grant: Grant, vault: str) -> bool:
-    return not grant.vaults or vault in grant.vaults
-
-
-def _allows_authority(grant: Grant, authority: str) -> bool:
-    return not grant.authorities or authority.lower() in map(str.lower, grant.authorities)
+    return allows_vault(grant, vault) and (name is None or name_allowed(grant.certificates, name))
 
 
 def _limits(grant: Grant, wanted: Wanted) -> Iterator[str]:
     """What a grant does not allow, one by one."""
     is_ordered = wanted.managed or wanted.authority.lower() != UNKNOWN.lower()
-    if is_ordered and not _allows_authority(grant, wanted.authority):
+    if is_ordered and not allows_authority(grant, wanted.authority):
         yield f"authority {wanted.authority}"
     names = replace(wanted.names, dns_names=wanted.names.dns_names + wanted.more_names)
     refused = names_not_allowed(grant.subjects, names, wanted.unknown_names)

@@ -128,8 +128,7 @@ def where_faults(services: Services, vault: str, name: str) -> list[Fault]:
     """The faults of the vault alias and the certificate name in a path."""
     faults = []
     if vault not in services.settings.vaults:
-        known = ", ".join(sorted(services.settings.vaults))
-        faults.append(Fault("", f"there is no vault {vault!r}; the settings have: {known}"))
+        faults.append(Fault("", f"there is no vault {vault!r}; the settings have: {services.known_vaults}"))
     if not CERTIFICATE_NAME.fullmatch(name):
         faults.append(Fault("", "a certificate's name must have 1 to 127 letters, digits and hyphens"))
     if name.lower() in RESERVED_NAMES:

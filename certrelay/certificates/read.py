@@ -1,8 +1,5 @@
 """Read certificates: filtered lists, one certificate with its renewal plan and chain, versions, history, CSR."""
 
-import base64
-import binascii
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +7,7 @@ from typing import Any
 
 from certrelay.access import grants, ownership
 from certrelay.callers import Role
-from certrelay.errors import Fault, Invalid, NotFound
+from certrelay.errors import BadContinuation, Fault, Invalid, NotFound
 from certrelay.keyvault.certificate import CERTIFICATES, PAGE, CertificateItem, item_of, moment, version_of
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
 from certrelay.renewal import alerts
@@ -72,7 +69,8 @@ def certificates(
     A call reads a bounded part of the list, so it may return fewer, even none, before the end.
     Raises Invalid (the continuation), NotFound, NotReady."""
     services.vault_settings(vault)
-    path, skip = _position(continuation)
+    place = _Continuation(services, vault)
+    path, skip = place.open(continuation)
     issuer = _IssuerFilter(services, vault, filters.issuer)
     matching: list[CertificateItem] = []
     for _ in range(MAX_PAGES):
@@ -82,15 +80,15 @@ def certificates(
             if not grants.may(services, Role.READER, vault, item.name) or not _matches(services, item, filters):
                 continue
             if issuer.is_used_up(item):
-                return matching, _continuation(path, number - 1)
+                return matching, place.seal(path, number - 1)
             if issuer.is_met(item):
                 matching.append(item)
             if len(matching) == limit and number < len(items):
-                return matching, _continuation(path, number)
+                return matching, place.seal(path, number)
         path, skip = following, 0
         if not path or len(matching) >= limit:
             break
-    return matching, _continuation(path, 0) if path else None
+    return matching, place.seal(path, 0) if path else None
 
 
 def bundle(services: Services, vault: str, name: str, version: str = "") -> Json:
@@ -202,17 +200,28 @@ def _states(item: CertificateItem, now: datetime) -> set[str]:
     return states | {alerts.stage(item, now)} | ({"due"} if due is not None and due <= now else set())
 
 
-def _continuation(path: str, skip: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps([path, skip]).encode()).decode()
+@dataclass(frozen=True, slots=True)
+class _Continuation:
+    """Continuations of the list of a vault: the path of a page, and how many certificates on it to skip."""
 
+    services: Services
+    vault: str
 
-def _position(continuation: str | None) -> tuple[str, int]:
-    if continuation is None:
-        return CERTIFICATES, 0
-    try:
-        path, skip = json.loads(base64.urlsafe_b64decode(continuation))
-    except (binascii.Error, ValueError, TypeError, RecursionError):
-        path, skip = "", 0
-    if not (isinstance(path, str) and LIST_PATH.fullmatch(path) and type(skip) is int and 0 <= skip < PAGE):
-        raise Invalid([Fault("/continuation", "must be the continuation of an earlier response")])
-    return path, skip
+    def seal(self, path: str, skip: int) -> str:
+        return self.services.storage.continuations.seal(self._list, [path, skip])
+
+    def open(self, continuation: str | None) -> tuple[str, int]:
+        """Where a page starts; at the beginning without a continuation. Raises BadContinuation, NotReady."""
+        if continuation is None:
+            return CERTIFICATES, 0
+        try:
+            path, skip = self.services.storage.continuations.open(self._list, continuation)
+        except (ValueError, TypeError):
+            raise BadContinuation from None
+        if not (isinstance(path, str) and LIST_PATH.fullmatch(path) and type(skip) is int and 0 <= skip < PAGE):
+            raise BadContinuation
+        return path, skip
+
+    @property
+    def _list(self) -> str:
+        return f"certificates of {self.vault}"

@@ -7,8 +7,8 @@ from certrelay.access import grants
 from certrelay.callers import Role
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
-from certrelay.storage.pages import continuation, position
 
+LIST = "operations"  # for its continuations
 TABLES = ("open", "ended")
 MORE_STATES = ("open", "failing", "crowded")  # besides those of an operation
 STATES = (*State, *MORE_STATES)
@@ -39,21 +39,25 @@ def page(
 
     Only those that the caller may read.
 
-    A call makes two requests at most, so it may return fewer, even none, before the end. An operation that ends
-    meanwhile may be in the list twice. Raises Invalid (the continuation), NotFound (vault, authority), NotReady."""
+    A call reads two pages at most, so it may return fewer, even none, before the end. An operation that ends
+    meanwhile may be in the list twice. Raises Invalid (the continuation), NotPermitted (the vault), NotFound (the
+    vault), NotReady."""
     if filters.vault is not None:
+        if services.caller is not None:
+            grants.require(services.caller, Role.READER, filters.vault)
         services.vault_settings(filters.vault)
+    continuations = services.storage.continuations
     tables = _tables(filters.state)
-    table, start = position(after, tables)
+    table, start = continuations.open_row(LIST, after, tables)
     found: list[Operation] = []
     for name in tables[tables.index(table) :]:
         if len(found) == limit:
-            return found, continuation(name, None)
+            return found, continuations.seal_row(LIST, name, None)
         condition, parameters = _condition(filters, name)
         more, following = services.storage.page(name, condition, limit - len(found), start, **parameters)
         found, start = found + [one for one in more if grants.may(services, Role.READER, one.vault, one.name)], None
         if following is not None:
-            return found, continuation(name, following)
+            return found, continuations.seal_row(LIST, name, following)
     return found, None
 
 

@@ -20,7 +20,6 @@ from certrelay.callers import Role
 from certrelay.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, NotReady
 from certrelay.pki.distinguished_names import comparable
 from certrelay.services import Services
-from certrelay.storage.pages import continuation, position
 from certrelay.storage.rows import ETAG, Row, Stale
 
 JOBS = "replacements"
@@ -77,8 +76,8 @@ def start(services: Services, criteria: Criteria, requested_by: str, idempotency
 
     Raises Invalid (no criteria, or impossible ones), NotPermitted (no grant of the caller is for all these vaults),
     Conflict `KeyReused` (the key was used with other criteria), NotReady."""
-    _check(services, criteria)
     _permit(services, criteria, Role.ADMINISTRATOR)
+    _check(services, criteria)
     identifier = uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex if idempotency_key else uuid.uuid4().hex
     services.storage.replacements.insert(_to_row(Replacement(identifier, criteria, requested_by, services.now())))
     job = find(services, identifier)
@@ -111,13 +110,14 @@ def page(
     Only those that the caller may read.
 
     Raises Invalid (the continuation), NotReady."""
-    _, start = position(after, (JOBS,))
+    continuations = services.storage.continuations
+    _, start = continuations.open_row(JOBS, after, (JOBS,))
     condition, parameters = "PartitionKey eq @jobs", {"jobs": JOBS}
     if state is not None:
         condition, parameters = f"{condition} and state eq @state", parameters | {"state": state}
     rows, following = services.storage.replacements.page(condition, limit, start, **parameters)
     readable = [job for job in map(from_row, rows) if _may_read(services, job)]
-    return readable, continuation(JOBS, following) if following else None
+    return readable, continuations.seal_row(JOBS, JOBS, following) if following else None
 
 
 def _may_read(services: Services, job: Replacement) -> bool:

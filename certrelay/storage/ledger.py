@@ -9,6 +9,7 @@
     authorities   the state of connectors (certrelay.storage.memory). Keys: authority, a key that the connector chooses
     owners        who owns each certificate (certrelay.storage.owners)
     watch         when timers ran, incidents, messages of the poison queues (certrelay.storage.watch)
+    keys          what continuations of lists are encrypted with (certrelay.storage.pages)
 
 Every write of an open operation's row carries its ETag. A message in the queue `signing` is a wake-up: it names an
 operation and says nothing else. The queue `notifications` holds events (certrelay.notifications.outbox). What the
@@ -27,6 +28,7 @@ from certrelay.storage.limits import Limits
 from certrelay.storage.memory import AuthorityMemory
 from certrelay.storage.operation import Operation, State, from_entity, to_entity
 from certrelay.storage.owners import Owners
+from certrelay.storage.pages import Continuations
 from certrelay.storage.renewals import Renewals
 from certrelay.storage.rows import ETAG, Row
 from certrelay.storage.watch import Watch, time_of
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at most
 FARTHEST_ATTEMPT = timedelta(days=8)  # an operation waits for its authority for at most a week
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
-TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities", "owners", "watch")
+TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities", "owners", "watch", "keys")
 QUEUES = ("signing", "notifications")
 UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -73,11 +75,11 @@ class Ledger:
     `prefix` of the constructor: of all table and queue names."""
 
     def __init__(self, account: "Account", prefix: str = "") -> None:
-        self._operations, self._history, renewals, limits, self.replacements, self._authorities, owners, watch = (
+        self._operations, self._history, renewals, limits, self.replacements, self._authorities, owners, watch, keys = (
             account.table(prefix + name) for name in TABLES
         )
         self.renewals, self.limits, self.owners = Renewals(renewals), Limits(limits), Owners(owners)
-        self.watch = Watch(watch)
+        self.watch, self.continuations = Watch(watch), Continuations(keys)
         self._signing, self.notifications = (account.queue(prefix + name) for name in QUEUES)
         self.poison = {name: account.queue(f"{prefix}{name}-poison") for name in QUEUES}
         self._logged: set[tuple[str, str]] = set()

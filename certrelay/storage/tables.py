@@ -16,7 +16,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsE
 from azure.data.tables import TableClient, TableServiceClient, UpdateMode
 from azure.storage.queue import LinearRetry, QueueClient, QueueServiceClient, TextBase64EncodePolicy
 
-from certrelay.errors import Fault, Invalid, StorageNotReady
+from certrelay.errors import BadContinuation, Invalid, StorageNotReady
 from certrelay.pooled import transport
 from certrelay.storage.rows import ETAG, Row, Stale
 
@@ -100,7 +100,7 @@ class Table:
         """At most `limit` rows that meet the condition, and where the next page starts; None at the end.
 
         One request: a page may be short, or empty, before the end. `after`: where it starts, as the last call said.
-        Raises Invalid if `after` is nothing that a call has returned."""
+        Raises BadContinuation if `after` is nothing that a call has returned."""
         with self._reachable():
             found = self._client.query_entities(condition, parameters=parameters, results_per_page=limit)
             pages: Any = found.by_page(after)  # type: ignore[arg-type]  # the SDK's own tokens are dicts here
@@ -108,9 +108,7 @@ class Table:
                 rows = [_row(entity) for entity in next(pages, [])]
             except HttpResponseError as error:
                 if error.status_code == 400 and after is not None:
-                    raise Invalid(
-                        [Fault("/continuation", "must be the continuation of an earlier response")]
-                    ) from error
+                    raise BadContinuation from error
                 raise
             following = pages.continuation_token
         return rows, dict(following) if following else None
