@@ -3,7 +3,7 @@
 import pytest
 
 from certrelay.certificates import read
-from certrelay.certificates.read import MAX_LOOKUPS, Filters
+from certrelay.certificates.read import MAX_LOOKUPS, MAX_PAGES, Filters
 from sandbox.vault.seed import Seed, seed
 from tests.handlers.in_process import InProcess
 from tests.world import ALIAS, World
@@ -51,3 +51,16 @@ def test_what_certrelay_manages_is_not_looked_up(lonely_world: World, monkeypatc
         answer = InProcess(world, monkeypatch).call("GET", f"vaults/{ALIAS}/certificates?issuer={issuer}&max=100")
         assert answer is not None
         assert (len(answer.json()["value"]), asked(world)) == (count, 4)
+
+
+def test_a_request_costs_no_more_in_a_larger_vault(lonely_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By far more pages than a call reads: 40 of the list, and as many certificates as a page has, at most."""
+    world = lonely_world
+    monkeypatch.setattr(read, "CERTIFICATES", "/certificates?maxresults=1")
+    seed(world.server.vault, Seed(90, "a", issuer="Unknown", tags={"certrelay-authority": "test-ca"}))
+    seed(world.server.vault, Seed(60, "b", issuer="Self"))
+    world.server.requests.clear()
+    for issuer in ("Self", "Unknown", "none"):
+        found, costs = listed(world, issuer, 100)
+        assert len(found) == {"Self": 60, "Unknown": 90, "none": 0}[issuer]
+        assert max(costs) <= MAX_PAGES + MAX_LOOKUPS
