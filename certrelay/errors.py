@@ -28,6 +28,8 @@ from dataclasses import dataclass
 
 from certrelay.redaction import redact
 
+MAX_FAULTS = 100  # that one refusal names
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -54,8 +56,17 @@ class Invalid(CertRelayError):
     code = "BadRequest"
 
     def __init__(self, faults: Sequence[Fault] | str, code: str | None = None) -> None:
-        self.faults = (Fault("", faults),) if isinstance(faults, str) else tuple(faults)
+        self.faults = (Fault("", faults),) if isinstance(faults, str) else first_faults(faults)
         super().__init__("; ".join(fault.detail for fault in self.faults), code)
+
+
+def first_faults(faults: Sequence[Fault], count: int | None = None) -> tuple[Fault, ...]:
+    """At most MAX_FAULTS faults; the last one says how many more there are. `count`: of all that there are."""
+    count = len(faults) if count is None else count
+    if count <= MAX_FAULTS:
+        return tuple(faults)
+    kept = faults[: MAX_FAULTS - 1]
+    return (*kept, Fault("", f"… and {count - len(kept)} more faults"))
 
 
 class Unverified(Invalid):

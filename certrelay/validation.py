@@ -13,19 +13,21 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
-from certrelay.errors import Fault
+from certrelay.errors import MAX_FAULTS, Fault, first_faults
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"  # one line, without control characters
 
+MAX_NAME = 256  # characters of a field's name in a pointer: the longest that there is, of a tag
 SINGULAR = {"characters": "character", "entries": "entry"}
 
 type Json = dict[str, Any]
 
 
 def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
-    """Each fault that pydantic found, with its JSON pointer (RFC 6901). No value is repeated: it may be a secret."""
+    """The first faults that pydantic found, with JSON pointers (RFC 6901). No value is repeated: it may be a secret."""
     schema = _schema(model)
-    return [_fault(details, schema) for details in error.errors(include_url=False, include_input=False)]
+    found = error.errors(include_url=False, include_input=False)
+    return [*first_faults([_fault(details, schema) for details in found[:MAX_FAULTS]], len(found))]
 
 
 def expected(schema: Json) -> str:
@@ -56,7 +58,8 @@ def example(schema: Json) -> Any:
 
 def _fault(details: Any, schema: Json) -> Fault:
     path, found = _at(schema, details["loc"])
-    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    names = (str(part)[:MAX_NAME].replace("~", "~0").replace("/", "~1") for part in path)
+    pointer = "".join("/" + name for name in names)
     wanted = _either([expected(option) for option in found])
     kind = details["type"]
     if kind == "extra_forbidden":

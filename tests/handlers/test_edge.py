@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from certrelay.certificates import create, read
+from certrelay.errors import MAX_FAULTS, Fault, Invalid
 from handlers.http import MAX_BODY_BYTES
 from tests.handlers.in_process import InProcess
 from tests.world import World
@@ -54,6 +55,34 @@ def test_a_body_of_a_mebibyte_is_read_and_one_of_a_byte_more_is_not(
         assert answer is not None
         assert answer.status == 400
         assert told in answer.json()["detail"]
+
+
+MANY = {
+    "unknown fields": {f"k{number}": 1 for number in range(20_000)},
+    "unknown fields inside": {"policy": {f"k{number}": 1 for number in range(20_000)}},
+    "tags that are no texts": {"tags": {f"k{number}": 1 for number in range(20_000)}},
+    "the longest name": {"k" * 1_000_000: 1},
+    "the longest name of a tag": {"tags": {"k" * 1_000_000: 1}},
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_a_refusal_is_short_however_many_faults_a_body_has(functions: InProcess, what: str) -> None:
+    """80,000 unknown fields took seconds, and the answer had 6 MB."""
+    for path in ("certificates/www/create", "certificates/www/import"):
+        answer = functions.call("POST", f"vaults/main/{path}", MANY[what])
+        assert answer is not None
+        assert answer.status == 400
+        assert len(answer.body) < 30_000
+        if "longest" not in what and path.endswith("create"):
+            assert len(answer.json()["errors"]) == MAX_FAULTS
+            assert answer.json()["errors"][-1] == {"pointer": "", "detail": f"… and {20_001 - MAX_FAULTS} more faults"}
+
+
+def test_faults_found_by_hand_are_bounded_too() -> None:
+    faults = [Fault(f"/{number}", "no") for number in range(MAX_FAULTS + 1)]
+    assert Invalid(faults[:-1]).faults == tuple(faults[:-1])
+    assert Invalid(faults).faults == (*faults[: MAX_FAULTS - 1], Fault("", "… and 2 more faults"))
 
 
 @pytest.mark.parametrize("content_type", ["application/pkcs7-mime", "application/octet-stream", "application/json"])
