@@ -95,7 +95,7 @@ def bundle(services: Services, vault: str, name: str, version: str = "") -> Json
     """The CertificateBundle of a version, by default the newest. Raises Invalid, NotFound, NotReady."""
     services.vault_settings(vault)
     if version and not VERSION.fullmatch(version):
-        raise Invalid([Fault("/version", "must have 32 hexadecimal digits")])
+        raise Invalid([Fault("/version", "must have 32 hexadecimal digits, in lower case")])
     certificate = services.vault(vault).get(name, version)
     if certificate is None:
         where = f"version {version} of certificate {name!r}" if version else f"certificate {name!r}"

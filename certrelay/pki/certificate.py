@@ -1,6 +1,6 @@
 """One certificate from a file or an answer: read completely, or described with the reason why it cannot be read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -8,21 +8,28 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from certrelay.pki.der import CONTEXT_0, OBJECT_IDENTIFIER, SEQUENCE, Element, children, encoded, inside, oid
 from certrelay.pki.encodings import panics_as_errors
 
-_LONGEST_NAME = 120
+_LONGEST_NAME, _LONGEST_SERIAL = 120, 42  # 20 octets are usual
 _COMMON_NAME = oid("2.5.4.3")
 _EXTENSIONS = 0xA3
 _EXPLICIT_CURVE = encoded(OBJECT_IDENTIFIER, oid("1.2.840.10045.2.1")) + bytes(
     [SEQUENCE]
 )  # id-ecPublicKey, and no OID after it
 _STRINGS = {0x0C: "utf-8", 0x1E: "utf-16-be"}
+_NO_CERTIFICATE = "it is not an X.509 certificate in DER"
+_TIMES = "its validity is malformed: times are in UTC with seconds and no fractions (RFC 5280, 4.1.2.5)"
+# What the messages of cryptography contain, and what it means; the first that fits.
 _MALFORMED = {
     "path_length must be None": "its basic constraints have a path length and are not a CA's (RFC 5280, 4.2.1.9)",
     "EncodedDefault": "it writes out a default value, such as critical FALSE, which DER forbids",
-    "ShortData": "it is cut off, or a part of it is",
+    "TbsCertificate::serial": "its serial number is malformed (X.690, 8.3.2)",
+    "TbsCertificate::validity": _TIMES,
+    "AttributeTypeValue::value": "its subject or issuer has characters that the type of the text does not allow",
+    "is not a valid X509 version": "its version is neither 1 nor 3",
     "ExtraData": "it has more data than it says",
 }
 
@@ -36,6 +43,11 @@ class Unreadable:
     who: str
     why: str
     subject: bytes = b""
+
+    @property
+    def is_something_else(self) -> bool:
+        """Whether nothing in it looks like a certificate."""
+        return not self.subject and self.why == _NO_CERTIFICATE
 
     @property
     def refusal(self) -> str:
@@ -52,16 +64,18 @@ def read_certificate(der: bytes, number: int) -> x509.Certificate | Unreadable:
     """Parse a certificate completely, so that reading a part of it later cannot fail.
 
     `number` is its position among the certificates of the file, from 1."""
-    why = "it is not an X.509 certificate in DER"
+    why = _NO_CERTIFICATE
     try:
         with panics_as_errors():
-            certificate = x509.load_der_x509_certificate(der)
+            certificate = _loaded(der)
         for reason, read in _PARTS:
             why = reason
             read(certificate)
         return certificate
     except UnsupportedAlgorithm:
         why = "its kind of public key is not supported"
+    except _CutOff:
+        why = "it is cut off, or a part of it is"
     except x509.DuplicateExtension:
         why = "it has the same extension twice"
     except x509.UnsupportedGeneralNameType:
@@ -72,15 +86,38 @@ def read_certificate(der: bytes, number: int) -> x509.Certificate | Unreadable:
     return Unreadable(f"certificate {number}{who}", why, subject)
 
 
+class _CutOff(Exception):
+    pass
+
+
+def _loaded(der: bytes) -> x509.Certificate:
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError as error:
+        if "ShortData" in str(error):
+            raise _CutOff from None
+        raise
+
+
 def named(certificate: x509.Certificate) -> str:
     """The subject, quoted and shortened for a message; the serial number where there is no subject."""
-    return repr(_short(certificate.subject.rfc4514_string() or f"serial number {certificate.serial_number:x}"))
+    return quoted(certificate.subject) if certificate.subject else repr(f"serial number {_serial(certificate)}")
+
+
+def quoted(name: x509.Name) -> str:
+    """The name as RFC 4514 writes it, quoted and shortened for a message."""
+    return repr(_short(name.rfc4514_string()))
+
+
+def identified(certificate: x509.Certificate) -> str:
+    """`'CN=a' (serial 1f)`; without a subject only the serial number."""
+    return f"{named(certificate)} (serial {_serial(certificate)})" if certificate.subject else named(certificate)
 
 
 def dated(certificate: x509.Certificate) -> str:
     """Subject, serial number and days of validity, to distinguish certificates that have the same subject."""
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return f"{named(certificate)} (serial {certificate.serial_number:x}, valid {begins:%Y-%m-%d} to {ends:%Y-%m-%d})"
+    return f"{named(certificate)} (serial {_serial(certificate)}, valid {begins:%Y-%m-%d} to {ends:%Y-%m-%d})"
 
 
 def with_one_extension(certificate: x509.Certificate, kind: str) -> x509.Certificate:
@@ -106,19 +143,25 @@ def has_broken_hash(certificate: x509.Certificate) -> bool:
         return True
 
 
-def has_explicit_curve(certificate: x509.Certificate) -> bool:
-    """Whether the curve of an EC key is spelled out and not named, which RFC 5480, section 2.1.1, forbids.
+def curve_faults(certificate: x509.Certificate) -> Iterator[str]:
+    """Libraries that recognise the curve read such a key like any other; others refuse the certificate."""
+    if _EXPLICIT_CURVE in certificate.tbs_certificate_bytes:
+        yield "has a key on a curve that it spells out instead of naming it (RFC 5480, section 2.1.1)"
 
-    Libraries that recognise the curve read such a key like any other; others refuse the certificate."""
-    return _EXPLICIT_CURVE in certificate.tbs_certificate_bytes
+
+def key_type_faults(certificate: x509.Certificate) -> Iterator[str]:
+    """What a certificate says about its key that reading it as an ordinary RSA or EC key would lose."""
+    yield from curve_faults(certificate)
+    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        yield "has an RSA key that is for RSASSA-PSS only (RFC 4055), and no such key can be made in Key Vault"
 
 
 _PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
     ("its subject has a text in another character set than it says", lambda certificate: certificate.subject),
     ("its issuer has a text in another character set than it says", lambda certificate: certificate.issuer),
     ("one of its extensions is malformed", lambda certificate: certificate.extensions),
-    ("its validity is malformed", lambda certificate: certificate.not_valid_before_utc),
-    ("its validity is malformed", lambda certificate: certificate.not_valid_after_utc),
+    (_TIMES, lambda certificate: certificate.not_valid_before_utc),
+    (_TIMES, lambda certificate: certificate.not_valid_after_utc),
     ("its public key is malformed", lambda certificate: certificate.public_key()),
     ("its signature algorithm is malformed", has_broken_hash),
 )
@@ -131,7 +174,7 @@ def _identity(der: bytes) -> tuple[str, bytes]:
         serial, _, _, _, subject = fields[1:6] if fields[0].tag == CONTEXT_0 else fields[:5]
         common = [value for kind, value in _attributes(subject) if kind == _COMMON_NAME]
         shown = f", {_short(common[-1])!r}" if common else ""
-        return f"{shown} (serial {serial.content.hex().lstrip('0')[:40]})", subject.whole
+        return f"{shown} (serial {serial.content.hex().lstrip('0')[:_LONGEST_SERIAL] or '0'})", subject.whole
     return "", b""
 
 
@@ -142,6 +185,11 @@ def _attributes(name: Element) -> list[tuple[bytes, str]]:
             kind, value = children(attribute.content)
             found.append((kind.content, value.content.decode(_STRINGS.get(value.tag, "latin-1"), "replace")))
     return found
+
+
+def _serial(certificate: x509.Certificate) -> str:
+    digits = f"{certificate.serial_number:x}"
+    return digits if len(digits) <= _LONGEST_SERIAL else f"{digits[:_LONGEST_SERIAL]}…"
 
 
 def _short(text: str) -> str:

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from certrelay.errors import Unverified
-from certrelay.pki.certificate import Unreadable, dated, has_broken_hash, named
+from certrelay.pki.certificate import Unreadable, dated, has_broken_hash, named, quoted
 
 MAX_CHAIN, MAX_SIGNATURES = 10, 200
 MAX_CLOCK_SKEW, MIN_TIME_LEFT = timedelta(hours=48), timedelta(hours=1)
@@ -34,7 +34,7 @@ def ordered_chain(
     issuers = _Issuers(known)
     chain = issuers.way_up(leaf, now)
     if len(chain) > MAX_CHAIN:
-        raise Unverified(f"the chain is longer than {MAX_CHAIN} certificates")
+        raise Unverified(f"the chain is longer than {MAX_CHAIN} certificates; have another, shorter chain made")
     if not tolerate_gap:
         issuers.verify_end(chain, [each for each in known if each not in leaves])
     return tuple(chain)
@@ -61,7 +61,7 @@ def left_out(
             if one.subject == wanted:
                 raise Unverified(one.refusal)
     sentences = [
-        f"{dated(one)} was left out: {_why_left_out(one, now)}" for one in dict.fromkeys(given) if one not in chain
+        f"{dated(one)} was left out: {_why_left_out(one, top, now)}" for one in dict.fromkeys(given) if one not in chain
     ]
     return sentences + [one.left_out for one in unreadable]
 
@@ -128,11 +128,14 @@ class _Issuers:
             return
         namesake = next((one for one in self._by_name.get(top.issuer, []) if one != top), None)
         if namesake is not None:
-            raise Unverified(f"the signature on {named(top)} is not by the key of {named(namesake)}")
+            raise Unverified(
+                f"the signature on {dated(top)} is not by the key of {dated(namesake)}, which has its issuer's name; "
+                "send the issuer that signed it"
+            )
         if len(chain) == 1 and others:
             raise Unverified(
                 f"{named(others[0])} is not part of the leaf's chain: it is a stranger, or a certificate between them "
-                "is missing"
+                f"is missing; send the issuer of {dated(top)}, which is named {quoted(top.issuer)}"
             )
 
     def _signers(self, certificate: x509.Certificate, candidates: list[x509.Certificate]) -> list[x509.Certificate]:
@@ -168,7 +171,9 @@ class _Issuers:
         return chain[::-1]
 
 
-def _why_left_out(certificate: x509.Certificate, now: datetime) -> str:
+def _why_left_out(certificate: x509.Certificate, top: x509.Certificate, now: datetime) -> str:
+    if top.issuer == certificate.subject and top.issuer != top.subject and is_current(certificate, now):
+        return f"it has the name of the issuer of {named(top)}, and did not sign it"  # else it were in the chain
     if certificate.not_valid_after_utc <= now:
         return "it has expired"
     return "it is not valid yet" if certificate.not_valid_before_utc > now else "the chain does not need it"

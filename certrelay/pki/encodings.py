@@ -13,7 +13,7 @@ from certrelay.errors import Invalid
 from certrelay.pki.der import element_size
 from certrelay.pki.foreign import what_it_is
 
-_LONGEST_HEADER = 128
+_LONGEST_HEADER, _SHORTEST_BASE64 = 128, 64
 _BEGIN = "-----BEGIN "
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
 _HEADER = re.compile(r"[A-Za-z-]+:.*")
@@ -58,7 +58,7 @@ def blocks(data: bytes) -> list[Block]:
     """The PEM blocks of `data`, whatever their label and the text around them, or one block without a label for base64
     or binary data. Raises Invalid."""
     if not data.strip():
-        raise Invalid("the data is empty")
+        raise Invalid("the data is empty; send the file itself")
     if sentence := what_it_is(data):
         raise Invalid(sentence)
     if (data[:1] == b"\x30" and not data[:64].isascii()) or (data[:2] == b"\x30\x80"):
@@ -68,22 +68,27 @@ def blocks(data: bytes) -> list[Block]:
         return [Block(None, data)]
     if _BEGIN in text:
         return list(_pem(text))
-    if not _BASE64.fullmatch(text):
-        return [Block(None, data)]
-    try:
-        decoded = _decoded(text.translate(_URL_SAFE))
-    except ValueError:
-        # Short DER may be all ASCII, too.
+    decoded = _from_base64(text)
+    if decoded is None:  # Short DER may be all ASCII, too.
         return [Block(None, data)]
     if sentence := what_it_is(decoded):
         raise Invalid(sentence)
     inner = _text(decoded) or ""
-    return list(_pem(inner)) if _BEGIN in inner else [Block(None, decoded)]
+    if _BEGIN in inner:
+        return list(_pem(inner))
+    if len(inner) >= _SHORTEST_BASE64 and _from_base64(inner) is not None:
+        raise Invalid("this is base64 of base64; decode it once: base64 -d FILE")
+    return [Block(None, decoded)]
 
 
 def has_text_outside_pem(data: bytes) -> bool:
-    """Whether a PEM file has text outside its blocks, such as comments or bag attributes."""
-    before, *parts = (_text(data) or "").split(_BEGIN)
+    """Whether PEM, or the PEM in a base64 file, has text outside its blocks, such as comments or bag attributes."""
+    text = _text(data) or ""
+    if _BEGIN not in text:
+        text = _text(_from_base64(text) or b"") or ""
+    before, *parts = _unescaped(text).split(_BEGIN)
+    if not parts:
+        return False
     return bool(before.strip()) or any(part.partition("-----END ")[2].partition("-----")[2].strip() for part in parts)
 
 
@@ -127,8 +132,7 @@ def _trimmed(text: str) -> str:
 
 
 def _pem(text: str) -> Iterator[Block]:
-    text = text.replace("\\r", "").replace("\\n", "\n")  # pasted out of JSON or an environment variable
-    for part in text.split(_BEGIN)[1:]:
+    for part in _unescaped(text).split(_BEGIN)[1:]:
         label, dashes, rest = part.partition("-----")
         body, end, _ = rest.partition("-----END ")
         if not dashes or "\n" in label:
@@ -154,6 +158,11 @@ def _pem(text: str) -> Iterator[Block]:
         yield Block(label, der, whole if headers else None)
 
 
+def _unescaped(text: str) -> str:
+    """With the line ends of text that was pasted out of JSON or an environment variable."""
+    return text.replace("\\r", "").replace("\\n", "\n")
+
+
 def _why_not(text: str) -> str:
     """The first character that does not belong into base64, and what to do."""
     strange = next((char for char in text if not _BASE64.fullmatch(char)), None)
@@ -163,6 +172,14 @@ def _why_not(text: str) -> str:
 
 def _with_blank_line(lines: list[str], headers: list[str]) -> str:
     return "\n".join([*headers, "", *(line for line in lines if line not in headers)])
+
+
+def _from_base64(text: str) -> bytes | None:
+    """None if the text is no base64."""
+    if _BASE64.fullmatch(text):
+        with suppress(ValueError):
+            return _decoded(text.translate(_URL_SAFE))
+    return None
 
 
 def _decoded(text: str) -> bytes:

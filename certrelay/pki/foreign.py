@@ -43,15 +43,25 @@ _BY_BEGINNING = (
     (b"\0\0\0\x01\0\0\0\x14", _BOUNCY_CASTLE),
     (b"\0\0\0\x02\0\0\0\x14", _BOUNCY_CASTLE),
     (b"PuTTY-User-Key-File", "this is a key of PuTTY for SSH; Key Vault has no use for it"),
+    (b"PK\x05\x06", "this is a ZIP archive, and it is empty; send the certificate itself"),
 )
-_XML = re.compile(rb"\s*<(\?xml|[a-z][a-z0-9]*:[a-z])", re.IGNORECASE)
-_HTML = re.compile(rb"\s*<(!doctype|!--|[a-z][a-z0-9]*[\s>])", re.IGNORECASE)
+_HTML = re.compile(
+    rb"(\xef\xbb\xbf)?\s*<(!doctype html|!--|(html|head|body|title|meta|script|center|table|div|pre|p|h[1-6])[\s>])",
+    re.I,
+)
+_XML = re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!doctype|[a-z][\w.-]*(:[\w.-]+)?[\s/>])", re.IGNORECASE)
 _JSON = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*[\"}]|\[\s*[\"{\]]|\"|null\s*$)")
 _KUBERNETES = re.compile(rb"(?:^|[{,])\s*\"?(kind\"?:\s*\"?Secret|tls\.(crt|key)\"?:)", re.MULTILINE)
 _MAIL = re.compile(
     rb"^(mime-version|content-type|content-transfer-encoding|received|return-path|message-id|subject):", re.I | re.M
 )
 _SMIME = re.compile(rb"(pkcs7-mime|pkcs7-signature|smime\.p7[ms])", re.IGNORECASE)
+_ENCRYPTED = re.compile(rb"smime-type=\"?(auth)?enveloped-data", re.IGNORECASE)
+_SSH = re.compile(rb"\s*((ssh|ecdsa-sha2|sk-ssh|sk-ecdsa-sha2)-[\w@.-]+ AAAA|---- BEGIN SSH2 )")
+_HEXADECIMAL = re.compile(rb"\s*(0x)?(30[\s:]*8[0-4]|2d[\s:]*2d)([\s:]*[0-9a-f]{2}){30}", re.IGNORECASE)
+_OTHER_HYPHENS = re.compile(
+    rb"BEGIN\s+(TRUSTED |RSA |EC |ENCRYPTED |X509 )*(CERTIFICATE|PRIVATE KEY|PKCS)", re.IGNORECASE
+)
 # The first octets of DER after a text editor saved them: replaced, or Latin-1 or Windows-1252 converted to UTF-8.
 _PASTED = re.compile(rb"\s*0(\xef\xbf\xbd|\xc2[\x80-\x9f]|\xe2\x80\x9a|\xc6\x92|\?[\x00-\x7f]{2}\x02\x01\x03)")
 
@@ -75,19 +85,23 @@ def _what_the_text_is(data: bytes) -> str | None:
         )
     if _JSON.match(head):
         return "this is JSON, perhaps an error message; send the certificate in it as PEM"
-    if _XML.match(data):
-        return "this is XML, not a certificate; send the file that the authority made, as PEM or PKCS#7"
-    if _HTML.match(data):
+    if _HTML.match(head):
         return (
             "this is a web page (HTML), perhaps of an error or to sign in; download the file itself, or send it as PEM"
         )
+    if _XML.match(head):
+        return "this is XML, not a certificate; send the file that the authority made, as PEM or PKCS#7"
     if _MAIL.search(head):
-        if _SMIME.search(head):
-            return (
-                "this is an S/MIME mail; take the certificates out of it: "
-                "openssl smime -pk7out -in FILE -out FILE.p7b (openssl pkcs7 -print_certs -in FILE.p7b shows them)"
-            )
-        return "this is an e-mail; save its attachment, and send that"
+        return _what_the_mail_is(head)
+    if _SSH.match(head):
+        return "this is a public key of SSH, for which Key Vault has no use; send the certificate with its private key"
+    if _HEXADECIMAL.match(head):
+        return "this is hexadecimal text; convert it: xxd -r -p FILE NEW"
+    if _OTHER_HYPHENS.search(head):
+        return (
+            "its BEGIN lines are damaged: PEM has five hyphens before and after BEGIN CERTIFICATE, in capital letters; "
+            "send the original file, not what a mail, a web page or an editor made of it"
+        )
     if _PASTED.match(head):
         return (
             "this is a binary file, such as a PFX, that went through a text editor, which destroyed it; send the "
@@ -95,3 +109,14 @@ def _what_the_text_is(data: bytes) -> str | None:
             "[Convert]::ToBase64String([IO.File]::ReadAllBytes('FILE'))"
         )
     return None
+
+
+def _what_the_mail_is(head: bytes) -> str:
+    if _ENCRYPTED.search(head):
+        return "this is an encrypted mail (S/MIME); decrypt it, and send what is in it: openssl cms -decrypt -in FILE"
+    if _SMIME.search(head):
+        return (
+            "this is an S/MIME mail; take the certificates out of it: "
+            "openssl smime -pk7out -in FILE -out FILE.p7b (openssl pkcs7 -print_certs -in FILE.p7b shows them)"
+        )
+    return "this is an e-mail; save its attachment, and send that"

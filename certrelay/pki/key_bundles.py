@@ -4,6 +4,7 @@ Key Vault takes a PFX, or PEM with a PKCS#8 key:
 https://learn.microsoft.com/azure/key-vault/certificates/tutorial-import-certificate
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
@@ -20,13 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certrelay.errors import Fault, Invalid, Unverified
-from certrelay.pki.certificate import dated
+from certrelay.pki.certificate import dated, identified, key_type_faults, named
 from certrelay.pki.chains import left_out, ordered_chain
-from certrelay.pki.contents import Contents, read_key_file
-from certrelay.pki.pfx import SEVERAL_KEYS
-from certrelay.pki.private_keys import Key
+from certrelay.pki.contents import A_REQUEST, Contents, read_key_file
+from certrelay.pki.private_keys import RSA_STEP
 from certrelay.pki.weak_keys import verify_public_key
-from certrelay.pki.wording import bounded
+from certrelay.pki.wording import bounded, listed
 
 MAX_BYTES = 256 * 1024
 RSA_SIZES = (2048, 3072, 4096)
@@ -59,9 +59,9 @@ def read_bundle(data: bytes, password: str | None, now: datetime, *, strict: boo
     PKCS#8, PKCS#1 or SEC1, encrypted or not. `strict` refuses a file that Key Vault would refuse. Raises Invalid and
     nothing else; its text holds neither key nor password."""
     if len(data) > MAX_BYTES:
-        raise Invalid(f"the file is too large: more than {MAX_BYTES // 1024} KiB")
+        raise Invalid(f"the file is too large: more than {MAX_BYTES // 1024} KiB; send only the key and the chain")
     contents = read_key_file(data, password)
-    key = _the_only(contents.keys)
+    key = _the_only(contents)
     chain = _chain(contents, key, now)
     beyond = [change for change, is_beyond in contents.changes.items() if is_beyond]
     if strict and beyond:
@@ -73,45 +73,83 @@ def verify_bundle(bundle: Bundle, now: datetime) -> None:
     """Check that Key Vault takes it and that its key is strong; it may become valid later.
 
     Raises Unverified with every fault."""
-    leaf, key = bundle.chain[0], bundle.private_key
-    faults = []
-    if leaf.public_key() != key.public_key():
-        faults.append("the private key does not belong to the certificate")
-    if leaf.not_valid_after_utc <= now:
-        faults.append(f"the certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d}")
-    try:
-        verify_public_key(leaf.public_key())
-        if isinstance(key, RSAPrivateKey) and key.key_size not in RSA_SIZES:
-            faults.append(f"the RSA key has {key.key_size} bits; Key Vault takes 2048, 3072 and 4096")
-    except Unverified as error:
-        faults.append(str(error))
+    faults = list(_faults(bundle, now))
     if faults:
         raise Unverified([Fault("", fault) for fault in faults])
 
 
-def _the_only(keys: list[Key]) -> PrivateKeyTypes:
-    private_keys = [cast(PrivateKeyTypes, key.private_key) for key in keys]
-    if not private_keys:
-        raise Invalid("there is no private key in the file")
-    if any(key.public_key() != private_keys[0].public_key() for key in private_keys[1:]):
-        raise Invalid(SEVERAL_KEYS)
-    return private_keys[0]
+def _faults(bundle: Bundle, now: datetime) -> Iterator[str]:
+    leaf, key = bundle.chain[0], bundle.private_key
+    if leaf.public_key() != key.public_key():
+        yield f"the private key does not belong to the certificate {identified(leaf)}; send its own key"
+    if leaf.not_valid_after_utc <= now:
+        ended = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
+        yield f"the certificate {identified(leaf)} expired on {ended}; import the one that replaces it"
+    if leaf.not_valid_before_utc > leaf.not_valid_after_utc:
+        yield f"the certificate {identified(leaf)} ends before it begins; have it issued again"
+    try:
+        verify_public_key(leaf.public_key())
+        if isinstance(key, RSAPrivateKey) and key.key_size not in RSA_SIZES:
+            yield f"the RSA key has {key.key_size} bits; {RSA_STEP}"
+    except Unverified as error:
+        yield f"the certificate {identified(leaf)} is refused: {error}; have it issued for a new key"
+    for fault in key_type_faults(leaf):
+        yield f"the certificate {identified(leaf)} {fault}; have it issued again"
+
+
+def _the_only(contents: Contents) -> PrivateKeyTypes:
+    keys = [cast(PrivateKeyTypes, key.private_key) for key in contents.keys]
+    if not keys:
+        raise Invalid(_why_there_is_no_key(contents))
+    if any(key.public_key() != keys[0].public_key() for key in keys[1:]):
+        public = [key.public_key() for key in keys]
+        owners = [named(one) for one in contents.certificates if one.public_key() in public]
+        of = f", of {listed(owners)}" if owners else ""
+        raise Invalid(
+            f"there are several private keys{of}; one is allowed: export the one certificate alone, with its key"
+        )
+    return keys[0]
+
+
+def _why_there_is_no_key(contents: Contents) -> str:
+    """What the file is instead, and what to do with it."""
+    holder = "PFX" if contents.is_pfx else "file"
+    if contents.certificates:
+        shown = listed(named(one) for one in contents.certificates)
+        if contents.is_pfx:
+            return f"there is no private key in the PFX, only {shown}; export it again, with the private key"
+        return (
+            f"there is no private key in the file, only {shown}; merge it, if Key Vault made its key (then the "
+            "certificate has a pending operation), or send the key too, in one PFX or PEM file"
+        )
+    if contents.unreadable:
+        return f"there is no private key in the file; {contents.unreadable[0].refusal}"
+    if A_REQUEST in contents.others:
+        return (
+            f"this is {A_REQUEST}, with neither a certificate nor a private key; have an authority sign it, and merge "
+            "its answer, if Key Vault made the key, or import the answer with the key"
+        )
+    what = f"there is neither a private key nor a certificate in the {holder}{contents.but_others}"
+    return f"{what}; send a PFX or PEM file that has both"
 
 
 def _chain(contents: Contents, key: PrivateKeyTypes, now: datetime) -> tuple[x509.Certificate, ...]:
-    contents.require_certificates("file")
+    contents.require_certificates()
     if all(certificate.public_key() != key.public_key() for certificate in contents.certificates):
         if contents.unreadable:
             raise Invalid(contents.unreadable[0].refusal)
-        raise Invalid("the private key does not belong to any certificate in the file")
+        shown = listed(named(one) for one in contents.certificates)
+        raise Invalid(
+            f"the private key does not belong to any certificate in the file, which has {shown}; send the key and the "
+            "certificate that belong together"
+        )
     chain = ordered_chain(contents.certificates, key.public_key(), now, tolerate_gap=True)
     for sentence in left_out(contents.certificates, chain, contents.unreadable, now):
         contents.changes[sentence] = False
     for issuer in chain[1:]:
         if issuer.not_valid_after_utc <= now:
-            contents.changes[
-                f"{dated(issuer)} has expired; get the authority's new one, or clients refuse the chain"
-            ] = False
+            told = f"{dated(issuer)} has expired; get the authority's new one, or clients refuse the chain"
+            contents.changes[told] = False
     if not contents.is_pfx and [one for one in contents.certificates if one in chain] != list(chain):
         contents.changes["the certificates were put in order, leaf first"] = True
     return chain

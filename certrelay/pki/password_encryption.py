@@ -72,8 +72,9 @@ class Budget:
         self.left -= work
         if self.left < 0:
             raise Invalid(
-                "the file asks for too many iterations of its key derivation; write it again with the defaults: "
-                "openssl pkcs12 -in FILE -out FILE.pem, then openssl pkcs12 -export -in FILE.pem -out NEW.pfx"
+                "the file asks for too many iterations of its key derivation; write it again with the defaults. A PFX: "
+                "openssl pkcs12 -in FILE -out FILE.pem, then openssl pkcs12 -export -in FILE.pem -out NEW.pfx; a key: "
+                "openssl pkcs8 -topk8 -in FILE -out NEW.pem"
             )
 
 

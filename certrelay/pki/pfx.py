@@ -25,29 +25,26 @@ from certrelay.pki.password_encryption import (
     pkcs12_key,
 )
 
-MAX_KEYS, MAX_NESTING = 3, 4
-SEVERAL_KEYS = "there are several private keys; one is allowed"
+MAX_KEYS, MAX_NESTING = 20, 4
+TOO_MANY_KEYS = f"there are more than {MAX_KEYS} private keys; export the one certificate alone, with its key"
 UNSUPPORTED = (
     "the PFX is encrypted or protected in a way that is not supported; write it again: "
     "openssl pkcs12 -legacy -in FILE -out FILE.pem, then openssl pkcs12 -export -in FILE.pem -out NEW.pfx"
 )
-DAMAGED = "the PFX is damaged: it is cut off, or a part of it cannot be read"
+DAMAGED = "the PFX is damaged: it is cut off, or a part of it cannot be read; send the whole, original file"
 
 _DATA, _SIGNED, _ENVELOPED, _ENCRYPTED = (oid(f"1.2.840.113549.1.7.{number}") for number in (1, 2, 3, 6))
 _BAGS = {oid(f"1.2.840.113549.1.12.10.1.{number}"): number for number in range(1, 7)}
 _KEY, _SHROUDED_KEY, _CERTIFICATE, _CRL, _SECRET, _NESTED = range(1, 7)
 _X509, _PBMAC1 = oid("1.2.840.113549.1.9.22.1"), oid("1.2.840.113549.1.5.14")
-_LEFT_OUT = {
-    _CRL: "a certificate revocation list in the PFX was left out",
-    _SECRET: "a secret key in the PFX was left out",
-}
+_LEFT_OUT = {_CRL: "a certificate revocation list", _SECRET: "a secret key"}
 
 
 @dataclass(slots=True)
 class PfxContents:
-    """Private keys (unencrypted PKCS#8) and certificates, in DER and in the order of the file.
+    """Private keys (unencrypted PKCS#8, without duplicates) and certificates, in DER and in the order of the file.
 
-    `left_out` has a sentence for everything else."""
+    `left_out` names everything else."""
 
     keys: list[bytes] = field(default_factory=list, repr=False)
     certificates: list[bytes] = field(default_factory=list)
@@ -67,7 +64,8 @@ def read_pfx(data: bytes, password: str | None, budget: Budget) -> PfxContents:
         raise Invalid(DAMAGED) from None
     if found is None:
         reason = "the password is wrong" if password else "it needs a password"
-        raise Invalid(f"the PFX cannot be opened: {reason}, or the file is damaged")
+        step = "give the password that it was exported with, or send the whole, original file"
+        raise Invalid(f"the PFX cannot be opened: {reason}, or the file is damaged; {step}")
     return found
 
 
@@ -103,6 +101,7 @@ class _Reader:
     is_checked: bool
     budget: Budget
     found: PfxContents = field(default_factory=PfxContents)
+    count: int = 0
 
     def read_safe(self, safe: Element) -> None:
         """A ContentInfo of the AuthenticatedSafe."""
@@ -133,19 +132,18 @@ class _Reader:
                 if form.content == _X509:
                     self.found.certificates.append(octets(next(children(certificate.content))))
                 else:
-                    self.found.left_out["a certificate in the PFX that is not X.509 was left out"] = None
+                    self.found.left_out["a certificate that is not X.509"] = None
             elif number == _NESTED and depth < MAX_NESTING:
                 self.read_bags(value.whole, depth + 1)
             else:
-                self.found.left_out[_LEFT_OUT.get(number or 0, "a part of the PFX of an unknown kind was left out")] = (
-                    None
-                )
+                self.found.left_out[_LEFT_OUT.get(number or 0, "a part of an unknown kind")] = None
 
     def _read_key(self, value: Element, *, is_encrypted: bool) -> None:
-        if len(self.found.keys) == MAX_KEYS:  # each may cost a key derivation
-            raise Invalid(SEVERAL_KEYS)
+        self.count += 1
+        if self.count > MAX_KEYS:  # each may cost a key derivation
+            raise Invalid(TOO_MANY_KEYS)
         if not is_encrypted:
-            self.found.keys.append(as_der(value))
+            self._add_key(as_der(value))
             return
         algorithm, ciphertext = children(value.content)
         try:
@@ -158,7 +156,11 @@ class _Reader:
             raise Invalid(
                 "the private key in the PFX is damaged, or has another password than the PFX; give both the same"
             ) from None
-        self.found.keys.append(plain)
+        self._add_key(plain)
+
+    def _add_key(self, der: bytes) -> None:
+        if der not in self.found.keys:
+            self.found.keys.append(der)
 
 
 def _authenticated(data: bytes) -> tuple[bytes, Element | None]:

@@ -11,17 +11,30 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from certrelay.errors import Invalid
-from certrelay.pki.der import OCTET_STRING, SEQUENCE, Element, children, content, inside, octets
+from certrelay.pki.der import (
+    INTEGER,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    SEQUENCE,
+    Element,
+    children,
+    content,
+    inside,
+    octets,
+)
 from certrelay.pki.encodings import Block, panics_as_errors
 from certrelay.pki.password_encryption import Budget, Unsupported, decrypted_key, passwords, spend_for
 
 MAX_KEY_BYTES, MAX_RSA_BITS = 5 * 1024, 4096  # an RSA key of 8192 bits has 4.7 KiB
-NO_PASSWORD = "it is encrypted, and no password was given"  # noqa: S105 - a message
+_SHORTEST_MODULUS = 32  # bytes; no key is shorter
+NO_PASSWORD = "it is encrypted, and no password was given; send its password too"  # noqa: S105 - a message
 UNSUPPORTED = (
     "the private key is encrypted in a way that is not supported; encrypt it again: "
     "openssl pkcs8 -topk8 -in FILE -out NEW.pem"
 )
-WRONG_PASSWORD = "the password is wrong, or it is damaged"  # noqa: S105
+WRONG_PASSWORD = "the password is wrong, or it is damaged; send its own password, and the whole file"  # noqa: S105
+DAMAGED = "it is damaged or of an unknown kind; export it again: openssl pkcs8 -topk8 -in FILE -out NEW.pem"
+RSA_STEP = "Key Vault takes 2048, 3072 and 4096: have the certificate issued for a new key"
 # cryptography says so with a ValueError, as it does of a wrong password.
 _UNKNOWN = ("Unknown key encryption algorithm", "unknown cipher")
 
@@ -91,9 +104,23 @@ def is_encrypted_pkcs8(der: bytes) -> bool:
     return False
 
 
+def is_shaped_like_a_key(der: bytes) -> bool:
+    """Whether it begins as an unencrypted PKCS#8 key (RFC 5958), an RSA key of PKCS#1 (RFC 8017, A.1.2) or an EC key
+    (RFC 5915): other structures begin with a number, too. What follows may be cut off."""
+    rest = content(der)
+    if rest[:3] not in (b"\x02\x01\x00", b"\x02\x01\x01") or len(rest) < _SHORTEST_MODULUS:
+        return False
+    if rest[3] == SEQUENCE:
+        return content(rest[3:])[:1] == bytes([OBJECT_IDENTIFIER])
+    return rest[3] == OCTET_STRING or (rest[3] == INTEGER and rest[4] >= _SHORTEST_MODULUS)
+
+
 def _loaded(der: bytes, secret: bytes | None, pem: bytes | None = None) -> object:
     if len(der) > MAX_KEY_BYTES:
-        raise Invalid("the private key is too large")
+        raise Invalid(
+            f"the private key is too large: more than {MAX_KEY_BYTES // 1024} KiB; Key Vault takes RSA keys of 2048, "
+            "3072 and 4096 bits, and EC keys"
+        )
     load, written = (load_pem_private_key, pem) if pem else (load_der_private_key, der)
     try:
         with panics_as_errors():
@@ -102,14 +129,17 @@ def _loaded(der: bytes, secret: bytes | None, pem: bytes | None = None) -> objec
         if isinstance(key, RSAPrivateKey) and key.key_size <= MAX_RSA_BITS:
             _require_consistent(key)
     except UnsupportedAlgorithm:
-        raise Invalid("the private key, or its encryption, is of a kind that is not supported") from None
+        raise Invalid(
+            "the private key, or its encryption, is of a kind that is not supported; Key Vault takes RSA and EC keys, "
+            "and a key is encrypted again with: openssl pkcs8 -topk8 -in FILE -out NEW.pem"
+        ) from None
     except Exception as error:  # a parser on hostile bytes: ValueError, TypeError
         if any(sign in str(error) for sign in _UNKNOWN):
             raise Invalid(UNSUPPORTED) from None
-        reason = WRONG_PASSWORD if secret else "it is damaged or of an unknown kind"
+        reason = WRONG_PASSWORD if secret else DAMAGED
         raise Invalid(f"the private key cannot be read: {reason}") from None
     if isinstance(key, RSAPrivateKey) and key.key_size > MAX_RSA_BITS:
-        raise Invalid(f"the RSA key has {key.key_size} bits; Key Vault takes 2048, 3072 and 4096")
+        raise Invalid(f"the RSA key has {key.key_size} bits; {RSA_STEP}")
     return key
 
 

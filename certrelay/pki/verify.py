@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from certrelay.errors import Fault, Invalid, Unverified
 from certrelay.pki import extensions, name_faults, public_trust
 from certrelay.pki.alternative_names import general_names
-from certrelay.pki.certificate import has_broken_hash, has_explicit_curve, named
+from certrelay.pki.certificate import curve_faults, has_broken_hash, identified, key_type_faults, named
 from certrelay.pki.chains import (
     MAX_CLOCK_SKEW,
     MIN_TIME_LEFT,
@@ -113,7 +113,7 @@ def verify_csr(csr: bytes, expected: Expected) -> None:
         faults += extensions.key_usage_faults(request, expected.key_usage, request, is_ec=expected.key_type == "EC")
     if expected.extended_key_usage is not None:
         faults += extensions.extended_key_usage_faults(request, expected.extended_key_usage, request)
-    _raise_unless_none([f"the request {fault}" for fault in faults])
+    _raise_unless_none([f"the request {fault}" for fault in faults], "request the certificate again")
 
 
 def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits, now: datetime) -> VerifiedAnswer:
@@ -126,18 +126,26 @@ def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits,
     leaf, issuers = chain[0], chain[1:]
     count = len(general_names(leaf))
     if count > MAX_NAMES:
-        raise Unverified(f"the certificate has {count} alternative names; at most {MAX_NAMES} are allowed")
-    faults = [f"the certificate {fault}" for fault in _leaf_faults(leaf, request, expected, limits, now)]
+        raise Unverified(f"the certificate has {count} names; at most {MAX_NAMES} are allowed: ask for fewer names")
+    of_leaf = [f"the certificate {fault}" for fault in _leaf_faults(leaf, request, expected, limits, now)]
+    of_chain = list(_chain_faults(leaf, issuers, limits, now))
+    step = f"have {identified(leaf)} issued again, {'as the request asks' if of_leaf else 'by another issuer'}"
+    _raise_unless_none(of_leaf + of_chain, step)
+    kept = chain if limits.keep_root else without_root(chain)
+    return VerifiedAnswer(tuple(one.public_bytes(Encoding.DER) for one in kept), tuple(bounded(unneeded, "more")))
+
+
+def _chain_faults(
+    leaf: x509.Certificate, issuers: Sequence[x509.Certificate], limits: Limits, now: datetime
+) -> Iterator[str]:
     for place, issuer in enumerate(issuers):
         below = sum(one.subject != one.issuer for one in issuers[:place])
         is_root = place == len(issuers) - 1 and is_self_signed(issuer)
-        faults += [f"the issuer {named(issuer)} {fault}" for fault in _issuer_faults(issuer, below, is_root, now)]
-    faults += _constraint_faults(issuers, leaf)
+        for fault in _issuer_faults(issuer, below, is_root, now):
+            yield f"the issuer {named(issuer)} {fault}"
+    yield from _constraint_faults(issuers, leaf)
     if not all(has_pin(issuers, pins) for pins in (limits.issuer_pins, *limits.more_pins)):
-        faults.append("none of the pinned issuers is in the chain (rule issuer_pins)")
-    _raise_unless_none(faults)
-    kept = chain if limits.keep_root else without_root(chain)
-    return VerifiedAnswer(tuple(one.public_bytes(Encoding.DER) for one in kept), tuple(bounded(unneeded, "more")))
+        yield "none of the pinned issuers is in the chain (rule issuer_pins)"
 
 
 def has_pin(issuers: Sequence[x509.Certificate], pins: Collection[str]) -> bool:
@@ -156,7 +164,11 @@ def _chain(
         if all(certificate.public_key() != key for certificate in contents.certificates):
             if contents.unreadable:
                 raise Invalid(contents.unreadable[0].refusal)
-            raise Invalid("no certificate in the answer has the public key of the request")
+            shown = listed(named(certificate) for certificate in contents.certificates)
+            raise Invalid(
+                f"no certificate in the answer has the public key of the request: it has {shown}; have the authority "
+                "sign the CSR of this request"
+            )
         chain = ordered_chain(contents.certificates, key, now)
         return chain, left_out(contents.certificates, chain, contents.unreadable, now)
     except Invalid as error:
@@ -177,8 +189,7 @@ def _leaf_faults(
     if days is not None and leaf.not_valid_after_utc - now > timedelta(days=days + 1):
         end = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
         yield f"is valid until {end}, longer than the {days} days allowed (rule max_validity_days)"
-    if has_explicit_curve(leaf):
-        yield "has a key on a curve that it spells out instead of naming it (RFC 5480, section 2.1.1)"
+    yield from key_type_faults(leaf)
     if has_broken_hash(leaf):
         yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
     if extensions.is_ca(leaf) != expected.is_ca:
@@ -198,8 +209,7 @@ def _issuer_faults(issuer: x509.Certificate, below: int, is_root: bool, now: dat
     yield from extensions.extension_faults(issuer)
     if is_root:  # trusted as it stands, not for its signature
         return
-    if has_explicit_curve(issuer):
-        yield "has a key on a curve that it spells out instead of naming it (RFC 5480, section 2.1.1)"
+    yield from curve_faults(issuer)
     if has_broken_hash(issuer):
         yield "is signed over a hash that is not safe (SHA-1, MD5) or not known"
     key = issuer.public_key()
@@ -263,7 +273,7 @@ def _request(csr: bytes) -> x509.CertificateSigningRequest:
         for part in ("subject", "extensions", "attributes", "is_signature_valid"):  # the last one reads the key as well
             getattr(request, part)
     except Exception:  # a parser on bytes from elsewhere: ValueError, DuplicateExtension, InvalidVersion …
-        raise Unverified("the certificate signing request cannot be read") from None
+        raise Unverified("the certificate signing request cannot be read; request the certificate again") from None
     return request
 
 
@@ -282,6 +292,8 @@ def _hex(pin: str) -> str:
     return pin.replace(":", "").strip().lower()
 
 
-def _raise_unless_none(faults: Sequence[str]) -> None:
+def _raise_unless_none(faults: Sequence[str], step: str) -> None:
+    """The next step is at the end of the last fault."""
     if faults:
-        raise Unverified([Fault("", fault) for fault in bounded(faults)])
+        *others, last = bounded(faults)
+        raise Unverified([Fault("", fault) for fault in (*others, f"{last}; {step}")])

@@ -39,12 +39,14 @@ def test_what_is_no_object_identifier_is_refused(world: World, oid: str) -> None
     assert fault.startswith("/policy/x509_props/ekus/0: must be an object identifier")
 
 
-@pytest.mark.parametrize("version", ["../../secrets/www?aaaaaaaaaaaaaaa", "0" * 31, "G" * 32, "0" * 31 + "\n"])
+@pytest.mark.parametrize(
+    "version", ["../../secrets/www?aaaaaaaaaaaaaaa", "0" * 31, "G" * 32, "A" * 32, "0" * 31 + "\n"]
+)
 def test_a_version_is_32_hexadecimal_digits_and_nothing_else_reaches_key_vault(
     world: World, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(world.vault, "call", lambda method, path, *_: asked.append(path))
-    with pytest.raises(Invalid, match="32 hexadecimal digits"):
+    with pytest.raises(Invalid, match="32 hexadecimal digits, in lower case"):
         read.bundle(world.services, ALIAS, "www", version)
     assert asked == []

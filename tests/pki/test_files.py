@@ -239,7 +239,7 @@ def test_a_heap_of_leaves_and_strangers_of_one_name_is_bounded_before_signatures
 def test_the_password_is_not_blamed_for_a_key_that_it_decrypts() -> None:
     algorithm, ciphertext = files.pbes2(files.sequence(files.integer(0), files.sequence()), "x", 10)
     block = files.pem_block("ENCRYPTED PRIVATE KEY", files.sequence(algorithm, files.octets(ciphertext)))
-    assert refusal(block + pem(LEAF), "x") == "the private key cannot be read: it is damaged or of an unknown kind"
+    assert "the private key cannot be read: it is damaged or of an unknown kind" in refusal(block + pem(LEAF), "x")
     assert "the password is wrong" in refusal(block + pem(LEAF), "y")
 
 

@@ -13,7 +13,7 @@ from certrelay.errors import Invalid
 from certrelay.pki.contents import read_certificates
 from certrelay.pki.encodings import octets_of
 from certrelay.pki.key_bundles import read_bundle
-from tests.pki.builders import NOW, Authority, dns, ec_key, pem, subject
+from tests.pki.builders import NOW, Authority, der, dns, ec_key, pem, subject
 
 KEY = ec_key()
 ISSUING = Authority.root()
@@ -64,6 +64,26 @@ FOREIGN = [
     (b"apiVersion: v1\nkind: Secret\ndata:\n  tls.crt: LS0t\n", "this is a secret of Kubernetes", "base64 -d"),
     (b'{"kind": "Secret", "data": {"tls.crt": "LS0t"}}', "this is a secret of Kubernetes", "base64 -d"),
     (b"<soap:Envelope><a/></soap:Envelope>", "this is XML", "as PEM or PKCS#7"),
+    (b"<RSAKeyValue><Modulus>AQAB</Modulus></RSAKeyValue>", "this is XML", "as PEM or PKCS#7"),
+    (b"<root>\n<certificate/></root>", "this is XML", "as PEM or PKCS#7"),
+    (b"PK\x05\x06" + bytes(18), "this is a ZIP archive, and it is empty", "send the certificate itself"),
+    (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI me@host\n", "this is a public key of SSH", "with its private key"),
+    (b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n", "this is a public key of SSH", "with its private key"),
+    (der(LEAF).hex().encode(), "this is hexadecimal text", "xxd -r -p FILE"),
+    (der(LEAF).hex(":").upper().encode(), "this is hexadecimal text", "xxd -r -p FILE"),
+    (pem(LEAF).hex().encode(), "this is hexadecimal text", "xxd -r -p FILE"),
+    (pem(LEAF).replace(b"-----", b"----"), "its BEGIN lines are damaged", "send the original file"),
+    (
+        pem(LEAF).replace(b"-----", "\u2014\u2013\u2014".encode()),
+        "its BEGIN lines are damaged",
+        "send the original file",
+    ),
+    (pem(LEAF).lower(), "its BEGIN lines are damaged", "in capital letters"),
+    (
+        b"MIME-Version: 1.0\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\n\nMIIB",
+        "this is an encrypted mail",
+        "openssl cms -decrypt",
+    ),
     (b"<center><h1>502 Bad Gateway</h1></center>", "this is a web page (HTML)", "download the file itself"),
     (b"From: ca@example.com\nSubject: Your certificate\n\nattached", "this is an e-mail", "save its attachment"),
 ]
@@ -107,6 +127,13 @@ def test_the_field_of_a_request_is_pem_or_base64_in_any_alphabet() -> None:
     ):
         assert octets_of(text) in (pem(LEAF), PFX)
     assert "neither PEM" in import_refusal(octets_of("hello, world"))
+
+
+def test_base64_of_base64_is_told_as_such() -> None:
+    for data in (PFX, pem(LEAF)):
+        twice = base64.encodebytes(base64.encodebytes(data))
+        for text in (import_refusal(twice), merge_refusal(twice)):
+            assert text == "this is base64 of base64; decode it once: base64 -d FILE"
 
 
 def test_a_pfx_where_certificates_belong_is_told() -> None:

@@ -4,6 +4,7 @@ import base64
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from certrelay.errors import Invalid, Unverified
 from certrelay.pki.key_bundles import Bundle, verify_bundle
+from tests.pki import files
 from tests.pki.builders import NOW, Authority, pem, rsa_key, subject
 from tests.pki.bundles import CHAIN, EC_KEY, EC_LEAF, ISSUING, KEY, LEAF, PASSWORD, ROOT, key_as, pfx, read_bundle
 
@@ -100,6 +102,18 @@ def test_what_key_vault_takes_too_is_said_and_passes_strictly(data: bytes, passw
     assert change in "; ".join(read_bundle(data, password, strict=True).changes)
 
 
+@pytest.mark.parametrize(
+    "encode", [bytes, base64.b64encode, base64.encodebytes, lambda data: data.replace(b"\n", b"\\n")]
+)
+def test_text_outside_the_blocks_is_told_where_there_is_some(encode: Callable[[bytes], bytes]) -> None:
+    told = "the text around the PEM blocks was left out"
+    assert read_bundle(encode(key_as() + pem(*CHAIN)), None, strict=True).changes == ()
+    assert told in read_bundle(encode(b"Bag Attributes\n" + key_as() + pem(*CHAIN)), None).changes
+    assert told in read_bundle(encode(key_as() + b"subject=CN=www\n" + pem(*CHAIN)), None).changes
+    everything = key_as(encoding=Encoding.DER) + CHAIN[0].public_bytes(Encoding.DER)
+    assert told not in read_bundle(base64.encodebytes(everything), None).changes
+
+
 def test_key_and_certificate_of_a_pfx_come_back_from_both_outputs() -> None:
     bundle = read_bundle(key_as(PrivateFormat.TraditionalOpenSSL) + pem(*CHAIN), None)
     again = pkcs12.load_pkcs12(bundle.pfx("s3cret"), b"s3cret")
@@ -131,9 +145,12 @@ def test_the_repr_hides_the_key() -> None:
         (key_as(PrivateFormat.TraditionalOpenSSL, PASSWORD) + pem(LEAF), "wrong", "the password is wrong"),
         (pem(*CHAIN), None, "there is no private key in the file"),
         (key_as(), None, "there is no certificate in the file"),
-        (key_as() + key_as(key=EC_KEY) + pem(LEAF), None, "there are several private keys; one is allowed"),
-        (key_as() * 4 + pem(LEAF), None, "there are several private keys; one is allowed"),
-        (pfx() + pfx(), PASSWORD, "there are several PFX files; one is allowed"),
+        (
+            key_as() + key_as(key=EC_KEY) + pem(LEAF),
+            None,
+            "there are several private keys, of 'CN=www.contoso.example'",
+        ),
+        (pfx() + pfx(), PASSWORD, "there are several PFX files; send one of them"),
         (key_as(key=EC_KEY) + pem(LEAF), None, "the private key does not belong to any certificate in the file"),
         (key_as() + pem(LEAF)[:-30], None, "a PEM block is cut off"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + pem(LEAF), None, "the private key cannot"),
@@ -146,7 +163,10 @@ def test_each_fault_of_a_file_is_one_sentence(data: bytes, password: str | None,
 
 def test_a_pfx_without_key_is_refused() -> None:
     keyless = pkcs12.serialize_key_and_certificates(None, None, None, list(CHAIN), NoEncryption())
-    assert refusal(keyless) == "there is no private key in the file"
+    assert refusal(keyless) == (
+        "there is no private key in the PFX, only 'CN=www.contoso.example', 'CN=Contoso Issuing CA', "
+        "'CN=Contoso Root CA'; export it again, with the private key"
+    )
 
 
 def test_a_pfx_whose_key_fits_no_certificate_is_refused() -> None:
@@ -154,7 +174,23 @@ def test_a_pfx_whose_key_fits_no_certificate_is_refused() -> None:
 
 
 def test_a_pfx_with_two_keys_is_refused() -> None:
-    assert refusal(rebuilt(pfx(None), second_key=True)) == "there are several private keys; one is allowed"
+    assert refusal(rebuilt(pfx(None), second_key=True)) == (
+        "there are several private keys, of 'CN=www.contoso.example'; one is allowed: export the one certificate "
+        "alone, with its key"
+    )
+
+
+def test_the_same_key_several_times_is_one_key() -> None:
+    for keys_ in (key_as() * 5, key_as() + key_as(PrivateFormat.TraditionalOpenSSL), key_as() * 100):
+        assert read_bundle(keys_ + pem(*CHAIN), None).chain == CHAIN
+    encrypted = b"".join(key_as(password=PASSWORD) for _ in range(3))  # with another salt each
+    assert read_bundle(encrypted + pem(*CHAIN), PASSWORD).chain == CHAIN
+    certificate = files.certificate_bag(EC_LEAF.public_bytes(Encoding.DER))
+    for count in (5, 20):
+        bags = files.safe(*[files.key_bag(EC_KEY)] * count, certificate)
+        assert read_bundle(files.pfx(bags), None).chain == (EC_LEAF,)
+    many = files.safe(*[files.key_bag(EC_KEY)] * 21, certificate)
+    assert refusal(files.pfx(many)).startswith("there are more than 20 private keys; export the one certificate alone")
 
 
 def test_a_pfx_that_would_take_minutes_to_open_is_refused_at_once() -> None:
@@ -198,7 +234,9 @@ def test_a_short_iv_that_makes_the_library_panic_is_a_refusal(capfd: pytest.Capt
 
 def test_an_expired_certificate_is_refused() -> None:
     old = ISSUING.sign(KEY.public_key(), subject("x"), begins=NOW - timedelta(days=9), days=8)
-    assert unverified(read_bundle(key_as() + pem(old), None)) == "the certificate expired on 2026-11-22"
+    assert unverified(read_bundle(key_as() + pem(old), None)) == (
+        f"the certificate 'CN=x' (serial {old.serial_number:x}) expired on 2026-11-22; import the one that replaces it"
+    )
 
 
 def test_a_certificate_that_begins_later_passes() -> None:

@@ -74,11 +74,15 @@ def test_a_block_that_is_cut_off_is_named(label: str) -> None:
     assert text == f"a PEM block is cut off: '{label}' has a BEGIN line and no END line; send the whole file"
 
 
-@pytest.mark.parametrize(
-    "data", [FILE.replace(b"-----", b"----"), FILE.replace(b"-----BEGIN", b"----- BEGIN"), b"hello"]
-)
-def test_what_is_nothing_known_is_told_how_pem_begins(data: bytes) -> None:
-    assert refusal(data).endswith("send the original file, or as PEM, which begins with -----BEGIN CERTIFICATE-----")
+@pytest.mark.parametrize("data", [FILE.replace(b"-----", b"----"), FILE.replace(b"-----BEGIN", b"----- BEGIN")])
+def test_begin_lines_that_an_editor_changed_are_told(data: bytes) -> None:
+    assert refusal(data).startswith("its BEGIN lines are damaged: PEM has five hyphens before and after BEGIN")
+
+
+def test_what_is_nothing_known_is_told_how_pem_begins() -> None:
+    assert refusal(b"hello").endswith(
+        "send the original file, or as PEM, which begins with -----BEGIN CERTIFICATE-----"
+    )
 
 
 @pytest.mark.parametrize("message", [CHAIN + SIGNATURE, base64.b64encode(CHAIN), json.dumps([CHAIN.decode()]).encode()])
