@@ -68,7 +68,7 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
 
     `answer`: leaf and chain as the authority sent them (PEM, DER or PKCS#7, any order).
     Returns the operation after the merge. Raises NotFound (no open operation), NameBusy (a worker holds it),
-    Conflict `NotWaiting` (it does not wait for a certificate), NotPermitted, Unverified."""
+    Conflict `NotWaiting` (it does not wait for a certificate, or was canceled meanwhile), NotPermitted, Unverified."""
     operation = lease.take(services, vault, name, even_early=True)
     if operation is None:
         if services.storage.open(vault, name) is None:
@@ -87,9 +87,18 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
     except BaseException:
         lease.release(services, operation)
         raise
-    saved = services.storage.save(issued.freed())
+    try:
+        saved = lease.save(services, issued, release_lease=True)
+    except Stale:
+        raise NameBusy(f"the operation of {name} is being processed; try again") from None
     signing.cancel_order(services, saved)
-    return reconcile.advance(services, vault, name) or saved
+    ended = reconcile.advance(services, vault, name) or saved
+    if ended.state is State.CANCELED:
+        raise Conflict(
+            f"the operation of {name} was canceled meanwhile, and the certificate was not merged; request it again",
+            "NotWaiting",
+        )
+    return ended
 
 
 def expedite(services: Services, waiting: OpenOperation) -> None:

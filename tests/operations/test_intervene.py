@@ -1,14 +1,17 @@
 """Cancellation, an answer that an operator brings, messages in the poison queue."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certrelay.certificates import edit
 from certrelay.connectors.base import Pending, SigningRequest
-from certrelay.errors import Invalid, NotFound, Unverified
-from certrelay.operations import intervene
-from certrelay.storage.operation import State
+from certrelay.errors import Conflict, Invalid, NameBusy, NotFound, Unverified
+from certrelay.operations import find, intervene, lease, signing
+from certrelay.storage.operation import Operation, State
 from tests.operations.creations import create
 from tests.world import ALIAS, World
 
@@ -78,3 +81,112 @@ def test_an_operator_may_bring_the_certificate(world: World) -> None:
     ended = intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
     assert ended.state is State.COMPLETED
     assert len(world.versions(name)) == 1
+
+
+def waiting(world: World, name: str) -> SigningRequest:
+    world.ca.answers = [Pending("by hand", retry_after=86_400)]
+    create(world, name)
+    world.advance(name)
+    return world.ca.seen[-1]
+
+
+def test_an_answer_whose_operation_is_canceled_while_it_is_verified_is_not_merged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = world.name()
+    request = waiting(world, name)
+    verify = signing.accept
+
+    def canceled_meanwhile(*args: Any) -> Operation:
+        intervene.cancel(world.services, ALIAS, name)
+        return verify(*args)
+
+    monkeypatch.setattr(signing, "accept", canceled_meanwhile)
+    with pytest.raises(Conflict, match="was canceled meanwhile, and the certificate was not merged") as caught:
+        intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
+    assert caught.value.code == "NotWaiting"
+    assert find.latest(world.services, ALIAS, name).state is State.CANCELED
+    assert world.services.storage.open(ALIAS, name) is None
+    assert world.vault.pending(name) is None
+
+
+def test_an_answer_whose_operation_was_taken_away_while_it_is_verified_is_not_merged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = world.name()
+    request = waiting(world, name)
+    verify = signing.accept
+
+    def taken_over(*args: Any) -> Operation:
+        current = world.services.storage.open(ALIAS, name)
+        assert current is not None
+        world.services.storage.save(lease.with_lease(current, world.services.now()))
+        return verify(*args)
+
+    monkeypatch.setattr(signing, "accept", taken_over)
+    with pytest.raises(NameBusy, match="try again"):
+        intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
+
+
+def soft_delete(world: World, name: str) -> None:
+    world.vault.call("DELETE", f"/certificates/{name}")
+
+
+def lose_pending(world: World, name: str) -> None:
+    pending = world.vault.pending(name)
+    world.vault.delete_pending(name, pending.request_id if pending else "")
+
+
+def cancel(world: World, name: str) -> None:
+    intervene.cancel(world.services, ALIAS, name)
+
+
+def refused(world: World, name: str) -> None:
+    for act in (lambda: edit.delete(world.services, ALIAS, name),
+                lambda: edit.delete_pending(world.services, ALIAS, name, force=True)):  # fmt: skip
+        with pytest.raises(NameBusy):
+            act()
+
+
+@pytest.mark.parametrize("merged_by", ["the authority", "hand"])
+@pytest.mark.parametrize(
+    ("act", "after", "state"),
+    [
+        (cancel, False, State.COMPLETED),
+        (cancel, True, State.COMPLETED),
+        (refused, False, State.COMPLETED),
+        (refused, True, State.COMPLETED),
+        (soft_delete, True, State.COMPLETED),
+        (soft_delete, False, State.FAILED),
+        (lose_pending, False, State.FAILED),
+    ],
+)
+def test_what_happens_during_a_merge_ends_as_key_vault_did(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[World, str], None],
+    after: bool,
+    state: State,
+    merged_by: str,
+) -> None:
+    name = world.name()
+    merge = world.vault.merge
+
+    def merging(*args: Any) -> Any:
+        if not after:
+            act(world, name)
+        bundle = merge(*args)
+        if after:
+            act(world, name)
+        return bundle
+
+    monkeypatch.setattr(world.vault, "merge", merging)
+    if merged_by == "hand":
+        request = waiting(world, name)
+        ended = intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
+    else:
+        create(world, name)
+        ended = world.finish(name)
+    assert (ended.state, bool(ended.version)) == (state, state is State.COMPLETED)
+    assert world.services.storage.open(ALIAS, name) is None, "nothing is stuck"
+    assert (ended.failure is None) is (state is State.COMPLETED)
