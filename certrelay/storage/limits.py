@@ -42,15 +42,19 @@ class Limits:
 
     def __init__(self, table: "Table") -> None:
         self._table = table
+        self._written: dict[str, Row] = {}  # by holder: the row as this process has written it last
 
     def reserve(self, holder: str, now: datetime, limit: RateLimit) -> datetime:
         """Reserve the next start time for an operation of `holder` (an authority or a vault) and return it (UTC).
 
+        One request, if no other process has reserved since this one did.
         Also raises NotReady when too many workers reserve at the same time."""
         for _ in range(MAX_RACES):
-            row = self._table.get("rate", holder)
+            row = self._written.pop(holder, None) or self._table.get("rate", holder)
             start, columns = _next_start(row or {}, now, limit)
-            if self._put({"PartitionKey": "rate", "RowKey": holder, **columns}, row):
+            written = {"PartitionKey": "rate", "RowKey": holder, **columns}
+            if etag := self._put(written, row):
+                self._written[holder] = {**written, ETAG: etag}
                 return start
         raise NotReady(f"too many operations of {holder} at once; try again", 2)
 
@@ -82,15 +86,16 @@ class Limits:
         for row in list(rows):
             self._table.delete(row["PartitionKey"], row["RowKey"], row[ETAG])
 
-    def _put(self, row: Row, before: Row | None) -> bool:
-        """Write a row that is as it was `before`, or absent if that is None. Returns False if the race is lost."""
+    def _put(self, row: Row, before: Row | None) -> str | None:
+        """Write a row that is as it was `before`, or absent if that is None.
+
+        Returns its new ETag; None if the race is lost."""
         if before is None:
-            return self._table.insert(row) is not None
+            return self._table.insert(row)
         try:
-            self._table.replace(row, before[ETAG])
+            return self._table.replace(row, before[ETAG])
         except Stale:
-            return False
-        return True
+            return None
 
 
 def _next_start(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tuple[datetime, dict[str, str]]:
