@@ -119,12 +119,12 @@ def claim(services: Services, vault: str, name: str, why: str, *, must_own: bool
     caller = services.caller
     if caller is None:
         return
-    ownership = services.storage.owners.get(vault, name)
-    if ownership is None and caller.ids:
+    if caller.ids:
         first = Ownership(vault, name, (OwnerChange(caller.ids[0], services.now(), caller.name, why),))
-        inserted = services.storage.owners.insert(first)
-        ownership = first if inserted else services.storage.owners.get(vault, name)
+        if services.storage.owners.insert(first):
+            return
     if must_own:
+        ownership = services.storage.owners.get(vault, name)
         if ownership is None:
             raise _without_owner(name)
         _require_owner(caller, ownership)
