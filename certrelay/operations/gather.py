@@ -50,7 +50,12 @@ def _with_merged_version(services: Services, operation: Operation, pending: Pend
     if operation.state is not State.ISSUED or still_pending:
         return Facts(pending)
     bundle = services.vault(operation.vault).get(operation.name)
-    if bundle is None or not bundle.get("cer"):
-        return Facts(pending)
-    merged = signing.is_for_key_of(base64.b64decode(bundle["cer"]), operation)
-    return Facts(pending, version_of(bundle) if merged else "")
+    if bundle is not None and bundle.get("cer") and signing.is_for_key_of(base64.b64decode(bundle["cer"]), operation):
+        return Facts(pending, version_of(bundle))
+    return Facts(pending, _version_in_history(services, operation))
+
+
+def _version_in_history(services: Services, operation: Operation) -> str:
+    """The version that a worker has written to the history before it died, whatever is the newest one now; or ""."""
+    history = services.storage.ended(operation.vault, operation.name)
+    return next((ended.version for ended in history if ended.id == operation.id), "")

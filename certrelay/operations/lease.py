@@ -75,12 +75,28 @@ def save(services: Services, operation: Operation, release_lease: bool = False) 
     try:
         return services.storage.save(written)
     except Stale:
-        current = services.storage.open(operation.vault, operation.name)
-        if current is None or current.lease_id != operation.lease_id or not current.cancel_requested:
-            raise
+        current = _canceled_meanwhile(services, operation)
         due = services.now() if release_lease else written.next_attempt_at
         merged = replace(written, cancel_requested=True, etag=current.etag, next_attempt_at=due)
         return services.storage.save(merged)
+
+
+def remove(services: Services, operation: Operation) -> None:
+    """Delete the row of an ended operation, as the holder of its lease. Raises Stale if it was lost.
+
+    A cancellation that was requested meanwhile came too late."""
+    try:
+        services.storage.remove(operation)
+    except Stale:
+        services.storage.remove(_canceled_meanwhile(services, operation))
+
+
+def _canceled_meanwhile(services: Services, operation: Operation) -> Operation:
+    """The row, which has changed only because a cancellation was requested. Raises Stale if there is more to it."""
+    current = services.storage.open(operation.vault, operation.name)
+    if current is None or current.lease_id != operation.lease_id or not current.cancel_requested:
+        raise Stale
+    return current
 
 
 def release(services: Services, operation: Operation) -> None:
@@ -98,7 +114,8 @@ def crashed(services: Services, operation: Operation) -> None:
     log.exception("crashed in state %s", operation.state)
     current = services.storage.open(operation.vault, operation.name)
     if current is not None and current.lease_id == operation.lease_id:
-        release(services, _ended_if_late(services, replace(current, crashes=current.crashes + 1)))
+        known = replace(operation, etag=current.etag) if operation.state.ended else current  # perhaps not yet written
+        release(services, _ended_if_late(services, replace(known, crashes=current.crashes + 1)))
 
 
 def _ended_if_late(services: Services, operation: Operation) -> Operation:

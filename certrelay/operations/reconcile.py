@@ -209,7 +209,8 @@ def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -
         if isinstance(error, Invalid):
             return end_as(services, operation, State.FAILED, Failure(error.code, str(error)))
         raise
-    return lease.save(services, operation.moved(State.COMPLETED, services.now(), version=version_of(bundle)))
+    # The row is not written once more before it is deleted: by its chain, or in the history, the version is found again.
+    return operation.moved(State.COMPLETED, services.now(), version=version_of(bundle))
 
 
 def _newest_tags(services: Services, operation: Operation) -> Mapping[str, str] | None:
@@ -258,7 +259,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
     if not queued and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_NOTIFICATION_WAIT:
         return postpone(services, operation, Failure("StorageNotReady", "the notification could not be queued"))
     concurrency.release(services, operation)
-    services.storage.remove(operation)
+    lease.remove(services, operation)
     closing.log_end(operation)
     return replace(operation, etag="")
 

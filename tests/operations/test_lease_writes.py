@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from certrelay.operations import lease
+from certrelay.operations import intervene, lease, reconcile
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.rows import Stale
 from tests.operations.creations import create
@@ -57,3 +57,49 @@ def test_who_has_lost_the_lease_writes_nothing_even_if_a_cancellation_is_request
     lease.crashed(world.services, lost)
     lease.release(world.services, lost)
     assert row(world, name) == canceled
+
+
+def test_a_cancellation_after_the_merge_comes_too_late(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, record = world.name(), world.services.storage.record
+    create(world, name)
+
+    def meanwhile(operation: Operation) -> None:
+        assert intervene.cancel(world.services, ALIAS, name).cancel_requested
+        record(operation)
+
+    monkeypatch.setattr(world.services.storage, "record", meanwhile)
+    ended = reconcile.advance(world.services, ALIAS, name)
+    assert ended is not None
+    assert ended.state is State.COMPLETED
+    assert world.services.storage.open(ALIAS, name) is None
+    assert [one.state for one in world.services.storage.ended(ALIAS, name)] == [State.COMPLETED]
+
+
+def test_who_has_lost_the_lease_does_not_remove_the_row(world: World) -> None:
+    name = world.name()
+    create(world, name)
+    lost = taken(world, name)
+    world.outlive_lease()
+    holder = taken(world, name)
+    with pytest.raises(Stale):
+        lease.remove(world.services, lost)
+    assert row(world, name) == holder
+
+
+def test_a_crash_after_the_merge_keeps_what_was_merged_even_past_the_deadline(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = world.name()
+    create(world, name)
+
+    def bug(_operation: Operation) -> None:
+        world.clock.advance(3 * 86_400)
+        raise KeyError("a bug")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.services.storage, "record", bug)
+        with pytest.raises(KeyError):
+            reconcile.advance(world.services, ALIAS, name)
+    found = row(world, name)
+    assert (found.state, found.crashes, found.lease_id) == (State.COMPLETED, 1, "")
+    assert world.finish(name).version
