@@ -71,13 +71,11 @@ def renew_certificate(req: func.HttpRequest) -> Answer:
     """Renew a certificate now, due or not: same policy, names and tags; optionally with another authority."""
     body = parsed(req, request_models.RenewCertificate)
     (vault, name), seconds = where(req), wait_of(req)
-    operation = renew.renew(
-        acting_for(req),
-        vault,
-        name,
-        Origin(requested_by=roles.caller(req), reason="requested", idempotency_key=idempotency_key(req)),
-        Changes(authority=body.authority, reuse_key=body.reuse_key),
+    origin = Origin(
+        requested_by=roles.caller(req), reason="requested", idempotency_key=idempotency_key(req), hold=bool(seconds)
     )
+    changes = Changes(authority=body.authority, reuse_key=body.reuse_key)
+    operation = renew.renew(acting_for(req), vault, name, origin, changes)
     return waited_answer(req, operation, seconds)
 
 

@@ -70,7 +70,9 @@ def create_certificate(req: func.HttpRequest) -> Answer:
     spec = parsed(req, request_models.CreateCertificate).to_spec()
     vault, name = req.route_params["vault"], req.route_params["name"]
     key, caller, seconds = idempotency_key(req), roles.caller(req), wait_of(req)
-    operation = create.create(acting_for(req), vault, name, spec, requested_by=caller, idempotency_key=key)
+    operation = create.create(
+        acting_for(req), vault, name, spec, requested_by=caller, idempotency_key=key, hold=bool(seconds)
+    )
     return waited_answer(req, operation, seconds)
 
 

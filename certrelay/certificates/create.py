@@ -60,8 +60,11 @@ def create(
     *,
     requested_by: str,
     idempotency_key: str | None = None,
+    hold: bool = False,
 ) -> Operation:
     """Open the operation that creates the certificate, or return the existing one for the same request.
+
+    `requested_by`, `idempotency_key`, `hold`: see `Origin`. Long: they are what a caller says besides the certificate.
 
     Raises Invalid (with every fault), NotPermitted (by the rules, or for the caller), Conflict `Managed` (`force` is
     needed), NameBusy, NotReady."""
@@ -70,7 +73,7 @@ def create(
     if request.policy["key_props"].get("reuse_key"):
         rules.check_reused_key(services, vault, name, request.policy, services.vault(vault).get(name))
     must_own = ownership.permit_version(services, vault, name, request, force=spec.force)
-    origin = submit.Origin(requested_by=requested_by, idempotency_key=idempotency_key, must_own=must_own)
+    origin = submit.Origin(requested_by=requested_by, idempotency_key=idempotency_key, must_own=must_own, hold=hold)
     _refuse_end_of_renewal(services, vault, name, request, spec.force, origin)
     return submit.open_operation(services, vault, name, request, origin)
 

@@ -30,7 +30,8 @@ class Origin:
     `replaces`: the version (of Key Vault) that a renewal replaces; `replaced`: its certificate (DER); `expires`: when
     it expires (UTC).
     `idempotency_key`: a second request with the same key returns the operation of the first. `must_own`: a creation is
-    refused if the caller does not become, or is not, the certificate's owner."""
+    refused if the caller does not become, or is not, the certificate's owner. `hold`: the caller takes the first steps
+    itself, and at once: the operation is opened with its lease taken, if it is due."""
 
     requested_by: str
     kind: Kind = Kind.CREATE
@@ -40,12 +41,14 @@ class Origin:
     expires: datetime | None = None
     idempotency_key: str | None = None
     must_own: bool = False
+    hold: bool = False
 
 
 def open_operation(services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin) -> Operation:
     """Open an operation, or return the existing one for the same request.
 
-    An existing operation is the certificate's open one or, with an idempotency key, the ended one with that key.
+    An existing operation is the certificate's open one or, with an idempotency key, the ended one with that key. It is
+    returned without a lease; a new one has one, which is this worker's, if `origin` says so.
     Of a creation, the caller becomes the certificate's owner, unless it has one.
     Raises NameBusy (the certificate has another operation), NotPermitted `NotOwner`, NotReady."""
     existing = by_key_or_open(services, vault, name, origin.idempotency_key)
@@ -57,6 +60,8 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
     operation = _requested(services, vault, name, request, origin)
     if origin.kind is Kind.CREATE:
         ownership.claim(services, vault, name, "created", must_own=origin.must_own)
+    if origin.hold and lease.is_due(operation, operation.requested_at):
+        operation = lease.with_lease(operation, operation.requested_at)
     opened = services.storage.insert(replace(operation, earlier_request_id=earlier))
     if opened is None:
         existing = services.storage.open(vault, name)
@@ -66,7 +71,8 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
     if origin.kind is Kind.RENEW and origin.expires is not None:
         left = (origin.expires - opened.requested_at).total_seconds() / 86_400
         telemetry.days_left.record(left, {"authority": request.authority or request.issuer})
-    lease.wake_up(services, opened, (opened.next_attempt_at - opened.requested_at).total_seconds())
+    due = opened.lease_until or opened.next_attempt_at  # while the lease is held, nobody else could do anything
+    lease.wake_up(services, opened, (due - opened.requested_at).total_seconds())
     return opened
 
 
@@ -96,7 +102,7 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
 
 def _same(existing: Operation, request: CertificateRequest) -> Operation:
     if existing.request.fingerprint() == request.fingerprint():
-        return existing
+        return existing.freed()
     raise NameBusy(f"{existing.name} has a different operation: {existing.id} ({existing.state})")
 
 

@@ -1,6 +1,7 @@
 """Take an operation's steps for a caller who waits (RFC 7240, `Prefer: wait`), beside the queue and the timer.
 
-The row and its wake-up are written before. So nothing depends on the caller: whoever takes the lease takes the steps.
+The row and its wake-up are written before. So nothing depends on the caller: whoever has the lease takes the steps. A
+new operation is written with this worker's lease; its wake-up is due when that expires.
 """
 
 import threading
@@ -27,8 +28,9 @@ def until_ended(
 ) -> Operation:
     """Take the operation's steps until it ends or `seconds` are over, and return it as it is then.
 
-    A step that has begun is finished. Returns early when the next attempt is later than that, and when `MAX_SLEEPERS`
-    callers sleep already. Raises nothing: the operation is open, and the queue and the timer advance it."""
+    A lease of `operation` is this worker's. A step that has begun is finished. Returns early when the next attempt is
+    later than that, and when `MAX_SLEEPERS` callers sleep already. Raises nothing: the operation is open, and the queue
+    and the timer advance it."""
     end = services.now() + timedelta(seconds=seconds)
     with about(**operation.fields):
         try:
@@ -46,8 +48,11 @@ def until_ended(
 
 
 def _stepped(services: Services, operation: Operation) -> Operation:
-    advanced = reconcile.advance(services, operation.vault, operation.name, operation.id)
-    return advanced or find.by_id(services, operation.id)
+    if operation.lease_id:
+        advanced = reconcile.go_on(services, operation)
+    else:
+        advanced = reconcile.advance(services, operation.vault, operation.name, operation.id)
+    return advanced or find.by_id(services, operation.id).freed()
 
 
 def _pause(services: Services, operation: Operation) -> float:

@@ -1,14 +1,19 @@
-"""How many requests to Key Vault an operation costs. The real service limits them; they are most of an issuance."""
+"""How many requests to Key Vault and to storage an operation costs. They are most of an issuance, and of the bill."""
 
+import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from azure.core.pipeline.transport import RequestsTransport
 
-from certrelay.operations import reconcile
+from certrelay.certificates import create as creations
+from certrelay.operations import reconcile, waiting
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew as renewal
 from certrelay.services import Services
 from certrelay.storage.operation import State
+from tests.operations.creations import asked
 from tests.world import ALIAS, World, create, made
 
 SWEEP = Origin(requested_by="sweep", reason="due")
@@ -92,3 +97,42 @@ def test_what_others_did_to_the_pending_operation_within_the_lease_is_found(worl
     assert ended.failure is not None
     assert ended.failure.code == "PendingOperationReplaced"
     assert world.versions(name) == []
+
+
+@pytest.fixture
+def stored(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The requests to storage, after its tables and queues were made."""
+    made(world, world.name("-first"))
+    found: list[str] = []
+    send = RequestsTransport.send
+
+    def counting(self: RequestsTransport, request: Any, **options: Any) -> Any:
+        if "devstoreaccount1" in request.url:
+            table = re.sub(r"[/(?].*", "", request.url.partition("devstoreaccount1/")[2])
+            found.append(f"{request.method} {table.removeprefix(world.prefix)}")
+        return send(self, request, **options)
+
+    monkeypatch.setattr(RequestsTransport, "send", counting)
+    return found
+
+
+AT_ONCE = ["PUT operations", "PUT operations", "PUT history", "DELETE operations"]
+
+
+def test_a_caller_who_waits_costs_storage_eight_requests(world: World, stored: list[str]) -> None:
+    """The lock, the place in the vault's rate, the row with its lease, the wake-up, two steps, the history, the end."""
+    name = world.name()
+    spec = asked(name)
+    opened = creations.create(world.services, ALIAS, name, spec, requested_by="test", hold=True)
+    assert waiting.until_ended(world.services, opened, 30).state is State.COMPLETED
+    assert stored == ["GET operations", "PUT limits", "POST operations", "POST signing", *AT_ONCE]
+
+
+def test_a_wake_up_costs_storage_two_requests_more_than_that(world: World, stored: list[str]) -> None:
+    name = world.name()
+    operation = create(world, name)
+    stored.clear()
+    ended = reconcile.advance(world.services, ALIAS, name, operation.id)
+    assert ended is not None
+    assert ended.state is State.COMPLETED
+    assert stored == ["GET operations", "PUT operations", *AT_ONCE]

@@ -7,11 +7,12 @@ import pytest
 
 from certrelay.certificates import create as creations
 from certrelay.certificates.create import CertificateSpec
+from certrelay.operations import reconcile, waiting
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew as renewal
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
-from tests.world import ALIAS, Life, World, run_to_the_end
+from tests.world import ALIAS, Killed, Life, World, run_to_the_end
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +60,45 @@ def test_a_death_at_any_effect_ends_in_exactly_one_version(world: World, wait: i
         world.ca.orders.clear()
         run_to_the_end(world, name, Life({death}), lambda services, name=name: create(services, name))  # type: ignore[misc]
         check_one_version_and_nothing_left(world, name, (death, effects))
+
+
+@pytest.mark.parametrize("wait", [0, 1])
+def test_a_death_while_a_caller_waits_ends_in_exactly_one_version(world: World, wait: int) -> None:
+    """The row has a lease from its first moment on, so nobody takes the steps meanwhile."""
+
+    def start(services: Services, name: str) -> Operation:
+        opened = creations.create(
+            services, ALIAS, name, asked(name), requested_by="test", idempotency_key=name, hold=True
+        )
+        return waiting.until_ended(services, opened, 30, world.clock.advance)
+
+    world.ca.wait = wait
+    baseline, probe = Life(), world.name("baseline")
+    run_to_the_end(world, probe, baseline, lambda services: start(services, probe))
+    assert len(baseline.effects) > 7
+    for death in itertools.product(range(len(baseline.effects)), MOMENTS):
+        name = world.name(f"-{death[0]}-{death[1]}")
+        world.ca.orders.clear()
+        run_to_the_end(world, name, Life({death}), lambda services, name=name: start(services, name))  # type: ignore[misc]
+        check_one_version_and_nothing_left(world, name, (death, baseline.effects))
+
+
+def test_what_the_history_has_as_completed_stays_so_whoever_makes_a_newer_version(world: World) -> None:
+    """The row still says `issued`, and the newest version is somebody else's."""
+    at_record = effects_of_one_life(world, 0).index("Ledger.record")
+    name = world.name()
+    doomed = world.mortal(Life({(at_record, "after")}))
+    create(doomed, name)
+    with pytest.raises(Killed):
+        reconcile.advance(doomed, ALIAS, name)
+    [ours] = world.versions(name)
+    world.vault.create(name, {**KEY, "issuer": {"name": "Self"}, "x509_props": {"subject": "CN=other"}}, {}, True)
+    world.outlive_lease()
+    assert world.vault.pending(name).in_progress is False  # type: ignore[union-attr]
+    assert len(world.versions(name)) == 2
+    assert world.finish(name).state is State.COMPLETED
+    [ended] = world.services.storage.ended(ALIAS, name)
+    assert ours.endswith(ended.version)
 
 
 def test_two_deaths_at_any_effects_end_in_exactly_one_version(world: World, request: pytest.FixtureRequest) -> None:

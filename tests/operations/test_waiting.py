@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from certrelay.certificates import create as creations
 from certrelay.operations import concurrency, lease, reconcile, waiting
+from certrelay.operations.rate import SOFTWARE_KEYS
 from certrelay.storage.operation import Operation, State
+from tests.operations.creations import asked
 from tests.world import ALIAS, World, create, out_of_order
 
 
@@ -149,3 +152,39 @@ def test_no_more_callers_sleep_than_leave_threads_for_the_queue(world: World, mo
     assert waiting.until_ended(world.services, outer, 30, sleep).state is State.COMPLETED
     assert answered[0].state is State.SUBMITTED
     assert waited(world, inner, 30)[0].state is State.COMPLETED
+
+
+def held(world: World, name: str) -> Operation:
+    return creations.create(world.services, ALIAS, name, asked(name), requested_by="test", hold=True)
+
+
+def test_a_new_operation_is_held_by_its_caller_and_its_wake_up_is_due_when_the_lease_expires(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delays: list[float] = []
+    monkeypatch.setattr(world.services.storage, "wake_up", lambda _operation, delay=0.0: delays.append(delay))
+    name = world.name()
+    opened = held(world, name)
+    assert delays == [lease.LEASE.total_seconds()]
+    assert reconcile.advance(world.services, ALIAS, name) is None
+    assert waited(world, opened, 30)[0].state is State.COMPLETED
+    assert delays == [lease.LEASE.total_seconds()]
+
+
+def test_a_second_caller_with_the_same_request_does_not_take_the_steps_of_the_first(world: World) -> None:
+    name = world.name()
+    first, second = held(world, name), held(world, name)
+    assert (first.id, bool(first.lease_id), bool(second.lease_id)) == (second.id, True, False)
+    assert waited(world, second, 3)[0].state is State.REQUESTED
+    assert not world.ca.orders
+    assert waited(world, first, 30)[0].state is State.COMPLETED
+    assert waited(world, second, 30)[0].state is State.COMPLETED
+    assert len(world.ca.orders) == 1
+
+
+def test_an_operation_that_has_to_wait_for_the_rate_is_not_held(world: World) -> None:
+    for _ in range(25):
+        world.services.storage.limits.reserve("vault main", world.services.now(), SOFTWARE_KEYS)
+    opened = held(world, world.name())
+    assert not opened.lease_id
+    assert opened.next_attempt_at > world.services.now()
