@@ -25,10 +25,14 @@ class Watch(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def no_secret_in_any_log(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Every logger writes at DEBUG; what a test itself sees in `caplog` stays at WARNING unless it asks for more."""
+    """Every logger writes at DEBUG; what a test itself sees in `caplog` stays at WARNING unless it asks for more.
+
+    The Azure SDKs write at WARNING, as in the app: a line for each request and each response takes a fifth of the time
+    of most tests. tests/test_log.py reads these."""
     root, watch = logging.getLogger(), Watch()
     level = root.level
     root.setLevel(logging.DEBUG)
+    logging.getLogger("azure").setLevel(logging.WARNING)
     caplog.handler.setLevel(logging.WARNING)
     reported = request.config.pluginmanager.getplugin("logging-plugin").report_handler
     reported.setLevel(logging.INFO)

@@ -6,6 +6,8 @@ import threading
 import pytest
 
 from certrelay.log import about, logger
+from sandbox.azurite import ACCOUNT_KEY
+from tests.world import World, made
 
 
 def test_what_a_line_is_about_stands_in_its_record_and_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -38,3 +40,16 @@ def test_one_thread_does_not_see_the_fields_of_another(caplog: pytest.LogCapture
         other.start()
         other.join()
     assert caplog.messages == ["theirs"]
+
+
+def test_the_lines_of_the_azure_sdks_have_no_secret_at_whatever_level(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The app writes none of them, and elsewhere the tests do not either; tests/canaries.py reads these, too."""
+    caplog.set_level(logging.DEBUG, "azure")
+    made(world, world.name())
+    lines = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("azure."))
+    for asked in (f"{world.prefix}operations", f"{world.prefix}signing", world.server.url, "ManagedIdentityCredential"):
+        assert asked in lines
+    for secret in (ACCOUNT_KEY, world.server.identity_header, "SharedKey"):
+        assert secret not in lines
