@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
 TOGETHER = {
-    r"/handlers/test_(grants|owners|routes_and_roles)\.py": "shared",
+    r"/handlers/test_(grants|owners)\.py": "shared",
     r"/handlers/": "handlers",
     r"/cli/test_\w*over_http": "cli",
     r"/page/": "page",
