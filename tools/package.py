@@ -62,8 +62,8 @@ def stage(app: Path) -> Path:
     return app
 
 
-def pack(folder: Path, target: Path) -> None:
-    """Zip a folder: sorted, with one time and one mode for all files."""
+def pack(folder: Path, target: Path, level: int = 9) -> None:
+    """Zip a folder: sorted, with one time and one mode for all files. `level`: zlib's, 0 (stored) to 9."""
     with zipfile.ZipFile(target, "w") as archive:
         for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
             if path.is_dir() or "__pycache__" in path.parts:
@@ -71,7 +71,7 @@ def pack(folder: Path, target: Path) -> None:
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), LONG_AGO)
             entry.compress_type, entry.create_system = zipfile.ZIP_DEFLATED, 3
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, path.read_bytes(), compresslevel=9)
+            archive.writestr(entry, path.read_bytes(), compresslevel=level)
 
 
 def _dependencies() -> Path:

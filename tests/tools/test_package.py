@@ -32,7 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, unpacked from its zip file."""
     folder = tmp_path_factory.mktemp("package")
     try:
-        package.pack(package.stage(folder / "staged"), folder / "package.zip")
+        package.pack(package.stage(folder / "staged"), folder / "package.zip", level=0)  # to compress it takes seconds
     except package.PackageError as error:
         if OFFLINE.search(str(error)):
             pytest.skip(f"the dependencies cannot be downloaded here: {error}")
