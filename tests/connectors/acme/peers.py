@@ -217,8 +217,12 @@ settings.configure(
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django_ca"],
     DATABASES={{"default": {{
         "ENGINE": "django.db.backends.sqlite3", "NAME": "{self.folder}/db.sqlite3",
-        "OPTIONS": {{"timeout": 30, "transaction_mode": "IMMEDIATE"}},
+        "OPTIONS": {{
+            "timeout": 30, "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF",  # it need not outlive a crash
+        }},
     }}}},
+    MIGRATION_MODULES=dict.fromkeys(("auth", "contenttypes", "django_ca")),  # the tables as they are now, at once
     STORAGES={{
         "default": {{"BACKEND": "django.core.files.storage.FileSystemStorage"}},
         "staticfiles": {{"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}},
@@ -229,8 +233,9 @@ settings.configure(
     CA_DEFAULT_HOSTNAME="127.0.0.1:{self.port}", CA_USE_CELERY=False,
 )
 django.setup()
-call_command("migrate", verbosity=0)
-call_command("init_ca", "Root", "CN=django-ca test root", acme_enabled=True, acme_requires_contact=False)
+call_command("migrate", run_syncdb=True, verbosity=0)
+options = {{"key_type": "EC", "acme_enabled": True, "acme_requires_contact": False}}
+call_command("init_ca", "Root", "CN=django-ca test root", **options)
 from django_ca.models import CertificateAuthority
 pathlib.Path("{self.folder}/root.pem").write_text(CertificateAuthority.objects.get().pub.pem)
 application = get_wsgi_application()

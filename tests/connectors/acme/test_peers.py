@@ -79,7 +79,7 @@ class TestAcmeOnAcme2Certifier(Conformance):
     @pytest.fixture
     def authority(self, acme2certifier: Acme2Certifier, solver: TestSolver) -> Authority:
         refused = SubjectNames("evil.example.net", ("evil.example.net",))
-        return authority(acme2certifier, solver, refused=refused, names_of_one_certificate=20)
+        return authority(acme2certifier, solver, refused=refused, names_of_one_certificate=5)
 
     def test_a_csr_that_is_none_is_never_issued(self, authority: Authority, names: SubjectNames) -> None:
         """It verifies no CSR's signature. CertRelay does, before it places an order, so none like that is sent."""
