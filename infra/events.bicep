@@ -23,12 +23,15 @@ param eventsIdentityId string
 @description('Resource id of the storage account for undelivered events.')
 param storageAccountId string
 
+@description('Tags of everything.')
+var tags = {
+  'azd-env-name': environmentName
+}
+
 module events 'vault-events.bicep' = [for id in split(vaultIds, ' '): {
   scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
   params: {
-    tags: {
-      'azd-env-name': environmentName
-    }
+    tags: tags
     vaultName: last(split(id, '/'))
     existingTopicName: existingTopics[?toLower(id)] ?? ''
     functionId: '${appId}/functions/certificate_events'

@@ -238,7 +238,7 @@ resource vaultEndpoints 'Microsoft.Network/privateEndpoints@2025-09-01' = [for i
       {
         name: 'vault'
         properties: {
-          privateLinkServiceId: id
+          privateLinkServiceId: resourceId(split(id, '/')[2], split(id, '/')[4], 'Microsoft.KeyVault/vaults', last(split(id, '/')))
           groupIds: [
             'vault'
           ]

@@ -119,3 +119,29 @@ def test_the_pages_name_choices_and_outputs_that_exist() -> None:
         assert f"`{file.name}`" in page or file.stem in ("event-subscription", "vault-events", "dead-letter-access"), (
             file
         )
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_no_object_is_written_out_for_a_parameter_whose_type_names_no_property(file: Path) -> None:
+    """The compiler warns of each of its properties (BCP037); of a variable's it does not."""
+    for name, module in (parsed(file.stem).get("modules") or {}).items():
+        target = parsed(Path(module["detail"]["path"]).stem)
+        for key, value in body(module["config"])["params"].items():
+            if target["parameters"][key]["type"] in (target.get("types") or {}):
+                written_out = isinstance(value, dict) and not value.keys() & {"function", "operator"}
+                assert not written_out, f"{file.name}: {name}: {key}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_an_id_in_a_resource_is_a_parameter_or_comes_from_a_symbol_or_a_function(file: Path) -> None:
+    """The linter's use-resource-id-functions, which takes the variable of a loop for a text."""
+    text = file.read_text()
+    loops = set(re.findall(r"\[for \(?(\w+)", text))
+    below_resources = re.sub(r"^module .*?^}\]?$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert [(key, of) for key, of in re.findall(r"^ +(\w*[iI]d): (\w+)", below_resources, re.M) if of in loops] == []
+
+
+def test_the_linter_has_no_rule_that_only_warns() -> None:
+    rules = json.loads((INFRA / "bicepconfig.json").read_text())["analyzers"]["core"]["rules"]
+    assert {rule["level"] for rule in rules.values()} == {"error"}
+    assert {"use-safe-access", "no-unused-params", "protect-commandtoexecute-secrets", "max-params"} <= rules.keys()
