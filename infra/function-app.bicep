@@ -25,6 +25,7 @@ param storageAccountName string
 param componentName string
 
 @description('What the app reads: CERTRELAY_* and the settings that these name.')
+@secure()
 param appSettings settingsOf
 
 @description('Memory of one instance, in MB.')

@@ -31,9 +31,11 @@ param createVault bool = empty(existingVaults)
 param vaultSettings jsonObject = {}
 
 @description('The authorities: CERTRELAY_AUTHORITIES. Secrets as "@NAME", see settingsFromVault.')
+@secure()
 param authorities jsonObject = {}
 
 @description('Who is notified: CERTRELAY_NOTIFICATIONS.')
+@secure()
 param notifications jsonObject = {}
 
 @description('Who may do what, by vault, authority and name: CERTRELAY_GRANTS. Without it the roles decide.')
@@ -109,6 +111,9 @@ param appSubnetPrefix string = '10.71.0.0/26'
 
 @description('Address range of the subnet of the private endpoints.')
 param endpointSubnetPrefix string = '10.71.0.64/26'
+
+@description('Private DNS zones that exist already, in any resource group: blob, queue, table or vault, and resource id. The others are made.')
+param privateDnsZones jsonObject = {}
 
 @description('How many instances for HTTP always run.')
 @minValue(0)
@@ -378,6 +383,7 @@ module network 'network.bicep' = if (privateNetwork) {
     addressPrefix: networkAddressPrefix
     appSubnetPrefix: appSubnetPrefix
     endpointSubnetPrefix: endpointSubnetPrefix
+    existingZones: privateDnsZones
   }
   dependsOn: [
     appVault

@@ -27,6 +27,12 @@ param appSubnetPrefix string
 @description('Address range of the subnet of the private endpoints.')
 param endpointSubnetPrefix string
 
+@description('DNS zones that exist already, in any resource group: blob, queue, table or vault, and resource id. They get a link to the network.')
+param existingZones zonesOf
+
+@description('Services and resource ids.')
+type zonesOf = {}
+
 @description('The services of the storage account that the app uses.')
 var storageServices = [
   'blob'
@@ -34,19 +40,24 @@ var storageServices = [
   'table'
 ]
 
-@description('The DNS zones of the endpoints of storage, in the same order.')
-var storageZones = [for service in storageServices: 'privatelink.${service}.${environment().suffixes.storage}']
+@description('The DNS zones of the endpoints, by service; that of vaults is vaultcore, not vault.')
+var zoneNames = {
+  blob: 'privatelink.blob.${environment().suffixes.storage}'
+  queue: 'privatelink.queue.${environment().suffixes.storage}'
+  table: 'privatelink.table.${environment().suffixes.storage}'
+  vault: 'privatelink.vaultcore${replace(environment().suffixes.keyvaultDns, '.vault', '')}'
+}
 
-@description('The DNS zone of the endpoints of vaults: vaultcore, not vault.')
-var vaultZone = 'privatelink.vaultcore${replace(environment().suffixes.keyvaultDns, '.vault', '')}'
+@description('The zones that are made here.')
+var newZones = filter(items(zoneNames), zone => !contains(existingZones, zone.key))
 
-@description('All zones.')
-var zoneNames = concat(storageZones, [
-  vaultZone
-])
-
-@description('Position of the zone of vaults among all zones.')
-var vaultZoneIndex = length(storageServices)
+@description('Resource ids of all zones, by service.')
+var zoneIds = union({
+  blob: resourceId('Microsoft.Network/privateDnsZones', zoneNames.blob)
+  queue: resourceId('Microsoft.Network/privateDnsZones', zoneNames.queue)
+  table: resourceId('Microsoft.Network/privateDnsZones', zoneNames.table)
+  vault: resourceId('Microsoft.Network/privateDnsZones', zoneNames.vault)
+}, existingZones)
 
 resource storage 'Microsoft.Storage/storageAccounts@2026-04-01' existing = {
   name: storageAccountName
@@ -170,97 +181,53 @@ resource endpointSubnet 'Microsoft.Network/virtualNetworks/subnets@2025-09-01' e
   name: 'endpoints'
 }
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for name in zoneNames: {
-  name: name
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in newZones: {
+  name: zone.value
   location: 'global'
   tags: tags
 }]
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (name, index) in zoneNames: {
-  parent: zones[index]
-  name: networkName
-  location: 'global'
-  tags: tags
-  properties: {
-    registrationEnabled: false
-    virtualNetwork: {
-      id: network.id
-    }
+module links 'zone-link.bicep' = [for zone in items(zoneIds): {
+  scope: resourceGroup(split(zone.value, '/')[2], split(zone.value, '/')[4])
+  params: {
+    tags: tags
+    zoneName: last(split(zone.value, '/'))
+    linkName: networkName
+    networkId: network.id
   }
+  dependsOn: [
+    zones
+  ]
 }]
 
-resource storageEndpoints 'Microsoft.Network/privateEndpoints@2025-09-01' = [for service in storageServices: {
-  name: '${networkName}-${service}'
-  location: location
-  tags: tags
-  properties: {
-    subnet: {
-      id: endpointSubnet.id
-    }
-    privateLinkServiceConnections: [
-      {
-        name: service
-        properties: {
-          privateLinkServiceId: storage.id
-          groupIds: [
-            service
-          ]
-        }
-      }
-    ]
+module storageEndpoints 'private-endpoint.bicep' = [for service in storageServices: {
+  params: {
+    location: location
+    tags: tags
+    endpointName: '${networkName}-${service}'
+    subnetId: endpointSubnet.id
+    targetId: storage.id
+    service: service
+    zoneId: zoneIds[service]
   }
+  dependsOn: [
+    links
+  ]
 }]
 
-resource storageRecords 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-09-01' = [for (service, index) in storageServices: {
-  parent: storageEndpoints[index]
-  name: 'default'
-  properties: {
-    privateDnsZoneConfigs: [
-      {
-        name: service
-        properties: {
-          privateDnsZoneId: zones[index].id
-        }
-      }
-    ]
+module vaultEndpoints 'private-endpoint.bicep' = [for id in split(vaultIds, ' '): {
+  params: {
+    location: location
+    tags: tags
+    endpointName: '${networkName}-${last(split(id, '/'))}'
+    subnetId: endpointSubnet.id
+    targetId: id
+    service: 'vault'
+    zoneId: zoneIds.vault
   }
-}]
-
-resource vaultEndpoints 'Microsoft.Network/privateEndpoints@2025-09-01' = [for id in split(vaultIds, ' '): {
-  name: '${networkName}-${last(split(id, '/'))}'
-  location: location
-  tags: tags
-  properties: {
-    subnet: {
-      id: endpointSubnet.id
-    }
-    privateLinkServiceConnections: [
-      {
-        name: 'vault'
-        properties: {
-          privateLinkServiceId: resourceId(split(id, '/')[2], split(id, '/')[4], 'Microsoft.KeyVault/vaults', last(split(id, '/')))
-          groupIds: [
-            'vault'
-          ]
-        }
-      }
-    ]
-  }
-}]
-
-resource vaultRecords 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-09-01' = [for (id, index) in split(vaultIds, ' '): {
-  parent: vaultEndpoints[index]
-  name: 'default'
-  properties: {
-    privateDnsZoneConfigs: [
-      {
-        name: 'vault'
-        properties: {
-          privateDnsZoneId: zones[vaultZoneIndex].id
-        }
-      }
-    ]
-  }
+  dependsOn: [
+    links
+  ]
 }]
 
 @description('Id of the subnet of the app.')

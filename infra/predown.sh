@@ -32,6 +32,14 @@ for id in ${CERTRELAY_VAULT_IDS:-}; do
     fi
 done
 
+for id in $(printf '%s' "${PRIVATE_DNS_ZONES:-}" | tr ',' '\n' | sed -n 's/^[^:]*: *"\([^"]*\)".*/\1/p'); do
+    zone=$(printf '%s' "$id" | cut -d/ -f9)
+    echo "predown: removing the link of the network to $zone"
+    az network private-dns link vnet delete --subscription "$(printf '%s' "$id" | cut -d/ -f3)" \
+        --resource-group "$(printf '%s' "$id" | cut -d/ -f5)" --zone-name "$zone" --name "certrelay-net-$token" --yes \
+        --output none 2>/dev/null || true
+done
+
 for role in "CertRelay certificates ($token)" "CertRelay account keys ($token)"; do
     for assignment in $(az role assignment list --all --role "$role" --query "[].id" --output tsv); do
         az role assignment delete --ids "$assignment"

@@ -34,3 +34,18 @@ for id in $(printf '%s' "${EXISTING_VAULTS:-}" | tr ',' '\n' | sed -n 's/^[^:]*:
     az keyvault update --ids $id --enable-rbac-authorization true" ;;
     esac
 done
+
+# Zones that somebody else keeps: the template links the network to each, and records of the endpoints go into it.
+printf '%s\n' "${PRIVATE_DNS_ZONES:-}" | tr ',' '\n' | sed -n 's/^[^"]*"\([^"]*\)" *: *"\([^"]*\)".*/\1 \2/p' |
+    while read -r service id; do
+        case "$service" in
+            blob | queue | table) expected="privatelink.$service." ;;
+            vault) expected="privatelink.vaultcore." ;;
+            *) fail "PRIVATE_DNS_ZONES: $service is none of blob, queue, table, vault" ;;
+        esac
+        case "$(printf '%s' "$id" | cut -d/ -f9)" in
+            "$expected"*) ;;
+            *) fail "PRIVATE_DNS_ZONES: $id is not the zone for $service, whose name begins with $expected" ;;
+        esac
+        az resource show --ids "$id" --output none || fail "there is no DNS zone $id, or you may not read it"
+    done

@@ -201,3 +201,10 @@ def test_no_output_is_a_secret(file: Path) -> None:
         assert not re.search(
             "key|secret|password|connection", f"{name} {output['value']}".replace("keyvault", ""), re.IGNORECASE
         ) or ("VAULT" in name), name
+
+
+def test_what_could_hold_a_secret_by_mistake_is_in_no_history_of_deployments() -> None:
+    """Secrets belong into Key Vault, and the app refuses one in its settings; but by then the deployment has it."""
+    for file, names in {"main": ("authorities", "notifications"), "function-app": ("appSettings",)}.items():
+        for name in names:
+            assert {"type": "secure"} in parsed(file)["parameters"][name]["decorators"], name

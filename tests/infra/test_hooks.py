@@ -28,14 +28,17 @@ for start, answer in json.loads((home / "answers.json").read_text()).items():
     if said.startswith(start):
         print(answer)
         break
+if said.startswith(tuple(json.loads((home / "failing.json").read_text()))):
+    sys.exit(1)
 """
 
 
 class Azure:
-    """A folder with an `az`; `answers` are by the beginning of the command."""
+    """A folder with an `az`: `answers` by the beginning of the command, and the beginnings of those that fail."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.failing: tuple[str, ...] = ()
         self.answers: dict[str, str] = {"provider show": "Registered", "functionapp keys list": "the-key"}
         (home / "az").write_text(AZ.replace("PYTHON", sys.executable))
         (home / "curl").write_text(f"#!/bin/sh\necho \"$@\" >> '{home}/curl-calls'\n")
@@ -44,6 +47,7 @@ class Azure:
 
     def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (self.home / "answers.json").write_text(json.dumps(self.answers))
+        (self.home / "failing.json").write_text(json.dumps(self.failing))
         given = {
             "PATH": f"{self.home}:{os.environ['PATH']}",
             "AZ_HOME": str(self.home),
@@ -166,6 +170,52 @@ def test_every_existing_vault_is_looked_at(azure: Azure) -> None:
         assert azure.run("preprovision.sh", EXISTING_VAULTS=written).returncode == 0
         looked = [line for line in azure.calls if line.startswith("resource show")]
         assert [line.split()[3] for line in looked] == list(vaults.values())
+
+
+ZONES = {
+    service: f"/subscriptions/hub/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.{name}"
+    for service, name in {"blob": "blob.core.windows.net", "vault": "vaultcore.azure.net"}.items()
+}
+
+
+def test_every_dns_zone_that_exists_already_is_looked_at(azure: Azure) -> None:
+    for written in (json.dumps(ZONES), json.dumps(ZONES, separators=(",", ":")), json.dumps(ZONES, indent=2)):
+        (azure.home / "calls").unlink(missing_ok=True)
+        assert azure.run("preprovision.sh", PRIVATE_DNS_ZONES=written).returncode == 0
+        looked = [line for line in azure.calls if line.startswith("resource show")]
+        assert [line.split()[3] for line in looked] == list(ZONES.values())
+
+
+@pytest.mark.parametrize(
+    ("zones", "says"),
+    [
+        ({"keyvault": ZONES["vault"]}, "keyvault is none of blob, queue, table, vault"),
+        ({"blob": ZONES["blob"], "queue": ZONES["vault"]}, "is not the zone for queue"),
+        ({"vault": ZONES["vault"].replace("vaultcore", "vault")}, "begins with privatelink.vaultcore."),
+    ],
+)
+def test_a_dns_zone_that_cannot_be_used_is_refused_before_anything_is_made(
+    azure: Azure, zones: dict[str, str], says: str
+) -> None:
+    done = azure.run("preprovision.sh", PRIVATE_DNS_ZONES=json.dumps(zones))
+    assert done.returncode == 1
+    assert says in done.stderr
+
+
+def test_a_dns_zone_that_is_not_there_is_named(azure: Azure) -> None:
+    azure.failing = ("resource show",)
+    done = azure.run("preprovision.sh", PRIVATE_DNS_ZONES=json.dumps(ZONES))
+    assert done.returncode == 1
+    assert f"there is no DNS zone {ZONES['blob']}" in done.stderr
+
+
+def test_the_links_to_other_peoples_dns_zones_are_removed(azure: Azure) -> None:
+    assert azure.run("predown.sh", PRIVATE_DNS_ZONES=json.dumps(ZONES)).returncode == 0
+    removed = [line for line in azure.calls if line.startswith("network private-dns link vnet delete")]
+    assert [re.findall(r"--zone-name (\S+) --name (\S+)", line)[0] for line in removed] == [
+        (zone.rpartition("/")[2], "certrelay-net-abc") for zone in ZONES.values()
+    ]
+    assert all("--subscription hub --resource-group rg-dns" in line for line in removed)
 
 
 def test_without_existing_vaults_only_the_providers_are_looked_at(azure: Azure) -> None:
