@@ -48,9 +48,6 @@ var zoneNames = {
   vault: 'privatelink.vaultcore${replace(environment().suffixes.keyvaultDns, '.vault', '')}'
 }
 
-@description('The zones that are made here.')
-var newZones = filter(items(zoneNames), zone => !contains(existingZones, zone.key))
-
 @description('Resource ids of all zones, by service.')
 var zoneIds = union({
   blob: resourceId('Microsoft.Network/privateDnsZones', zoneNames.blob)
@@ -181,23 +178,15 @@ resource endpointSubnet 'Microsoft.Network/virtualNetworks/subnets@2025-09-01' e
   name: 'endpoints'
 }
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in newZones: {
-  name: zone.value
-  location: 'global'
-  tags: tags
-}]
-
-module links 'zone-link.bicep' = [for zone in items(zoneIds): {
+module zones 'dns-zone.bicep' = [for zone in items(zoneIds): {
   scope: resourceGroup(split(zone.value, '/')[2], split(zone.value, '/')[4])
   params: {
     tags: tags
     zoneName: last(split(zone.value, '/'))
+    zoneExists: contains(existingZones, zone.key)
     linkName: networkName
     networkId: network.id
   }
-  dependsOn: [
-    zones
-  ]
 }]
 
 module storageEndpoints 'private-endpoint.bicep' = [for service in storageServices: {
@@ -211,7 +200,7 @@ module storageEndpoints 'private-endpoint.bicep' = [for service in storageServic
     zoneId: zoneIds[service]
   }
   dependsOn: [
-    links
+    zones
   ]
 }]
 
@@ -226,7 +215,7 @@ module vaultEndpoints 'private-endpoint.bicep' = [for id in split(vaultIds, ' ')
     zoneId: zoneIds.vault
   }
   dependsOn: [
-    links
+    zones
   ]
 }]
 

@@ -1,12 +1,14 @@
 """Private endpoints: each has its records in a DNS zone, one that exists already or one that is made."""
 
-from tests.infra.bicep import body, keys, parsed, resources, texts, variable
+from typing import Any
+
+from tests.infra.bicep import body, keys, parsed, texts, variable
 
 SERVICES = {"blob", "queue", "table", "vault"}
 
 
-def params(module: str, of: str) -> dict[str, object]:
-    return dict[str, object](body(parsed(of)["modules"][module]["config"])["params"])
+def params(module: str, of: str) -> dict[str, Any]:
+    return dict[str, Any](body(parsed(of)["modules"][module]["config"])["params"])
 
 
 def test_every_service_has_a_zone_and_an_endpoint() -> None:
@@ -16,14 +18,15 @@ def test_every_service_has_a_zone_and_an_endpoint() -> None:
 
 
 def test_zones_that_exist_already_are_used_and_linked_and_the_others_made() -> None:
-    given = parsed("main")["parameters"]["privateDnsZones"]
-    assert given["default"] == {}
+    assert parsed("main")["parameters"]["privateDnsZones"]["default"] == {}
     assert params("network", "main")["existingZones"] == "privateDnsZones"
-    assert "existingZones" in set(texts(variable("newZones", "network")))
     merged = variable("zoneIds", "network")["function"]
     assert merged["type"] == "union"
     assert set(keys(merged)) >= SERVICES
     for module in ("storageEndpoints", "vaultEndpoints"):
-        assert "zoneIds" in set(texts([params(module, "network")["zoneId"]])), module
-    [(_, zone)] = resources("Microsoft.Network/privateDnsZones")
-    assert zone["location"] == "global"
+        assert "zoneIds" in set(texts(params(module, "network")["zoneId"])), module
+    exists = params("zones", "network")["zoneExists"]["function"]
+    assert exists["type"] == "contains"
+    assert exists["parameters"]["container"] == "existingZones"
+    made = parsed("dns-zone")["resources"]["newZone"]["config"]["condition"]
+    assert made == {"operator": {"type": "not", "operands": {"bool_value": "zoneExists"}}}

@@ -1,4 +1,4 @@
-metadata description = 'Lets a network read a private DNS zone. Runs in the resource group of the zone.'
+metadata description = 'A private DNS zone, and the link that lets a network read it. Runs in the resource group of the zone.'
 
 @description('Tags of every resource.')
 param tags tagsOf
@@ -9,11 +9,20 @@ type tagsOf = {}
 @description('Name of the zone.')
 param zoneName string
 
+@description('Whether the zone exists and belongs to somebody else. It is then left as it is, but for the link.')
+param zoneExists bool
+
 @description('Name of the link.')
 param linkName string
 
 @description('Id of the network.')
 param networkId string
+
+resource newZone 'Microsoft.Network/privateDnsZones@2024-06-01' = if (!zoneExists) {
+  name: zoneName
+  location: 'global'
+  tags: tags
+}
 
 resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
   name: zoneName
@@ -30,4 +39,7 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
       id: networkId
     }
   }
+  dependsOn: [
+    newZone
+  ]
 }
