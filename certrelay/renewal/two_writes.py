@@ -44,7 +44,7 @@ def write(services: Services, vault: str, bundle: Json, tags: Mapping[str, str],
     except NotReady:  # perhaps only the response was lost
         raise
     except CertRelayError:
-        with suppress(NotReady):
+        with suppress(CertRelayError):  # whatever comes of it, what was refused is told
             client.call("PATCH", f"/certificates/{name}", {"tags": dict(bundle.get("tags") or {})})
             renewals.save(record, recorded)
         raise
