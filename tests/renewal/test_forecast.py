@@ -86,7 +86,7 @@ ITEM = CertificateItem("www", True, None, NOW, NOW + 90 * DAYS, {"certrelay-auth
         ({}, 60 * DAYS - HOUR, []),
         ({}, 120 * DAYS, [60, 120]),
         ({"not_before": NOW - 90 * DAYS, "expires": NOW}, 60 * DAYS, [-30, 60]),
-        ({"created": NOW - DAYS}, 60 * DAYS, [60]),
+        ({"created": NOW - DAYS}, 120 * DAYS, [60, 120]),
         ({"not_before": None, "created": NOW}, 60 * DAYS, [60]),
         ({"not_before": None}, 99 * DAYS, []),
         ({"expires": None}, 99 * DAYS, []),
@@ -103,8 +103,11 @@ def test_a_certificate_is_forecast_again_and_again_from_when_it_is_really_renewe
     assert all(renewal.expires - renewal.due == 30 * DAYS for renewal in found)
 
 
-def test_a_certificate_without_any_lifetime_is_forecast_hourly_and_not_for_ever() -> None:
+def test_a_certificate_without_any_lifetime_is_forecast_hourly_and_one_without_end_once() -> None:
     services: Any = SimpleNamespace(now=lambda: NOW)
+    last = datetime.max.replace(tzinfo=UTC)
+    endless = forecast._of_certificate(services, replace(ITEM, expires=last), RenewalRecord("main", "www"), last)
+    assert len(list(endless)) == 1
     one = replace(ITEM, expires=NOW)
     found = forecast._of_certificate(services, one, RenewalRecord("main", "www"), NOW + 3 * HOUR)
     assert [renewal.due - NOW for renewal in found] == [number * HOUR for number in range(4)]

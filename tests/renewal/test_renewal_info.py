@@ -134,7 +134,7 @@ def test_a_window_is_usable_in_utc_if_it_has_a_zone_and_a_length() -> None:
     for odd in (float("inf"), float("nan")):
         assert renewal_info._usable(RenewalWindow(NOW, NOW + HOUR, odd)).retry_after == 21_600
     naive, last = NOW.replace(tzinfo=None), datetime.max.replace(tzinfo=timezone(-5 * HOUR))
-    for start, end in ((NOW, NOW), (NOW + TICK, NOW), (naive, NOW), (NOW, naive), (NOW, last)):
+    for start, end in ((NOW, NOW), (NOW + TICK, NOW), (naive, NOW + HOUR), (NOW, naive + HOUR), (NOW, last)):
         with pytest.raises(NoRenewalWindow):
             renewal_info._usable(RenewalWindow(start, end))
 
