@@ -51,7 +51,8 @@ _HTML = re.compile(
 )
 _XML = re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|!doctype|[a-z][\w.-]*(:[\w.-]+)?[\s/>])", re.IGNORECASE)
 _JSON = re.compile(rb"(\xef\xbb\xbf)?\s*(\{\s*[\"}]|\[\s*[\"{\]]|\"|null\s*$)")
-_KUBERNETES = re.compile(rb"(?:^|[{,])\s*\"?(kind\"?:\s*\"?Secret|tls\.(crt|key)\"?:)", re.MULTILINE)
+# Not \s: from each line on, it would read all empty ones that follow.
+_KUBERNETES = re.compile(rb"(?:^|[{,])[ \t]*\"?(kind\"?:\s*\"?Secret|tls\.(crt|key)\"?:)", re.MULTILINE)
 _MAIL = re.compile(
     rb"^(mime-version|content-type|content-transfer-encoding|received|return-path|message-id|subject):", re.I | re.M
 )

@@ -62,6 +62,7 @@ FOREIGN = [
     (b'\xef\xbb\xbf[\n  {"certificate": "MIIB"}]', "this is JSON", "as PEM"),
     (b"[]", "this is JSON", "as PEM"),
     (b"apiVersion: v1\nkind: Secret\ndata:\n  tls.crt: LS0t\n", "this is a secret of Kubernetes", "base64 -d"),
+    (b'{\n  "apiVersion": "v1",\n\n  "kind": "Secret"}', "this is a secret of Kubernetes", "base64 -d"),
     (b'{"kind": "Secret", "data": {"tls.crt": "LS0t"}}', "this is a secret of Kubernetes", "base64 -d"),
     (b"<soap:Envelope><a/></soap:Envelope>", "this is XML", "as PEM or PKCS#7"),
     (b"<RSAKeyValue><Modulus>AQAB</Modulus></RSAKeyValue>", "this is XML", "as PEM or PKCS#7"),
