@@ -15,7 +15,7 @@ way, so the JSON itself holds none. This is the only module that reads the envir
 import difflib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -61,7 +61,7 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
         renewal_batch=_whole_number(environment, "CERTRELAY_RENEWAL_BATCH", 500, faults),
         app_service_authentication=_app_service_authentication(environment, faults),
         function_key_role=_function_key_role(environment, faults),
-        grants=_grants(environment, vaults, faults),
+        grants=_grants(environment, vaults, authorities, faults),
         schedules={name: environment.get(name, "").strip() or usual for name, usual in SCHEDULES.items()},
     )
     if faults:
@@ -75,10 +75,13 @@ def _vault_faults(vaults: Mapping[str, VaultSettings], authorities: Collection[s
     for alias, vault in vaults.items():
         if (other := aliases.setdefault(vault.url.lower(), alias)) != alias:
             yield f"CERTRELAY_VAULTS/{alias}/url: the same vault is configured as {other} already"
-        for name in vault.authorities:
-            if ALIAS.fullmatch(name) and name not in authorities:
-                text = "issuers of Key Vault are written with a capital letter, such as Self or DigiCert"
-                yield f"CERTRELAY_VAULTS/{alias}/authorities: there is no authority {name!r}; {text}"
+        yield from _unknown_authorities(f"CERTRELAY_VAULTS/{alias}", vault.authorities, authorities)
+
+
+def _unknown_authorities(where: str, names: Iterable[str], authorities: Collection[str]) -> Iterator[str]:
+    text = "issuers of Key Vault are written with a capital letter, such as Self or DigiCert"
+    unknown = [name for name in names if ALIAS.fullmatch(name) and name not in authorities]
+    yield from (f"{where}/authorities: there is no authority {name!r}; {text}" for name in unknown)
 
 
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:
@@ -205,7 +208,9 @@ def _function_key_role(environment: Mapping[str, str], faults: list[str]) -> str
     return role
 
 
-def _grants(environment: Mapping[str, str], vaults: Collection[str], faults: list[str]) -> tuple[Grant, ...] | None:
+def _grants(
+    environment: Mapping[str, str], vaults: Collection[str], authorities: Collection[str], faults: list[str]
+) -> tuple[Grant, ...] | None:
     name, found = "CERTRELAY_GRANTS", []
     for index, value in enumerate(_json_list(environment, name, faults)):
         try:
@@ -215,6 +220,7 @@ def _grants(environment: Mapping[str, str], vaults: Collection[str], faults: lis
             continue
         unknown = [alias for alias in found[-1].vaults if alias not in vaults]
         faults += [f"{name}/{index}/vaults: there is no vault {alias!r}" for alias in unknown]
+        faults += _unknown_authorities(f"{name}/{index}", found[-1].authorities, authorities)
     return tuple(found) if environment.get(name, "").strip() else None
 
 

@@ -160,7 +160,7 @@ def test_importing_the_app_loads_no_connectors_library_and_no_client() -> None:
     assert AUTHORITIES.keys() == CONNECTORS.keys()
     values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
     authorities = {name.replace("_", "-"): {"connector": name, **own} for name, own in AUTHORITIES.items()}
-    values |= {"CERTRELAY_AUTHORITIES": json.dumps(authorities), "SECRET": "c2VjcmV0"}
+    values |= {"CERTRELAY_AUTHORITIES": json.dumps(authorities), "SECRET": "c2VjcmV0", "CERTRELAY_GRANTS": ""}
     heavy: tuple[str, ...] = (
         "hvac",
         "acme",

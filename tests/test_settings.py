@@ -245,6 +245,7 @@ def test_every_fault_of_the_grants_is_named_at_once() -> None:
             {**TEAM, "subjects": []},
             {**TEAM, "authorities": [""]},
             {"role": "Reader"},
+            {**TEAM, "authorities": ["Self", "digicert"]},
             7,
         )
     )
@@ -259,6 +260,7 @@ def test_every_fault_of_the_grants_is_named_at_once() -> None:
         "must not be empty; leave it out to allow everything",
         "CERTRELAY_GRANTS/6/authorities",
         "CERTRELAY_GRANTS/7/principal",
+        "CERTRELAY_GRANTS/8/authorities: there is no authority 'digicert'; issuers of Key Vault are written",
         "CERTRELAY_GRANTS/8",
     ):
         assert part in message

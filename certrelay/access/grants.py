@@ -22,7 +22,7 @@ from certrelay.pki.wording import listed
 from certrelay.rules import EMAIL_ADDRESS
 from certrelay.services import Services
 from certrelay.setting_models import Grant
-from certrelay.storage.operation import CertificateRequest
+from certrelay.storage.operation import ALIAS, CertificateRequest
 
 UNKNOWN = "Unknown"  # Key Vault's name for the issuer of what it did not order itself
 TOO_MANY_GROUPS = (
@@ -174,14 +174,22 @@ def _has(grant: Grant, vault: str, name: str | None) -> bool:
 
 def _limits(grant: Grant, wanted: Wanted) -> Iterator[str]:
     """What a grant does not allow, one by one."""
-    is_ordered = wanted.managed or wanted.authority.lower() != UNKNOWN.lower()
-    if is_ordered and not allows_authority(grant, wanted.authority):
+    if not _allows_origin(grant, wanted):
         yield f"authority {wanted.authority}"
     names = replace(wanted.names, dns_names=wanted.names.dns_names + wanted.more_names)
     refused = names_not_allowed(grant.subjects, names, wanted.unknown_names)
     yield from (f"the name {name}" for name in refused)
     if grant.subjects and names == SubjectNames() and not wanted.unknown_names:
         yield "a certificate without any name"
+
+
+def _allows_origin(grant: Grant, wanted: Wanted) -> bool:
+    """Whether the grant is for the authority; of Key Vault's issuers, those with names that no authority can have."""
+    if wanted.managed:
+        return not grant.authorities or wanted.authority in grant.authorities
+    issuers = [name for name in grant.authorities if not ALIAS.fullmatch(name)]
+    is_ordered = wanted.authority.lower() != UNKNOWN.lower()
+    return not grant.authorities or not is_ordered or wanted.authority.lower() in map(str.lower, issuers)
 
 
 def _role(grant: Grant) -> Role:

@@ -157,7 +157,7 @@ def _with_short_names(spec: CertificateSpec, faults: list[Fault]) -> dict[str, A
     subject = spec.subject or x509.get("subject") or ""
     first = next(iter(sans.get("dns_names") or ()), None)
     if not subject and isinstance(first, str) and first.isascii() and 0 < len(first) <= MAX_COMMON_NAME:
-        subject = f"CN={first.rstrip('.')}"
+        subject = f"CN={first.removesuffix('.')}"
     return written | {"x509_props": x509 | {"subject": subject, "sans": sans}}
 
 

@@ -182,11 +182,10 @@ def is_ip_address(name: str) -> bool:
 
 
 def _host(name: str) -> str:
-    plain = name.removesuffix(".")
-    if len(plain) > MAX_NAME:  # what follows is quadratic
+    if len(name.removesuffix(".")) > MAX_NAME:  # what follows is quadratic
         raise ValueError("is not a DNS name")
     try:
-        ascii_name = plain.lower() if plain.isascii() else idna.encode(plain, uts46=True).decode()
+        ascii_name = name.lower() if name.isascii() else idna.encode(name, uts46=True).decode()
         labels = ascii_name.removesuffix(".").split(".")
         for label in labels:
             # Valid Punycode is enough (Baseline Requirements, "P-Label"): certificates exist for emoji domains.

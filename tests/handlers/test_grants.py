@@ -62,6 +62,8 @@ OUTSIDE = [
     ({"dns_names": [], "subject": "O=Contoso"}, "a certificate without any name"),
     ({"dns_names": [A], "authority": None}, "authority Self"),
     ({"dns_names": [A], "authority": None, "policy": {**EC, "issuer": {"name": "digicert"}}}, "authority digicert"),
+    ({"dns_names": [A], "authority": None, "policy": {**EC, "issuer": {"name": "openbao"}}}, "authority openbao"),
+    ({"dns_names": [A], "authority": None, "policy": {**EC, "issuer": {"name": "By-Hand"}}}, "authority By-Hand"),
 ]
 
 

@@ -141,6 +141,12 @@ def test_case_and_trailing_dot_never_matter(host: str) -> None:
     assert dns_name(host) == dns_name(host.upper()) == dns_name(f"{host}.") == host.lower()
 
 
+@pytest.mark.parametrize("name", ["a.example..", "..", "a.example。。", "bücher.example..", "*.a.example..", ".", ""])
+def test_one_trailing_dot_is_the_root_and_another_one_is_an_empty_label(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a DNS name"):
+        dns_name(name)
+
+
 @given(st.text(max_size=80))
 def test_whatever_is_given_is_normal_already_or_refused(name: str) -> None:
     try:
