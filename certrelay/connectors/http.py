@@ -107,6 +107,14 @@ class _HttpsPool(HTTPSConnectionPool):
     ConnectionCls = _Https
 
 
+def is_of(authority: str, url: str) -> bool:
+    """Whether the URL has the origin of the authority's URL."""
+    try:
+        return origin(url) == origin(authority)
+    except ValueError:
+        return False
+
+
 class _BoundedAdapter(HTTPAdapter):
     def __init__(self, settings: HttpSettings, tls: ssl.SSLContext) -> None:
         self._origin = origin(settings.url)

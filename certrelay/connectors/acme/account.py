@@ -7,7 +7,7 @@ import requests
 from acme.messages import ExternalAccountBinding
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from certrelay.connectors.acme.client import AcmeClient
+from certrelay.connectors.acme.client import AcmeClient, location
 from certrelay.connectors.acme.contact import Contact
 from certrelay.connectors.acme.problem import Problem, UnusableAnswer
 from certrelay.connectors.single_flight import SingleFlight
@@ -124,7 +124,7 @@ class Account:
 
 
 def _url_of(answer: requests.Response) -> str:
-    if not (url := answer.headers.get("Location")):
+    if not (url := location(answer)):
         raise UnusableAnswer("it answered without the URL of the account")
     return url
 

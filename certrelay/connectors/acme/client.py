@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 from acme.jws import JWS
@@ -40,7 +41,20 @@ def jwk_of(key: Any) -> tuple[JWK, JWASignature]:
 def links(answer: requests.Response, relation: str) -> list[str]:
     """The URLs of all Link headers with this relation; `Response.links` keeps only the last."""
     found = requests.utils.parse_header_links(answer.headers.get("Link", ""))
-    return [link["url"] for link in found if link.get("rel") == relation]
+    return [_resolved(answer, link["url"]) for link in found if link.get("rel") == relation]
+
+
+def location(answer: requests.Response) -> str | None:
+    """The URL of the Location header, which may be relative (RFC 9110, section 10.2.2); None without one."""
+    found = answer.headers.get("Location")
+    return _resolved(answer, found) if found else None
+
+
+def _resolved(answer: requests.Response, reference: str) -> str:
+    try:
+        return urljoin(answer.url, reference)
+    except ValueError:  # a request to it will say what is wrong
+        return reference
 
 
 class AcmeClient:

@@ -1,6 +1,7 @@
 """What an ACME server's problem documents (RFC 8555, section 6.7) and other faults mean for an order."""
 
 import re
+from typing import Any
 
 import requests
 from azure.core.exceptions import AzureError
@@ -10,12 +11,12 @@ from certrelay.connectors.acme.account_key import KeyRefused
 from certrelay.connectors.acme.dns import DnsFailure
 from certrelay.connectors.acme.dns_persist import NotUsable
 from certrelay.connectors.acme.problem import MAX_DETAIL, Problem, UnusableAnswer
-from certrelay.connectors.acme.reference import OrderGone, TooManyNames
+from certrelay.connectors.acme.reference import OrderElsewhere, OrderGone, TooManyNames
 from certrelay.connectors.base import Rejected, Unavailable
 from certrelay.connectors.http import MAX_RETRY_AFTER, failure, sentence
 
 FAULTS = (
-    Problem, UnusableAnswer, BindingRefused, KeyRefused, OrderGone, TooManyNames, DnsFailure, NotUsable,
+    Problem, UnusableAnswer, BindingRefused, KeyRefused, OrderElsewhere, OrderGone, TooManyNames, DnsFailure, NotUsable,
     requests.RequestException, AzureError,
 )  # fmt: skip
 
@@ -34,6 +35,22 @@ LOOK_UPS = frozenset({"connection", "dns"})
 NEW_ORDER_DELAYS = (600.0, 3600.0)
 FORBIDDEN = re.compile(r"prevent|forbid|prohibit|disallow|not (?:allow|permit|authori[sz])|unauthori[sz]", re.I)
 PAUSED = re.compile(r"unpause|paused|temporarily prevented", re.I)
+
+
+class FinalizeFailed(Exception):
+    """The order is invalid since `problem` was the answer to finalize."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class OrderDead(Exception):
+    """The order (a document) says that it is pending, and one of its authorizations can never be valid any more."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        super().__init__()
+        self.order = order
 
 
 def is_passing(problem: Problem) -> bool:
@@ -64,7 +81,7 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
         case Problem():
             wait = None if fault.wait is None else min(fault.wait, MAX_RETRY_AFTER)
             return Unavailable(_sentence(f"{fault.detail} ({fault.code})" if fault.code else fault.detail), wait)
-        case BindingRefused() | TooManyNames():
+        case BindingRefused() | TooManyNames() | OrderElsewhere():
             return Rejected(_sentence(fault))
         case OrderGone():
             return Unavailable(_sentence(fault), restart=True)

@@ -13,8 +13,17 @@ from certrelay.connectors.acme.chain import NO_URL, AlternatesNotReady, download
 from certrelay.connectors.acme.challenge import PERSIST, Challenge, challenge_of
 from certrelay.connectors.acme.client import AcmeClient
 from certrelay.connectors.acme.dns import DnsFailure, NoSolver, SilentServers, Solver
-from certrelay.connectors.acme.faults import failed_order
-from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object, problem_of
+from certrelay.connectors.acme.faults import FinalizeFailed, OrderDead, failed_order
+from certrelay.connectors.acme.patience import (
+    ANSWER_AGAIN,
+    CHAIN_WAIT,
+    DEFAULT_WAIT,
+    DNS_WAIT,
+    LONGEST_WAIT,
+    SILENCE,
+    grown,
+)
+from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object, problem_of, text_of
 from certrelay.connectors.acme.reference import OrderGone, Reference
 from certrelay.connectors.acme.standing_records import StandingRecords, proof
 from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
@@ -25,16 +34,8 @@ PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 # functionTimeout is five minutes. After WORK_SECONDS no further step starts; all answers together may take MAX_SECONDS.
 # Canceling has CANCEL_SECONDS, since no other call continues it.
 WORK_SECONDS, MAX_SECONDS, CANCEL_SECONDS = 60.0, 90.0, 100.0
-DEFAULT_WAIT = 2.0
-DNS_WAIT = 5.0
-# Seconds. A challenge may stay pending while the server validates it, and each answer may start another validation.
-ANSWER_AGAIN = 300.0
-TAKEN = ("processing", "valid")
-# Some servers ask to wait for a day and finish long before that; an operation has a day in all.
-LONGEST_WAIT = 3600.0
-# Seconds until name servers that do not answer are left out, if the others agree.
-SILENCE = 300.0
-CHAIN_TRIES, CHAIN_WAIT = 3, 60.0
+TAKEN, DEAD = ("processing", "valid"), ("invalid", "deactivated", "expired", "revoked")  # of orders, authorizations
+CHAIN_TRIES = 3
 GONE = ("accountDoesNotExist", "malformed", "unauthorized")
 
 log = logger("acme")
@@ -42,14 +43,6 @@ log = logger("acme")
 
 class _TimeIsUp(DnsFailure):
     """The time is up; the next call, if there is one, continues."""
-
-
-class _FinalizeFailed(Exception):
-    """The order is invalid since `problem` was the answer to finalize."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
 
 
 class Order:
@@ -75,7 +68,9 @@ class Order:
             return self._advance(request, names, preferred_chain)
         except _TimeIsUp:
             return Pending(self._reference.text(), 0.0)
-        except _FinalizeFailed as failed:
+        except OrderDead as dead:
+            return self._failed(dead.order, request.lost_orders)
+        except FinalizeFailed as failed:
             return failed_order(failed.problem, "", request.lost_orders)
 
     def _advance(self, request: SigningRequest, names: list[str], preferred_chain: str | None) -> Outcome:
@@ -104,7 +99,8 @@ class Order:
                     raise UnusableAnswer("it answered an order without a known status")
             if wait or time.monotonic() >= self._end:
                 break
-        return Pending(self._reference.text(), min(wait or DEFAULT_WAIT, LONGEST_WAIT))
+        wait = wait or grown(DEFAULT_WAIT, self._reference.answered, self._now().timestamp())
+        return Pending(self._reference.text(), min(wait, LONGEST_WAIT))
 
     def poll(self) -> tuple[dict[str, Any], float | None]:
         """The order's document, and the server's Retry-After in seconds."""
@@ -177,7 +173,10 @@ class Order:
 
     def _waiting(self, order: dict[str, Any]) -> list[Challenge]:
         """The challenges to answer. Keeps the longest Retry-After, also of those that the server validates now."""
-        found = [one for one in self._challenges(order) if one.status in ("pending", "processing")]
+        every = list(self._challenges(order))
+        if any(one.status in DEAD for one in every):  # the order follows them, at some servers never
+            raise OrderDead(order)
+        found = [one for one in every if one.status in ("pending", "processing")]
         self._wait = max((one.wait for one in found), default=0.0)
         return [one for one in found if one.status == "pending"]
 
@@ -186,7 +185,7 @@ class Order:
         asked = {name.removeprefix("*.") for name in names}
         standing = None if lost_orders and self._has_dns else self._standing
         for challenge in waiting:
-            if challenge.identifier.removeprefix("*.") not in asked:
+            if challenge.identifier.removeprefix("*.").lower() not in asked:
                 raise UnusableAnswer(
                     f"it wants proof of {sentence(challenge.identifier, 100)}, which was not requested"
                 )
@@ -214,7 +213,7 @@ class Order:
             self._solver.publish(*record)
             self._check_time()
         if not all(self._is_visible(record, now) for record in unseen):
-            self._wait = max(self._wait, DNS_WAIT)
+            self._wait = max(self._wait, grown(DNS_WAIT, self._reference.stored, now))
             return False
         for challenge in waiting:
             self._answer(challenge)
@@ -242,15 +241,17 @@ class Order:
     def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
         """Remove the records, which are not needed any more, and finalize the order. It may be finalized already."""
         self.clean()
+        answered = self._reference.answered or self._now().timestamp()
+        self._reference = replace(self._reference, answered=answered)
         encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
         if not order.get("finalize") and self._reference.finalize:
             order = {**order, "finalize": self._reference.finalize}
         try:
-            self._post(_text(order, "finalize"), {"csr": encoded})
+            self._post(text_of(order, "finalize"), {"csr": encoded})
         except Problem as problem:
             status = self.poll()[0].get("status")
             if status == "invalid":
-                raise _FinalizeFailed(problem) from None
+                raise FinalizeFailed(problem) from None
             if status not in TAKEN:
                 raise
 
@@ -261,7 +262,7 @@ class Order:
         error, name = (failed.error, failed.identifier) if failed else (order.get("error"), "")
         if not isinstance(error, dict):
             # An order that expires becomes invalid without an error (section 7.1.6).
-            return Unavailable("the order expired, or failed without a reason", restart=True)
+            return Unavailable("the order or an authorization expired, or failed without a reason", restart=True)
         identifier, problem = error.get("identifier"), problem_of(error)
         if failed and failed.failed == PERSIST and self._has_dns and not lost_orders:
             return Unavailable(sentence(f"{name}: its standing record failed: {problem.detail}"), restart=True)
@@ -286,15 +287,8 @@ class Order:
         def post(url: str) -> requests.Response:
             return self._post(url, None)
 
-        first, tries = fetched(post, _text(order, "certificate")), self._reference.chain_tries + 1
+        first, tries = fetched(post, text_of(order, "certificate")), self._reference.chain_tries + 1
         try:
             return issued(download(post, first, preferred_chain, wait=tries < CHAIN_TRIES), csr)
         except AlternatesNotReady:
             return Pending(replace(self._reference, chain_tries=tries).text(), CHAIN_WAIT)
-
-
-def _text(document: dict[str, Any], member: str) -> str:
-    found = document.get(member)
-    if not isinstance(found, str):
-        raise UnusableAnswer(f"it answered an order without {member}")
-    return found

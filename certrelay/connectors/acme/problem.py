@@ -66,3 +66,11 @@ def json_object(answer: requests.Response) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UnusableAnswer("it answered something other than a JSON object")
     return found
+
+
+def text_of(order: dict[str, Any], member: str) -> str:
+    """Raises UnusableAnswer if the order has no such member, or it is not a text."""
+    found = order.get(member)
+    if not isinstance(found, str):
+        raise UnusableAnswer(f"it answered an order without {member}")
+    return found

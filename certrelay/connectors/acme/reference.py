@@ -14,6 +14,10 @@ class OrderGone(Exception):
     """The server has no order at the URL, or it belongs to another account."""
 
 
+class OrderElsewhere(Exception):
+    """The server placed the order at another origin, where it is not asked about; the next one would be there too."""
+
+
 class TooManyNames(Exception):
     """The challenge records do not fit into a reference, so their removal could not be guaranteed."""
 
@@ -42,7 +46,8 @@ class Reference:
         others = {"finalize": finalize, "chain_tries": self.chain_tries}
         text = json.dumps(found | {key: value for key, value in others.items() if value}, separators=(",", ":"))
         if len(text.encode()) > MAX_REFERENCE_BYTES:
-            raise TooManyNames(f"an order of {len(records)} such long names is too large: ask for fewer at once")
+            what = f"an order of {len(records)} such long names is too large: ask for fewer at once"
+            raise TooManyNames(what if records else "the URL that the server gave the order is too long")
         return text
 
     @classmethod

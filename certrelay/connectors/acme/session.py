@@ -10,18 +10,18 @@ from azure.core.exceptions import AzureError
 
 from certrelay.connectors.acme.account import Account, key_from_pem
 from certrelay.connectors.acme.account_key import AccountKey, KeyVersion
-from certrelay.connectors.acme.client import AcmeClient
+from certrelay.connectors.acme.client import AcmeClient, location
 from certrelay.connectors.acme.contact import Contact
 from certrelay.connectors.acme.dns import NoSolver, Solver
 from certrelay.connectors.acme.dns_persist import NotUsable
 from certrelay.connectors.acme.faults import FAULTS, NOT_OURS
 from certrelay.connectors.acme.order import Order
 from certrelay.connectors.acme.problem import Problem, UnusableAnswer, json_object
-from certrelay.connectors.acme.reference import OrderGone, Reference
+from certrelay.connectors.acme.reference import OrderElsewhere, OrderGone, Reference
 from certrelay.connectors.acme.renewal_info import certificate_id, is_about_replacing, refusal, window_of
 from certrelay.connectors.acme.standing_records import MADE, StandingRecords, digest_of
 from certrelay.connectors.base import ConnectorError, Context, RenewalWindow, StandingRecord
-from certrelay.connectors.http import AuthoritySession
+from certrelay.connectors.http import AuthoritySession, is_of, sentence
 from certrelay.errors import CertRelayError
 from certrelay.log import logger
 from certrelay.pki.wording import listed
@@ -184,13 +184,18 @@ class AcmeSession:
                 raise
             self._account.forget()
             answer = self._client.at("newOrder", place)
-        if not (location := answer.headers.get("Location")):
+        if not (url := location(answer)):
             raise UnusableAnswer("it answered an order without its URL")
+        if not is_of(self._settings.url, url):
+            raise OrderElsewhere(
+                f"the server says that its order is at {sentence(url, 100)}, another origin than that of the "
+                "authority's url; correct the url, or the server's own name of itself"
+            )
         try:
             finalize = json_object(answer).get("finalize")
         except UnusableAnswer:  # the order itself may have it
             finalize = None
-        return Reference(location, finalize=finalize if isinstance(finalize, str) else "")
+        return Reference(url, finalize=finalize if isinstance(finalize, str) else "")
 
 
 def make_solver(settings: Any, context: Context) -> Solver:

@@ -10,7 +10,7 @@ from certrelay.connectors.acme.order import LONGEST_WAIT
 from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from tests.connectors.acme.acme_proxy import Answer
 from tests.connectors.acme.acme_server import AcmeServer, MemorySolver, Request
-from tests.connectors.acme.clients import connect, follow
+from tests.connectors.acme.clients import TestClock, connect, follow
 from tests.connectors.acme.ordering import fresh_name, request_for
 
 
@@ -179,3 +179,91 @@ def test_a_server_that_asks_to_wait_for_a_day_is_asked_every_hour(server: AcmeSe
     outcome = follow(connect(server, MemorySolver()), request_for(fresh_name()))
     assert isinstance(outcome, Pending)
     assert outcome.retry_after == LONGEST_WAIT == 3600
+
+
+def answered_with(server: AcmeServer, resource: str, **members: Any) -> None:
+    """Let every answer to a resource have these members from now on."""
+
+    def change(request: Request, answer: Answer) -> None:
+        if f"/{resource}/" in request.target:
+            answer.say({**answer.document, **members})
+
+    server.change = change
+
+
+@pytest.mark.parametrize("status", ["deactivated", "expired", "revoked", "invalid"])
+def test_an_order_whose_authorization_is_dead_begins_anew_though_the_server_calls_it_pending(
+    server: AcmeServer, status: str
+) -> None:
+    answered_with(server, "authorization", status=status)
+    outcome = connect(server, MemorySolver()).submit(request_for(fresh_name()))
+    assert isinstance(outcome, Pending)
+    outcome = connect(server, MemorySolver()).collect(request_for(fresh_name()), outcome.reference)
+    assert outcome == Unavailable("the order or an authorization expired, or failed without a reason", restart=True)
+
+
+def test_an_authorization_that_failed_decides_before_the_order_says_so(server: AcmeServer) -> None:
+    error = {"type": "urn:ietf:params:acme:error:unauthorized", "detail": "no such record"}
+    answered_with(server, "authorization", status="invalid", challenges=[{"type": "dns-01", "url": "x", "token": "t",
+                  "status": "invalid", "error": error}])  # fmt: skip
+    name = fresh_name()
+    outcome = follow(connect(server, MemorySolver()), request_for(name))
+    assert outcome == Rejected(f"the order failed: {name}: no such record (unauthorized)")
+
+
+def test_an_order_that_lasts_is_asked_about_at_a_tenth_of_its_age(server: AcmeServer) -> None:
+    def change(request: Request, answer: Answer) -> None:
+        if "/order/" in request.target and server.orders[0].certificate:
+            answer.say({**answer.document, "status": "processing"})
+
+    server.change = change
+    clock, waits = TestClock(), []
+    connector, request = connect(server, MemorySolver(), clock), request_for(fresh_name())
+    outcome = connector.submit(request)
+    for seconds in (0, 0, 10, 90, 900, 9000):
+        clock.advance(seconds=seconds)
+        assert isinstance(outcome, Pending), outcome
+        outcome = connector.collect(request, outcome.reference)
+        assert isinstance(outcome, Pending), outcome
+        waits.append(outcome.retry_after)
+    assert waits == [0, 2, 2, 10, 100, 300]
+
+
+@pytest.mark.parametrize("resource", ["newOrder", "newAccount"])
+def test_a_relative_location_is_of_the_server_that_gives_it(server: AcmeServer, resource: str) -> None:
+    def change(request: Request, answer: Answer) -> None:
+        if request.target.endswith(resource):
+            answer.headers["Location"] = answer.headers["Location"].removeprefix(server.origin)
+
+    server.change = change
+    assert isinstance(follow(connect(server, MemorySolver()), request_for(fresh_name())), Issued)
+    assert server.count("newOrder") == 1
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/order/1", "http://[::1", "//evil.example/1"])
+def test_an_order_at_another_origin_is_placed_once_and_the_reason_says_where(server: AcmeServer, url: str) -> None:
+    def change(request: Request, answer: Answer) -> None:
+        if request.target.endswith("newOrder"):
+            answer.headers["Location"] = url
+
+    server.change = change
+    outcome = connect(server, MemorySolver()).submit(request_for(fresh_name()))
+    assert isinstance(outcome, Rejected)
+    assert url.removeprefix("https:") in outcome.reason
+    assert "correct the url" in outcome.reason
+
+
+def test_the_url_of_an_order_that_is_too_long_is_not_called_a_matter_of_names(server: AcmeServer) -> None:
+    def change(request: Request, answer: Answer) -> None:
+        if request.target.endswith("newOrder"):
+            answer.headers["Location"] += "x" * 50_000
+
+    server.change = change
+    outcome = connect(server, MemorySolver()).submit(request_for(fresh_name()))
+    assert outcome == Rejected("the URL that the server gave the order is too long")
+
+
+def test_a_name_in_capital_letters_is_the_name_that_was_asked_for(server: AcmeServer) -> None:
+    name = fresh_name()
+    answered_with(server, "authorization", identifier={"type": "dns", "value": name.upper()})
+    assert isinstance(follow(connect(server, MemorySolver()), request_for(name)), Issued)
