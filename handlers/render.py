@@ -4,6 +4,7 @@ import base64
 import ssl
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -79,7 +80,9 @@ def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str,
     kept: dict[str, Any] = {
         key: bundle[key] for key in ("id", "x5t", "cer", "attributes", "tags", "policy") if key in bundle
     }
-    contents = what_it_says(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
+    contents: dict[str, Any] = {}
+    with suppress(ValueError, TypeError):  # no base64
+        contents = what_it_says(base64.b64decode(bundle["cer"])) if bundle.get("cer") else {}
     return {"name": name, "vault": vault, "version": version, **kept, **contents}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from certrelay.access import grants, ownership
 from certrelay.callers import Role
 from certrelay.errors import BadContinuation, Fault, Invalid, NotFound
-from certrelay.keyvault.certificate import CERTIFICATES, PAGE, CertificateItem, item_of, moment, version_of
+from certrelay.keyvault.certificate import CERTIFICATES, PAGE, CertificateItem, item_of, items_of, version_of
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
 from certrelay.renewal import alerts
 from certrelay.renewal.due import due_at, due_of
@@ -75,7 +75,7 @@ def certificates(
     matching: list[CertificateItem] = []
     for _ in range(MAX_PAGES):
         page, following = services.vault(vault).page(path)
-        items = [item_of(item) for item in page]
+        items = items_of(page)
         for number, item in enumerate(items[skip:], skip + 1):
             if not grants.may(services, Role.READER, vault, item.name) or not _matches(services, item, filters):
                 continue
@@ -136,16 +136,15 @@ def history(services: Services, vault: str, name: str) -> list[Operation]:
 
 
 def _plan(services: Services, vault: str, name: str, newest: Json) -> Plan:
-    tags, attributes = newest.get("tags") or {}, newest.get("attributes") or {}
-    begins, expires = moment(attributes.get("nbf")), moment(attributes.get("exp"))
-    if not is_managed(tags) or begins is None or expires is None:
+    item = item_of(newest)
+    if not is_managed(item.tags) or item.not_before is None or item.expires is None:
         return Plan(None, "CertRelay does not renew it; adopt it to change that")
-    if not attributes.get("enabled", True):
+    if not item.enabled:
         return Plan(None, "it is disabled")
-    threshold = threshold_of(tags)
-    due = due_at(begins, expires, threshold)
+    threshold = threshold_of(item.tags)
+    due = due_at(item.not_before, item.expires, threshold)
     reason = "threshold {}={}".format(*threshold) if threshold else "a third of its lifetime is left then"
-    record = services.storage.renewals.record(vault, name).about(item_of(newest).thumbprint)
+    record = services.storage.renewals.record(vault, name).about(item.thumbprint)
     if record.renew_at and record.renew_at < due:
         due, reason = record.renew_at, "the authority suggests it (RFC 9773)"
     if record.backed_off_until and record.backed_off_until > max(due, services.now()):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from certrelay.errors import Conflict
+from certrelay.keyvault.policy import issuer_of, lifetime_actions
 from certrelay.keyvault.tags import authority_of
 
 type Json = dict[str, Any]
@@ -37,6 +38,5 @@ def _consequence(
 
 def _issuer_that_renews(policy: Mapping[str, Any]) -> str:
     """The issuer by which Key Vault renews a certificate with this policy by itself; empty if it does not."""
-    issuer = str((policy.get("issuer") or {}).get("name") or "")
-    actions = [(one.get("action") or {}).get("action_type") for one in policy.get("lifetime_actions") or ()]
-    return issuer if issuer.lower() not in ("", "unknown") and "AutoRenew" in actions else ""
+    issuer, kinds = issuer_of(policy), [kind for kind, _ in lifetime_actions(policy)]
+    return issuer if issuer.lower() not in ("", "unknown") and "AutoRenew" in kinds else ""

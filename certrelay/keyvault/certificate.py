@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from certrelay.log import logger
+
+log = logger("keyvault")
+
 PAGE = 25
 CERTIFICATES = f"/certificates?maxresults={PAGE}"
 
@@ -60,17 +64,30 @@ def pending_operation(body: Json) -> PendingOperation:
 
 
 def item_of(item: Json) -> CertificateItem:
-    """One line of Key Vault's certificate list. What cannot be read of it counts as absent."""
-    attributes = item.get("attributes") or {}
+    """One line of Key Vault's certificate list. What cannot be read of it counts as absent.
+
+    Raises LookupError or TypeError for a line without a name."""
+    attributes, tags = (value if isinstance(value := item.get(part), dict) else {} for part in ("attributes", "tags"))
     return CertificateItem(
         name=str(item["id"]).split("/certificates/", 1)[1].split("/")[0],
         enabled=bool(attributes.get("enabled", True)),
         created=moment(attributes.get("created")),
         not_before=moment(attributes.get("nbf")),
         expires=moment(attributes.get("exp")),
-        tags={key: text for key, text in (item.get("tags") or {}).items() if isinstance(text, str)},
+        tags={key: text for key, text in tags.items() if isinstance(text, str)},
         thumbprint=thumbprint_of(item),
     )
+
+
+def items_of(page: list[Json]) -> list[CertificateItem]:
+    """The lines of a page of the list. One that has no name is logged and left out."""
+    found = []
+    for line in page:
+        try:
+            found.append(item_of(line))
+        except (LookupError, TypeError, AttributeError):
+            log.error("a line of Key Vault's certificate list has no name, and is left out")
+    return found
 
 
 def thumbprint_of(item: Json) -> str:

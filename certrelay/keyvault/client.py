@@ -35,7 +35,7 @@ from certrelay.keyvault.certificate import (
     CertificateItem,
     Json,
     PendingOperation,
-    item_of,
+    items_of,
     pending_operation,
 )
 from certrelay.keyvault.refusals import forbidden, without_names
@@ -103,7 +103,7 @@ class Vault:
 
     def certificates(self) -> Iterator[list[CertificateItem]]:
         """All certificates that have a version, alphabetically, in pages of 25."""
-        return ([item_of(item) for item in page] for page in self.pages(CERTIFICATES))
+        return map(items_of, self.pages(CERTIFICATES))
 
     def versions(self, name: str) -> Iterator[Json]:
         pages = self.pages(f"/certificates/{name}/versions?maxresults={PAGE}")

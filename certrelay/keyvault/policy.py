@@ -30,6 +30,7 @@ CONTENT_TYPES = ("application/x-pkcs12", "application/x-pem-file")
 DEFAULT_EKUS = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]
 MAX_NAMES = 100
 MAX_MONTHS = 1200
+MAX_TRIGGER = 100_000  # days; no certificate lasts longer
 
 type Json = dict[str, Any]
 
@@ -128,8 +129,30 @@ def _is_range_of_months(months: Any) -> bool:
 
 def threshold(policy: Json) -> Json | None:
     """The trigger of the policy's lifetime action: `lifetime_percentage` or `days_before_expiry`; None without one."""
-    actions = policy.get("lifetime_actions") or []
-    return dict(actions[0].get("trigger") or {}) or None if actions else None
+    actions = lifetime_actions(policy)
+    return actions[0][1] or None if actions else None
+
+
+def lifetime_actions(policy: Any) -> list[tuple[str, Json]]:
+    """The type and trigger of each lifetime action. Policies in vaults need not be ours: what cannot be read of one
+    counts as absent."""
+    given = policy.get("lifetime_actions") if isinstance(policy, dict) else None
+    found = []
+    for one in given if isinstance(given, list) else ():
+        action, trigger = (_object(one, part) for part in ("action", "trigger"))
+        numbers = {key: value for key, value in trigger.items() if isinstance(value, int) and 0 <= value <= MAX_TRIGGER}
+        found.append((str(action.get("action_type", "")), numbers))
+    return found
+
+
+def issuer_of(policy: Any) -> str:
+    """The issuer's name; `Unknown` where a policy has none."""
+    return str(_object(policy, "issuer").get("name", "Unknown"))
+
+
+def _object(value: Any, part: str) -> Json:
+    found = value.get(part) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _default_action(authority: str | None) -> Json:

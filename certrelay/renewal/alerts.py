@@ -138,12 +138,8 @@ def _overdue_at(item: CertificateItem, written: dict[str, Any]) -> datetime | No
 
 def renewed_by_key_vault(written: dict[str, Any]) -> bool:
     """Whether Key Vault renews a certificate with this policy by itself."""
-    actions = [(action.get("action") or {}).get("action_type") for action in written.get("lifetime_actions") or []]
-    return _issuer(written) != "Unknown" and "AutoRenew" in actions
-
-
-def _issuer(written: dict[str, Any]) -> str:
-    return str((written.get("issuer") or {}).get("name", "Unknown"))
+    kinds = [kind for kind, _ in policy.lifetime_actions(written)]
+    return policy.issuer_of(written) != "Unknown" and "AutoRenew" in kinds
 
 
 def _why(services: Services, alias: str, item: CertificateItem, written: dict[str, Any]) -> str:
@@ -153,5 +149,5 @@ def _why(services: Services, alias: str, item: CertificateItem, written: dict[st
         failure = current.failure if current else last.failure if last else None
         return f"The last try failed: {failure.message}" if failure else "No renewal has been tried yet."
     if renewed_by_key_vault(written):
-        return f"Key Vault should have renewed it with issuer {_issuer(written)}, but did not."
+        return f"Key Vault should have renewed it with issuer {policy.issuer_of(written)}, but did not."
     return "Nothing renews it: adopt it, or renew it by hand."

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from certrelay import telemetry
 from certrelay.errors import Booked, CertRelayError, Invalid, NotDue, NotReady, VaultForbidden
-from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of
+from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, items_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations import intervene, reconcile
@@ -146,7 +146,7 @@ class _Sweep:
                 with about(vault=alias):
                     log.warning("Key Vault no longer accepts the position in its list; reading from the start")
                 page, path = [], CERTIFICATES
-            yield [item_of(item) for item in page]
+            yield items_of(page)
         if path:
             with about(vault=alias):
                 log.warning("the lists take too long; the next sweep continues here")

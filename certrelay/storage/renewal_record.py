@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 SWEEP_INTERVAL = timedelta(hours=1)
+MAX_FAILURES = 10_000  # a row holds no more than 32 bits
 FIRST_DELAY, SHORTEST_DELAY, LONGEST_SHARE = timedelta(hours=1), timedelta(minutes=10), 1 / 8
 
 
@@ -57,7 +58,7 @@ class RenewalRecord:
         doubled = FIRST_DELAY * 2.0 ** min(failures - 1, 10)
         left = max(expires - failed_at, timedelta(0)) * LONGEST_SHARE
         until = failed_at + max(min(doubled, left), SHORTEST_DELAY)
-        return replace(self, failures=failures, backed_off_until=until)
+        return replace(self, failures=min(failures, MAX_FAILURES), backed_off_until=until)
 
 
 _TIMES = ("backed_off_until", "window_start", "window_end", "renew_at", "ask_at")

@@ -11,6 +11,7 @@ from certrelay.keyvault.certificate import item_of
 from certrelay.operations.signing import public_key_of
 from certrelay.renewal import digest, forecast, replacement_run, replacements, sweep
 from certrelay.renewal.replacements import Criteria
+from tests.renewal.nonsense import broken
 from tests.world import ALIAS, World, made
 
 GARBAGE = "MIIBAAAA"
@@ -18,20 +19,6 @@ BROKEN: dict[str, Any] = {
     "x5t": "%%%\u00e9", "attributes": {"exp": 10**15, "nbf": -(10**15), "created": None, "enabled": True},
     "tags": {"certrelay-authority": "test-ca", "certrelay-renewal": None, "certrelay-validity-days": 3},
 }  # fmt: skip
-
-
-def broken(world: World, monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:
-    """Let Key Vault answer nonsense about this certificate, in lists and by itself."""
-    ask = world.vault.call
-
-    def call(method: str, path: str, *rest: Any, **query: Any) -> Any:
-        answer = ask(method, path, *rest, **query)
-        for item in [*answer.get("value", ()), answer]:
-            if str(item.get("id", "")).split("/certificates/")[-1].split("/")[0] == name and "attributes" in item:
-                item.update(changes)
-        return answer
-
-    monkeypatch.setattr(world.vault, "call", call)
 
 
 def test_a_line_of_a_list_that_makes_no_sense_stops_neither_lists_nor_sweeps(
