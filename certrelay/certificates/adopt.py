@@ -20,6 +20,7 @@ from certrelay.pki.alternative_names import other_names
 from certrelay.pki.wording import listed
 from certrelay.renewal import renew, two_writes
 from certrelay.services import Services
+from certrelay.storage.operation import CertificateRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def adopt(services: Services, vault: str, name: str, adoption: Adoption) -> dict
     new_tags = caller_tags(tags) | managed_tags(adoption.authority, days, adoption.trigger)
     _check(name, bundle, adoption, days, new_tags)
     request = renew.renewed_request(services, vault, adoption.authority, bundle["policy"], new_tags, True)
-    rules.check(services, vault, request)
+    _check_rules(services, vault, request)
     rules.check_reused_key(services, vault, name, request.policy, bundle)
     grants.require_request(services, Role.OPERATOR, vault, name, grants.wanted_by(request))
     ownership.claim(services, vault, name, "adopted")
@@ -100,6 +101,14 @@ def _check(name: str, bundle: Mapping[str, Any], adoption: Adoption, days: int, 
         faults.append(Fault("", f"{name} has neither a subject nor alternative names, so it cannot be requested again"))
     if faults:
         raise Invalid(faults)
+
+
+def _check_rules(services: Services, vault: str, request: CertificateRequest) -> None:
+    """What `rules.check` does; a name that cannot be requested stands in the policy, where it can be corrected."""
+    try:
+        rules.check(services, vault, request)
+    except Invalid as error:
+        raise Invalid([Fault("", f"{fault.detail}; correct the policy first") for fault in error.faults]) from None
 
 
 def _check_names(name: str, bundle: Mapping[str, Any]) -> None:

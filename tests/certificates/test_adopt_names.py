@@ -1,6 +1,7 @@
 """Names that Key Vault cannot put into a CSR: their certificate is adopted knowingly, or not at all."""
 
 import base64
+from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
@@ -10,6 +11,10 @@ from certrelay.certificates import adopt, import_file
 from certrelay.certificates.adopt import Adoption
 from certrelay.certificates.import_file import ImportCommand
 from certrelay.errors import Invalid
+from certrelay.pki.alternative_names import other_names
+from certrelay.pki.names import names_of
+from certrelay.renewal import sweep
+from certrelay.storage.operation import State
 from tests.pki.builders import dns, ec_key, sign, subject
 from tests.world import ALIAS, World
 
@@ -43,3 +48,30 @@ def test_a_certificate_of_a_windows_host_is_adopted(world: World) -> None:
     name = imported(world, x509.DNSName("my_host.corp.example"), x509.DNSName("server1"))
     adopted = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
     assert adopted["tags"]["certrelay-authority"] == "test-ca"
+
+
+def test_what_was_adopted_by_force_is_renewed_with_the_names_that_key_vault_can_request(lonely_world: World) -> None:
+    world = lonely_world
+    kerberos = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.2.2"), b"\x05\x00")
+    others = (x509.DirectoryName(subject("foo")), x509.RegisteredID(x509.ObjectIdentifier("1.2.3")), kerberos)
+    name = imported(world, *others, *dns("www.corp.example"), x509.IPAddress(ip_address("192.0.2.1")))
+    adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))
+    world.clock.advance(80 * 86_400)
+    assert sweep.sweep(world.services).started == [f"{ALIAS}/{name}"]
+    assert world.finish(name).state is State.COMPLETED
+    renewed = x509.load_der_x509_certificate(base64.b64decode((world.vault.get(name) or {})["cer"]))
+    assert other_names(renewed) == ()
+    assert names_of(renewed).dns_names == ("dir.corp.example", "www.corp.example")
+    assert names_of(renewed).ip_addresses == ("192.0.2.1",)
+
+
+@pytest.mark.parametrize(
+    "odd", ["a.*.corp.example", "a b.corp.example", "x.corp.example\0.evil.example", "10.0.0.1", ""]
+)
+def test_a_name_that_nobody_may_request_is_told_with_what_to_do_though_it_is_in_a_vault(world: World, odd: str) -> None:
+    name = imported(world, x509.DNSName(odd))
+    before = world.vault.get(name)
+    for force in (False, True):
+        with pytest.raises(Invalid, match=r"; correct the policy first$"):
+            adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", force=force))
+    assert world.vault.get(name) == before, "nothing was written"
