@@ -209,7 +209,7 @@ def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -
         if isinstance(error, Invalid):
             return end_as(services, operation, State.FAILED, Failure(error.code, str(error)))
         raise
-    # The row is not written once more before it is deleted: by its chain, or in the history, the version is found again.
+    # The row is not written once more before it is deleted: by its chain or in the history, the version is found.
     return operation.moved(State.COMPLETED, services.now(), version=version_of(bundle))
 
 
