@@ -17,6 +17,7 @@ from bench._report import Line, arguments, conclude, in_turns, ratio
 ROOT = Path(__file__).parent.parent
 LIMIT = 2.0
 SETTINGS = {
+    "PYDANTIC_DISABLE_PLUGINS": "true",  # as infra/ sets it
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
     "CERTRELAY_VAULTS": '{"main": {"url": "https://main.vault.azure.net"}}',
     "CERTRELAY_AUTHORITIES": json.dumps({"openbao": {

@@ -156,6 +156,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${appIdentity.properties.clientId};Authorization=AAD'
     PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
     PYTHON_THREADPOOL_THREAD_COUNT: '32'
+    PYDANTIC_DISABLE_PLUGINS: 'true' // none is used; the search for them reads the metadata of every package at each start
     CERTRELAY_APP_SERVICE_AUTHENTICATION: signIn ? 'true' : 'false'
   })
 }

@@ -196,6 +196,7 @@ def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, s
     return {
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "PYTHON_THREADPOOL_THREAD_COUNT": "32",
+        "PYDANTIC_DISABLE_PLUGINS": "true",
         "AzureWebJobsStorage": sandbox["STORAGE_CONNECTION_STRING"],
         "IDENTITY_ENDPOINT": sandbox["IDENTITY_ENDPOINT"],
         "IDENTITY_HEADER": sandbox["IDENTITY_HEADER"],
