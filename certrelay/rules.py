@@ -18,7 +18,7 @@ from certrelay.connectors.base import Connector, Feature
 from certrelay.errors import Fault, Invalid, NotPermitted
 from certrelay.keyvault import policy
 from certrelay.keyvault.certificate import version_of
-from certrelay.pki import extensions, public_trust, verify
+from certrelay.pki import extensions, public_trust, purposes, verify
 from certrelay.pki.alternative_names import other_names
 from certrelay.pki.distinguished_names import attributes
 from certrelay.pki.names import names_of
@@ -27,7 +27,8 @@ from certrelay.pki.subject import SubjectNames
 from certrelay.pki.wording import bounded
 from certrelay.services import Services
 from certrelay.setting_models import AuthoritySettings, Rules
-from certrelay.storage.operation import ALIAS, CertificateRequest
+from certrelay.storage.operation import CertificateRequest
+from certrelay.validation import ALIAS
 
 EMAIL_ADDRESS = ("E", "EMAIL", "EMAILADDRESS", "1.2.840.113549.1.9.1")
 
@@ -209,7 +210,7 @@ def _usage_violations(holder: str, rules: Rules, usages: tuple[str, ...]) -> Ite
     allowed = rules.extended_key_usages
     forbidden = [usage for usage in usages if usage not in allowed]
     if allowed and forbidden:
-        named = extensions.purposes(forbidden)
+        named = purposes.purposes(forbidden)
         yield f"{holder} does not allow the extended key usage {named} (rule extended_key_usages)"
     if usages:
         return

@@ -4,14 +4,17 @@ import base64
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from certrelay.connectors.base import Connector, ConnectorSettings
 from certrelay.connectors.registry import connector_class
-from certrelay.pki.extensions import oid_of
+from certrelay.connectors.settings import ConnectorSettings
+from certrelay.pki.purposes import oid_of
 from certrelay.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from certrelay.connectors.base import Connector
 
 PIN = "0123456789abcdef" * 4  # an example: SHA-256
 ServiceEvent = Literal[
@@ -126,7 +129,7 @@ class Authority:
     connector_settings: ConnectorSettings
 
     @property
-    def connector_class(self) -> type[Connector]:
+    def connector_class(self) -> "type[Connector]":
         return connector_class(self.settings.connector)
 
 

@@ -25,8 +25,7 @@ from certrelay.errors import SettingsError
 from certrelay.schedules import SCHEDULES, schedule_faults
 from certrelay.setting_models import ROLES, Authority, AuthoritySettings, Grant, Settings, Target, VaultSettings
 from certrelay.setting_references import UNRESOLVED, is_unresolved, refuse_literal_secrets, resolved
-from certrelay.storage.operation import ALIAS
-from certrelay.validation import faults_of
+from certrelay.validation import ALIAS, faults_of
 
 NAMES = (
     "CERTRELAY_VAULTS", "CERTRELAY_AUTHORITIES", "CERTRELAY_NOTIFICATIONS", "CERTRELAY_RENEWAL_BATCH",

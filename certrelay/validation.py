@@ -16,6 +16,7 @@ from pydantic.errors import PydanticUserError
 from certrelay.errors import MAX_FAULTS, Fault, first_faults
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"  # one line, without control characters
+ALIAS = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")  # of a vault or an authority, in the settings
 
 MAX_NAME = 256  # characters of a field's name in a pointer: the longest that there is, of a tag
 SINGULAR = {"characters": "character", "entries": "entry"}

@@ -92,7 +92,7 @@ def test_x509_can_be_read_alone() -> None:
 
 def test_only_the_registry_knows_a_connector() -> None:
     """Shared modules of the room are no connectors; what imports a connector would tie the product to it."""
-    shared = {"base", "registry", "http", "single_flight"}
+    shared = {"base", "registry", "settings", "http", "single_flight"}
     wrong = [
         f"{name} imports {imported}"
         for name, imported in arrows()

@@ -15,7 +15,7 @@ from certrelay.certificates.import_file import ImportCommand
 from certrelay.errors import CertRelayError, Invalid
 from certrelay.operations import intervene, reconcile
 from certrelay.operations.submit import Origin
-from certrelay.pki import extensions
+from certrelay.pki import purposes
 from certrelay.renewal import renew
 from certrelay.services import Services
 from certrelay.setting_models import Rules
@@ -275,6 +275,6 @@ def test_a_root_that_the_rules_do_not_keep_is_left_out_of_an_import(world: World
 
 
 def test_an_extended_key_usage_is_named_as_people_name_it_or_by_its_oid() -> None:
-    assert extensions.oid_of("SERVERAUTH") == extensions.oid_of(SERVER_AUTH.dotted_string) == SERVER_AUTH.dotted_string
+    assert purposes.oid_of("SERVERAUTH") == purposes.oid_of(SERVER_AUTH.dotted_string) == SERVER_AUTH.dotted_string
     with pytest.raises(ValueError, match="must be an extended key usage such as serverAuth"):
-        extensions.oid_of("serverAut")
+        purposes.oid_of("serverAut")

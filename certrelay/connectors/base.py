@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
-
+from certrelay.connectors.settings import ConnectorSettings as ConnectorSettings  # noqa: PLC0414 - part of this
 from certrelay.pki.subject import SubjectNames
 from certrelay.redaction import redact
 
@@ -112,12 +111,6 @@ class Unavailable:
 
 
 type Outcome = Issued | Pending | Rejected | Unavailable
-
-
-class ConnectorSettings(BaseModel):
-    """The base of every connector's settings. Unknown keys are refused. A secret is a `SecretStr` field."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Memory(Protocol):

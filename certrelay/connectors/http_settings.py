@@ -4,12 +4,9 @@ import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, Field, SecretStr
 
-from certrelay.connectors.base import ConnectorSettings
+from certrelay.connectors.settings import ConnectorSettings
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -44,6 +41,8 @@ def authority_url(url: str) -> str:
 
 def certificates_pem(pem: str) -> str:
     """Validate a settings field that holds certificates in PEM. Raises ValueError."""
+    from cryptography import x509
+
     try:
         x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
@@ -53,6 +52,10 @@ def certificates_pem(pem: str) -> str:
 
 def certificate_and_key(pem: SecretStr) -> SecretStr:
     """Validate a settings field that holds a client certificate, its chain and its key in PEM. Raises ValueError."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     text = pem.get_secret_value().encode()
     try:
         certificate, key = x509.load_pem_x509_certificates(text)[0], load_pem_private_key(text, None)

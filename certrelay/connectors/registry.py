@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from certrelay.connectors.base import Connector, ConnectorSettings
+    from certrelay.connectors.base import Connector
+    from certrelay.connectors.settings import ConnectorSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from certrelay.errors import Fault, Invalid
 from certrelay.pki.distinguished_names import as_key_vault_takes_it
-from certrelay.pki.extensions import OID
 from certrelay.pki.names import subject_names
+from certrelay.pki.purposes import OID
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
 

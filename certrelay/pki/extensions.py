@@ -3,13 +3,11 @@
 The functions yield faults, which are sentences without a subject. The extensions of their input must be readable.
 """
 
-import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certrelay.pki.wording import listed
+from certrelay.pki.purposes import ANY, SERVER_AUTH, purposes, usages
 
 type Signed = x509.Certificate | x509.CertificateSigningRequest
 
@@ -26,27 +24,6 @@ _KEY_USAGES = {
 }
 # RFC 8813, section 3: usages that an elliptic curve key cannot have, and that authorities therefore leave out.
 _RSA_ONLY = {"keyencipherment", "dataencipherment"}
-OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,38})){1,20}", re.ASCII)
-_ANY, _SERVER_AUTH = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string, "1.3.6.1.5.5.7.3.1"
-_PURPOSES = {
-    _ANY: "anyExtendedKeyUsage",
-    _SERVER_AUTH: "serverAuth",
-    "1.3.6.1.5.5.7.3.2": "clientAuth",
-    "1.3.6.1.5.5.7.3.3": "codeSigning",
-    "1.3.6.1.5.5.7.3.4": "emailProtection",
-    "1.3.6.1.5.5.7.3.5": "ipsecEndSystem",
-    "1.3.6.1.5.5.7.3.6": "ipsecTunnel",
-    "1.3.6.1.5.5.7.3.7": "ipsecUser",
-    "1.3.6.1.5.5.7.3.8": "timeStamping",
-    "1.3.6.1.5.5.7.3.9": "OCSPSigning",
-    "1.3.6.1.5.5.7.3.17": "ipsecIKE",
-    "1.3.6.1.5.2.3.4": "pkInitClientAuth",
-    "1.3.6.1.5.2.3.5": "pkInitKDC",
-    "1.3.6.1.4.1.311.10.3.4": "encryptingFileSystem",
-    "1.3.6.1.4.1.311.10.3.12": "documentSigning",
-    "1.3.6.1.4.1.311.20.2.2": "smartCardLogon",
-    "1.3.6.1.4.1.311.54.1.2": "remoteDesktopAuth",
-}
 
 
 def extension[T: x509.ExtensionType](signed: Signed, kind: type[T]) -> T | None:
@@ -114,7 +91,7 @@ def key_usage_faults(
     if asked is not None:
         wanted, got = ({usage.lower() for usage in usages} for usages in (asked, found or ()))
         if got - wanted or wanted - got - (_RSA_ONLY if is_ec else set()):
-            yield f"has the key usages {_listed(found)} instead of {_listed(asked)}"
+            yield f"has the key usages {usages(found)} instead of {usages(asked)}"
     elif found is not None and "digitalSignature" in (key_usages(request) or ()) and "digitalSignature" not in found:
         yield "lacks the key usage digitalSignature"
     if found is not None and "keyCertSign" in found and not is_ca(request) and asked is None:
@@ -129,7 +106,7 @@ def extended_key_usage_faults(
     A certificate without the extension is good for every purpose (RFC 5280, section 4.2.1.12). That is a fault only if
     usages were asked, or with `must_exist`. anyExtendedKeyUsage is a fault unless it was asked."""
     found = extended_key_usages(signed)
-    if _ANY in (found or ()) and _ANY not in (asked or ()):
+    if ANY in (found or ()) and ANY not in (asked or ()):
         yield "has the extended key usage anyExtendedKeyUsage, not requested"
     if asked is not None:
         if set(found or ()) != set(asked):
@@ -144,23 +121,5 @@ def extended_key_usage_faults(
 
 def server_usage_faults(certificate: x509.Certificate) -> Iterator[str]:
     """Baseline Requirements 7.1.2.7.6."""
-    if _SERVER_AUTH not in (extended_key_usages(certificate) or ()):
+    if SERVER_AUTH not in (extended_key_usages(certificate) or ()):
         yield "lacks the extended key usage serverAuth, which publicly trusted certificates need"
-
-
-def oid_of(purpose: str) -> str:
-    """The dotted OID of an extended key usage, given by its name or as an OID. Raises ValueError."""
-    named = {name.lower(): oid for oid, name in _PURPOSES.items()}
-    oid = named.get(purpose.lower(), purpose)
-    if not OID.fullmatch(oid):
-        raise ValueError(f"must be an extended key usage such as serverAuth or 1.3.6.1.5.5.7.3.1, not {purpose!r}")
-    return oid
-
-
-def _listed(usages: Iterable[str] | None) -> str:
-    return listed(sorted(usages or ())) or "none"
-
-
-def purposes(oids: Iterable[str] | None) -> str:
-    """Extended key usages by the names that RFC 5280 and Microsoft give them; others as OIDs."""
-    return _listed(_PURPOSES.get(oid, oid) for oid in oids or ())

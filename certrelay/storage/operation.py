@@ -17,12 +17,12 @@ from certrelay.keyvault.certificate import PendingOperation
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
 from certrelay.redaction import redact
+from certrelay.validation import ALIAS
 
 COLUMN_BYTES = 60_000  # a column holds 64 KiB
 MAX_CHAIN_BYTES = 300_000  # of DER; a row holds 1 MiB
 MAX_DETAIL = 200  # characters of a transition; a row holds some sixty transitions in 64 KiB
 MAX_COLUMN = 64 * 1024  # bytes of a column
-ALIAS = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")  # of a vault, in the settings
 CERTIFICATE_NAME = re.compile(r"^[0-9A-Za-z-]{1,127}$")
 
 

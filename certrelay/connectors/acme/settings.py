@@ -3,14 +3,10 @@
 import base64
 from typing import Annotated, Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from certrelay.connectors.acme.dns.settings import DnsSettings, LookedUp, NoDns
 from certrelay.connectors.http_settings import HttpSettings, authority_url
-from certrelay.pki.names import dns_name
 
 
 def _base64url(secret: SecretStr) -> SecretStr:
@@ -31,6 +27,10 @@ def _mail_address(text: str) -> str:
 
 
 def _account_key(secret: SecretStr) -> SecretStr:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(secret.get_secret_value().encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -54,6 +54,8 @@ def _issuer(name: str) -> str:
 
 
 def _name(name: str) -> str:
+    from certrelay.pki.names import dns_name
+
     try:
         return dns_name(name)
     except ValueError:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from certrelay.connectors.base import ConnectorSettings
+from certrelay.connectors.settings import ConnectorSettings
 
 
 class ManualSettings(ConnectorSettings):

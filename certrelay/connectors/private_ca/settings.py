@@ -2,18 +2,13 @@
 
 from typing import Literal, Self
 
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from certrelay.connectors.base import ConnectorSettings
 from certrelay.connectors.http_settings import certificates_pem
+from certrelay.connectors.settings import ConnectorSettings
 
 CONTAINER = r"^[a-z0-9](-?[a-z0-9]){2,62}$"
-DEFAULT_EXTENDED_KEY_USAGES = (
-    ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
-    ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string,
-)
+DEFAULT_EXTENDED_KEY_USAGES = ("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2")  # serverAuth, clientAuth
 
 
 class PrivateCaSettings(ConnectorSettings):
@@ -48,6 +43,8 @@ class PrivateCaSettings(ConnectorSettings):
     @field_validator("extended_key_usages")
     @classmethod
     def _object_identifiers(cls, oids: tuple[str, ...]) -> tuple[str, ...]:
+        from cryptography import x509
+
         for oid in oids:
             try:
                 x509.ObjectIdentifier(oid)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from certrelay.connectors.base import ConnectorSettings
+from certrelay.connectors.settings import ConnectorSettings
 
 
 def _host_and_port(address: str) -> str:
