@@ -6,12 +6,15 @@
 import functools
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from certrelay.services import Services, connect
 from certrelay.setting_models import Settings
 from certrelay.settings import load
+
+if TYPE_CHECKING:
+    from certrelay.services import Services
 
 _lock = threading.Lock()
 
@@ -32,12 +35,15 @@ def start() -> func.AuthLevel:
     return func.AuthLevel.ANONYMOUS if settings().app_service_authentication else func.AuthLevel.FUNCTION
 
 
-def services() -> Services:
+def services() -> "Services":
     """The services, connected once for all threads."""
     with _lock:
         return _services()
 
 
 @functools.cache
-def _services() -> Services:
+def _services() -> "Services":
+    """Imported by the first call that needs them: everything but the settings is, so that the app starts quickly."""
+    from certrelay.services import connect
+
     return connect(settings())

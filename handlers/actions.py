@@ -13,9 +13,9 @@ from handlers import render, request_models, response_models, roles
 from handlers.certificates import PATH, wait_of, waited_answer, where
 from handlers.http import Answer, idempotency_key, is_set, parsed
 from handlers.roles import Role, acting_for
-from handlers.routes import PREFER, flag, route
+from handlers.routes import PREFER, Blueprint, flag, route
 
-blueprint = func.Blueprint()
+blueprint: Blueprint = {}
 
 
 FORCE = flag("force", "true: even if Key Vault then no longer renews the certificate.")

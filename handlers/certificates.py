@@ -14,7 +14,7 @@ from certrelay.storage.operation import Operation
 from handlers import render, request_models, response_models, roles
 from handlers.http import Answer, idempotency_key, is_set, parsed, preferred_wait, query
 from handlers.roles import Role, acting_for
-from handlers.routes import PREFER, choice, flag, route, text
+from handlers.routes import PREFER, Blueprint, choice, flag, route, text
 
 RETRY_AFTER_SECONDS = "2"
 PATH = "vaults/{vault}/certificates/{name}"
@@ -26,7 +26,7 @@ CERTIFICATE_TYPES = (
     "application/octet-stream",
 )
 
-blueprint = func.Blueprint()
+blueprint: Blueprint = {}
 
 
 def where(req: func.HttpRequest) -> tuple[str, str]:

@@ -8,11 +8,9 @@ from certrelay.log import logger
 from certrelay.renewal import events
 from handlers import services
 
-blueprint = func.Blueprint()
 log = logger("events")
 
 
-@blueprint.event_grid_trigger(arg_name="event")
 def certificate_events(event: func.EventGridEvent) -> None:
     """Handle one event; an exception makes Event Grid deliver it again."""
     kind = getattr(event, "event_type", None) or getattr(event, "type", "")

@@ -10,9 +10,9 @@ from certrelay.services import Services
 from handlers import fleet_models, request_models, roles, status_models
 from handlers.http import Answer, idempotency_key, number, parsed, query
 from handlers.roles import Role, acting_for
-from handlers.routes import choice, route, text, whole
+from handlers.routes import Blueprint, choice, route, text, whole
 
-blueprint = func.Blueprint()
+blueprint: Blueprint = {}
 
 
 @route(

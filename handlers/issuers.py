@@ -8,14 +8,14 @@ from certrelay.certificates import issuers
 from handlers import request_models, response_models
 from handlers.http import Answer, parsed
 from handlers.roles import Role, acting_for
-from handlers.routes import route
+from handlers.routes import Blueprint, route
 
 ISSUERS = "vaults/{vault}/certificates/issuers"
 CONTACTS = "vaults/{vault}/certificates/contacts"
 
 # The host tries functions in the order of their names: `admin_…` comes before all functions whose paths have a
 # certificate's name, so that `certificates/contacts` and `certificates/issuers/policy` never reach those.
-blueprint = func.Blueprint()
+blueprint: Blueprint = {}
 
 
 def _issuer(req: func.HttpRequest, body: dict[str, Any] | None = None) -> Answer:

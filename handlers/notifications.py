@@ -9,11 +9,9 @@ from certrelay.notifications import deliver
 from certrelay.watch import poison, timers
 from handlers import services
 
-blueprint = func.Blueprint()
 log = logger("notifications")
 
 
-@blueprint.queue_trigger(arg_name="msg", queue_name="notifications", connection="AzureWebJobsStorage")
 def deliver_notification(msg: func.QueueMessage) -> None:
     """Deliver one queued event; an exception makes the host try again."""
     body = msg.get_body()
@@ -27,7 +25,6 @@ def deliver_notification(msg: func.QueueMessage) -> None:
         raise
 
 
-@blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_SWEEP_SCHEDULE%")
 def publish_revocation_lists(timer: func.TimerRequest) -> None:
     """Publish the CRLs of the authorities that issue their own."""
     published = timers.publish_crls(services())
@@ -35,7 +32,6 @@ def publish_revocation_lists(timer: func.TimerRequest) -> None:
         log.info("published CRLs of: %s", ", ".join(published))
 
 
-@blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_DIGEST_SCHEDULE%")
 def daily_digest(timer: func.TimerRequest) -> None:
     """Send the daily digest."""
     log.info("digest: %s", timers.digest(services()))

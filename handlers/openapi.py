@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from certrelay.storage.operation import CERTIFICATE_NAME
 from handlers import response_models
-from handlers.routes import PREFER, ROUTES, Header, Query, Route
+from handlers.routes import PREFER, Header, Query, Route, every_route
 
 VERSION = "0.1.0"
 REFERENCE = "#/components/schemas/{model}"
@@ -33,10 +33,11 @@ type Json = dict[str, Any]
 def document() -> Json:
     """The OpenAPI document of all routes."""
     paths: Json = {}
-    for route in ROUTES:
+    routes = every_route()
+    for route in routes:
         paths.setdefault("/" + re.sub(r":[^}]*", "", route.path), {})[route.method.lower()] = _operation(route)
     bodies: list[type[BaseModel]] = [response_models.Problem]
-    bodies += [model for route in ROUTES for model in (route.body, route.answer) if model is not None]
+    bodies += [model for route in routes for model in (route.body, route.answer) if model is not None]
     unique = list(dict.fromkeys(bodies))
     inputs = [(model, "validation") for model in unique]
     _, schemas = models_json_schema(inputs, ref_template=REFERENCE)  # type: ignore[arg-type]

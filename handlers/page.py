@@ -13,6 +13,7 @@ import azure.functions as func
 
 from certrelay.errors import NotFound
 from handlers.http import Answer, endpoint
+from handlers.routes import Blueprint
 
 FOLDER = Path(__file__).parent.parent / "page"
 TYPES = {
@@ -21,8 +22,6 @@ TYPES = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-# The host takes an empty route for the function's name. This one matches the root, and nothing else.
-ROOT_ROUTE, FILE_ROUTE = "{ignored:maxlength(0)?}", "page/{version}/{file}"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -32,8 +31,6 @@ HEADERS = {
     "Vary": "Accept-Encoding",
 }
 FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}
-
-blueprint = func.Blueprint()
 
 
 @dataclass(frozen=True)
@@ -90,5 +87,4 @@ def compressed(content: bytes) -> bytes:
     return gzip.compress(content, 9, mtime=0)
 
 
-for _route, _handler in ((ROOT_ROUTE, web_page), (FILE_ROUTE, web_page_file)):
-    blueprint.route(route=_route, methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)(endpoint(_handler))
+blueprint: Blueprint = {handler.__name__: endpoint(handler) for handler in (web_page, web_page_file)}

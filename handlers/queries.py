@@ -18,7 +18,7 @@ from handlers import render, response_models
 from handlers.certificates import PATH, where
 from handlers.http import Answer, number, query
 from handlers.roles import Role, acting_for
-from handlers.routes import choice, route, text, whole
+from handlers.routes import Blueprint, choice, route, text, whole
 
 LIST = "vaults/{vault}/certificates"
 FILTERS = (
@@ -33,7 +33,7 @@ FILTERS = (
     text("continuation", "The continuation of the previous response.", 9000),
 )  # fmt: skip
 
-blueprint = func.Blueprint()
+blueprint: Blueprint = {}
 
 
 @route(blueprint, "GET", LIST, Role.READER, query=FILTERS, answer=response_models.CertificateList)

@@ -6,10 +6,7 @@ from certrelay.operations import reconcile, wake_up
 from certrelay.watch import poison
 from handlers import services
 
-blueprint = func.Blueprint()
 
-
-@blueprint.queue_trigger(arg_name="msg", queue_name="signing", connection="AzureWebJobsStorage")
 def advance_operation(msg: func.QueueMessage) -> None:
     """Advance the operation; an exception makes the host try again, five times in all."""
     body = msg.get_body()
@@ -22,7 +19,6 @@ def advance_operation(msg: func.QueueMessage) -> None:
         raise
 
 
-@blueprint.queue_trigger(arg_name="msg", queue_name="signing-poison", connection="AzureWebJobsStorage")
 def fail_operation(msg: func.QueueMessage) -> None:
     """Put the message into the list of poison messages, and fail its operation if its row counts crashes, too."""
     poison.take(services(), "signing", msg.get_body(), str(msg.id))

@@ -12,13 +12,12 @@ from pydantic import BaseModel
 from certrelay.errors import Fault, Invalid
 from certrelay.operations.waiting import LONGEST_WAIT
 from certrelay.validation import PRINTABLE, expected
-from handlers import roles
+from handlers import functions, roles
 from handlers.http import Answer, endpoint
 from handlers.roles import Role
 
-PREFIX = "api"  # host.json has none, so that the page is at /
-
 type Handler = Callable[[func.HttpRequest], Answer]
+type Blueprint = dict[str, Callable[[func.HttpRequest], func.HttpResponse]]  # a module's HTTP functions, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +117,31 @@ class Contract(TypedDict, total=False):
     any_role: bool
 
 
-ROUTES: list[Route] = []
+ROUTES: list[Route] = []  # of the modules that are imported
+
+
+def every_route() -> list[Route]:
+    """All routes, in the order of handlers.functions."""
+    functions.modules()
+    order = [name for module in functions.HTTP.values() for name in module]
+    return sorted(ROUTES, key=lambda route: order.index(route.name))
 
 
 def route(
-    blueprint: func.Blueprint,
+    blueprint: Blueprint,
     method: str,
     path: str,
     role: Role | None,
     **contract: Unpack[Contract],
 ) -> Callable[[Handler], Handler]:
-    """Register the handler as an HTTP function. With `role` None anybody may call it, even without a key.
+    """Put the handler into the blueprint as an HTTP function. With `role` None anybody may call it, even without a key.
+    Azure learns method and path from handlers.functions.
 
     The first line of the handler's docstring is the summary in OpenAPI and in docs/api.md."""
 
     def register(handler: Handler) -> Handler:
         summary = (handler.__doc__ or "").strip().split("\n")[0]
         ROUTES.append(Route(method, path, role, handler.__name__, summary, **contract))
-        level = func.AuthLevel.ANONYMOUS if role is None else None  # else the app's (function_app.py)
 
         @functools.wraps(handler)
         def permitted(req: func.HttpRequest) -> Answer:
@@ -149,7 +155,7 @@ def route(
                 raise Invalid(faults)
             return handler(req)
 
-        blueprint.route(route=f"{PREFIX}/{path}", methods=[method], auth_level=level)(endpoint(permitted))
+        blueprint[handler.__name__] = endpoint(permitted)
         return handler
 
     return register

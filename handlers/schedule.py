@@ -6,11 +6,9 @@ from certrelay.log import logger
 from certrelay.watch import timers
 from handlers import services
 
-blueprint = func.Blueprint()
 log = logger("schedule")
 
 
-@blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_POLL_SCHEDULE%")
 def poll_operations(timer: func.TimerRequest) -> None:
     """Advance the operations that are due, then the replacements."""
     due = timers.poll(services())
@@ -18,7 +16,6 @@ def poll_operations(timer: func.TimerRequest) -> None:
         log.info("%d operations were due", due)
 
 
-@blueprint.timer_trigger(arg_name="timer", schedule="%CERTRELAY_SWEEP_SCHEDULE%")
 def sweep_certificates(timer: func.TimerRequest) -> None:
     """Start the renewals that are due."""
     swept = timers.sweep(services())

@@ -12,15 +12,15 @@ from certrelay.setting_models import Authority, AuthoritySettings, VaultSettings
 from handlers import openapi, render, response_models, roles
 from handlers.http import Answer, query
 from handlers.roles import Role, acting_for
-from handlers.routes import ROUTES, route, text
+from handlers.routes import Blueprint, every_route, route, text
 
-blueprint = func.Blueprint()
+blueprint: Blueprint = {}
 
 
 @route(blueprint, "GET", "me", Role.READER, answer=response_models.Me, errors=(401,), any_role=True)
 def get_me(req: func.HttpRequest) -> Answer:
     """Who you are, as CertRelay understands it, and what you may do in which vault."""
-    return Answer(render.me_json(acting_for(req), roles.caller_of(req), ROUTES))
+    return Answer(render.me_json(acting_for(req), roles.caller_of(req), every_route()))
 
 
 @route(blueprint, "GET", "vaults", Role.READER, answer=response_models.Vaults, errors=(401, 403))

@@ -17,7 +17,7 @@ from certrelay.watch.poison import PoisonMessage
 from handlers import csv_text, openapi, render, status_models
 from handlers.http import Answer, number, query
 from handlers.roles import Role, acting_for
-from handlers.routes import choice, route, text, whole
+from handlers.routes import Blueprint, choice, route, text, whole
 
 FILTERS = (
     choice("state", "Only operations in this state.", *listing.STATES),
@@ -35,7 +35,7 @@ COLUMNS = (
     "error_message", "target",
 )  # fmt: skip
 
-blueprint = func.Blueprint()
+blueprint: Blueprint = {}
 
 
 @route(

@@ -69,10 +69,7 @@ class InProcess:
         monkeypatch.setattr(handlers, "_services", lambda: world.services)
         monkeypatch.setattr(handlers, "settings", lambda: world.services.settings)
         monkeypatch.setattr("handlers.roles.settings", lambda: world.services.settings)
-        app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-        for module in MODULES:
-            app.register_functions(module.blueprint)
-        functions = {function.get_function_name(): function.get_user_function() for function in app.get_functions()}
+        functions = {name: function for module in MODULES for name, function in module.blueprint.items()}
         self._table = RouteTable((route.name, route.path, [route.method], functions[route.name]) for route in ROUTES)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Response | None:

@@ -25,7 +25,7 @@ def test_a_message_that_is_no_wake_up_is_refused_and_then_kept_with_one_line(
     body: bytes, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(queue, "services", lambda: world.services)
-    advance, fail = (one._function.get_user_function() for one in (queue.advance_operation, queue.fail_operation))
+    advance, fail = queue.advance_operation, queue.fail_operation
     with pytest.raises(ValueError):
         advance(message(body))
     with caplog.at_level(logging.INFO):

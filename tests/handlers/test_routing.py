@@ -10,8 +10,8 @@ from certrelay.certificates import create
 from certrelay.certificates.create import CertificateSpec
 from certrelay.errors import Invalid
 from handlers import actions, certificates, fleet, issuers, queries, service, status
-from handlers import page as web_page
-from handlers.routes import PREFIX, ROUTES, Route
+from handlers.functions import FILE, PREFIX, ROOT
+from handlers.routes import ROUTES, Route
 from sandbox.host.routes import RouteTable
 from tests.world import ALIAS, World
 
@@ -66,7 +66,7 @@ def test_a_name_that_a_route_owns_is_no_certificates_name(world: World, name: st
 def test_the_page_is_at_the_root_and_takes_nothing_else() -> None:
     """With the empty prefix of host.json the host sees `api/` in each route of the API."""
     api = [(route.name, f"{PREFIX}/{route.path}", [route.method], route.name) for route in ROUTES]
-    pages = [("web_page", web_page.ROOT_ROUTE), ("web_page_file", web_page.FILE_ROUTE)]
+    pages = [("web_page", ROOT), ("web_page_file", FILE)]
     table: RouteTable[str] = RouteTable([*api, *((name, path, ["GET"], name) for name, path in pages)])
     meant = {"/": "web_page", "": "web_page", "/page/1/app.js": "web_page_file", "/api/health": "get_health"}
     for path, name in meant.items():

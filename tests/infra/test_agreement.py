@@ -13,6 +13,7 @@ from certrelay.keyvault.client import Vault
 from certrelay.renewal import events
 from certrelay.setting_models import ROLES
 from certrelay.storage import ledger
+from handlers.functions import QUEUES
 from tests.infra import key_vault_calls
 from tests.infra.bicep import FILES, INFRA, body, keys, parsed, resources, texts, variable
 from tests.world import World, made
@@ -93,8 +94,7 @@ def test_the_roles_of_function_keys_are_those_of_the_app() -> None:
 def test_every_table_queue_and_container_that_the_app_uses_exists() -> None:
     assert set(ledger.TABLES) <= set(variable("tables", "storage"))
     queues = set(variable("queues", "storage"))
-    handlers = "".join(path.read_text() for path in (ROOT / "handlers").glob("*.py"))
-    triggers = set(re.findall(r'queue_name="([\w-]+)"', handlers))
+    triggers = {queue for _, queue in QUEUES.values()}
     assert triggers | set(ledger.QUEUES) <= queues
     assert {f"{name}-poison" for name in triggers if not name.endswith("-poison")} <= queues
     fields = PrivateCaSettings.model_fields

@@ -20,6 +20,7 @@ from certrelay.connectors.private_ca.settings import PrivateCaSettings
 from certrelay.pki.subject import SubjectNames
 from certrelay.storage.blobs import BlobStore, Changed
 from handlers import notifications
+from handlers.functions import TIMERS
 from sandbox.host.ncrontab import Schedule
 from tests.connectors.answers import certificates
 from tests.connectors.private_ca.private_authority import World
@@ -144,8 +145,8 @@ def test_a_second_revocation_keeps_the_time_and_only_a_graver_reason_counts(
 
 def test_the_timer_publishes_before_the_shortest_list_ends() -> None:
     values = json.loads(Path("local.settings.sample.json").read_text())["Values"]
-    trigger = notifications.publish_revocation_lists._function.get_trigger()
-    schedule = Schedule(values[trigger.schedule.strip("%")])
+    _, setting = TIMERS[notifications.publish_revocation_lists.__name__]
+    schedule = Schedule(values[setting.strip("%")])
     first = schedule.next(datetime(2026, 11, 23, tzinfo=UTC))
     assert first
     second = schedule.next(first)
