@@ -2,6 +2,7 @@
 doubled (checks 2, 5 and 6 of the promises that CONTRIBUTING lists)."""
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
@@ -51,11 +52,22 @@ def check_one_version_and_nothing_left(world: World, name: str, deaths: object) 
 MOMENTS = ("before", "after")
 
 
+def each_death(effects: list[str], request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    """At each effect. Every effect is a write, so a death after one is a death before the next; `--soak` tries both."""
+    if request.config.getoption("--soak"):
+        yield from itertools.product(range(len(effects)), MOMENTS)
+        return
+    yield from ((number, "before") for number in range(len(effects)))
+    yield (len(effects) - 1, "after")
+
+
 @pytest.mark.parametrize("wait", [0, 1])
-def test_a_death_at_any_effect_ends_in_exactly_one_version(world: World, wait: int) -> None:
+def test_a_death_at_any_effect_ends_in_exactly_one_version(
+    world: World, wait: int, request: pytest.FixtureRequest
+) -> None:
     effects = effects_of_one_life(world, wait)
     assert any(effect.endswith("merge") for effect in effects)
-    for death in itertools.product(range(len(effects)), MOMENTS):
+    for death in each_death(effects, request):
         name = world.name(f"-{death[0]}-{death[1]}")
         world.ca.orders.clear()
         run_to_the_end(world, name, Life({death}), lambda services, name=name: create(services, name))  # type: ignore[misc]
@@ -102,8 +114,8 @@ def test_what_the_history_has_as_completed_stays_so_whoever_makes_a_newer_versio
 
 
 def test_two_deaths_at_any_effects_end_in_exactly_one_version(world: World, request: pytest.FixtureRequest) -> None:
-    """Every effect is a write, so a death after one is a death before the next. Of pairs that leave the same effects to
-    come, one is tried, and one more that dies twice at the same effect; with `--soak` each pair, at both moments."""
+    """Of pairs that leave the same effects to come, one is tried, and one more that dies twice at the same effect; with
+    `--soak` each pair, at both moments."""
     effects = effects_of_one_life(world, 1)
     if request.config.getoption("--soak"):
         single = itertools.product(range(len(effects) + 4), MOMENTS)
@@ -130,12 +142,14 @@ def died(world: World, suffix: str, deaths: set[tuple[int, str]]) -> list[str]:
     return life.effects
 
 
-def test_a_renewal_that_dies_at_any_effect_ends_in_exactly_one_more_version(world: World) -> None:
+def test_a_renewal_that_dies_at_any_effect_ends_in_exactly_one_more_version(
+    world: World, request: pytest.FixtureRequest
+) -> None:
     probe = world.name("probe")
     run_to_the_end(world, probe, Life(), lambda services: create(services, probe))
     life = Life()
     run_to_the_end(world, probe, life, lambda services: renew(services, probe))
-    for death in itertools.product(range(len(life.effects)), MOMENTS):
+    for death in each_death(life.effects, request):
         name = world.name(f"-{death[0]}-{death[1]}")
         run_to_the_end(world, name, Life(), lambda services, name=name: create(services, name))  # type: ignore[misc]
         run_to_the_end(world, name, Life({death}), lambda services, name=name: renew(services, name))  # type: ignore[misc]
@@ -152,8 +166,9 @@ def renew(services: Services, name: str) -> Operation:
     return renewal.renew(services, ALIAS, name, Origin(requested_by="test", reason="test"))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_certificate_of_key_vaults_own_issuer_survives_any_death(world: World, moment: str) -> None:
+def test_a_certificate_of_key_vaults_own_issuer_survives_any_death(
+    world: World, request: pytest.FixtureRequest
+) -> None:
     """`Self` completes by itself: a repeat must find the version instead of making a second one."""
 
     def start(services: Services, name: str) -> Operation:
@@ -163,9 +178,9 @@ def test_a_certificate_of_key_vaults_own_issuer_survives_any_death(world: World,
     baseline = Life()
     probe = world.name("probe")
     run_to_the_end(world, probe, baseline, lambda services: start(services, probe))
-    for number in range(len(baseline.effects)):
-        name = world.name(f"-{number}-{moment}")
-        life = Life({(number, moment)})
+    for death in each_death(baseline.effects, request):
+        name = world.name(f"-{death[0]}-{death[1]}")
+        life = Life({death})
         run_to_the_end(world, name, life, lambda services, name=name: start(services, name))  # type: ignore[misc]
-        assert len(world.versions(name)) == 1, (number, baseline.effects)
+        assert len(world.versions(name)) == 1, (death, baseline.effects)
         assert world.services.storage.open(ALIAS, name) is None
