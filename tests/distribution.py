@@ -19,7 +19,7 @@ TOGETHER = {
     r"/page/": "page",
 }
 # Each test of these files starts servers of its own: any worker may take it.
-APART = {"sandbox/host/test_host_life.py", "test_killed_host.py", "test_when_time_passes.py"}
+APART = {"sandbox/host/test_host_life.py", "test_killed_host.py"}
 # Seconds on an idle machine, of the groups that take the most; of a file in APART, those of one test. Only their order
 # matters. All others follow. Files are named by their path under tests/.
 SECONDS = {
@@ -63,8 +63,7 @@ SECONDS = {
     "renewal/test_renew.py": 5,
     "sandbox/test_azurite.py": 5,
     "sandbox/vault/test_fuzz.py": 5,
-    "test_acceptance.py": 5,
-    "test_when_time_passes.py": 5,
+    "test_acceptance.py": 12,
     "sandbox/host/test_host_life.py": 1,
 }
 LONG = 10
