@@ -160,7 +160,7 @@ class Soak:
 def test_a_ca_that_refuses_nonces_and_workers_that_die_cost_no_certificate_and_no_second_order(
     powerdns: PowerDns, pebble: Pebble, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    count, kills = (500, 40) if request.config.getoption("--soak") else (12, 4)
+    count, kills = (500, 40) if request.config.getoption("--soak") else (12, 2)
     chance, [vault_port] = random.Random(20261123), free_ports(1)
     started = time.monotonic()
     settings = app_settings(powerdns, pebble, vault_port)

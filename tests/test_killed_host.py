@@ -14,7 +14,7 @@ from tests.app import PROMPT
 pytestmark = pytest.mark.slow
 
 POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
-CERTIFICATES, KILLS = 24, 4
+CERTIFICATES, KILLS = 12, 3
 LEASE_SECONDS = 400  # of a worker that died, and a little more; a worker that lives keeps its own
 
 

@@ -14,7 +14,7 @@ from azure.storage.queue import QueueServiceClient
 
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
-from tests.sandbox.host.support import KEYS, running, until
+from tests.sandbox.host.support import running, until
 
 pytestmark = pytest.mark.slow
 
@@ -150,29 +150,43 @@ def test_of_two_hosts_only_one_fires_the_timer(azurite: Azurite, tmp_path: Path)
         assert len({entry["by"] for entry in first.diary()}) == 1
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("import nonexistent_module", "nonexistent_module"),
-        ("def f(req: func.HttpRequest, more: int = 1) -> func.HttpResponse: ...", "more"),
-        ("def f(req: func.HttpRequest) -> func.HttpResponse | None: ...", "f"),
-        (
-            "@app.queue_output('out', 'q', 'AzureWebJobsStorage')\n"
-            "def f(req: func.HttpRequest, out: func.Out[str]) -> str: ...",
-            "f: this host has no binding of the type queue",
-        ),
-    ],
-)
-def test_what_microsofts_worker_refuses_stops_the_host_with_its_words(
-    tmp_path: Path, source: str, message: str
-) -> None:
-    (tmp_path / "host.json").write_text('{"version": "2.0"}')
+REFUSED = [
+    ("import nonexistent_module", "nonexistent_module"),
+    ("def f(req: func.HttpRequest, more: int = 1) -> func.HttpResponse: ...", "more"),
+    ("def f(req: func.HttpRequest) -> func.HttpResponse | None: ...", "f"),
+    (
+        "@app.queue_output('out', 'q', 'AzureWebJobsStorage')\n"
+        "def f(req: func.HttpRequest, out: func.Out[str]) -> str: ...",
+        "f: this host has no binding of the type queue",
+    ),
+]
+# What a host needs is imported once; each is a process of its own, which begins where its `main` does.
+HOSTS = """
+import os, sys
+from sandbox.host.__main__ import main
+
+for app in sys.argv[1:]:
+    if os.fork() == 0:
+        sys.argv[1:] = ["--app", app, "--port", "0", "--master-key=k", "--function-key=k", "--eventgrid-key=k"]
+        sys.stderr = open(os.path.join(app, "stderr"), "w")
+        code = main()
+        sys.stderr.flush()
+        os._exit(code)
+sys.exit(sorted(os.waitstatus_to_exitcode(os.wait()[1]) for _ in sys.argv[1:]) != [1] * len(sys.argv[1:]))
+"""
+
+
+def test_what_microsofts_worker_refuses_stops_the_host_with_its_words(tmp_path: Path) -> None:
     head = "import azure.functions as func\napp = func.FunctionApp()\n"
-    route = "" if source.startswith("import") else "@app.route()\n"
-    (tmp_path / "function_app.py").write_text(head + route + source + "\n")
-    keys = [part for name in KEYS for part in (f"--{name}-key", "k")]
-    command = [sys.executable, "-m", "sandbox.host", "--app", str(tmp_path), "--port", "0", *keys]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert "cannot start" in done.stderr
-    assert message in done.stderr
+    apps = [tmp_path / str(number) for number in range(len(REFUSED))]
+    for app, (source, _) in zip(apps, REFUSED, strict=True):
+        app.mkdir()
+        (app / "host.json").write_text('{"version": "2.0"}')
+        route = "" if source.startswith("import") else "@app.route()\n"
+        (app / "function_app.py").write_text(head + route + source + "\n")
+    done = subprocess.run([sys.executable, "-c", HOSTS, *apps], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for app, (_, message) in zip(apps, REFUSED, strict=True):
+        said = (app / "stderr").read_text()
+        assert "cannot start" in said
+        assert message in said
