@@ -28,6 +28,9 @@ authority_requests = _meter.create_counter("certrelay.authority.requests", "{req
 authority_duration = _meter.create_histogram("certrelay.authority.duration", "s", "Of calls to authorities.")
 throttled = _meter.create_counter("certrelay.throttled", "{request}", "Requests that were answered with 429.")
 queue_age = _meter.create_gauge("certrelay.queue.age", "s", "How long the longest-due operation has waited, at a poll.")
+incidents = _meter.create_gauge(
+    "certrelay.incidents", "{incident}", "What people were told and is not over, at a poll."
+)
 poison_messages = _meter.create_gauge("certrelay.poison.messages", "{message}", "Messages in the poison queues.")
 
 

@@ -27,6 +27,7 @@ var traces = 'AppTraces | where AppRoleName =~ \'${appName}\''
 @description('The measurements of this app.')
 var metrics = 'AppMetrics | where AppRoleName =~ \'${appName}\''
 
+// A log line comes once, and Azure calls an alert resolved when its window is empty: what lasts is also asked of a gauge.
 @description('The rules: severity 1 means that renewals stand still.')
 var rules = [
   {
@@ -78,10 +79,10 @@ var rules = [
     title: 'A certificate is inside its last sixth'
     text: 'It should have been renewed by now, and expires soon or has expired.'
     severity: 1
-    query: '${traces} and (Message startswith \'expiring (\' or Message startswith \'expired (\')'
+    query: 'union (${traces} and (Message startswith \'expiring (\' or Message startswith \'expired (\')), (${metrics} and Name == \'certrelay.renewals.late\' and Max > 0)'
     operator: 'GreaterThan'
     threshold: 0
-    window: 'PT1H'
+    window: 'PT2H'
     frequency: 'PT15M'
   }
   {
@@ -89,7 +90,7 @@ var rules = [
     title: 'A vault is unreadable'
     text: 'Nothing in this vault is renewed until the app can read it.'
     severity: 1
-    query: '${traces} and (Message startswith \'vault-unreadable \' or Message startswith \'the vault cannot be swept now\') and Message !has \'is over\''
+    query: 'union (${traces} and (Message startswith \'vault-unreadable \' or Message startswith \'the vault cannot be swept now\') and Message !has \'is over\'), (${metrics} and Name == \'certrelay.incidents\' and tostring(Properties.event) == \'vault-unreadable\' and Max > 0)'
     operator: 'GreaterThan'
     threshold: 0
     window: 'PT1H'
@@ -100,7 +101,7 @@ var rules = [
     title: 'An authority is down'
     text: 'Its orders wait and are tried again until their deadline.'
     severity: 2
-    query: '${traces} and Message startswith \'authority-down \' and Message !has \'is over\''
+    query: 'union (${traces} and Message startswith \'authority-down \' and Message !has \'is over\'), (${metrics} and Name == \'certrelay.incidents\' and tostring(Properties.event) == \'authority-down\' and Max > 0)'
     operator: 'GreaterThan'
     threshold: 0
     window: 'PT15M'

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import distribution
 
-pytest_plugins = ["tests.fixtures", "tests.canaries"]
+pytest_plugins = ["tests.fixtures", "tests.canaries", "tests.exported"]
 
 # The same examples in every run, however slow the machine is; with `--soak` new ones.
 settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -1,18 +1,9 @@
 """Metrics and traces, read from in-memory exporters: one trace from request to merge, and what alerts are made of."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import azure.functions as func
 import pytest
-from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
 from certrelay import telemetry
@@ -22,53 +13,10 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.watch import timers
 from handlers.http import Answer, endpoint
+from tests.exported import Exported
 from tests.world import ALIAS, DAY, World, create, made
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@dataclass
-class Exported:
-    spans: InMemorySpanExporter
-    reader: InMemoryMetricReader
-
-    def of_trace(self, trace_id: int) -> list[ReadableSpan]:
-        return [span for span in self.spans.get_finished_spans() if span.context and span.context.trace_id == trace_id]
-
-    def points(self, name: str) -> list[Any]:
-        """The data points of a metric."""
-        data = self.reader.get_metrics_data()
-        return [
-            point
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        ]
-
-    def value(self, name: str, **attributes: object) -> float:
-        """The sum of a counter, the number of values of a histogram, or the value of a gauge."""
-        found = [point for point in self.points(name) if attributes.items() <= dict(point.attributes).items()]
-        return float(sum(point.count if hasattr(point, "count") else point.value for point in found))
-
-
-@pytest.fixture(scope="module")
-def sdk() -> Exported:
-    """OpenTelemetry's SDK, which a process takes once."""
-    spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(spans))
-    trace.set_tracer_provider(provider)
-    metrics.set_meter_provider(MeterProvider([reader]))
-    return Exported(spans, reader)
-
-
-@pytest.fixture
-def exported(sdk: Exported) -> Iterator[Exported]:
-    sdk.spans.clear()
-    yield sdk
-    sdk.spans.clear()
 
 
 def test_one_trace_leads_from_the_request_to_the_merge_though_workers_share_nothing_but_the_row(

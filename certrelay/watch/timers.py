@@ -2,8 +2,9 @@
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from certrelay import authorities, telemetry
 from certrelay.errors import NotReady
@@ -12,8 +13,12 @@ from certrelay.renewal import digest as renewal_digest
 from certrelay.renewal import sweep as renewal_sweep
 from certrelay.renewal.sweep import Swept
 from certrelay.services import Services
+from certrelay.setting_models import ServiceEvent
 from certrelay.storage.ledger import QUEUES
+from certrelay.storage.watch import told_of
 from certrelay.watch import poison, watchmen
+
+INCIDENTS = [kind for kind in get_args(ServiceEvent) if kind != "recovered"]
 
 log = logger("watch")
 
@@ -89,6 +94,9 @@ def _after_poll(services: Services) -> None:
     for queue in QUEUES:
         count = sum(row.get("queue") == queue for row in rows["poison"].values())
         telemetry.poison_messages.set(count, {"queue": queue})
+    told = Counter(key.partition("|")[0] for key in told_of(rows["incident"]))
+    for kind in INCIDENTS:
+        telemetry.incidents.set(told[kind], {"event": kind})
     watchmen.after_poll(services, rows)
 
 
