@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sign-in with Microsoft Entra ID: the app registration with its four roles. May be run again at any time: it finds its
+# Sign-in with Microsoft Entra ID: the app registration with its four roles, and the address that browsers come back to. May be run again at any time: it finds its
 # own registration by the identifier that it noted in the azd environment, else by name, and brings it up to date.
 #
 #     infra/entra.sh [DISPLAY-NAME]     then: azd up
@@ -41,6 +41,15 @@ graph=$(az cloud show --query endpoints.microsoftGraphResourceId --output tsv)
 # Tokens of version 2 have the issuer that App Service expects.
 az rest --method PATCH --url "${graph%/}/v1.0/applications/$object" \
     --body '{"api": {"requestedAccessTokenVersion": 2}}' --output none
+
+# Browsers need an address to come back to. Before the first azd up it is not known yet: the hook postdeploy adds it.
+url=${CERTRELAY_APP_URL:-}
+if [ -z "$url" ] && command -v azd >/dev/null; then
+    url=$(azd env get-value CERTRELAY_APP_URL 2>/dev/null) || url=""
+fi
+if [ -n "$url" ]; then
+    infra/reply-address.sh "$client" "$url"
+fi
 
 if ! az ad sp show --id "$client" --output none 2>/dev/null; then
     az ad sp create --id "$client" --output none

@@ -87,6 +87,12 @@ echo "postdeploy: connecting Event Grid"
 az deployment sub create --name "certrelay-events-$AZURE_ENV_NAME" --location "$AZURE_LOCATION" \
     --template-file events.bicep --parameters "@$work/parameters.json" --output none
 
+if [ -n "${AUTHENTICATION_CLIENT_ID:-}" ]; then
+    ./reply-address.sh "$AUTHENTICATION_CLIENT_ID" "$CERTRELAY_APP_URL" ||
+        echo "postdeploy: browsers cannot sign in yet. Somebody who may change the registration runs:
+    infra/reply-address.sh $AUTHENTICATION_CLIENT_ID $CERTRELAY_APP_URL" >&2
+fi
+
 # Rights that were just given take some minutes to work; the app answers 503 and says what is missing until then.
 echo "postdeploy: asking $CERTRELAY_APP_URL whether it is well"
 if [ -n "${AUTHENTICATION_CLIENT_ID:-}" ]; then

@@ -45,7 +45,7 @@ class Azure:
         for name in ("az", "curl"):
             (home / name).chmod(0o755)
 
-    def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (self.home / "answers.json").write_text(json.dumps(self.answers))
         (self.home / "failing.json").write_text(json.dumps(self.failing))
         given = {
@@ -63,7 +63,7 @@ class Azure:
             "CERTRELAY_STORAGE_ID": "/subscriptions/s-1/storage",
             **environment,
         }
-        return subprocess.run([INFRA / script], env=given, capture_output=True, text=True, timeout=120)
+        return subprocess.run([INFRA / script, *arguments], env=given, capture_output=True, text=True, timeout=120)
 
     @property
     def calls(self) -> list[str]:
