@@ -44,6 +44,13 @@ var tableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 @description('Storage Blob Data Contributor.')
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
 
+// Of the whole account, not queue by queue: the identity is the Functions host's, too. The host needs Blob Data Owner for
+// its locks and keys, makes containers and tables of its own while it runs (azure-webjobs-*, AzureFunctionsDiagnosticEvents*),
+// and Azure reads the length of each queue with it to start instances. Microsoft asks for these three roles at this scope
+// (https://learn.microsoft.com/azure/azure-functions/functions-reference#connecting-to-host-storage-with-an-identity); whether
+// less does, only Azure can show. Instead nothing else is in this account, and no key opens it. What the app itself must not
+// be able to undo, the records of a private CA, an immutability policy keeps once it is locked: Blob Data Owner may lift
+// one that is not.
 @description('What the app has on the account.')
 var appRoles = [
   blobDataOwner
