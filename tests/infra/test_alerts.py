@@ -128,29 +128,29 @@ def test_no_alert_comes_when_all_is_well(seen: Telemetry) -> None:
     assert seen.alerts() == set()
 
 
-def vault_refuses(seen: Telemetry) -> Callable[[], None]:
+def vault_refuses(seen: Telemetry) -> Callable[[], object]:
     permissions = seen.world.server.identities.permissions
     permissions[SYSTEM_ASSIGNED] = {"certificates": []}
     pass_(seen, 65)
     return lambda: permissions.__setitem__(SYSTEM_ASSIGNED, None)
 
 
-def authority_is_down(seen: Telemetry) -> Callable[[], None]:
+def authority_is_down(seen: Telemetry) -> Callable[[], object]:
     seen.world.ca.answers = [Unavailable("it could not be reached")] * 1000
     create(seen.world, seen.world.name("-waits"))
     pass_(seen, 90)
     return seen.world.ca.answers.clear
 
 
-def messages_are_poison(seen: Telemetry) -> Callable[[], None]:
+def messages_are_poison(seen: Telemetry) -> Callable[[], object]:
     services = seen.world.services
     services.storage.poison["notifications"].send(json.dumps({"v": 1}))
     seen.ran("fail_operation")
     pass_(seen, 10)
-    return lambda: [poison.drop(services, one.id) for one in poison.messages(services)] and None
+    return lambda: [poison.drop(services, one.id) for one in poison.messages(services)]
 
 
-def certificates_expire(seen: Telemetry) -> Callable[[], None]:
+def certificates_expire(seen: Telemetry) -> Callable[[], object]:
     world, names = seen.world, [seen.world.name(f"-{number}") for number in range(2)]
     for name in names:
         made(world, name)
@@ -162,7 +162,7 @@ def certificates_expire(seen: Telemetry) -> Callable[[], None]:
     return world.ca.answers.clear
 
 
-LASTING: dict[str, Callable[[Telemetry], Callable[[], None]]] = {
+LASTING: dict[str, Callable[[Telemetry], Callable[[], object]]] = {
     "vault-unreadable": vault_refuses, "authority-down": authority_is_down,
     "poison-messages": messages_are_poison, "expiring": certificates_expire,
 }  # fmt: skip
