@@ -136,15 +136,16 @@ def role_for(services: Services, vault: str, name: str, wanted: Wanted) -> Role:
 
 def require_request(services: Services, role: Role, vault: str, name: str, wanted: Wanted) -> None:
     """Raise NotPermitted unless a grant of the caller has the role for this certificate, authority and names."""
-    if services.caller is not None and role_for(services, vault, name, wanted) < role:
+    caller = services.caller
+    if caller is not None and role_for(services, vault, name, wanted) < role:
         where = f"certificate {name} in vault {vault} with these names by {wanted.authority}"
-        raise NotPermitted(_refusal(services.caller, role, where))
+        raise NotPermitted(_refusal(caller, role, where))
 
 
-def _refusal(caller: Caller | None, role: Role, where: str) -> str:
+def _refusal(caller: Caller, role: Role, where: str) -> str:
     """Which role is missing, and where."""
-    if caller is None or caller.by_grants:
-        left_out = TOO_MANY_GROUPS if caller and caller.groups_left_out else ""
+    if caller.by_grants:
+        left_out = TOO_MANY_GROUPS if caller.groups_left_out else ""
         return f"no grant of yours has the role {role.title} for {where}{left_out}"
     has = caller.role.title if caller.role else "no role"
     if caller.name == FUNCTION_KEY:

@@ -49,8 +49,6 @@ def permit_version(
     """Check that the caller may ask for this version. Returns whether it has to be the owner: a Requester has to.
 
     Raises NotPermitted (`NotGranted`, `NotOwner`, `OperatorNeeded`), SoftDeleted, NotReady."""
-    if services.caller is None:
-        return False
     wanted = grants.wanted_by(request)
     if not _must_own(services, vault, name, wanted, force):
         return False

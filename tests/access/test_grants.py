@@ -117,7 +117,8 @@ def test_what_is_for_all_certificates_needs_one_grant_for_all_of_them(
     if allowed:
         grants.require_everything(services, OPERATOR, vaults, authority)
     else:
-        with pytest.raises(NotPermitted, match="has the role Operator for all certificates in"):
+        where = f"in {', '.join(vaults) or 'main, other'}" + (f" of authority {authority}" if authority else "")
+        with pytest.raises(NotPermitted, match=f"has the role Operator for all certificates {where}$"):
             grants.require_everything(services, OPERATOR, vaults, authority)
     grants.require_everything(replace(services, caller=None), ADMINISTRATOR, vaults, authority)
 
@@ -134,6 +135,11 @@ OWN = replace(WWW, authority="UNKNOWN", managed=False)
         (NAMES, replace(WWW, more_names=("www.bank.example",)), "the name www.bank.example"),
         (NAMES, replace(WWW, unknown_names=("registeredID 1.2",)), "the name registeredID 1.2"),
         (NAMES, replace(WWW, names=SubjectNames()), "a certificate without any name"),
+        (
+            NAMES,
+            replace(WWW, names=SubjectNames(), unknown_names=("registeredID 1.2",)),
+            "allow the name registeredID 1.2$",
+        ),
         (NAMES, replace(WWW, names=SubjectNames(), more_names=("a.contoso.example",)), ""),
         ({}, replace(WWW, names=SubjectNames()), ""),
         (CORP, WWW, ""),
