@@ -91,12 +91,12 @@ def _managed_bundle(services: Services, vault: str, name: str) -> tuple[dict[str
     record = services.storage.renewals.record(vault, name).about(item_of(bundle).thumbprint)
     if not record.unfinished:
         return bundle, record
-    two_writes.finish(services, record, bundle.get("tags") or {})
+    two_writes.finish(services, record, bundle["tags"])
     return _managed_bundle(services, vault, name)
 
 
 def _request(services: Services, vault: str, name: str, changes: Changes, bundle: dict[str, Any]) -> CertificateRequest:
-    tags = bundle.get("tags") or {}
+    tags = bundle["tags"]
     authority = changes.authority or authority_of(tags) or ""
     request = renewed_request(services, vault, authority, bundle["policy"], tags, item_of(bundle).enabled)
     request = replace(request, exact=_exact_before(services, vault, name, version_of(bundle)))

@@ -41,6 +41,8 @@ def test_a_renewal_asks_for_the_same_again_by_its_authority() -> None:
     assert request.tags == bundle()["tags"]
     kept = {part: ended[part] for part in ("key_props", "x509_props", "lifetime_actions")}
     assert request.policy == kept | {"issuer": {"name": "Unknown", "cert_transparency": False}}
+    without_issuer = {**ended, "issuer": None}
+    assert renewed(Memory(bundle(policy=without_issuer))).request.policy["issuer"] == {"name": "Unknown"}
     assert found.deadline == NOW + DAY
     assert renewed(Memory(bundle(left=2 * DAY))).deadline == NOW + 16 * HOUR, "a third of what is left, or 16 hours"
 

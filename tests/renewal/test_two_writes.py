@@ -66,6 +66,14 @@ def test_what_may_have_been_written_stays_recorded_and_what_is_refused_is_undone
         assert [what for kind, what in memory.events if kind == "tags"][-1] == bundle()["tags"], "as they were"
 
 
+def test_a_refused_adoption_leaves_a_certificate_without_tags_as_it_was() -> None:
+    memory = Memory(bundle(tags=None), CLEAN)
+    memory.fails = {"policy": [REFUSED]}
+    with pytest.raises(Invalid, match="not so"):
+        two_writes.write(memory.services, "main", bundle(tags=None), TAGS, POLICY)
+    assert [what for kind, what in memory.events if kind == "tags"] == [TAGS, {}]
+
+
 def test_a_change_that_does_not_fit_into_the_record_is_refused_before_anything_is_written() -> None:
     room = two_writes.MAX_CHANGE - len(json.dumps({"tags": OWN, "policy": {"x": ""}}))
     largest, memory = {"x": "y" * room}, Memory(bundle(), CLEAN)
@@ -114,7 +122,10 @@ def test_a_change_that_was_cut_off_is_finished_or_forgotten_unless_key_vault_is_
 
 
 def test_an_earlier_change_of_this_version_is_finished_and_one_of_another_version_is_over() -> None:
-    assert two_writes.finish_earlier(Memory(bundle(), replace(CLEAN, unfinished=CHANGE)).services, "main", bundle())
+    cut_off = Memory(bundle(), replace(CLEAN, unfinished=CHANGE))
+    assert two_writes.finish_earlier(cut_off.services, "main", bundle())
+    assert cut_off.writes == ["tags", "policy", "save"]
+    assert not two_writes.finish_earlier(Memory(bundle(), CLEAN).services, "main", bundle(tags=None))
     assert not two_writes.finish_earlier(Memory(bundle(), CLEAN).services, "main", bundle())
     other = Memory(bundle(), replace(OLDER, unfinished=CHANGE))
     assert not two_writes.finish_earlier(other.services, "main", bundle())
