@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from certrelay.callers import Caller
 from certrelay.keyvault.certificate import CertificateItem
 from certrelay.renewal import forecast
-from certrelay.setting_models import Rate
+from certrelay.services import Services
+from certrelay.setting_models import Grant, Rate, Settings, VaultSettings
 from certrelay.storage.renewal_record import RenewalRecord
 from tests.world import ALIAS, DAY, World, configured, made, vault_that_fails, with_vaults
 
@@ -120,3 +122,32 @@ def test_a_capacity_is_of_a_day(requests: int, seconds: int, capacity: int) -> N
     services: Any = SimpleNamespace(settings=SimpleNamespace(authorities={"corp": corp, "free": unlimited}))
     assert forecast._capacity(services, "corp") == capacity
     assert forecast._capacity(services, "free") is forecast._capacity(services, "gone") is None
+
+
+def test_the_forecast_has_what_its_caller_may_read_by_day_and_soonest_first() -> None:
+    """Each name is the day that it is due; what is overdue counts for today."""
+    items = [replace(ITEM, name=f"{day}", expires=NOW + day * DAYS + 30 * DAYS, not_before=NOW + (day - 60) * DAYS)
+             for day in (2, 1, -3)]  # fmt: skip
+    known = VaultSettings(url="https://contoso.vault.azure.net")
+    corp: Any = SimpleNamespace(settings=SimpleNamespace(rate=None))
+    settings = Settings({"main": known, "other": known}, {"corp": corp}, {}, {}, 10, True, "Reader")
+    records = {"1": RenewalRecord("main", "1", thumbprint="older", backed_off_until=NOW + 9 * DAYS)}
+    storage: Any = SimpleNamespace(renewals=SimpleNamespace(records=lambda *_: records))
+    asked: list[str] = []
+
+    def vault(alias: str) -> Any:
+        asked.append(alias)
+        return SimpleNamespace(certificates=lambda: [items])
+
+    unused: Any = None
+    services = Services(settings, storage, vault, unused, lambda: NOW)
+    everything = forecast.expected(services, 2)
+    assert [one.name for one in everything.renewals] == ["-3", "-3", "1", "1", "2", "2"]
+    days = [(day.date, day.authority, day.renewals, day.capacity) for day in everything.days]
+    assert days == [(f"2026-11-{23 + after}", "corp", 2, None) for after in (0, 1, 2)]
+    assert [one.name for one in forecast.expected(services, 1).renewals] == ["-3", "-3", "1", "1"]
+    grant = Grant(principal="Reader", role="Reader", vaults=("main",), certificates=("2", "-*"))
+    asked.clear()
+    caller = Caller("alice", None, by_grants=True, grants=(grant,))
+    assert [one.name for one in forecast.expected(replace(services, caller=caller), 2).renewals] == ["-3", "2"]
+    assert asked == ["main"]
