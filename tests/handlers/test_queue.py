@@ -13,6 +13,7 @@ NO_WAKE_UPS = [
     b"not json", b"\xff\xfe", b"[]", b"7", b'{"v": 2}', b'{"v": 1, "vault": 7, "name": "www", "operation": "x"}',
     b'{"v": 1, "vault": "main", "name": "..", "operation": "x"}', b'{"v": 1, "vault": "main", "name": "www"}',
     b"[" * 20_000,
+    *(b'{%b"vault": "main", "name": "www", "operation": "x"}' % v for v in (b'"v": 2, ', b'"v": "1", ', b"")),
 ]  # fmt: skip
 
 
