@@ -1,5 +1,6 @@
 """Find the chain of a certificate among the certificates of a file or an answer (RFC 5280, section 6)."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from certrelay.errors import Unverified
+from certrelay.pki import extensions
 from certrelay.pki.certificate import Unreadable, dated, has_broken_hash, named, quoted
 
 MAX_CHAIN, MAX_SIGNATURES = 10, 200
@@ -20,8 +22,9 @@ def ordered_chain(
 ) -> tuple[x509.Certificate, ...]:
     """The chain from the certificate of `public_key`, leaf first, each signed by the next; at most 10 certificates.
 
-    Only issuers that are valid at `now` (UTC) count, unless the leaf has no other. Of several paths the shortest one
-    to a self-signed root is chosen; without a root, the longest one. Certificates that are not on it are left out.
+    Only issuers that may issue certificates and are valid at `now` (UTC) count, unless the leaf has no other. Of
+    several paths the shortest one to a self-signed root is chosen; without a root, the longest one. Certificates that
+    are not on it are left out.
 
     Raises Unverified if no certificate has the key, if more than 200 signatures would have to be checked, and, unless
     `tolerate_gap`, if the chain evidently should continue: none of the other certificates signed the leaf, or one that
@@ -118,8 +121,8 @@ class _Issuers:
 
     def way_up(self, leaf: x509.Certificate, now: datetime) -> list[x509.Certificate]:
         """The chosen path, leaf first."""
-        current = self._breadth_first(leaf, now, only_current=True)
-        return current if len(current) > 1 or self.of(leaf) == [leaf] else self._breadth_first(leaf, now)
+        chosen = self._breadth_first(leaf, now, only_usable=True)
+        return chosen if len(chosen) > 1 or self.of(leaf) == [leaf] else self._breadth_first(leaf, now)
 
     def verify_end(self, chain: Sequence[x509.Certificate], others: Sequence[x509.Certificate]) -> None:
         """Raises Unverified if the chain ends although the other certificates show that it should continue."""
@@ -148,7 +151,7 @@ class _Issuers:
         return [one for one in candidates if is_signed_by(certificate, one)]
 
     def _breadth_first(
-        self, leaf: x509.Certificate, now: datetime, *, only_current: bool = False
+        self, leaf: x509.Certificate, now: datetime, *, only_usable: bool = False
     ) -> list[x509.Certificate]:
         came_from: dict[x509.Certificate, x509.Certificate | None] = {leaf: None}
         level = [leaf]
@@ -161,7 +164,7 @@ class _Issuers:
             above: dict[x509.Certificate, x509.Certificate] = {}
             for certificate in level:
                 for issuer in self.of(certificate):
-                    if issuer not in came_from and (is_current(issuer, now) or not only_current):
+                    if issuer not in came_from and (not only_usable or _is_usable(issuer, now)):
                         above.setdefault(issuer, certificate)
             came_from |= above
             level = list(above)
@@ -171,8 +174,16 @@ class _Issuers:
         return chain[::-1]
 
 
+def _is_usable(issuer: x509.Certificate, now: datetime) -> bool:
+    """Whether it is valid now, and a CA without restrictions that nobody knows."""
+    faults = itertools.chain(extensions.issuer_faults(issuer, 0), extensions.extension_faults(issuer))
+    return is_current(issuer, now) and next(faults, None) is None
+
+
 def _why_left_out(certificate: x509.Certificate, top: x509.Certificate, now: datetime) -> str:
     if top.issuer == certificate.subject and top.issuer != top.subject and is_current(certificate, now):
+        if not _is_usable(certificate, now):
+            return "it is no certificate of an authority that may issue, or has restrictions that are not known"
         return f"it has the name of the issuer of {named(top)}, and did not sign it"  # else it were in the chain
     if certificate.not_valid_after_utc <= now:
         return "it has expired"

@@ -78,6 +78,24 @@ def test_the_valid_intermediate_wins_over_its_expired_twin_that_has_a_root() -> 
     assert verified(made, twin, other_root.certificate, ISSUING.certificate).chain == chain(made, ISSUING.certificate)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ca": False, "usages": ("digital_signature",)},
+        {"usages": ("crl_sign",)},
+        {"critical": [x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")]},
+    ],
+)
+def test_a_twin_that_may_not_issue_refuses_nothing_while_another_may(changes: dict[str, Any]) -> None:
+    """Though it is the one that has a root."""
+    other_root, made = Authority.root("Other Root"), leaf()
+    twin = other_root.sign(ISSUING.key.public_key(), ISSUING.certificate.subject, **{**CA, **changes})
+    for answer in ((made, twin, other_root.certificate, ISSUING.certificate),
+                   (made, ISSUING.certificate, other_root.certificate, twin)):  # fmt: skip
+        assert verified(*answer).chain == chain(made, ISSUING.certificate)
+    assert "'CN=Contoso Issuing CA'" in refusal(made, twin, other_root.certificate), "alone it is refused"
+
+
 def test_an_expired_issuer_without_another_is_refused_not_dropped() -> None:
     expired = ROOT.intermediate("Old CA", **OLD)
     assert "the issuer 'CN=Old CA' expired on 2026-08-15" in refusal(

@@ -219,6 +219,17 @@ def test_an_issuer_that_did_not_sign_is_not_called_needless() -> None:
     assert [text.rpartition(": ")[2] for text in both.changes] == ["it has expired"]
 
 
+def test_a_root_of_version_1_is_left_out_and_not_called_a_stranger() -> None:
+    """It has no basic constraints, so it may not issue; relying parties that trust it have it."""
+    root = sign(ROOT.key, ROOT.certificate.subject, ROOT.key.public_key(), ROOT.certificate.subject, usages=(), ekus=())
+    bundle = read_bundle(pkcs8() + pem(LEAF, ISSUING.certificate, root), None, NOW)
+    assert bundle.chain == (LEAF, ISSUING.certificate)
+    [sentence] = bundle.changes
+    assert sentence.endswith(
+        "it is no certificate of an authority that may issue, or has restrictions that are not known"
+    )
+
+
 def test_a_serial_number_of_any_length_is_shown_in_a_line() -> None:
     made = field(1, encoded(0x02, b"\x01" + b"\x55" * 50_000))
     bundle = read_bundle(pkcs8() + pem(LEAF) + files.pem_block("CERTIFICATE", made), None, NOW)

@@ -12,6 +12,7 @@ from certrelay.certificates import read
 from certrelay.certificates.read import Filters
 from certrelay.errors import CertRelayError
 from certrelay.keyvault.certificate import CertificateItem, items_of
+from certrelay.notifications import outbox
 from certrelay.renewal import alerts, digest, forecast, sweep
 from certrelay.storage.renewal_record import RenewalRecord
 from handlers import render
@@ -153,8 +154,13 @@ def test_an_odd_policy_keeps_no_alert_back(lonely_world: World, monkeypatch: pyt
     is_trigger = odd in ODD_TRIGGERS
     policy = {"issuer": {"name": "Self"}, "lifetime_actions": [{"trigger": odd, "action": AUTO}]} if is_trigger else odd
     monkeypatch.setattr(world.vault, "get", lambda *_: {"policy": policy})
-    sent: list[Any] = []
-    monkeypatch.setattr(alerts.outbox, "enqueue", lambda *event: sent.append(event) or True)
+    sent: list[tuple[Any, ...]] = []
+
+    def enqueue(*event: Any) -> bool:
+        sent.append(event)
+        return True
+
+    monkeypatch.setattr(outbox, "enqueue", enqueue)
     record = RenewalRecord(ALIAS, "www")
     for _ in range(2):
         record = alerts.send(world.services, ALIAS, item, record)

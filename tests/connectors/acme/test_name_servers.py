@@ -16,7 +16,7 @@ from certrelay.connectors.acme.dns import DnsFailure, SilentServers
 from certrelay.connectors.acme.dns import lookup as lookup_module
 from certrelay.connectors.acme.dns.lookup import Lookup
 from certrelay.connectors.acme.dns.settings import LookedUp
-from certrelay.connectors.acme.order import SILENCE
+from certrelay.connectors.acme.patience import SILENCE
 from certrelay.connectors.base import Issued, Pending, Unavailable
 from tests.connectors.acme.acme_server import AcmeServer, MemorySolver
 from tests.connectors.acme.clients import TestClock, connect, follow

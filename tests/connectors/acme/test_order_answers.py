@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certrelay.connectors.acme.order import LONGEST_WAIT
+from certrelay.connectors.acme.patience import LONGEST_WAIT
 from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from tests.connectors.acme.acme_proxy import Answer
 from tests.connectors.acme.acme_server import AcmeServer, MemorySolver, Request
