@@ -3,6 +3,7 @@
 import base64
 import io
 import zipfile
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -128,6 +129,13 @@ def test_the_field_of_a_request_is_pem_or_base64_in_any_alphabet() -> None:
     ):
         assert octets_of(text) in (pem(LEAF), PFX)
     assert "neither PEM" in import_refusal(octets_of("hello, world"))
+
+
+def test_the_page_of_files_has_every_kind_that_is_named() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+    rows = page.partition("| what the refusal calls it |")[2].splitlines()[2:]
+    named = [row.split("|")[1].strip() for row in rows if row.startswith("| ")]
+    assert sorted(named) == sorted({what for _, what, _ in FOREIGN})
 
 
 def test_base64_of_base64_is_told_as_such() -> None:
