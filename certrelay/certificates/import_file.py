@@ -116,14 +116,18 @@ def _policy_faults(policy: Mapping[str, Any], bundle: key_bundles.Bundle) -> Ite
     for name, value in in_file.items():
         in_policy = str(key_props.get(name, value)).removesuffix("-HSM")
         if in_policy != str(value):
-            text = f"is {in_policy}, but the key in the file is {value or 'of another type'}"
+            text = (
+                f"is {in_policy}, but the key in the file is {value or 'of another type'}; leave it out, or correct it"
+            )
             yield Fault(f"/policy/key_props/{name}", text)
     x509_props = policy.get("x509_props") or {}
     if x509_props.get("validity_months") is not None and days_of(dict(policy)) is None:
         yield Fault("/policy/x509_props/validity_months", f"must be from 1 to {MAX_MONTHS}")
     subject = x509_props.get("subject")
     if subject and common_name(subject) != names_of(bundle.chain[0]).common_name:
-        yield Fault("/policy/x509_props/subject", "has a different common name than the certificate in the file")
+        yield Fault(
+            "/policy/x509_props/subject", "has a different common name than the certificate in the file; leave it out"
+        )
 
 
 def _body(bundle: key_bundles.Bundle, command: ImportCommand) -> dict[str, Any]:

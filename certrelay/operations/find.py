@@ -20,10 +20,12 @@ def by_key_or_open(services: Services, vault: str, name: str, idempotency_key: s
     return operation
 
 
-def refuse_while_open(services: Services, vault: str, name: str) -> None:
-    """Raise NameBusy while the certificate has an operation: it was requested before the change and would undo it."""
+def refuse_while_open(services: Services, vault: str, name: str, *, even_ended: bool = False) -> None:
+    """Raise NameBusy while the certificate has an operation: it was requested before the change and would undo it.
+
+    `even_ended`: also while an ended one has not been closed."""
     operation = services.storage.open(vault, name)
-    if operation is not None and not operation.state.ended:
+    if operation is not None and (even_ended or not operation.state.ended):
         raise NameBusy(f"{name} has an operation in progress ({operation.id}); wait for it, or cancel it first")
 
 

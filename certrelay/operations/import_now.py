@@ -10,7 +10,7 @@ from certrelay.access import ownership
 from certrelay.errors import CertRelayError, NameBusy, NotReady, VaultForbidden
 from certrelay.keyvault.certificate import version_of
 from certrelay.log import about, logger
-from certrelay.operations import lease, reconcile
+from certrelay.operations import find, lease, reconcile
 from certrelay.operations.signing import is_newest
 from certrelay.services import Services
 from certrelay.storage.operation import Failure, Operation, State
@@ -27,13 +27,12 @@ def import_now(services: Services, operation: Operation, body: Json, *, must_own
     `operation.chain` is the chain of the file (DER, leaf first). The caller becomes the owner, unless there is one;
     `must_own`: it has to be the owner. Returns Key Vault's CertificateBundle. Raises NameBusy when the certificate has
     an operation, NotPermitted `NotOwner`, and any error of `Vault.import_certificate`."""
-    if services.storage.open(operation.vault, operation.name) is not None:
-        raise NameBusy(f"{operation.name} has an operation in progress")
+    find.refuse_while_open(services, operation.vault, operation.name, even_ended=True)
     ownership.claim(services, operation.vault, operation.name, "imported", must_own=must_own)
     now = services.now()
     opened = services.storage.insert(lease.with_lease(operation, now).moved(State.REQUESTED, now))
     if opened is None:
-        raise NameBusy(f"{operation.name} has an operation in progress")
+        raise NameBusy(f"{operation.name} has an operation in progress; wait for it, or cancel it first")
     with about(**opened.fields):
         return _run(services, opened, body)
 

@@ -72,15 +72,15 @@ def provide_answer(services: Services, vault: str, name: str, answer: bytes) -> 
     operation = lease.take(services, vault, name, even_early=True)
     if operation is None:
         if services.storage.open(vault, name) is None:
-            raise NotFound(f"{name} has no operation in progress", "NoPendingOperation")
+            text = f"{name} has no operation in progress; create it first, or import the certificate with its key"
+            raise NotFound(text, "NoPendingOperation")
         raise NameBusy(f"the operation of {name} is being processed; try again")
     try:
         pending = services.vault(vault).pending(name)
         step = decide.next_step(operation, Facts(pending))
         if step.act not in (Act.SUBMIT, Act.COLLECT) or pending is None:
-            raise Conflict(
-                f"the operation of {name} does not wait for a certificate: it is {operation.state}", "NotWaiting"
-            )
+            text = f"the operation of {name} does not wait for a certificate: it is {operation.state}"
+            raise Conflict(f"{text}; its pending operation says what it waits for", "NotWaiting")
         issued = signing.accept(services, operation, pending, answer)
         wanted = grants.wanted_in(x509.load_der_x509_certificate(issued.chain[0]))
         grants.require_request(services, Role.OPERATOR, vault, name, wanted)

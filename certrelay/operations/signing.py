@@ -27,6 +27,7 @@ from certrelay.keyvault.certificate import PendingOperation
 from certrelay.log import logger
 from certrelay.operations.decide import orders_lost
 from certrelay.pki import verify
+from certrelay.pki.certificate import identified
 from certrelay.pki.encodings import panics_as_errors
 from certrelay.pki.wording import bounded
 from certrelay.redaction import redact
@@ -105,7 +106,9 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
     exportable = operation.request.policy["key_props"].get("exportable")
     violations = rules.certificate_violations(services, vault, authority, leaf, exportable)
     if violations:
-        raise Unverified([Fault("", violation) for violation in bounded(violations)])
+        *others, last = bounded(violations)
+        step = f"have {identified(leaf)} issued again, within the rules"
+        raise Unverified([Fault("", violation) for violation in (*others, f"{last}; {step}")])
     for sentence in verified.left_out:
         log.info("%s", sentence)
     return operation.moved(State.ISSUED, now, chain=verified.chain)

@@ -103,7 +103,8 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
 def _same(existing: Operation, request: CertificateRequest) -> Operation:
     if existing.request.fingerprint() == request.fingerprint():
         return existing.freed()
-    raise NameBusy(f"{existing.name} has a different operation: {existing.id} ({existing.state})")
+    text = f"{existing.name} has a different operation: {existing.id} ({existing.state})"
+    raise NameBusy(f"{text}; wait for it, or cancel it first")
 
 
 def _time_allowed(services: Services, request: CertificateRequest, remaining: timedelta | None) -> timedelta:

@@ -77,7 +77,8 @@ def _open_renewal(services: Services, vault: str, name: str, origin: Origin, cha
     reuses_key = bool(existing.request.policy["key_props"].get("reuse_key"))
     same_key = changes.reuse_key in (None, reuses_key)
     if not same_key or changes.authority not in (None, existing.request.authority):
-        raise NameBusy(f"{name} has a different renewal: {existing.id} ({existing.state})")
+        text = f"{name} has a different renewal: {existing.id} ({existing.state})"
+        raise NameBusy(f"{text}; wait for it, or cancel it first")
     return existing
 
 
