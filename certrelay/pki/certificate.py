@@ -20,6 +20,7 @@ _EXPLICIT_CURVE = encoded(OBJECT_IDENTIFIER, oid("1.2.840.10045.2.1")) + bytes(
     [SEQUENCE]
 )  # id-ecPublicKey, and no OID after it
 _STRINGS = {0x0C: "utf-8", 0x1E: "utf-16-be"}
+_CUT_OFF = "it is cut off, or a part of it is"
 _NO_CERTIFICATE = "it is not an X.509 certificate in DER"
 _TIMES = "its validity is malformed: times are in UTC with seconds and no fractions (RFC 5280, 4.1.2.5)"
 # What the messages of cryptography contain, and what it means; the first that fits.
@@ -52,7 +53,8 @@ class Unreadable:
     @property
     def refusal(self) -> str:
         """The error message if the chain needs this certificate."""
-        return f"{self.who} cannot be read: {self.why}; have it issued again"
+        step = "send the whole file" if self.why == _CUT_OFF else "have it issued again"
+        return f"{self.who} cannot be read: {self.why}; {step}"
 
     @property
     def left_out(self) -> str:
@@ -75,7 +77,7 @@ def read_certificate(der: bytes, number: int) -> x509.Certificate | Unreadable:
     except UnsupportedAlgorithm:
         why = "its kind of public key is not supported"
     except _CutOff:
-        why = "it is cut off, or a part of it is"
+        why = _CUT_OFF
     except x509.DuplicateExtension:
         why = "it has the same extension twice"
     except x509.UnsupportedGeneralNameType:
