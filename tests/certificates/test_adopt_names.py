@@ -43,11 +43,22 @@ def test_a_certificate_whose_renewal_would_lack_a_name_is_adopted_only_by_force(
     assert adopted["tags"]["certrelay-authority"] == "test-ca"
 
 
-def test_a_certificate_of_a_windows_host_is_adopted(world: World) -> None:
+@pytest.mark.parametrize(
+    "names", [("my_host.corp.example", "server1"), ("xn--mnchen-3ya.example", "*.xn--p1ai.example")]
+)
+def test_a_certificate_of_a_windows_host_or_of_an_international_name_is_adopted_and_renewed(
+    lonely_world: World, names: tuple[str, ...]
+) -> None:
     """Underscores and single labels are what AD CS estates have; public trust forbids them, a rule of its own."""
-    name = imported(world, x509.DNSName("my_host.corp.example"), x509.DNSName("server1"))
+    world = lonely_world
+    name = imported(world, *map(x509.DNSName, names))
     adopted = adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
     assert adopted["tags"]["certrelay-authority"] == "test-ca"
+    world.clock.advance(80 * 86_400)
+    sweep.sweep(world.services)
+    assert world.finish(name).state is State.COMPLETED
+    renewed = x509.load_der_x509_certificate(base64.b64decode((world.vault.get(name) or {})["cer"]))
+    assert names_of(renewed).dns_names == ("dir.corp.example", *names)
 
 
 def test_what_was_adopted_by_force_is_renewed_with_the_names_that_key_vault_can_request(lonely_world: World) -> None:

@@ -190,3 +190,27 @@ def test_what_happens_during_a_merge_ends_as_key_vault_did(
     assert (ended.state, bool(ended.version)) == (state, state is State.COMPLETED)
     assert world.services.storage.open(ALIAS, name) is None, "nothing is stuck"
     assert (ended.failure is None) is (state is State.COMPLETED)
+
+
+def test_an_order_that_is_deleted_while_it_waits_is_canceled_at_the_authority(world: World) -> None:
+    name = world.name()
+    waiting(world, name)
+    deleted = edit.delete_pending(world.services, ALIAS, name, force=False)
+    assert deleted is not None
+    assert (deleted.state, deleted.failure and deleted.failure.code) == (State.CANCELED, "Deleted")
+    assert world.ca.canceled == ["by hand"]
+    assert (world.vault.pending(name), world.services.storage.open(ALIAS, name)) == (None, None)
+
+
+def test_an_order_is_not_deleted_while_the_authority_is_being_asked(world: World) -> None:
+    name, asked = world.name(), []
+
+    def meanwhile(request: SigningRequest) -> bytes:
+        refused(world, name)
+        asked.append(name)
+        return world.ca.signed(request)
+
+    world.ca.issue = meanwhile
+    create(world, name)
+    assert world.finish(name).state is State.COMPLETED
+    assert asked == [name]
