@@ -67,8 +67,9 @@ def refusal(problem: Problem) -> Exception:
 
 
 def _moment(text: str) -> datetime:
-    """Raises ValueError, TypeError or OverflowError: some moments of RFC 3339 are none in UTC."""
-    moment = datetime.fromisoformat(text)
+    """Raises ValueError, TypeError, AttributeError or OverflowError: some moments of RFC 3339 are none in UTC. Its `T`
+    and `Z` may be in lower case (section 5.6)."""
+    moment = datetime.fromisoformat(text.upper())
     if moment.tzinfo is None:
         raise ValueError("a moment without a time zone")
     return moment.astimezone(UTC)

@@ -46,8 +46,11 @@ def window(start: Any = START, end: Any = END, **others: Any) -> dict[str, Any]:
     return {"suggestedWindow": {"start": start, "end": end}, **others}
 
 
-def test_the_window_is_asked_for_by_the_certificate_id(server: AcmeServer, connector: Acme) -> None:
-    server.renewal_info = lambda _: window("2027-01-10T02:00:00+02:00")
+@pytest.mark.parametrize(
+    "start", ["2027-01-10T02:00:00+02:00", "2027-01-10t00:00:00z", "2027-01-10T00:00:00.000000000Z"]
+)
+def test_the_window_is_asked_for_by_the_certificate_id(server: AcmeServer, connector: Acme, start: str) -> None:
+    server.renewal_info = lambda _: window(start)
     found = connector.renewal_window(LEAF)
     assert found is not None
     assert (found.start, found.end) == (datetime(2027, 1, 10, tzinfo=UTC), datetime(2027, 1, 12, tzinfo=UTC))
