@@ -17,16 +17,22 @@ blueprint: Blueprint = {}
 
 @route(
     blueprint, "GET", "forecast", Role.READER, answer=fleet_models.Forecast,
-    query=(whole("days", "How many days ahead (default 30).", 1, 730),),
+    query=(
+        whole("days", "How many days ahead (default 30).", 1, 730),
+        whole("max", "How many renewals to return at most (default 500).", 1, 1000),
+        text("continuation", "The continuation of the previous response.", 9000),
+    ),
 )  # fmt: skip
 def get_forecast(req: func.HttpRequest) -> Answer:
-    """What will be renewed when, by which authority, and how much its rate limit allows."""
-    expected = forecast.expected(acting_for(req), number(req, "days") or 30)
+    """What will be renewed when, by which authority, and how much its rate limit allows; the renewals page by page."""
+    limit, continuation = number(req, "max") or 500, query(req, "continuation")
+    expected = forecast.expected(acting_for(req), number(req, "days") or 30, limit, continuation)
     days = [{"date": d.date, "authority": d.authority, "renewals": d.renewals, "capacity": d.capacity}
             for d in expected.days]  # fmt: skip
     renewals = [{"vault": r.vault, "name": r.name, "authority": r.authority, "due": r.due.isoformat(),
                  "expires": r.expires.isoformat()} for r in expected.renewals]  # fmt: skip
-    return Answer({"days": days, "renewals": renewals, "unreadable_vaults": expected.unreadable_vaults})
+    found = {"days": days, "renewals": renewals, "unreadable_vaults": expected.unreadable_vaults}
+    return Answer(found | {"continuation": expected.continuation})
 
 
 @route(

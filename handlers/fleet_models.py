@@ -21,9 +21,12 @@ class ExpectedRenewal(Body):
 
 
 class Forecast(Body):
+    """`days` counts all renewals, `renewals` has a page of them."""
+
     days: list[Day]
     renewals: list[ExpectedRenewal]
     unreadable_vaults: list[str]
+    continuation: str | None
 
 
 class RefusedRenewal(Body):

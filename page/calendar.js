@@ -1,11 +1,11 @@
 // The screen Calendar: a year of planned renewals and of expiries by day, against what each authority's rate allows.
 
-import { get } from "./api.js";
+import { get, withQuery } from "./api.js";
 import { bdi, card, fill, h, link, svg, table } from "./dom.js";
 import { addressOf, load } from "./estate.js";
 import { count, now } from "./format.js";
 
-const DAYS = 365, DAY = 86_400_000, CELL = 15, LEFT = 30, TOP = 18, SHOWN = 60;
+const DAYS = 365, DAY = 86_400_000, CELL = 15, LEFT = 30, TOP = 18, SHOWN = 60, PAGE = 1000;
 const MONTH = new Intl.DateTimeFormat("en-GB", { month: "short", timeZone: "UTC" });
 const FULL = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
 const WEEKDAYS = [[0, "Mon"], [2, "Wed"], [4, "Fri"]];
@@ -14,8 +14,8 @@ const STEPS = { ArrowLeft: -7, ArrowRight: 7, ArrowUp: -1, ArrowDown: 1, PageUp:
 /** The screen. */
 export async function calendar(element, { query, signal }) {
   const authority = query.get("authority") ?? "";
-  const [forecast, { value: authorities }, estate] = await Promise.all([get(`forecast?days=${DAYS}`, signal), get("authorities", signal), load(() => {}, signal)]);
-  const view = { forecast, authority, days: daysOf(forecast, estate.lines, authority), day: h("div", { role: "status" }) };
+  const [forecast, { value: authorities }, estate] = await Promise.all([get(`forecast?days=${DAYS}&max=${PAGE}`, signal), get("authorities", signal), load(() => {}, signal)]);
+  const view = { forecast, authority, signal, days: daysOf(forecast, estate.lines, authority), day: h("div", { role: "status" }) };
   const select = h("select", { id: "calendar-authority", onchange: () => { location.hash = select.value ? `#/calendar?authority=${encodeURIComponent(select.value)}` : "#/calendar"; } },
     h("option", { value: "" }, "all"), authorities.map((one) => h("option", { value: one.name, selected: one.name === authority }, one.name)));
   fill(element, h("div", { class: "heading" }, h("h1", {}, "Calendar"), h("div", { class: "filters" }, h("label", {}, "Authority", select))),
@@ -84,8 +84,19 @@ function legend() {
   return h("p", { class: "legend" }, item("", "none"), item("l1", "few"), item("l4", "many"), item("over", "more than an authority's rate allows: these renewals are spread over the days that follow"));
 }
 
-function showDay({ forecast, authority, day: place }, day) {
+/** The forecast comes page by page, soonest first: get what is missing up to a date. */
+async function loadUntil(date, { forecast, signal }) {
+  while (forecast.continuation && forecast.renewals.at(-1).due.slice(0, 10) <= date) {
+    const { renewals, continuation } = await get(withQuery("forecast", { days: DAYS, max: PAGE, continuation: forecast.continuation }), signal);
+    forecast.renewals.push(...renewals);
+    forecast.continuation = continuation;
+  }
+}
+
+async function showDay(view, day) {
+  const { forecast, authority, day: place } = view;
   const date = new Date(day.at).toISOString().slice(0, 10);
+  await loadUntil(date, view);
   const isToday = day.number === 0;
   const due = forecast.renewals.filter((one) => (one.due.slice(0, 10) === date || (isToday && one.due.slice(0, 10) < date)) && (!authority || one.authority === authority));
   fill(place, card(FULL.format(day.at), day.over.map(overText), listOf("renewal", "planned", due), listOf("certificate", "expiring", day.expiring ?? [])));

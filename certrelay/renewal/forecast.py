@@ -1,14 +1,17 @@
 """The forecast: what will be renewed when, and whether the rate limits of the authorities allow it."""
 
+import base64
+import binascii
 import heapq
+import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from certrelay.access import grants
 from certrelay.callers import Role
-from certrelay.errors import CertRelayError
+from certrelay.errors import CertRelayError, Fault, Invalid
 from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
@@ -16,7 +19,7 @@ from certrelay.renewal.due import due_of
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
-MAX_ENTRIES = 20_000
+LONGEST_PAGING = timedelta(days=1)  # from the first page to the last one
 SHORTEST_PERIOD = timedelta(hours=1)
 
 log = logger("forecast")
@@ -49,21 +52,24 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """`renewals`: the first 20,000, soonest first. `days`: counts of all. Certificates of `unreadable_vaults` are in
-    neither."""
+    """`renewals`: a page of them, soonest first; `continuation`: where the next one starts, None at the end. `days`:
+    counts of all. Certificates of `unreadable_vaults` are in neither."""
 
     renewals: list[Expected]
     days: list[Day]
     unreadable_vaults: list[str]
+    continuation: str | None
 
 
-def expected(services: Services, days: int) -> Forecast:
-    """The renewals of the next `days` days that the caller may read.
+def expected(services: Services, days: int, limit: int = 500, continuation: str | None = None) -> Forecast:
+    """The renewals of the next `days` days that the caller may read, at most `limit` of them.
 
     They follow from the certificate lists and the renewal records (renewal windows and back-offs).
     A new version is assumed to live as long as the one before it, and to be renewed again. Overdue renewals count for
-    today. A vault that cannot be read is listed in `unreadable_vaults`."""
-    now = services.now()
+    today. A vault that cannot be read is listed in `unreadable_vaults`. The pages after the first one are as of
+    its time. Raises Invalid if `continuation` is nothing that a call has returned within a day."""
+    now, after = _position(continuation, services.now())
+    services = replace(services, now=lambda: now)
     counted: Counter[tuple[str, str]] = Counter()
     unreadable: list[str] = []
 
@@ -71,14 +77,40 @@ def expected(services: Services, days: int) -> Forecast:
         for alias in [alias for alias in services.settings.vaults if grants.may(services, Role.READER, alias)]:
             for renewal in _in_vault(services, alias, now + timedelta(days=days), unreadable):
                 counted[max(renewal.due, now).date().isoformat(), renewal.authority] += 1
-                yield renewal
+                if after is None or _place(renewal) > after:
+                    yield renewal
 
-    soonest = heapq.nsmallest(MAX_ENTRIES, renewals(), key=lambda renewal: renewal.due)
+    soonest = heapq.nsmallest(limit + 1, renewals(), key=_place)
     by_day = [
         Day(date, authority, count, _capacity(services, authority))
         for (date, authority), count in sorted(counted.items())
     ]
-    return Forecast(soonest, by_day, unreadable)
+    page = soonest[:limit]
+    return Forecast(page, by_day, unreadable, _continuation(now, page[-1]) if len(soonest) > limit else None)
+
+
+def _place(renewal: Expected) -> tuple[datetime, str, str]:
+    """What the renewals are sorted by, each of which has a place of its own."""
+    return renewal.due, renewal.vault, renewal.name
+
+
+def _continuation(now: datetime, last: Expected) -> str:
+    due, vault, name = _place(last)
+    return base64.urlsafe_b64encode(json.dumps([now.isoformat(), due.isoformat(), vault, name]).encode()).decode()
+
+
+def _position(continuation: str | None, now: datetime) -> tuple[datetime, tuple[datetime, str, str] | None]:
+    """The time of the first page, and after which renewal the next one starts."""
+    if continuation is None:
+        return now, None
+    try:
+        begun, due, vault, name = json.loads(base64.urlsafe_b64decode(continuation))
+        first, after = datetime.fromisoformat(begun), (datetime.fromisoformat(due), str(vault), str(name))
+        if abs(now - first) < LONGEST_PAGING and after[0].tzinfo is not None:
+            return first, after
+    except (binascii.Error, ValueError, TypeError, RecursionError):  # TypeError: also a time without a zone
+        pass
+    raise Invalid([Fault("/continuation", "must be the continuation of an earlier response, of today")])
 
 
 def _capacity(services: Services, authority: str) -> int | None:

@@ -125,7 +125,11 @@ def forecast(
     Example: certrelay forecast --days 90
     """
     session: Session = ctx.obj
-    found = session.client.get_forecast(days=days)
+    found = session.client.get_forecast(days=days, max=1000)
+    while (continuation := found["continuation"]) is not None:
+        page = session.client.get_forecast(days=days, max=1000, continuation=continuation)
+        found["renewals"] += page["renewals"]
+        found["continuation"] = page["continuation"]
     if json:
         session.print_json(found)
         return

@@ -237,8 +237,11 @@ class Client:
             ),
         )
 
-    def get_forecast(self, *, days: int | None = None) -> responses.Forecast:
-        return cast("responses.Forecast", self._json("GET", "forecast", query={"days": days}))
+    def get_forecast(
+        self, *, days: int | None = None, max: int | None = None, continuation: str | None = None
+    ) -> responses.Forecast:
+        query = {"days": days, "max": max, "continuation": continuation}
+        return cast("responses.Forecast", self._json("GET", "forecast", query=query))
 
     def start_replacement(
         self, body: requests.StartReplacement, *, idempotency_key: str | None = None

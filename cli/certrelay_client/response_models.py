@@ -174,6 +174,7 @@ class Forecast(TypedDict):
     days: list[Day]
     renewals: list[ExpectedRenewal]
     unreadable_vaults: list[str]
+    continuation: str | None
 
 
 class Grant(TypedDict):

@@ -1,5 +1,7 @@
 """The forecast: what will be renewed when, against the rates."""
 
+import base64
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from certrelay.callers import Caller
+from certrelay.errors import Invalid
 from certrelay.keyvault.certificate import CertificateItem
 from certrelay.renewal import forecast
 from certrelay.services import Services
@@ -42,16 +45,39 @@ def test_the_forecast_counts_each_renewal_of_a_short_life(lonely_world: World) -
     assert [one.due <= world.services.now() for one in late] == [True], "the next one counts from now"
 
 
-def test_the_days_of_a_forecast_count_also_what_is_too_much_to_list(
-    lonely_world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forecast_comes_page_by_page_and_each_page_counts_all_days(lonely_world: World) -> None:
+    """The pages are as of the first one, however long the next ones take: overdue renewals count from then."""
     world = lonely_world
     made(world, world.name("-6"), validity_days=6)
-    monkeypatch.setattr(forecast, "MAX_ENTRIES", 3)
-    found = forecast.expected(world.services, 30)
-    assert (len(found.renewals), sum(day.renewals for day in found.days)) == (3, 7)
-    assert found.renewals[0].due < found.renewals[-1].due
-    assert [day.date for day in found.days][:3] == [one.due.date().isoformat() for one in found.renewals]
+    made(world, world.name("-7"), validity_days=7)
+    world.clock.advance(5 * DAY)
+    whole = forecast.expected(world.services, 30)
+    assert (whole.continuation, len(whole.renewals)) == (None, 15)
+    pages = [forecast.expected(world.services, 30, 4)]
+    while (continuation := pages[-1].continuation) is not None:
+        world.clock.advance(60)
+        pages.append(forecast.expected(world.services, 30, 4, continuation))
+    assert [len(page.renewals) for page in pages] == [4, 4, 4, 3]
+    assert all(page.days == whole.days for page in pages)
+    listed = [(one.name, round((one.due - whole.renewals[0].due).total_seconds() / 60)) for one in whole.renewals]
+    paged = [one for page in pages for one in page.renewals]
+    assert [(one.name, round((one.due - paged[0].due).total_seconds() / 60)) for one in paged] == listed
+
+
+EARLY, LATE, ZONELESS = "2026-01-01T00:00:00+00:00", "9999-12-31T00:00:00+00:00", "2026-01-01T00:00:00"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        [EARLY, EARLY, "main", "www"], [LATE, LATE, "main", "www"], [ZONELESS, ZONELESS, "main", "www"],
+        ["now", "now", "now", "now"], [1, 2, 3, 4], [], {}, 7, None,
+    ],
+)  # fmt: skip
+def test_a_continuation_of_ones_own_or_of_another_day_is_refused(world: World, written: object) -> None:
+    for text in (base64.urlsafe_b64encode(json.dumps(written).encode()).decode(), "%", "x", "ä"):
+        with pytest.raises(Invalid, match="must be the continuation of an earlier response"):
+            forecast.expected(world.services, 30, 3, text)
 
 
 def test_the_forecast_names_a_vault_that_cannot_be_read_and_tells_the_rest(lonely_world: World) -> None:
