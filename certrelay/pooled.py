@@ -27,7 +27,8 @@ class _Session(requests.Session):
         key = (*urlsplit(url)[:2], stream, verify, cert)
         if key not in self._settings:
             self._settings[key] = super().merge_environment_settings(url, proxies, stream, verify, cert)
-        return dict(self._settings[key])
+        kept = self._settings[key]
+        return {**kept, "proxies": dict(kept["proxies"])}
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
