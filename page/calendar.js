@@ -64,7 +64,7 @@ function cell(view, day, what, most, [x, y]) {
   const over = what === "renewals" && day.over.length > 0;
   const level = over ? "over" : number ? `l${Math.max(1, Math.ceil((4 * number) / most))}` : "";
   const text = `${FULL.format(day.at)}: ${number.toLocaleString("en")} ${what}${over ? ", more than a rate allows" : ""}`;
-  const open = () => showDay(view, day);
+  const open = () => showDay(view, day).catch((error) => { if (error.name !== "AbortError") fill(view.day, h("p", { class: "notice bad" }, error.message)); });
   return svg("rect", { x, y, width: CELL - 3, height: CELL - 3, rx: 3, class: `day ${level}`, role: "button", tabindex: -1, "aria-label": text,
     onclick: open, onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); } } }, svg("title", {}, text));
 }

@@ -166,3 +166,21 @@ def test_the_list_is_searched_sorted_and_paged_and_its_address_keeps_that(visit:
     page.get_by_label("Search").fill("many-0001 web")
     expect(page.locator("table tbody tr")).to_have_count(10)
     assert "q=many-0001+web" in page.url
+
+
+def test_a_day_of_the_calendar_lists_what_is_planned_on_it_on_whatever_page(visit: Visit, seen: Visitor) -> None:
+    visitor, asked = visit(), list[str]()
+
+    def one_at_a_time(route: Route) -> None:
+        asked.append(route.request.url)
+        route.continue_(url=route.request.url.replace("max=1000", "max=1"))
+
+    visitor.page.route("**/api/forecast?*", one_at_a_time)
+    page = visitor.open("calendar", "Calendar")
+    last = page.locator("rect[aria-label$=' 1 renewals']").last
+    expect(last).to_be_visible()
+    assert len(asked) == 1
+    last.click()
+    expect(page.get_by_role("heading", name="1 renewal planned")).to_be_visible()
+    expect(page.locator(".tags bdi", has_text="seen")).to_be_visible()
+    assert len(asked) > 1
