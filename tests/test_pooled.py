@@ -42,7 +42,7 @@ def test_proxies_and_roots_of_the_environment_apply_to_each_host(session: reques
 
 def test_the_environment_is_read_once_for_each_host(session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    proxies = requests.sessions.get_environ_proxies  # type: ignore[attr-defined]
+    proxies = requests.sessions.get_environ_proxies
 
     def counted(url: str, no_proxy: str | None = None) -> Any:
         read.append(url)
