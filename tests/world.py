@@ -1,20 +1,23 @@
 """The world of the tests: the sandbox vault, Azurite, a CA of the tests' own, a clock; and sudden death."""
 
+import functools
 import random
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from azure.identity import ManagedIdentityCredential
+from azure.keyvault.certificates import CertificateClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from certrelay import services, settings
+from certrelay import redaction, services, settings
 from certrelay.certificates import create as creations
 from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import (
@@ -209,7 +212,7 @@ class World:
 
     def mortal(self, life: Life) -> Services:
         """The same world for a process that dies where `life` says."""
-        ledger = Ledger(Account(self.services.settings.storage, None), self.prefix)
+        ledger = Ledger(_account(self.services.settings.storage["AzureWebJobsStorage"]), self.prefix)
         mortal(ledger, life, "insert", "save", "record", "remove", "wake_up")
         mortal(ledger.renewals, life, "save", "delete")
         mortal(ledger.owners, life, "insert", "replace")
@@ -239,6 +242,22 @@ class _MortalConnector:
         return outcome
 
 
+@functools.lru_cache(maxsize=1)
+def _account(connection_string: str) -> Account:
+    """One for all tests: their tables differ. Clients and connections take as long as the first requests."""
+    return Account({"AzureWebJobsStorage": connection_string}, None)
+
+
+_clients: WeakKeyDictionary[VaultServer, CertificateClient] = WeakKeyDictionary()
+
+
+def _vault(server: VaultServer) -> Vault:
+    """The server's vault, for one test; the connections to it, and the token, are shared."""
+    if server not in _clients:
+        _clients[server] = client.connect(server.url, ManagedIdentityCredential())._client
+    return Vault(_clients[server])
+
+
 def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities: str = "", **environment: str) -> World:
     """A world with the authority `test-ca` and whatever `authorities` (JSON members) adds."""
     prefix = "t" + uuid.uuid4().hex[:10]
@@ -254,16 +273,16 @@ def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities:
     def now() -> datetime:
         return datetime.fromtimestamp(clock.now(), UTC)
 
-    ledger = Ledger(Account(found.storage, None), prefix)
-    connected_vault = client.connect(server.url, ManagedIdentityCredential())
+    redaction.protect(found.secrets())
+    ledger, vault = Ledger(_account(azurite.connection_string), prefix), _vault(server)
     context = Context("test-ca", now, lambda: None)
     ca = TestCa(TestCaSettings(), context)
-    others = services.connect(found, now)
+    others = functools.cache(lambda: services.connect(found, now))
 
     def connector(name: str) -> Connector:
-        return ca if name == "test-ca" else others.connector(name)
+        return ca if name == "test-ca" else others().connector(name)
 
-    made = Services(found, ledger, lambda alias: connected_vault, connector, now, random.Random(7))
+    made = Services(found, ledger, lambda alias: vault, connector, now, random.Random(7))
     return World(made, clock, server, ca, prefix)
 
 
