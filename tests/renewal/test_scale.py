@@ -127,20 +127,20 @@ def test_a_sweep_in_which_nothing_is_due_costs_one_request_for_25_certificates_a
 
 
 @pytest.mark.slow
-def test_of_1_000_that_are_due_a_sweep_takes_its_batch_and_the_next_one_goes_on(
+def test_of_200_that_are_due_a_sweep_takes_its_batch_and_the_next_one_goes_on(
     program: Program, azurite: Azurite
 ) -> None:
-    large = LargeVault(program, azurite, "scaledue", batch=20)
+    large = LargeVault(program, azurite, "scaledue", batch=10)
     with large.client:
-        large.seed(960, "late", age_days=300)
-        large.seed(20, "sooner", age_days=310)
-        large.seed(20, "a-soonest", age_days=320)
+        large.seed(180, "late", age_days=300)
+        large.seed(10, "sooner", age_days=310)
+        large.seed(10, "a-soonest", age_days=320)
         started = [sweep.sweep(large.services).started for _ in range(3)]
     beginnings = [{name.rsplit("-", 1)[0] for name in one} for one in started]
     assert beginnings == [{f"{ALIAS}/a-soonest"}, {f"{ALIAS}/sooner"}, {f"{ALIAS}/late"}]
-    assert [len(one) for one in started] == [20, 20, 20]
-    assert len({name for one in started for name in one}) == 60
-    assert sum(1 for _ in large.services.storage.worklist()) == 60
+    assert [len(one) for one in started] == [10, 10, 10]
+    assert len({name for one in started for name in one}) == 30
+    assert sum(1 for _ in large.services.storage.worklist()) == 30
 
 
 @pytest.mark.slow
@@ -168,15 +168,15 @@ def test_a_poll_costs_requests_for_open_operations_and_none_for_certificates(
 def test_names_that_cannot_be_renewed_do_not_starve_the_others_even_when_they_fill_a_batch(
     program: Program, azurite: Azurite
 ) -> None:
-    large = LargeVault(program, azurite, "scalebad", batch=20)
+    large = LargeVault(program, azurite, "scalebad", batch=10)
     with large.client:
-        large.seed(45, "good", age_days=300)
-        large.seed(30, "bad", age_days=330, **{"certrelay-authority": "gone"})
+        large.seed(22, "good", age_days=300)
+        large.seed(15, "bad", age_days=330, **{"certrelay-authority": "gone"})
         swept = [sweep.sweep(large.services) for _ in range(5)]
-        assert digest.send_digest(large.services)["renewals_failing"] == 30
-    assert sum(len(one.started) for one in swept) == 45
+        assert digest.send_digest(large.services)["renewals_failing"] == 15
+    assert sum(len(one.started) for one in swept) == 22
     refused = [text.split(":")[0] for one in swept for text in one.refused]
-    assert len(refused) == len(set(refused)) == 30, "each is tried, then rests"
+    assert len(refused) == len(set(refused)) == 15, "each is tried, then rests"
 
 
 def test_what_was_refused_is_tried_again_when_its_rest_is_over(program: Program, azurite: Azurite) -> None:
