@@ -7,16 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.openbao import OpenBao
-from sandbox.progress import Progress
-from sandbox.up import Sandbox
 from sandbox.vault import VaultServer
-from tests.app import PROMPT, App
 from tests.shared_azurite import azurite_for
 from tests.world import World, make_world
 
@@ -85,14 +81,3 @@ def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]], Callab
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The whole sandbox with the app in it, once for all tests of the HTTP API and of the command."""
-    directory = tmp_path_factory.mktemp("sandbox")
-    with (
-        Sandbox(directory, Progress(), app_settings=PROMPT) as sandbox,
-        httpx.Client(timeout=30, trust_env=False) as client,
-    ):
-        yield App(sandbox.settings, client)

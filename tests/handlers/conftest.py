@@ -1,4 +1,5 @@
-"""The whole sandbox with the app in it, once more for callers who sign in (tests.fixtures has the first)."""
+"""The whole sandbox with the app in it, and once more for callers who sign in. It ends with these tests: it is never
+idle, and its host asks its queues all the time."""
 
 import json
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent and {"app", "shared"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("slow")
+
+
+@pytest.fixture(scope="package")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    directory = tmp_path_factory.mktemp("sandbox")
+    with (
+        Sandbox(directory, Progress(), app_settings=PROMPT) as sandbox,
+        httpx.Client(timeout=30, trust_env=False) as client,
+    ):
+        yield App(sandbox.settings, client)
 
 
 @pytest.fixture(scope="package")
