@@ -17,6 +17,7 @@ TOGETHER = {
     r"/handlers/": "handlers",
     r"/cli/test_\w*over_http": "cli",
     r"/page/": "page",
+    r"/aws_pca/": "aws_pca",
 }
 # Each test of these files starts servers of its own: any worker may take it.
 APART = {"sandbox/host/test_host_life.py", "test_killed_host.py"}
@@ -45,7 +46,7 @@ SECONDS = {
     "sandbox/test_demo.py": 12,
     "sandbox/vault/test_state.py": 12,
     "connectors/acme/test_order_failures.py": 11,
-    "connectors/aws_pca/test_connector.py": 11,
+    "aws_pca": 12,
     "renewal/test_sweep_failures.py": 11,
     "renewal/test_renewal_windows.py": 10,
     "test_dev.py": 10,

@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from sandbox.processes import free_ports
 from tests.connectors.aws_pca.moto import Moto, make_authority, wait_until_it_answers
 from tests.connectors.bao import POLICY, Bao, Pki
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """moto takes seconds: to start, and for each certificate."""
+    for item in items:
+        if "moto" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +33,11 @@ def pki(openbao: Any) -> Pki:
     return Pki(bao, root, role_id, secret_id)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
     """moto's server with one active root authority."""
+    import boto3  # here, since it takes a moment wherever tests are collected
+
     [port] = free_ports(1)
     program = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
     with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:

@@ -247,6 +247,7 @@ def arguments(world: World, wanted: Authority, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_root(world: World, wanted: Authority) -> None:
     program = [
         sys.executable,

@@ -276,6 +276,7 @@ def test_faulty_settings_are_named(powerdns: PowerDns) -> None:
     assert "literal-secret" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_services_that_the_settings_allow_are_those_that_the_library_can_use() -> None:
     """They are found without importing it, since that takes long; here it is asked itself."""
     for service, usable in find_providers().items():
