@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+_APP = "api_examples|certificate_guide|contract|corpora|health_delay|odd_certificates|status"
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
 TOGETHER = {
     r"/handlers/test_(grants|owners)\.py": "shared",
-    r"/handlers/": "handlers",
+    rf"/handlers/test_({_APP})\.py": "handlers",
     r"/cli/test_\w*over_http": "cli",
     r"/page/": "page",
     r"/aws_pca/": "aws_pca",

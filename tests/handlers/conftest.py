@@ -11,6 +11,7 @@ import pytest
 from sandbox.processes import free_ports
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
+from tests import distribution
 from tests.app import PROMPT, App
 from tests.handlers.people import GRANTS, Shared
 
@@ -21,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent and {"app", "shared"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("slow")
+            if distribution.group_of(item.nodeid) not in distribution.TOGETHER.values():
+                raise pytest.UsageError(f"{item.nodeid}: tests/distribution.py does not group its file")
 
 
 @pytest.fixture(scope="package")
