@@ -26,6 +26,14 @@ FORBIDDEN = {
     "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING", "WEBSITE_CONTENTSHARE", "SCM_DO_BUILD_DURING_DEPLOYMENT",
     "ENABLE_ORYX_BUILD", "WEBSITE_TIME_ZONE", "DEPLOYMENT_STORAGE_CONNECTION_STRING",
 }  # fmt: skip
+# What the host, the worker and Azure's SDKs read: infra/README.md and the sources that function-app.bicep follows.
+PLATFORM = {
+    *(f"AzureWebJobsStorage__{service}ServiceUri" for service in ("blob", "queue", "table")),
+    "AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId",
+    "AzureWebJobsDisableHomepage", "AZURE_CLIENT_ID", "PYTHON_THREADPOOL_THREAD_COUNT",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
+}  # fmt: skip
 
 
 def template_settings() -> set[str]:
@@ -38,10 +46,7 @@ def template_settings() -> set[str]:
 def test_every_setting_that_the_app_reads_is_written_by_the_template() -> None:
     written = template_settings()
     assert {name for name in written if name.startswith("CERTRELAY_")} == set(settings.NAMES)
-    storage = {
-        f"AzureWebJobsStorage__{one}" for one in ("accountName", "tableServiceUri", "queueServiceUri", "clientId")
-    }
-    assert storage < written
+    assert {name for name in written if not name.startswith("CERTRELAY_")} == PLATFORM
     assert not written & FORBIDDEN
 
 
@@ -101,11 +106,16 @@ def test_every_table_queue_and_container_that_the_app_uses_exists() -> None:
     made = {*variable("containers", "storage"), *(one["name"] for _, one in resources(CONTAINERS))}
     assert {fields["records_container"].default, fields["crl_container"].default} <= made
     assert variable("packageContainer", "function-app") in made
-    assert {text for text in texts(list(resources(SUBSCRIPTIONS))) if text.endswith("dead-letters")} <= made
+    assert {"azure-webjobs-hosts", "azure-webjobs-secrets"} <= made  # of the host: its locks, its keys
+    undelivered = {text for _, one in resources(SUBSCRIPTIONS) for text in texts(one) if text.endswith("dead-letters")}
+    undelivered |= {body(parsed(file)["resources"]["deadLetters"]["config"])["name"] for file in ("storage", ACCESS)}
+    assert undelivered == {"event-dead-letters"}
+    assert undelivered <= made
 
 
 CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
 SUBSCRIPTIONS = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
+ACCESS = "dead-letter-access"
 
 
 def test_only_records_that_are_written_once_are_immutable() -> None:
