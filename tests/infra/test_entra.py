@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.test_hooks import Azure
+from tests.infra.azure_cli import Azure
 
 URL = "https://certrelay-abc.example"
 CALLBACK = f"{URL}/.auth/login/aad/callback"
