@@ -1,7 +1,7 @@
 """The doctor: what is wrong with a deployment, and the command that mends it. It changes nothing.
 
-Each vault's rights are tried with requests that cannot succeed: they name a certificate that does not exist, and Key
-Vault checks the caller's rights first.
+Each vault's rights are tried with requests that cannot change anything: they read, or name a certificate or an issuer
+that does not exist, and Key Vault checks the caller's rights first.
 """
 
 import functools
@@ -36,6 +36,16 @@ _PROBES: tuple[tuple[str, str, str, dict[str, Any] | None], ...] = (  # data act
     ("certificates/update/action", "PATCH", "/certificates/{}", {}),
     ("certificates/delete", "DELETE", "/certificates/{}", None),
     ("certificates/recover/action", "POST", "/deletedcertificates/{}/recover", {}),
+    ("certificatecas/read", "GET", "/certificates/issuers?maxresults=1", None),
+    ("certificatecas/write", "PATCH", "/certificates/issuers/{}", {}),
+    ("certificatecas/delete", "DELETE", "/certificates/issuers/{}", None),
+    ("certificatecontacts/write", "GET", "/certificates/contacts", None),
+)
+# The variables of the commands: eval "$(azd env get-values)"
+RESTART = 'az functionapp restart --resource-group "$AZURE_RESOURCE_GROUP" --name "$CERTRELAY_APP_NAME"'
+PRINCIPAL = (
+    '$(az identity show --resource-group "$AZURE_RESOURCE_GROUP" --name "$CERTRELAY_IDENTITY_NAME" '
+    "--query principalId --output tsv)"
 )
 
 
@@ -125,7 +135,7 @@ def _vault(services: Services, alias: str) -> list[Finding]:
             found.append(Finding(what, ok=False, detail=str(error), mend=_assignment(vault.url)))
             continue
         except NotReady as error:
-            return [*found, Finding(f"vault {alias}", ok=False, detail=str(error), mend="check the vault's network")]
+            return [*found, Finding(f"vault {alias}", ok=False, detail=str(error), mend=_network(vault.url))]
         except CertRelayError:  # such a certificate does not exist: the right was there
             pass
         found.append(Finding(what, ok=True, detail=detail))
@@ -133,12 +143,21 @@ def _vault(services: Services, alias: str) -> list[Finding]:
 
 
 def _assignment(url: str) -> str:
-    name = (urlsplit(url).hostname or "").split(".")[0]
+    name = _name(url)
     return (
-        f'az role assignment create --role "{ROLE}" --assignee-object-id "$APP_PRINCIPAL_ID" '
+        f'az role assignment create --role "{ROLE}" --assignee-object-id "{PRINCIPAL}" '
         "--assignee-principal-type ServicePrincipal "
         f"--scope $(az keyvault show --name {name} --query id --output tsv)"
     )
+
+
+def _network(url: str) -> str:
+    return f'az keyvault show --name {_name(url)} --query "properties.[publicNetworkAccess,networkAcls]"'
+
+
+def _name(url: str) -> str:
+    """The name of a vault."""
+    return (urlsplit(url).hostname or "").split(".")[0]
 
 
 def _clock(services: Services, alias: str) -> list[Finding]:
@@ -148,7 +167,7 @@ def _clock(services: Services, alias: str) -> list[Finding]:
     error = services.now() - date
     detail = f"{round(error.total_seconds())} s ahead of Key Vault's"
     is_right = abs(error) <= MAX_CLOCK_ERROR
-    return [Finding("clock", ok=is_right, detail=detail, mend="" if is_right else "az functionapp restart")]
+    return [Finding("clock", ok=is_right, detail=detail, mend="" if is_right else RESTART)]
 
 
 def _policies(services: Services, alias: str) -> list[Finding]:
@@ -203,7 +222,7 @@ def _timers(services: Services) -> list[Finding]:
         if run.name == "event":
             continue
         when = run.succeeded_at.isoformat(timespec="seconds") if run.succeeded_at else "never"
-        mend = f"look at the log; check CERTRELAY_{status.RUNS[run.name]}_SCHEDULE; az functionapp restart"
+        mend = f"look at the log; check CERTRELAY_{status.RUNS[run.name]}_SCHEDULE; {RESTART}"
         found.append(
             Finding(f"timer {run.name}", ok=not run.late, detail=f"last success: {when}", mend=mend * run.late)
         )
@@ -219,5 +238,5 @@ def _events(services: Services) -> Finding:
     if issued is None or services.now() - issued < EVENT_DELAY or (seen is not None and seen >= issued - EVENT_DELAY):
         return Finding("event subscription", ok=True, detail=detail)
     text = f"{detail}, though a version was issued at {issued.isoformat(timespec='seconds')}; only the sweep renews now"
-    mend = "az eventgrid system-topic event-subscription list --system-topic-name … ; create it as docs/deploy.md says"
+    mend = "azd hooks run postdeploy"
     return Finding("event subscription", ok=False, detail=text, mend=mend)

@@ -1,5 +1,7 @@
 """The doctor names what is wrong, and the command that mends it; it changes nothing and shows no secret."""
 
+import re
+import subprocess
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,10 +12,12 @@ from certrelay.connectors.acme.connector import Acme
 from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import ConnectorError, Context
 from certrelay.keyvault import tags
+from certrelay.keyvault.refusals import DATA_ACTIONS
 from certrelay.services import Services
 from certrelay.watch import doctor, timers
 from certrelay.watch.doctor import Finding
 from sandbox.identity import SYSTEM_ASSIGNED, object_id
+from tests.infra.bicep import parsed, variable
 from tests.notifications.receiver import listening
 from tests.world import ALIAS, KEY, World, made
 
@@ -56,6 +60,10 @@ def test_each_missing_right_is_named_with_the_command_that_grants_it(well: World
     found = examined(well.services)
     missing = {what.rsplit("vaults/", 1)[1]: one for what, one in found.items() if "vaults/" in what and not one.ok}
     assert sorted(missing) == [
+        "certificatecas/delete",
+        "certificatecas/read",
+        "certificatecas/write",
+        "certificatecontacts/write",
         "certificates/create/action",
         "certificates/delete",
         "certificates/recover/action",
@@ -94,6 +102,25 @@ def test_timers_clock_events_poison_and_receivers_are_looked_at(well: World) -> 
     assert wrong(nobody) == ["clock", "notifications", "poison queues", "timer poll", "timer sweep"]
     for what in wrong(nobody):
         assert examined(nobody)[what].mend, what
+
+
+def test_commands_are_whole_and_take_the_names_that_azd_knows(well: World) -> None:
+    """`eval "$(azd env get-values)"` gives them their variables; docs/operations.md says so."""
+    known = set(parsed("main")["outputs"]) | {"AZURE_ENV_NAME"}
+    well.server.identities.permissions[SYSTEM_ASSIGNED] = {"certificates": []}
+    well.clock.advance(3 * 3600)
+    late = replace(well.services, now=lambda: well.services.now() + timedelta(hours=1))
+    commands = {finding.mend for finding in examined(late).values() if "az " in finding.mend or "azd " in finding.mend}
+    assert len(commands) >= 3
+    for command in commands:
+        assert "…" not in command
+        assert set(re.findall(r"\$([A-Z_]+)", command)) <= known, command
+        subprocess.run(["sh", "-n", "-c", command.partition("; ")[2] or command], check=True)
+
+
+def test_a_right_that_a_custom_role_grants_is_looked_for(well: World) -> None:
+    looked_for = {f"{DATA_ACTIONS}{action}" for action, *_ in doctor._PROBES}
+    assert looked_for == set(variable("certificateActions", "roles"))
 
 
 def test_an_authority_that_refuses_or_whose_zone_is_missing_is_named(well: World) -> None:
