@@ -25,30 +25,43 @@ def handle(services: Services, kind: str, data: Mapping[str, Any]) -> None:
     `kind`: the event's type, `data`: its data. Other event types, such as a new version, and malformed events are
     ignored. Raises NotReady, so that Event Grid delivers the event again."""
     certificate = _where(services, str(data.get("Id", "")))
-    if certificate is not None:
-        services.storage.watch.note("run", "event", services.now(), detail=kind[:100])
-    if kind not in (NEAR_EXPIRY, EXPIRED) or certificate is None:
+    if certificate is None:
         return
     vault, name = certificate
-    with about(vault=vault, certificate=name):
-        _handle(services, kind, vault, name)
+    try:
+        with about(vault=vault, certificate=name):
+            result = _handle(services, kind, vault, name) if kind in (NEAR_EXPIRY, EXPIRED) else "noted"
+    except Exception as error:
+        _note(services, kind, type(error).__name__, ok=False)
+        raise
+    _note(services, kind, result, ok=True)
 
 
-def _handle(services: Services, kind: str, vault: str, name: str) -> None:
+def _note(services: Services, kind: str, result: str, *, ok: bool) -> None:
+    """Note the event for the status; at best."""
+    detail = f"{kind[:100]}: {result}"
+    services.storage.watch.note("run", "event", services.now(), detail=detail[:500], ok="true" if ok else "false")
+
+
+def _handle(services: Services, kind: str, vault: str, name: str) -> str:
+    """What came of it, in words."""
     try:
         if kind == EXPIRED:
             alerts.check(services, vault, name)
         operation = renew.renew_if_due(services, vault, name, Origin(requested_by="event", reason=kind))
     except (Conflict, NotFound) as error:
         log.info("%s: nothing to do: %s", kind, error)
+        return f"nothing to do: {error}"
     except VaultForbidden as error:  # a delivery in an hour would change nothing; the sweep tells people
         log.error("%s: Key Vault refuses the app: %s", kind, error)
+        return f"Key Vault refuses the app: {error}"
     except NotReady:
         raise
     except CertRelayError as error:
         log.error("%s: the certificate cannot be renewed: %s", kind, error)
-    else:
-        log.info("%s: renewed by operation %s", kind, operation.id)
+        return f"the certificate cannot be renewed: {error}"
+    log.info("%s: renewed by operation %s", kind, operation.id)
+    return f"renewed by operation {operation.id}"
 
 
 def _where(services: Services, identifier: str) -> tuple[str, str] | None:

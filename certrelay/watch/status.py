@@ -18,8 +18,8 @@ RUNS = {"poll": "POLL", "sweep": "SWEEP", "digest": "DIGEST", "crl": "SWEEP"}
 class Run:
     """The last run of a timer (`poll`, `sweep`, `digest`, `crl`) or the last `event`. Times are UTC; None: never.
 
-    `ok`: None if it never ran. `detail`: its numbers, or the kind of its error. `late`: past its schedule, by the
-    margin of certrelay.schedules.late_at."""
+    `ok`: None if it never ran. `detail`: its numbers, what came of the event, or the kind of its error.
+    `late`: past its schedule, by the margin of certrelay.schedules.late_at."""
 
     name: str
     schedule: str | None
