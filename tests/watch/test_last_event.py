@@ -44,4 +44,4 @@ def test_the_last_event_and_its_result_are_told(lonely_world: World, monkeypatch
         event(world, events.EXPIRED, name)
     assert last_event(world).ok is False
     assert last_event(world).detail == f"{events.EXPIRED}: NotReady"
-    assert last_event(world).ended_at == world.services.now()
+    assert last_event(world).ended_at is not None
