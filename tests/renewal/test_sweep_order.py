@@ -32,23 +32,28 @@ class Fleet:
     records: dict[str, RenewalRecord] = field(default_factory=dict)
     worklist: list[OpenOperation] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
-    passes: timedelta = timedelta(0)  # with each start
+    passes: timedelta = timedelta(0)  # with each start, and each page of a list
+    lifetimes: dict[str, int] = field(default_factory=dict)  # days, if not 90
+    pages: int = 1
+    seed: int = 7
     positions: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=lambda: {"certrelay-authority": "corp"})
 
     def page(self, alias: str, path: str) -> tuple[list[dict[str, Any]], str]:
         self.events.append(f"list {alias} {path}")
+        self.now += self.passes if self.pages > 1 else timedelta(0)
         if isinstance(error := self.answers.get(f"{alias} {path}", self.answers.get(alias)), Exception):
             raise error
         dates = {name: NOW + left * DAY for name, left in self.vaults[alias].items()}
         items = [
             {
                 "id": f"https://x/certificates/{name}", "tags": self.tags,
-                "attributes": {"nbf": (ends - 90 * DAY).timestamp(), "exp": ends.timestamp()},
+                "attributes": {"nbf": (ends - self.lifetimes.get(name, 90) * DAY).timestamp(), "exp": ends.timestamp()},
             }
             for name, ends in dates.items()
         ]  # fmt: skip
-        return items, ""
+        number = int(path.rpartition("|")[2]) if "|" in path else 1
+        return items, "" if number == self.pages else f"{CERTIFICATES}|{number + 1}"
 
     def save(self, record: RenewalRecord, _known: RenewalRecord) -> None:
         self.records[record.name] = record
@@ -82,7 +87,7 @@ class Fleet:
         def vault(alias: str) -> Any:
             return SimpleNamespace(page=lambda path: self.page(alias, path), date=None)
 
-        return Services(settings, storage, vault, unused, lambda: self.now, random.Random(7))
+        return Services(settings, storage, vault, unused, lambda: self.now, random.Random(self.seed))
 
 
 @pytest.fixture
@@ -110,7 +115,8 @@ def test_what_expires_sooner_is_started_first_whichever_its_vault_and_no_more_th
 def test_what_cannot_be_renewed_rests_and_takes_its_place_in_the_batch(swept: Run, error: Exception) -> None:
     fleet = Fleet({"one": {"a": 5, "b": 6, "c": 7}}, batch=2, answers={"a": error})
     fleet.records["a"] = RenewalRecord("one", "a", failures=1)
-    assert swept(fleet).started == ["one/b"]
+    found = swept(fleet)
+    assert (found.started, len(found.refused)) == (["one/b"], 1)
     rested = fleet.records["a"]
     assert (rested.failures, rested.backed_off_until) == (2, NOW + 2 * HOUR)
     assert fleet.started == ["one/a", "one/b"]
@@ -151,15 +157,39 @@ def test_what_can_wait_is_not_tried_again_behind_exhausted_rates_and_what_cannot
 
 
 def test_what_is_booked_and_can_wait_takes_no_place_in_the_batch(swept: Run) -> None:
-    fleet = Fleet({"one": {"a": 20}, "two": {"b": 21}}, batch=1, answers={"a": Booked("exhausted")})
+    fleet = Fleet({"one": {"a": 20}, "two": {"b": 21}, "three": {"c": 22}}, batch=1, answers={"a": Booked("exhausted")})
     swept(fleet)
     assert fleet.started == ["one/a", "two/b"]
+    longer = Fleet({"one": {"a": 20, "x": 50}}, answers={"a": Booked("exhausted")}, lifetimes={"x": 365})
+    assert swept(longer).started == ["one/x"], "it expires later, and cannot wait"
 
 
 def test_nothing_is_started_after_four_minutes(swept: Run) -> None:
     fleet = Fleet({"one": {"a": 5, "b": 6, "c": 7}}, passes=timedelta(minutes=2, seconds=1))
     swept(fleet)
     assert fleet.started == ["one/a", "one/b"]
+    fleet = Fleet({"one": {"a": 5, "b": 6, "c": 7, "d": 8}}, passes=timedelta(minutes=2))
+    swept(fleet)
+    assert fleet.started == ["one/a", "one/b", "one/c"]
+
+
+def test_a_list_that_takes_longer_than_three_minutes_is_continued_by_the_next_sweep(swept: Run) -> None:
+    for minutes, pages in ((1, 4), (1.6, 2), (3, 2), (3.1, 1)):
+        fleet = Fleet({"one": {}}, passes=timedelta(minutes=minutes), pages=9)
+        swept(fleet)
+        assert (len(fleet.events), fleet.positions) == (pages, {"one": f"{CERTIFICATES}|{pages + 1}"})
+    fleet = Fleet({"one": {}}, passes=timedelta(minutes=1), pages=3)
+    swept(fleet)
+    assert (len(fleet.events), fleet.positions) == (3, {})
+
+
+def test_no_vault_is_always_the_last_that_is_listed(swept: Run) -> None:
+    first = set()
+    for seed in range(20):
+        fleet = Fleet({"one": {}, "two": {}, "three": {}}, seed=seed)
+        swept(fleet)
+        first.add(fleet.events[0])
+    assert len(first) == 3
 
 
 def test_an_open_operation_is_hastened_only_if_it_waits_beyond_half_of_what_is_left(
@@ -169,11 +199,11 @@ def test_an_open_operation_is_hastened_only_if_it_waits_beyond_half_of_what_is_l
     monkeypatch.setattr(intervene, "expedite", lambda _services, operation: hastened.append(operation.name))
     opened = [
         OpenOperation("one", name, f"one.{name}.1", "corp", NOW + wait * DAY, "submitted")
-        for name, wait in (("A", 3.1), ("b", 3), ("late", 30))
+        for name, wait in (("a", 3.1), ("b", 3), ("late", 30))
     ]
-    fleet = Fleet({"one": {"a": 6, "b": 6, "c": 6, "late": 40}}, worklist=opened)
+    fleet = Fleet({"one": {"A": 6, "B": 6, "c": 6, "late": 40}}, worklist=opened)
     assert swept(fleet).started == ["one/c"]
-    assert hastened == ["A"]
+    assert hastened == ["a"]
 
 
 def test_a_record_of_an_older_version_is_replaced_and_a_change_that_was_cut_off_finished(
