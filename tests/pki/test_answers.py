@@ -275,6 +275,12 @@ def test_the_limits_of_authority_and_vault_are_held_in_one_verification() -> Non
     assert "none of the pinned" in refusal(leaf(), ISSUING.certificate, limits=both)
     half = Limits(issuer_pins=(ours,)).merged(Limits(issuer_pins=(other,)))
     assert "none of the pinned" in refusal(leaf(), ISSUING.certificate, limits=half)
+    three = [Limits(issuer_pins=(each * 64,)) for each in "012"]
+    for merged_three in (three[0].merged(three[1]).merged(three[2]), three[0].merged(three[1].merged(three[2]))):
+        assert merged_three.more_pins == (("1" * 64,), ("2" * 64,))
+    made = leaf()
+    own = Limits(issuer_pins=(made.fingerprint(hashes.SHA256()).hex(),))
+    assert "none of the pinned" in refusal(made, ISSUING.certificate, limits=own), "a pin is of a CA"
     whole = Limits(issuer_pins=(ours,)).merged(Limits(issuer_pins=(other, ours)))
     assert verified(leaf(), ISSUING.certificate, limits=whole).chain
 

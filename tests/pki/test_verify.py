@@ -278,6 +278,7 @@ def test_the_validity_is_sane_up_to_the_second(begins: int, ends: int, fault: st
 def test_a_longer_validity_than_the_authority_allows_is_refused() -> None:
     assert verified(answer(leaf(begins=NOW, days=91)), limits=Limits(max_validity_days=90))
     assert "longer than the 90 days" in refusal(answer(leaf(begins=NOW, days=91.1)), limits=Limits(90))
+    assert verified(answer(leaf(begins=NOW - timedelta(days=30), days=120)), limits=Limits(90)), "it counts from now"
 
 
 def test_a_ca_certificate_is_refused_unless_asked() -> None:
