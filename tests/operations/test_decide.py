@@ -206,7 +206,9 @@ def test_orders_are_lost_when_an_operation_returns_to_pending() -> None:
         assert decide.orders_lost(moved) == decide.orders_lost(moved.moved(State.ISSUED, NOW)) == count
 
 
-@pytest.mark.parametrize(("waited", "delay"), [(0, 10), (99, 10), (200, 20), (2999, 299.9), (3000, 300), (90_000, 300)])
+@pytest.mark.parametrize(
+    ("waited", "delay"), [(0, 10), (99, 10), (200, 20), (2999, 299.9), (3000, 300), (90_000, 300), (864_000, 300)]
+)
 def test_an_order_with_key_vaults_issuer_is_polled_at_a_tenth_of_its_age(waited: float, delay: float) -> None:
     assert decide.key_vault_delay(timedelta(seconds=waited)) == pytest.approx(delay)
 

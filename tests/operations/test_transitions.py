@@ -193,6 +193,8 @@ def test_a_lease_that_was_not_released_is_taken_over_and_the_fifth_dead_worker_e
         (operation(**free), 0, State.SUBMITTED),
         (operation(**free, deadline=NOW - SECOND, crashes=9), 9, State.SUBMITTED),
         (operation(lease_until=NOW), 1, State.SUBMITTED),
+        (operation(lease_until=None), 1, State.SUBMITTED),
+        (operation(**free, next_attempt_at=NOW - HOUR), 0, State.SUBMITTED),
         (operation(**late, crashes=3), 4, State.SUBMITTED),
         (operation(**late, crashes=4), 5, State.FAILED),
         (operation(lease_until=NOW, crashes=4), 5, State.SUBMITTED),
