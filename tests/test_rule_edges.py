@@ -117,6 +117,7 @@ REQUESTS: list[tuple[Rules, Any, str]] = [
     (Rules(certificate_authority=True), request(), ""),
     (Rules(names=(HOST,)), request(), ""),
     (Rules(names=(HOST,)), request(subject=f"CN={HOST}, E=a@bank.example"), "does not allow the name a@bank.example"),
+    (Rules(names=(HOST,)), request(subject=f"CN={HOST}, 1.2.840.113549.1.9.1=a@bank.example"), "a@bank.example"),
     (Rules(names=(HOST, "*@bank.example")), request(subject=f"CN={HOST}, E=a@bank.example"), ""),
     (Rules(names=(HOST,)), request(subject="", sans={"dns_names": [HOST]}), ""),
     (Rules(extended_key_usages=("serverAuth",)), request(ekus=[SERVER]), ""),
