@@ -13,7 +13,7 @@ from certrelay.renewal import sweep
 from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
 from tests.renewal.versions import grow_old, made
-from tests.world import ALIAS, DAY, World
+from tests.world import ALIAS, DAY, World, with_vaults
 
 
 @pytest.mark.slow
@@ -86,6 +86,16 @@ def test_the_sweep_takes_the_soonest_expiry_first_and_no_more_than_its_batch(lon
     assert sweep.sweep(limited).started == [f"{ALIAS}/{names[7]}", f"{ALIAS}/{names[8]}"]
     for days in (7, 8):
         world.finish(names[days])
+
+
+def test_all_vaults_together_start_no_more_than_a_batch(lonely_world: World) -> None:
+    """Each vault offers a batch of its own, so that an unusable one does not take up that of the others."""
+    world = lonely_world
+    for number in range(3):
+        made(world, world.name(f"-{number}"), validity_days=6)
+    world.clock.advance(4.5 * 86_400)
+    services = with_vaults(world, 2, **{ALIAS: world.vault, "other": world.vault})
+    assert len(sweep.sweep(services).started) == 2
 
 
 def test_one_bad_certificate_does_not_stop_the_sweep(lonely_world: World) -> None:
