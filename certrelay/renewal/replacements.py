@@ -76,8 +76,8 @@ def start(services: Services, criteria: Criteria, requested_by: str, idempotency
 
     Raises Invalid (no criteria, or impossible ones), NotPermitted (no grant of the caller is for all these vaults),
     Conflict `KeyReused` (the key was used with other criteria), NotReady."""
-    _permit(services, criteria, Role.ADMINISTRATOR)
     _check(services, criteria)
+    _permit(services, criteria, Role.ADMINISTRATOR)
     identifier = uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex if idempotency_key else uuid.uuid4().hex
     services.storage.replacements.insert(_to_row(Replacement(identifier, criteria, requested_by, services.now())))
     job = find(services, identifier)
