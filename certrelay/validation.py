@@ -17,6 +17,7 @@ from certrelay.errors import MAX_FAULTS, Fault, first_faults
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"  # one line, without control characters
 ALIAS = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")  # of a vault or an authority, in the settings
+VERSION = "^[0-9a-f]{32}$"  # of a certificate, as Key Vault writes it
 
 MAX_NAME = 256  # characters of a field's name in a pointer: the longest that there is, of a tag
 SINGULAR = {"characters": "character", "entries": "entry"}
@@ -163,6 +164,8 @@ def _text(schema: Json) -> str:
     written = "a text in quotation marks" + (f" of {counted}" if counted else "")
     if pattern == PRINTABLE:
         return f"{written} on one line, without control characters{such_as}"
+    if pattern == VERSION:
+        return "32 hexadecimal digits, in lower case"
     if pattern and not such_as:
         return f"{written} that matches {pattern}"
     return written + (such_as or ("" if counted else ', such as "text"'))

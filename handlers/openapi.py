@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from certrelay import validation
 from certrelay.storage.operation import CERTIFICATE_NAME
 from handlers import response_models
 from handlers.routes import PREFER, Header, Query, Route, every_route
@@ -107,7 +108,7 @@ def _in_path(name: str, constraint: str) -> Json:
     pattern = {"name": CERTIFICATE_NAME.pattern, "issuer": CERTIFICATE_NAME.pattern}.get(name)
     schema: Json = {"type": "string", "minLength": 1, "maxLength": 200}
     if pattern or constraint:
-        schema["pattern"] = pattern or "^[0-9a-f]{32}$"
+        schema["pattern"] = pattern or validation.VERSION
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 

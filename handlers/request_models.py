@@ -10,7 +10,7 @@ from certrelay.certificates.import_file import ImportCommand
 from certrelay.connectors.base import RevocationReason
 from certrelay.keyvault.policy import MAX_MONTHS
 from certrelay.keyvault.tags import MAX_TAG_LENGTH, MAX_TAGS
-from certrelay.validation import PRINTABLE
+from certrelay.validation import PRINTABLE, VERSION
 
 type Text = Annotated[str, Field(max_length=2048, pattern=PRINTABLE)]  # as Key Vault's own answers have it: may be ""
 type Name = Annotated[str, Field(min_length=1, max_length=2048, pattern=PRINTABLE)]
@@ -192,7 +192,7 @@ class RevokeCertificate(Body):
     `version` is required with `replace` or an Idempotency-Key; it is the newest one by default."""
 
     reason: RevocationReason = RevocationReason.UNSPECIFIED
-    version: Annotated[str, Field(pattern="^[0-9a-f]{32}$", max_length=32, examples=[32 * "0"])] | None = None
+    version: Annotated[str, Field(pattern=VERSION, max_length=32, examples=[32 * "0"])] | None = None
     replace: bool = False
 
 

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from certrelay import validation
 from certrelay.certificates import create, read
 from certrelay.certificates.create import CertificateSpec
 from certrelay.errors import Invalid
+from handlers.request_models import RevokeCertificate
 from tests.world import ALIAS, World
 
 
@@ -50,3 +52,8 @@ def test_a_version_is_32_hexadecimal_digits_and_nothing_else_reaches_key_vault(
     with pytest.raises(Invalid, match="32 hexadecimal digits, in lower case"):
         read.bundle(world.services, ALIAS, "www", version)
     assert asked == []
+
+
+def test_a_version_in_a_request_is_told_to_be_in_lower_case_too() -> None:
+    schema = RevokeCertificate.model_json_schema()["properties"]["version"]["anyOf"][0]
+    assert validation.expected(schema).endswith("32 hexadecimal digits, in lower case")
