@@ -185,7 +185,12 @@ def refused(world: World, name: str, act: Act, services: Services, words: str) -
 
 
 @pytest.mark.parametrize(
-    ("way", "rule"), [(way, rule) for rule, case in CASES.items() for way in sorted(case.ways or WAYS)]
+    ("way", "rule"),
+    [
+        pytest.param(way, rule, marks=() if rule in ("names", "issuer_pins") else pytest.mark.slow)
+        for rule, case in CASES.items()
+        for way in sorted(case.ways or WAYS)
+    ],
 )
 def test_a_rule_binds_a_way_in(world: World, way: str, rule: str) -> None:
     name, case = world.name(), CASES[rule]

@@ -149,6 +149,7 @@ class Dying:
         return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["sweep", "renewal", "the same again"])
 def test_a_policy_that_is_cut_off_at_any_write_is_finished_by_the_next_look(world: World, by: str) -> None:
     name = world.name()
@@ -188,6 +189,7 @@ def look(world: World, name: str) -> None:
                 two_writes.finish(world.services, found, item.tags)
 
 
+@pytest.mark.slow
 def test_an_adoption_that_is_cut_off_at_any_write_is_done_or_was_never_begun(lonely_world: World) -> None:
     world = lonely_world
     for at in range(1, 10):

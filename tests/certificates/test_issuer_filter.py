@@ -26,6 +26,7 @@ def listed(world: World, issuer: str, limit: int) -> tuple[list[str], list[int]]
             return found, costs
 
 
+@pytest.mark.slow
 def test_a_request_looks_up_one_page_of_certificates_at_most_and_the_pages_have_them_all(lonely_world: World) -> None:
     """1,000 certificates took 1,040 requests to Key Vault for one of a caller's."""
     world = lonely_world

@@ -38,6 +38,7 @@ def requests(name: str) -> Iterator[tuple[str, str, Any]]:
             yield field.route.method, path_of(field.route, name), field.body(value)
 
 
+@pytest.mark.slow
 def test_no_request_makes_key_vault_do_anything_but_what_the_role_lists(
     lonely_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

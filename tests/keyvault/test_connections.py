@@ -12,6 +12,7 @@ from tests.world import ALIAS, World
 THREADS = 32  # PYTHON_THREADPOOL_THREAD_COUNT
 
 
+@pytest.mark.slow
 def test_as_many_threads_as_the_worker_has_open_one_connection_each_and_drop_none(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

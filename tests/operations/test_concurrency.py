@@ -123,6 +123,7 @@ def test_who_waits_for_a_slot_of_an_authority_keeps_none_of_the_vault(world: Wor
     assert slots(world) == []
 
 
+@pytest.mark.slow
 def test_a_vault_makes_no_more_keys_at_once_than_its_concurrency_allows(world: World) -> None:
     crowded = vault_with(world, concurrency=2)
     names = [world.name(f"-{number}") for number in range(5)]

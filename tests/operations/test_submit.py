@@ -34,6 +34,7 @@ def test_an_idempotency_key_finds_the_ended_operation(world: World) -> None:
     assert len(world.versions(name)) == 1
 
 
+@pytest.mark.slow
 def test_many_callers_at_once_get_one_operation(world: World) -> None:
     """Check 7."""
     for turn in range(10):

@@ -72,6 +72,7 @@ def test_what_key_vault_cannot_put_into_a_certificate_is_refused_at_once(wrong: 
     assert [fault.pointer for fault in refused.value.faults] == ["/subject"]
 
 
+@pytest.mark.slow
 def test_what_get_prints_can_be_created_again_and_is_the_same(world: World) -> None:
     for number, value in enumerate((*ODD[:6], "both , and \\")):
         subject = name_with(value).rfc4514_string()

@@ -179,6 +179,7 @@ def test_names_that_cannot_be_renewed_do_not_starve_the_others_even_when_they_fi
     assert len(refused) == len(set(refused)) == 15, "each is tried, then rests"
 
 
+@pytest.mark.slow
 def test_what_was_refused_is_tried_again_when_its_rest_is_over(program: Program, azurite: Azurite) -> None:
     large = LargeVault(program, azurite, "scaleagain")
     with large.client:

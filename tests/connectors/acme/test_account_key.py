@@ -131,6 +131,7 @@ def test_a_key_that_somebody_disabled_is_not_replaced(
     assert list(versions().values()) == [False]
 
 
+@pytest.mark.slow
 def test_after_a_rollover_every_worker_uses_the_new_key(
     vault: VaultServer, connect: Connect, versions: Callable[[], dict[str, bool]]
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_health_check_of_a_stale_worker_makes_no_account_for_the_old_key(
     assert [key_of(stale), key_of(connect())] == [new, new]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", ["change_key", "disable_before"])
 def test_a_rollover_that_was_cut_off_leaves_the_account_usable_and_is_finished_by_the_next_one(
     vault: VaultServer,

@@ -34,6 +34,8 @@ from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url
 from tests.connectors.signing_requests import signing_request
 
+pytestmark = pytest.mark.slow
+
 HEADERS = ["Last-Modified", "Location", "Replay-Nonce", "Link"]
 
 
