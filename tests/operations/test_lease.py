@@ -13,7 +13,7 @@ from certrelay.operations import lease, reconcile
 from certrelay.storage.operation import State
 from certrelay.storage.rows import Stale
 from tests.operations.creations import create
-from tests.world import ALIAS, Killed, World
+from tests.world import ALIAS, Killed, World, configured
 
 YEARS = timedelta(days=3650)
 
@@ -70,6 +70,7 @@ def test_a_worker_that_outlives_its_lease_loses(world: World) -> None:
 
 @pytest.mark.slow
 def test_an_operation_that_kills_every_worker_ends_at_its_deadline(world: World) -> None:
+    world = configured(world, deadline_hours=2)
     name = world.name()
     opened = create(world, name)
 
