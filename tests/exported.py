@@ -33,7 +33,7 @@ class Exported:
         """The data points of a metric."""
         return [point for metric, point in self.all_points() if metric.name == name]
 
-    def value(self, name: str, **attributes: object) -> float:
+    def value(self, name: str, /, **attributes: object) -> float:
         """The sum of a counter, the number of values of a histogram, or the value of a gauge."""
         found = [point for point in self.points(name) if attributes.items() <= dict(point.attributes).items()]
         return float(sum(point.count if hasattr(point, "count") else point.value for point in found))

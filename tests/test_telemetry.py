@@ -8,11 +8,14 @@ from opentelemetry.trace import SpanKind
 
 from certrelay import telemetry
 from certrelay.connectors.base import Rejected, Unavailable
+from certrelay.connectors.http import AuthoritySession
+from certrelay.connectors.http_settings import HttpSettings
 from certrelay.keyvault.refusals import without_names
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.watch import timers
 from handlers.http import Answer, endpoint
+from tests.connectors.hostile import hostile_server, too_many_requests
 from tests.exported import Exported
 from tests.world import ALIAS, DAY, World, create, made
 
@@ -101,6 +104,14 @@ def test_a_429_of_key_vault_is_counted(exported: Exported, lonely_world: World) 
     world.server.faults.add(operation="GetCertificates", status=429, times=None, retry_after=30)
     timers.sweep(world.services)
     assert exported.value("certrelay.throttled", by="keyvault") == before + 1
+
+
+def test_a_429_of_an_authority_is_counted(exported: Exported) -> None:
+    with hostile_server(too_many_requests) as server:
+        settings = HttpSettings(url=server.url, ca_certificates=server.ca_certificates)
+        with AuthoritySession(settings) as session:
+            session.get(server.url)
+        assert exported.value("certrelay.throttled", by="authority", name=server.url.removeprefix("https://")) == 1
 
 
 def test_renewals_due_late_days_left_queue_age_and_poison_are_measured(exported: Exported, lonely_world: World) -> None:

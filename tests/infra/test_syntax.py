@@ -72,6 +72,11 @@ def test_azd_sets_each_parameter_from_the_environment() -> None:
     assert len({found[1] for found in names if found}) == len(names)
 
 
+def test_azd_asks_for_a_name_and_a_region_and_nothing_else() -> None:
+    asked = {name for name, one in parsed("main")["parameters"].items() if one.get("default") is None}
+    assert asked == {"environmentName", "location"}
+
+
 def test_azd_starts_the_hooks_that_are_there_and_only_the_site_is_the_service() -> None:
     text = (INFRA.parent / "azure.yaml").read_text()
     for name in re.findall(r"run: (infra/\S+)", text):
