@@ -6,6 +6,7 @@ that does not exist, and Key Vault checks the caller's rights first.
 
 import functools
 import itertools
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
+
+from pydantic import BaseModel
 
 from certrelay.connectors.base import ChecksHealth, ChecksNames, ConnectorError
 from certrelay.errors import CertRelayError, NotReady, VaultForbidden
@@ -93,16 +96,24 @@ def _run(what: str, check: Check) -> list[Finding]:
 def _settings(services: Services) -> list[Finding]:
     """The settings as understood, without secrets and addresses of receivers."""
     known = services.settings
-    vaults = ", ".join(f"{alias} = {vault.url}" for alias, vault in known.vaults.items())
-    authorities = ", ".join(f"{name} ({one.settings.connector})" for name, one in known.authorities.items()) or "none"
+    vaults = ", ".join(f"{alias} = {vault.url}{_chosen(vault)}" for alias, vault in known.vaults.items())
+    authorities = ", ".join(f"{name}{_chosen(one.settings)}" for name, one in known.authorities.items())
     schedules = ", ".join(f"{name} = {text}" for name, text in known.schedules.items())
     how = "Microsoft Entra ID" if known.app_service_authentication else f"function keys, as {known.function_key_role}"
+    granted = "roles decide" if known.grants is None else f"{len(known.grants)} grants decide"
     return [
         Finding("settings: vaults", ok=True, detail=vaults),
-        Finding("settings: authorities", ok=True, detail=authorities),
+        Finding("settings: authorities", ok=True, detail=authorities or "none"),
         Finding("settings: schedules", ok=True, detail=schedules),
-        Finding("settings: callers", ok=True, detail=f"signed in by {how}"),
+        Finding("settings: renewals", ok=True, detail=f"{known.renewal_batch} at most in one sweep"),
+        Finding("settings: callers", ok=True, detail=f"signed in by {how}; {granted}"),
     ]
+
+
+def _chosen(settings: BaseModel) -> str:
+    """What differs from the defaults. These settings have no secrets; the app's identity is nobody's business."""
+    chosen = settings.model_dump(mode="json", exclude_defaults=True, exclude={"url", "client_id"})
+    return f" {json.dumps(chosen)}" if chosen else ""
 
 
 def _notifications(services: Services) -> list[Finding]:

@@ -52,6 +52,25 @@ def test_a_deployment_that_is_well_shows_its_settings_and_no_secret(well: World)
     assert all(not finding.mend for finding in found.values())
 
 
+def test_the_settings_are_shown_as_the_app_understood_them(well: World) -> None:
+    known = well.services.settings
+    vault = known.vaults[ALIAS].model_copy(
+        update={"authorities": ("test-ca", "Self"), "concurrency": 7, "client_id": "id-of-the-app"}
+    )
+    authority = replace(
+        known.authorities["test-ca"],
+        settings=known.authorities["test-ca"].settings.model_copy(update={"deadline_hours": 5.0}),
+    )
+    changed = replace(known, vaults={ALIAS: vault}, authorities={"test-ca": authority}, renewal_batch=40)
+    found = {one.what: one.detail for one in doctor._settings(replace(well.services, settings=changed))}
+    assert '"authorities": ["test-ca", "Self"]' in found["settings: vaults"]
+    assert '"concurrency": 7' in found["settings: vaults"]
+    assert '"deadline_hours": 5.0' in found["settings: authorities"]
+    assert found["settings: renewals"] == "40 at most in one sweep"
+    assert "roles decide" in found["settings: callers"]
+    assert "id-of-the-app" not in repr(found)
+
+
 def test_each_missing_right_is_named_with_the_command_that_grants_it(well: World) -> None:
     name = well.name()
     made(well, name)
