@@ -9,7 +9,8 @@ param tags tagsOf
 @description('Tags: names and values.')
 type tagsOf = {}
 
-@description('Names and values of application settings.')
+@description('Names and values of application settings, kept out of the history of deployments.')
+@secure()
 type settingsOf = {}
 
 @description('Name of the function app; the plan is named after it.')
@@ -25,7 +26,6 @@ param storageAccountName string
 param componentName string
 
 @description('What the app reads: CERTRELAY_* and the settings that these name.')
-@secure()
 param appSettings settingsOf
 
 @description('Memory of one instance, in MB.')

@@ -5,6 +5,10 @@ metadata description = 'CertRelay: a function app, its storage, vaults, monitori
 @description('A JSON object of any content.')
 type jsonObject = {}
 
+@description('The same, kept out of the history of deployments.')
+@secure()
+type secretObject = {}
+
 @description('Name of the azd environment; a tag of everything, and part of the name of the resource group.')
 @minLength(1)
 @maxLength(40)
@@ -31,12 +35,10 @@ param createVault bool = empty(existingVaults)
 param vaultSettings jsonObject = {}
 
 @description('The authorities: CERTRELAY_AUTHORITIES. Secrets as "@NAME", see settingsFromVault.')
-@secure()
-param authorities jsonObject = {}
+param authorities secretObject = {}
 
 @description('Who is notified: CERTRELAY_NOTIFICATIONS.')
-@secure()
-param notifications jsonObject = {}
+param notifications secretObject = {}
 
 @description('Who may do what, by vault, authority and name: CERTRELAY_GRANTS. Without it the roles decide.')
 #disable-next-line use-user-defined-types // checkov's parser reads no array of a type

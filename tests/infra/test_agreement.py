@@ -240,4 +240,5 @@ def test_what_could_hold_a_secret_by_mistake_is_in_no_history_of_deployments() -
     """Secrets belong into Key Vault, and the app refuses one in its settings; but by then the deployment has it."""
     for file, names in {"main": ("authorities", "notifications"), "function-app": ("appSettings",)}.items():
         for name in names:
-            assert {"type": "secure"} in parsed(file)["parameters"][name]["decorators"], name
+            kind = parsed(file)["types"][parsed(file)["parameters"][name]["type"]]
+            assert {"type": "secure"} in kind["decorators"], name

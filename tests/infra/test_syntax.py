@@ -137,6 +137,17 @@ def test_no_object_is_written_out_for_a_parameter_whose_type_names_no_property(f
                 assert not written_out, f"{file.name}: {name}: {key}"
 
 
+LIMITS = {"secure", "minLength", "maxLength", "minValue", "maxValue", "allowed"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_parameter_of_a_type_of_ours_is_limited_by_the_type(file: Path) -> None:
+    """The compiler refuses the decorator at the parameter (BCP308)."""
+    for name, parameter in (parsed(file.stem).get("parameters") or {}).items():
+        if parameter["type"] in (parsed(file.stem).get("types") or {}):
+            assert not {one["type"] for one in parameter["decorators"]} & LIMITS, name
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_an_id_in_a_resource_is_a_parameter_or_comes_from_a_symbol_or_a_function(file: Path) -> None:
     """The linter's use-resource-id-functions, which takes the variable of a loop for a text."""
