@@ -178,10 +178,22 @@ def test_an_alert_comes_lasts_as_long_as_its_cause_and_goes(seen: Telemetry, rul
     pass_(seen, WINDOW)
     assert rule in seen.alerts()
     mend()
+    seen.forget()
     pass_(seen, 4 * 60)
+    the_end_is_no_alert(rule, seen.rows())
     seen.forget()
     pass_(seen, WINDOW)
     assert rule not in seen.alerts()
+
+
+def the_end_is_no_alert(rule: str, rows: kql.Rows) -> None:
+    """The line that says that an incident is over begins as the one that told of it."""
+    kind = {"poison-messages": "poison"}.get(rule, rule)
+    ends = [
+        row for row in rows["AppTraces"] if row["Message"].startswith(f"{kind} ") and "it began at" in row["Message"]
+    ]
+    assert bool(ends) == (rule != "expiring"), "only an incident ends with a line"
+    assert kql.found(RULES[rule]["query"], {"AppTraces": ends}) == []
 
 
 def every_part_is_met(rule: str, rows: kql.Rows) -> None:
