@@ -110,12 +110,15 @@ class VaultSettings(_Frozen):
 
 
 class AuthoritySettings(_Frozen):
-    """What is common to all authorities; the connector's own settings are in `connector_settings`."""
+    """What is common to all authorities; the connector's own settings are in `connector_settings`.
+
+    `fallback`: the authorities that are asked, in this order, when this one is unavailable for too long."""
 
     connector: str
     rules: Rules = Rules()
     deadline_hours: float | None = Field(default=None, gt=0, le=24 * 90)  # else the connector's, or up to a day
     default_validity_days: int = Field(default=90, ge=1, le=3650)
+    fallback: tuple[str, ...] = ()
     rate: Rate | None = None
     concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
 
@@ -131,6 +134,11 @@ class Authority:
     @property
     def connector_class(self) -> "type[Connector]":
         return connector_class(self.settings.connector)
+
+    @property
+    def deadline_hours(self) -> float | None:
+        """How long an order may take: by the settings, else by the connector; None if neither says."""
+        return self.settings.deadline_hours or getattr(self.connector_class, "default_deadline_hours", None)
 
 
 def _principal(text: str) -> str:

@@ -32,7 +32,7 @@ NAMES = (
     "CERTRELAY_APP_SERVICE_AUTHENTICATION", "CERTRELAY_FUNCTION_KEY_ROLE", "CERTRELAY_GRANTS", *SCHEDULES,
 )  # fmt: skip
 ENTRIES = '{"name": {…}}'
-COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "rate", "concurrency")
+COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "fallback", "rate", "concurrency")
 
 
 def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool = False) -> Settings:
@@ -46,12 +46,13 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
         for alias, value in _json_object(environment, "CERTRELAY_VAULTS", faults).items()
         if (vault := _vault(alias, value, faults)) is not None
     }
+    written = _json_object(environment, "CERTRELAY_AUTHORITIES", faults)
     authorities = {
         name: authority
-        for name, value in _json_object(environment, "CERTRELAY_AUTHORITIES", faults).items()
+        for name, value in written.items()
         if (authority := _authority(name, value, environment, faults)) is not None
     }
-    faults += _vault_faults(vaults, authorities)
+    faults += [*_vault_faults(vaults, written), *_fallback_faults(authorities, written)]
     settings = Settings(
         vaults=vaults,
         authorities=authorities,
@@ -81,6 +82,20 @@ def _unknown_authorities(where: str, names: Iterable[str], authorities: Collecti
     text = "issuers of Key Vault are written with a capital letter, such as Self or DigiCert"
     unknown = [name for name in names if ALIAS.fullmatch(name) and name not in authorities]
     yield from (f"{where}/authorities: there is no authority {name!r}; {text}" for name in unknown)
+
+
+def _fallback_faults(authorities: Mapping[str, Authority], names: Collection[str]) -> Iterator[str]:
+    """Fall-backs that can never be asked: unknown ones, the authority itself, and those named before."""
+    for name, authority in authorities.items():
+        listed = authority.settings.fallback
+        for index, other in enumerate(listed):
+            where = f"CERTRELAY_AUTHORITIES/{name}/fallback/{index}"
+            if other not in names:
+                yield f"{where}: there is no authority {other!r}; the settings have: {', '.join(sorted(names))}"
+            elif other == name:
+                yield f"{where}: an authority cannot be its own fall-back"
+            elif other in listed[:index]:
+                yield f"{where}: {other} is in the list already"
 
 
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:

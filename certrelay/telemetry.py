@@ -26,6 +26,7 @@ keyvault_requests = _meter.create_counter("certrelay.keyvault.requests", "{reque
 keyvault_duration = _meter.create_histogram("certrelay.keyvault.duration", "s", "Of requests to Key Vault.")
 authority_requests = _meter.create_counter("certrelay.authority.requests", "{request}", "Calls to authorities.")
 authority_duration = _meter.create_histogram("certrelay.authority.duration", "s", "Of calls to authorities.")
+fallbacks = _meter.create_counter("certrelay.fallbacks", "{operation}", "Changes to a fall-back authority.")
 throttled = _meter.create_counter("certrelay.throttled", "{request}", "Requests that were answered with 429.")
 queue_age = _meter.create_gauge("certrelay.queue.age", "s", "How long the longest-due operation has waited, at a poll.")
 incidents = _meter.create_gauge(

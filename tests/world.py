@@ -220,10 +220,11 @@ class World:
         doomed_vault = mortal(
             Vault(self.vault._client), life, "create", "cancel", "delete_pending", "merge", "import_certificate"
         )
-        connector = _MortalConnector(self.services.connector("test-ca"), life)
-        return replace(
-            self.services, storage=ledger, vault=lambda alias: doomed_vault, connector=lambda name: connector
-        )
+
+        def connector(name: str) -> Connector:
+            return _MortalConnector(self.services.connector(name), life)
+
+        return replace(self.services, storage=ledger, vault=lambda alias: doomed_vault, connector=connector)
 
 
 class _MortalConnector:
@@ -240,6 +241,9 @@ class _MortalConnector:
     def collect(self, request: SigningRequest, reference: str) -> Outcome:
         outcome: Outcome = self._life.live("collect", self._connector.collect, request, reference)
         return outcome
+
+    def cancel(self, reference: str) -> None:
+        self._life.live("cancel", self._connector.cancel, reference)
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from certrelay.connectors.base import ConnectorError, RevocationReason, Revokes
 from certrelay.errors import Conflict, Fault, Invalid, NotReady
 from certrelay.keyvault.certificate import version_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.operations import find
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.services import Services
@@ -29,7 +30,7 @@ class Revocation:
 def revoke(
     services: Services, vault: str, name: str, revocation: Revocation, origin: Origin
 ) -> tuple[Json, Operation | None]:
-    """Revoke a version at its authority. Returns its CertificateBundle, and the renewal with `replace`.
+    """Revoke a version at the authority that signed it. Returns its CertificateBundle, and the renewal with `replace`.
 
     With `replace`, the renewal is opened first, so that a failure leaves no revoked certificate without a replacement;
     without it, the version is disabled. A repeat with the same version is no error, and renews once.
@@ -39,10 +40,12 @@ def revoke(
         raise Invalid([Fault("/version", "is required here, so that a repeat does not revoke the replacement")])
     newest = read.bundle(services, vault, name)
     revoked = read.bundle(services, vault, name, revocation.version) if revocation.version else newest
-    authority = authority_of(newest.get("tags") or {})
-    if authority is None:
+    managed = authority_of(newest.get("tags") or {})
+    if managed is None:
         text = f"CertRelay does not manage {name}, so its authority is unknown; revoke it at the authority"
         raise Conflict(text, "NotManaged")
+    made = find.of_version(services, vault, name, version_of(revoked))
+    authority = (made.authority if made else None) or managed
     services.authority(authority)
     connector = services.connector(authority)
     if not isinstance(connector, Revokes):

@@ -103,11 +103,13 @@ class Rejected:
 class Unavailable:
     """`retry_after` in seconds, if the authority named one.
 
-    `restart` discards the reference (of an expired order, say): the next attempt submits a new order."""
+    `restart` discards the reference (of an expired order, say): the next attempt submits a new order. `everywhere`:
+    another authority would meet the same trouble (our own DNS, say), so no fall-back is asked."""
 
     reason: str
     retry_after: float | None = None
     restart: bool = False
+    everywhere: bool = False
 
 
 type Outcome = Issued | Pending | Rejected | Unavailable

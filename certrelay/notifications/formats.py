@@ -59,10 +59,11 @@ def sentence(event: Event) -> str:
     match str(event["type"]).rsplit(".", 1)[-1]:
         case "completed":
             issuer = data.get("authority") or "Key Vault"
-            return f"{subject}: a new version is in Key Vault ({data.get('kind')}, {issuer})."
+            return f"{subject}: a new version is in Key Vault ({data.get('kind')}, {issuer}{_fallback(data)})."
         case "failed":
             return (
-                f"{subject}: {data.get('kind')} failed: {(data.get('error') or {}).get('message', 'no reason given')}"
+                f"{subject}: {data.get('kind')} failed{_fallback(data)}: "
+                f"{(data.get('error') or {}).get('message', 'no reason given')}"
             )
         case "waiting":
             return f"{subject} waits for a person until {data.get('deadline')}: {data.get('awaits')}."
@@ -80,3 +81,9 @@ def sentence(event: Event) -> str:
         case _:
             counts = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in data.items())
             return f"CertRelay today: {counts}."
+
+
+def _fallback(data: Event) -> str:
+    """That a fall-back was asked, and why, to go on a sentence with; else ""."""
+    found = data.get("fallback")
+    return f", a fall-back of {found.get('of')}: {found.get('why')}" if isinstance(found, dict) else ""

@@ -27,15 +27,16 @@ def operation_ended(services: Services, operation: Operation) -> bool:
 
     Returns False if an event could not be queued for all its targets."""
     kind = EVENTS.get(operation.state)
-    if operation.state is State.COMPLETED and operation.request.authority:
-        services.storage.watch.note("answered", operation.request.authority, services.now())
+    if operation.state is State.COMPLETED and operation.authority:
+        services.storage.watch.note("answered", operation.authority, services.now())
     if kind is None or _is_part_of_an_incident(services, operation):
         return True
     failure = operation.failure
     data = {
         "operation": operation.id,
         "kind": operation.kind.value,
-        "authority": operation.request.authority,
+        "authority": operation.authority,
+        "fallback": fallback_of(operation),
         "version": operation.version or None,
         "requested_by": operation.requested_by,
         "error": {"code": failure.code, "message": failure.message} if failure else None,
@@ -44,11 +45,19 @@ def operation_ended(services: Services, operation: Operation) -> bool:
     return enqueue(services, kind, subject, data, f"{operation.id}.{kind}", operation.ended_at or services.now())
 
 
+def fallback_of(operation: Operation) -> dict[str, str] | None:
+    """Whose fall-back is asked or has signed, since when (UTC) and why; None if it is the request's own authority."""
+    found = operation.fallback
+    if found is None:
+        return None
+    return {"of": operation.request.authority or "", "since": found.since.isoformat(), "why": found.why}
+
+
 def _is_part_of_an_incident(services: Services, operation: Operation) -> bool:
     """Whether the operation ran out of time while people know that its authority is down or its vault unreadable."""
     if operation.failure is None or operation.failure.code != "TimedOut":
         return False
-    causes = [("vault-unreadable", operation.vault), ("authority-down", operation.request.authority or "")]
+    causes = [("vault-unreadable", operation.vault), ("authority-down", operation.authority or "")]
     try:
         rows = [services.storage.watch.get("incident", incident_key(*cause)) for cause in causes]
     except NotReady:
@@ -58,8 +67,8 @@ def _is_part_of_an_incident(services: Services, operation: Operation) -> bool:
 
 def operation_waits(services: Services, operation: Operation, awaits: str) -> None:
     """Queue `waiting`: the order waits for people, who must do what `awaits` says (one clause)."""
-    data = {"operation": operation.id, "authority": operation.request.authority, "awaits": awaits,
-            "deadline": operation.deadline.isoformat()}  # fmt: skip
+    data = {"operation": operation.id, "authority": operation.authority, "fallback": fallback_of(operation),
+            "awaits": awaits, "deadline": operation.deadline.isoformat()}  # fmt: skip
     event_id = f"{operation.id}.waiting.{int(operation.next_attempt_at.timestamp())}"  # the same after a crash
     log.warning("the order waits for a person: %s", awaits)
     enqueue(services, "waiting", f"{operation.vault}/{operation.name}", data, event_id, services.now())

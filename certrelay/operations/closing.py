@@ -1,6 +1,8 @@
 """The cleanup of an ended operation, done before its row is deleted. Every function here may be repeated."""
 
+import hashlib
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 from certrelay import telemetry
@@ -10,6 +12,7 @@ from certrelay.log import logger
 from certrelay.operations import signing
 from certrelay.services import Services
 from certrelay.storage.operation import Kind, Operation, State
+from certrelay.storage.renewal_record import RenewalRecord
 
 LONGEST_NOTIFICATION_WAIT = timedelta(hours=1)  # a row stays at most this long for an unreachable notification queue
 
@@ -48,10 +51,17 @@ def _lost_request_id(services: Services, operation: Operation) -> str:
 
 
 def update_renewal_record(services: Services, operation: Operation) -> None:
-    """After a failed renewal, back off before the next sweep tries again; after a successful one, reset the record."""
+    """After a failed renewal, back off before the next sweep tries again; after a successful one, reset the record.
+
+    It remembers that a fall-back signed, which is then asked for renewal information."""
     if operation.state is State.COMPLETED:
         services.storage.renewals.delete(operation.vault, operation.name)
-    if operation.state is not State.FAILED:
+        if operation.fallback and operation.chain:
+            thumbprint = hashlib.sha1(operation.chain[0], usedforsecurity=False).hexdigest()
+            empty = RenewalRecord(operation.vault, operation.name)
+            signed = replace(empty, thumbprint=thumbprint, signer=operation.fallback.authority)
+            services.storage.renewals.save(signed, empty)
+    if operation.state is not State.FAILED or operation.kind is not Kind.RENEW:
         return
     history = services.storage.ended(operation.vault, operation.name)  # newest first
     states = [renewal.state for renewal in history if renewal.kind is Kind.RENEW]
@@ -71,7 +81,7 @@ def update_renewal_record(services: Services, operation: Operation) -> None:
 
 def log_end(operation: Operation) -> None:
     """Log and measure the end of an operation, with the reason of a failure; a failure is logged as an error."""
-    authority = operation.request.authority or operation.request.issuer
+    authority = operation.authority or operation.request.issuer
     attributes = {"authority": authority, "kind": operation.kind.value, "result": operation.state.value}
     telemetry.operations.add(1, attributes)
     if operation.ended_at is not None:

@@ -46,8 +46,8 @@ def release_of_vault(services: Services, operation: Operation) -> None:
 
 
 def _authority(services: Services, operation: Operation) -> tuple[str, int | None]:
-    known = services.settings.authorities.get(operation.request.authority or "")
-    return f"authority {operation.request.authority}", known.settings.concurrency if known else None
+    known = services.settings.authorities.get(operation.authority or "")
+    return f"authority {operation.authority}", known.settings.concurrency if known else None
 
 
 def _acquire(services: Services, operation: Operation, holder: str, limit: int | None) -> str:

@@ -4,14 +4,16 @@ import enum
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from certrelay.connectors.base import Unavailable
 from certrelay.keyvault.certificate import PendingOperation
 from certrelay.storage.operation import Failure, Kind, Operation, State
 
 # All in seconds.
 FIRST_DELAY, LONGEST_DELAY, LONGEST_CONCURRENCY_DELAY, LONGEST_THROTTLED_DELAY = 5.0, 3600.0, 300.0, 60.0
 KEY_VAULT_DELAY, LONGEST_KEY_VAULT_DELAY = 10.0, 300.0
+SHARE_BEFORE_FALLBACK = 1 / 4  # of the time left
 
 
 class Act(enum.Enum):
@@ -19,6 +21,7 @@ class Act(enum.Enum):
 
     CREATE = enum.auto()
     ADOPT = enum.auto()
+    WITHDRAW = enum.auto()
     SUBMIT = enum.auto()
     COLLECT = enum.auto()
     MERGE = enum.auto()
@@ -68,6 +71,8 @@ def next_step(operation: Operation, facts: Facts) -> Step:
         return _when_somebody_ended(pending)
     if operation.cancel_requested:
         return Step(Act.END, State.CANCELED)
+    if operation.state is State.PENDING and operation.withdraw_from:
+        return Step(Act.WITHDRAW)
     acts = {State.PENDING: Act.SUBMIT, State.SUBMITTED: Act.COLLECT, State.ISSUED: Act.MERGE}
     return Step(acts[operation.state])
 
@@ -133,8 +138,36 @@ def back_off(
 
 
 def orders_lost(operation: Operation) -> int:
-    """How many orders were lost before the current one; each lost order brought the operation back to `pending`."""
-    return max(sum(transition.state is State.PENDING for transition in operation.transitions) - 1, 0)
+    """How many orders with the authority that is asked were lost before the current one."""
+    return len(_losses(operation))
+
+
+def _losses(operation: Operation) -> list[datetime]:
+    """When they were lost: each lost order brought the operation back to `pending`, and so does a change-over."""
+    since = operation.fallback.since if operation.fallback else datetime.min.replace(tzinfo=UTC)
+    return [one.at for one in operation.transitions if one.state is State.PENDING and one.at >= since][1:]
+
+
+def unavailable_since(operation: Operation, outcome: Unavailable, now: datetime) -> datetime | None:
+    """Since when the authority has been unavailable, after this outcome; None if another one would be as well.
+
+    One that loses orders again and again has been since it lost the first: that it took the next proves nothing."""
+    if outcome.everywhere:
+        return None
+    first_loss = next(iter(_losses(operation)), now) if outcome.restart else now
+    return operation.unavailable_since or first_loss
+
+
+def asks_another(operation: Operation, outcome: Unavailable, now: datetime, expires: datetime | None = None) -> bool:
+    """Whether a fall-back is asked now: a quarter of the time that was left is over, or will be at the next try.
+
+    `expires`: when the version that is renewed does (UTC)."""
+    since = operation.unavailable_since
+    if since is None:
+        return False
+    end = min(operation.deadline, expires or operation.deadline)
+    next_try = now + timedelta(seconds=outcome.retry_after or 0.0)
+    return next_try >= since + max(end - since, timedelta(0)) * SHARE_BEFORE_FALLBACK
 
 
 def key_vault_delay(waited: timedelta) -> float:

@@ -60,6 +60,11 @@ def latest(services: Services, vault: str, name: str) -> Operation:
     return operation
 
 
+def of_version(services: Services, vault: str, name: str, version: str) -> Operation | None:
+    """The operation that made a version, by the history. Raises NotReady."""
+    return next((one for one in services.storage.ended(vault, name) if one.version == version), None)
+
+
 def _ended(services: Services, identifier: str) -> Operation | None:
     parts = split_operation_id(identifier)
     history = services.storage.ended(*parts) if parts else []

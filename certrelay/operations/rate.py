@@ -26,6 +26,18 @@ def reserve(services: Services, vault: str, request: CertificateRequest, now: da
     return max(limits.reserve(holder, now, limit) for holder, limit in rates)
 
 
+def next_start_of_authority(services: Services, authority: str) -> datetime:
+    """The next start time (UTC) that the authority's rate limit alone allows, without reserving it. Raises NotReady."""
+    now, limits = services.now(), services.storage.limits
+    return max([now, *(limits.next_start(holder, now, limit) for holder, limit in _of_authority(services, authority))])
+
+
+def reserve_of_authority(services: Services, authority: str, now: datetime) -> datetime:
+    """Reserve the next start time (UTC) that the authority's rate limit alone allows. Raises NotReady."""
+    limits = services.storage.limits
+    return max([now, *(limits.reserve(holder, now, limit) for holder, limit in _of_authority(services, authority))])
+
+
 def after_throttling(services: Services, vault: str, request: CertificateRequest) -> float:
     """Seconds until a creation that Key Vault has throttled may be tried again: its new place among the vault's starts.
 

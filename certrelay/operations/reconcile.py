@@ -27,7 +27,7 @@ from certrelay.keyvault.certificate import PendingOperation, version_of
 from certrelay.keyvault.tags import tags_of_renewal
 from certrelay.log import about, logger
 from certrelay.notifications import outbox
-from certrelay.operations import closing, concurrency, decide, lease, rate, signing
+from certrelay.operations import closing, concurrency, decide, fallback, lease, rate, signing
 from certrelay.operations.decide import Act, Facts, Step
 from certrelay.operations.gather import gather, gather_anew
 from certrelay.operations.transitions import end_as, postpone
@@ -176,22 +176,18 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
             if operation.state is not State.SUBMITTED:
                 operation = operation.moved(State.SUBMITTED, now)
             due = min(now + timedelta(seconds=max(retry_after, 0)), operation.deadline)
-            waiting = replace(operation, reference=reference, attempts=0, failure=None, next_attempt_at=due)
-            return lease.save(services, waiting, release_lease=True)
+            good = replace(operation, attempts=0, failure=None, unavailable_since=None)
+            return lease.save(services, replace(good, reference=reference, next_attempt_at=due), release_lease=True)
         case Pending():
             text = "the connector's reference is too long"
             return end_as(services, operation, State.FAILED, Failure("ConnectorError", text))
         case Unavailable():
-            return _unavailable(services, operation, outcome)
+            return fallback.after_unavailable(services, operation, outcome)
 
 
-def _unavailable(services: Services, operation: Operation, outcome: Unavailable) -> Operation:
-    if outcome.restart and operation.state is State.SUBMITTED:
-        anew = operation.moved(State.PENDING, services.now(), outcome.reason, reference="")
-        operation = replace(anew, attempts=max(operation.attempts, decide.orders_lost(operation)))
-    release = concurrency.release if operation.state is State.PENDING else concurrency.release_of_vault
-    release(services, operation)
-    return postpone(services, operation, Failure("AuthorityUnavailable", outcome.reason), outcome.retry_after)
+def _withdraw(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
+    signing.cancel_order(services, operation)
+    return lease.save(services, replace(operation, reference="", withdraw_from=""), release_lease=True)
 
 
 def _merge(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
@@ -253,7 +249,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
         signing.cancel_order(services, operation)
         closing.free_in_key_vault(services, operation)
     services.storage.record(operation)
-    if operation.kind is Kind.RENEW:
+    if operation.kind is Kind.RENEW or operation.fallback:
         closing.update_renewal_record(services, operation)
     queued = outbox.operation_ended(services, operation)
     if not queued and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_NOTIFICATION_WAIT:
@@ -267,6 +263,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
 _ACTS: dict[Act, Callable[[Services, Operation, Facts, Step], Operation]] = {
     Act.CREATE: _create,
     Act.ADOPT: _adopt,
+    Act.WITHDRAW: _withdraw,
     Act.SUBMIT: _submit,
     Act.COLLECT: _collect,
     Act.MERGE: _merge,

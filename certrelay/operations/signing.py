@@ -47,7 +47,7 @@ def call_authority(services: Services, operation: Operation, pending: PendingOpe
 
     Raises Unverified when the CSR does not match the request."""
     verify.verify_csr(pending.csr, operation.request.expected)
-    name = operation.request.authority or ""
+    name = operation.authority or ""
     request = _signing_request(services, operation, pending)
     try:
         services.authority(name)
@@ -94,7 +94,7 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
 
     Returns the operation in state `issued`, with its chain. Raises Unverified or another Invalid."""
     now = services.now()
-    vault, authority = operation.vault, operation.request.authority or ""
+    vault, authority = operation.vault, operation.authority or ""
     limits = rules.limits(services, vault, authority)
     verified = verify.verify_answer(answer, pending.csr, operation.request.expected, limits, now)
     size = sum(map(len, verified.chain))
@@ -152,10 +152,11 @@ def public_key_of(certificate: bytes) -> bytes:
 
 def cancel_order(services: Services, operation: Operation) -> None:
     """Cancel the operation's order at the authority, if its connector can cancel. Best effort: errors are logged."""
-    if not operation.reference or operation.request.authority not in services.settings.authorities:
+    authority = operation.withdraw_from or operation.authority
+    if not operation.reference or authority not in services.settings.authorities:
         return
     try:
-        connector = services.connector(operation.request.authority or "")
+        connector = services.connector(authority or "")
         if isinstance(connector, Cancels):
             connector.cancel(operation.reference)
     except Exception as error:
@@ -171,15 +172,19 @@ def _signing_request(services: Services, operation: Operation, pending: PendingO
         csr=pending.csr,
         names=expected.names,
         not_after=services.now().replace(microsecond=0) + timedelta(days=days),
-        replaces=operation.replaced or _replaced(services, operation),
+        replaces=_replaced(services, operation),
         is_ca=expected.is_ca,
         lost_orders=orders_lost(operation),
     )
 
 
 def _replaced(services: Services, operation: Operation) -> bytes | None:
-    """The certificate (DER) that the operation replaces, read from Key Vault, since it was too large for the row."""
-    if not operation.replaces:
+    """The certificate (DER) that the operation replaces, if the authority that is asked signed it.
+
+    It is read from Key Vault if it was too large for the row."""
+    if not operation.replaces or operation.authority != (operation.replaced_signer or operation.request.authority):
         return None
+    if operation.replaced:
+        return operation.replaced
     bundle = services.vault(operation.vault).get(operation.name, operation.replaces) or {}
     return base64.b64decode(bundle["cer"]) if bundle.get("cer") else None

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from certrelay import telemetry
 from certrelay.access import ownership
 from certrelay.errors import NameBusy
-from certrelay.operations import lease, signing
+from certrelay.operations import fallback, lease, signing
 from certrelay.operations.find import by_key_or_open
 from certrelay.operations.rate import reserve
 from certrelay.services import Services
 from certrelay.storage.operation import (
     MAX_COLUMN,
+    MAX_DETAIL,
     CertificateRequest,
     Kind,
     Operation,
@@ -27,8 +28,8 @@ SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(hours=16), timedelta(days=1)  # 
 class Origin:
     """Who requested an operation, and why.
 
-    `replaces`: the version (of Key Vault) that a renewal replaces; `replaced`: its certificate (DER); `expires`: when
-    it expires (UTC).
+    `replaces`: the version (of Key Vault) that a renewal replaces; `replaced`: its certificate (DER);
+    `replaced_signer`: the authority that signed it, "" if that is not known; `expires`: when it expires (UTC).
     `idempotency_key`: a second request with the same key returns the operation of the first. `must_own`: a creation is
     refused if the caller does not become, or is not, the certificate's owner. `hold`: the caller takes the first steps
     itself, and at once: the operation is opened with its lease taken, if it is due."""
@@ -38,6 +39,7 @@ class Origin:
     reason: str = ""
     replaces: str = ""
     replaced: bytes = b""
+    replaced_signer: str = ""
     expires: datetime | None = None
     idempotency_key: str | None = None
     must_own: bool = False
@@ -89,6 +91,7 @@ def earlier_request(services: Services, vault: str, name: str, request: Certific
 
 def _requested(services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin) -> Operation:
     now = services.now()
+    fallbacks, refusals = fallback.permitted(services, vault, name, request)
     start = reserve(services, vault, request, now)
     remaining = origin.expires - start if origin.expires is not None else None
     return Operation(
@@ -96,7 +99,8 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
         state=State.REQUESTED, request=request, requested_by=origin.requested_by, requested_at=now,
         next_attempt_at=start, deadline=start + _time_allowed(services, request, remaining), reason=origin.reason,
         replaces=origin.replaces, replaced=origin.replaced if len(origin.replaced) <= MAX_COLUMN else b"",
-        transitions=(Transition(State.REQUESTED, now),), traceparent=telemetry.traceparent(),
+        replaced_signer=origin.replaced_signer, fallbacks=fallbacks,
+        transitions=(Transition(State.REQUESTED, now, refusals[:MAX_DETAIL]),), traceparent=telemetry.traceparent(),
     )  # fmt: skip
 
 
@@ -111,8 +115,7 @@ def _time_allowed(services: Services, request: CertificateRequest, remaining: ti
     """From start to deadline: as the settings or the connector say, else by the time that the certificate has left."""
     if request.authority is None:
         return timedelta(days=7)
-    known = services.authority(request.authority)
-    hours = known.settings.deadline_hours or getattr(known.connector_class, "default_deadline_hours", None)
+    hours = services.authority(request.authority).deadline_hours
     if hours:
         return timedelta(hours=hours)
     # A six-day certificate, renewed two days before it expires, has time for two more orders if the first one hangs.

@@ -12,7 +12,7 @@ from certrelay.errors import Booked, Conflict, NameBusy, NotDue, NotFound
 from certrelay.keyvault.certificate import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
 from certrelay.operations import rate
-from certrelay.operations.find import by_key_or_open
+from certrelay.operations.find import by_key_or_open, of_version
 from certrelay.operations.submit import Origin, earlier_request, open_operation
 from certrelay.renewal import two_writes
 from certrelay.renewal.due import can_wait, due_of
@@ -43,9 +43,10 @@ def renew(services: Services, vault: str, name: str, origin: Origin, changes: Ch
     if existing is not None:
         return existing
     bundle, _ = _managed_bundle(services, vault, name)
-    request = _request(services, vault, name, changes, bundle)
+    made = of_version(services, vault, name, version_of(bundle))
+    request = _request(services, vault, name, changes, bundle, made)
     earlier_request(services, vault, name, request)
-    return open_operation(services, vault, name, request, _renewal(origin, bundle))
+    return open_operation(services, vault, name, request, _renewal(origin, bundle, made))
 
 
 def renew_if_due(services: Services, vault: str, name: str, origin: Origin) -> Operation:
@@ -63,8 +64,9 @@ def renew_if_due(services: Services, vault: str, name: str, origin: Origin) -> O
         raise NotDue(f"{name} is not due, is backed off after a failure, or is disabled")
     if can_wait(item, services.now()) and booked(services, vault, authority_of(item.tags) or "", LONGEST_QUEUE):
         raise Booked(f"{name} is due but can wait: the rate limits are exhausted for the next 6 hours")
-    request = _request(services, vault, name, Changes(), bundle)
-    return open_operation(services, vault, name, request, _renewal(origin, bundle))
+    made = of_version(services, vault, name, version_of(bundle))
+    request = _request(services, vault, name, Changes(), bundle, made)
+    return open_operation(services, vault, name, request, _renewal(origin, bundle, made))
 
 
 def _open_renewal(services: Services, vault: str, name: str, origin: Origin, changes: Changes) -> Operation | None:
@@ -96,11 +98,14 @@ def _managed_bundle(services: Services, vault: str, name: str) -> tuple[dict[str
     return _managed_bundle(services, vault, name)
 
 
-def _request(services: Services, vault: str, name: str, changes: Changes, bundle: dict[str, Any]) -> CertificateRequest:
+def _request(
+    services: Services, vault: str, name: str, changes: Changes, bundle: dict[str, Any], made: Operation | None
+) -> CertificateRequest:
+    """`made`: the operation that made the renewed version; what it had to meet exactly, the next one has to."""
     tags = bundle["tags"]
     authority = changes.authority or authority_of(tags) or ""
     request = renewed_request(services, vault, authority, bundle["policy"], tags, item_of(bundle).enabled)
-    request = replace(request, exact=_exact_before(services, vault, name, version_of(bundle)))
+    request = replace(request, exact=made.request.exact if made else ())
     if changes.reuse_key is not None:
         request.policy["key_props"] = {**request.policy["key_props"], "reuse_key": changes.reuse_key}
     rules.check(services, vault, request)
@@ -109,15 +114,11 @@ def _request(services: Services, vault: str, name: str, changes: Changes, bundle
     return request
 
 
-def _renewal(origin: Origin, bundle: dict[str, Any]) -> Origin:
+def _renewal(origin: Origin, bundle: dict[str, Any], made: Operation | None) -> Origin:
     renewed = replace(origin, replaces=version_of(bundle), replaced=base64.b64decode(bundle["cer"]))
+    signer = (made.authority if made else None) or authority_of(bundle.get("tags") or {})
+    renewed = replace(renewed, replaced_signer=signer or "")
     return replace(renewed, kind=Kind.RENEW, expires=item_of(bundle).expires)
-
-
-def _exact_before(services: Services, vault: str, name: str, version: str) -> tuple[str, ...]:
-    """Which properties the renewed version had to meet exactly; none if CertRelay did not issue it."""
-    history = services.storage.ended(vault, name)
-    return next((operation.request.exact for operation in history if operation.version == version), ())
 
 
 def booked(services: Services, vault: str, authority: str, ahead: timedelta) -> bool:

@@ -43,7 +43,7 @@ class Inquiry:
 
 def inquiry(services: Services, item: CertificateItem, record: RenewalRecord) -> Inquiry | None:
     """The inquiry that is due, if the certificate's authority suggests renewals and it has not expired."""
-    known = services.settings.authorities.get(authority_of(item.tags) or "")
+    known = services.settings.authorities.get(record.signer or authority_of(item.tags) or "")
     if known is None or not hasattr(known.connector_class, "renewal_window"):
         return None
     since, now = record.ask_at or LONG_AGO, services.now()
@@ -59,7 +59,7 @@ def ask(
     silent_authorities: Counter[str] = Counter()
     silent_vaults: Counter[str] = Counter()
     for one in inquiries:
-        authority, vault = authority_of(one.item.tags) or "", one.record.vault
+        authority, vault = one.record.signer or authority_of(one.item.tags) or "", one.record.vault
         if services.now() >= until or max(silent_authorities[authority], silent_vaults[vault]) >= PATIENCE:
             continue
         try:

@@ -191,7 +191,7 @@ def _keys(operation: Operation) -> Row:
 
 def _columns(operation: Operation) -> Row:
     columns: dict[str, Any] = to_entity(operation)
-    return columns | {"authority": operation.request.authority or ""}
+    return columns | {"authority": operation.authority or ""}
 
 
 def _history_of(vault: str, name: str) -> str:

@@ -17,6 +17,7 @@ from certrelay.keyvault.certificate import PendingOperation
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
 from certrelay.redaction import redact
+from certrelay.storage.fallback import Fallback
 from certrelay.validation import ALIAS
 
 COLUMN_BYTES = 60_000  # a column holds 64 KiB
@@ -138,8 +139,11 @@ class Operation:
     certificate (DER), while the operation is open and if a column can hold it. `attempts`: failed tries in the present
     state. `crashes`: tries that ended in an unexpected exception or with a dead worker. `failure`: why the operation
     failed or, while it is open, why its last try failed, and `failed_at` when that was. `traceparent`: the trace of the
-    request (W3C Trace Context). `etag`: of the row. `pending` and `newest_tags` (of the version that is renewed): what
-    the holder of the lease has seen in Key Vault; they are not stored.
+    request (W3C Trace Context). `fallbacks`: who may be asked in place of the request's authority, in order, and
+    `fallback` who is. `withdraw_from`: after a change-over, the authority that still has the order `reference`.
+    `unavailable_since`: the authority that is asked has been so since then. `replaced_signer`: the authority that
+    signed the version `replaces`, "" if it is not known. `etag`: of the row. `pending` and `newest_tags` (of the
+    version that is renewed): what the holder of the lease has seen in Key Vault; they are not stored.
     """
 
     id: str
@@ -170,6 +174,11 @@ class Operation:
     ended_at: datetime | None = None
     failed_at: datetime | None = None
     traceparent: str = ""
+    fallbacks: tuple[str, ...] = ()
+    fallback: Fallback | None = None
+    withdraw_from: str = ""
+    unavailable_since: datetime | None = None
+    replaced_signer: str = ""
     etag: str = ""
     pending: PendingOperation | None = field(default=None, compare=False, repr=False)
     newest_tags: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
@@ -184,10 +193,14 @@ class Operation:
         return replace(self, **{**fresh, "failure": None, **ended, **changes})
 
     @property
+    def authority(self) -> str | None:
+        """The authority that is asked, or has signed: the request's, or a fall-back of it."""
+        return self.fallback.authority if self.fallback else self.request.authority
+
+    @property
     def fields(self) -> dict[str, str | None]:
         """The fields of log lines about this operation (certrelay.log.about)."""
-        authority = self.request.authority
-        return {"operation": self.id, "vault": self.vault, "certificate": self.name, "authority": authority}
+        return {"operation": self.id, "vault": self.vault, "certificate": self.name, "authority": self.authority}
 
     def freed(self) -> "Operation":
         """This operation without its lease."""
@@ -208,7 +221,7 @@ def split_operation_id(identifier: str) -> tuple[str, str] | None:
     return (parts[0], parts[1]) if readable else None
 
 
-_TIMES = ("requested_at", "deadline", "next_attempt_at", "lease_until", "ended_at", "failed_at")
+_TIMES = ("requested_at", "deadline", "next_attempt_at", "lease_until", "ended_at", "failed_at", "unavailable_since")
 _TEXTS = (
     "id",
     "vault",
@@ -222,7 +235,7 @@ _TEXTS = (
     "lease_id",
 )
 _NUMBERS = ("attempts", "crashes")
-_LATER = ("traceparent",)  # columns that older rows lack
+_LATER = ("traceparent", "withdraw_from", "replaced_signer")  # columns that older rows lack
 
 
 def to_entity(operation: Operation) -> dict[str, Any]:
@@ -236,6 +249,8 @@ def to_entity(operation: Operation) -> dict[str, Any]:
     transitions = [[t.state, t.at.isoformat(), t.detail] for t in operation.transitions]
     entity["transitions"] = json.dumps(transitions, ensure_ascii=False).encode(errors="replace")
     entity |= _columns_of(json.dumps([base64.b64encode(certificate).decode() for certificate in operation.chain]))
+    entity["fallbacks"] = json.dumps(operation.fallbacks)
+    entity["fallback"] = operation.fallback.text() if operation.fallback else ""
     failure = operation.failure
     entity["failure_code"] = failure.code if failure else ""
     entity["failure_message"] = failure.message if failure else ""
@@ -274,6 +289,8 @@ def from_entity(entity: dict[str, Any], etag: str = "") -> Operation:
         chain=tuple(base64.b64decode(certificate) for certificate in json.loads(_chain_in(entity))),
         reference=bytes(entity["reference"]).decode(),
         replaced=bytes(entity.get("replaced", b"")),
+        fallbacks=tuple(map(str, json.loads(entity.get("fallbacks", "[]")))),
+        fallback=Fallback.of(entity.get("fallback", "")),
         request=CertificateRequest.from_json(json.loads(entity["request"])),
         transitions=tuple(transitions),
         failure=Failure(code, entity["failure_message"]) if code else None,

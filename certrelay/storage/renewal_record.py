@@ -18,7 +18,8 @@ class RenewalRecord:
     it failed in a row; the next one starts no sooner than `backed_off_until`. The authority's renewal information says
     to renew at `renew_at`, and is asked again at `ask_at`; for what Key Vault renews itself, `ask_at` is when to read
     its policy again. `alerted` is the last alert that was sent: its stage and version. `unfinished` is a change of tags
-    and policy that was begun (certrelay.renewal.two_writes).
+    and policy that was begun (certrelay.renewal.two_writes). `signer` is the authority that signed the version, if it
+    was a fall-back of its own.
     """
 
     vault: str
@@ -33,6 +34,7 @@ class RenewalRecord:
     explanation_url: str = ""
     alerted: str = ""
     unfinished: str = ""
+    signer: str = ""
 
     def about(self, thumbprint: str) -> "RenewalRecord":
         """The record as it holds for this version. What it says of an older one is dropped."""
@@ -62,7 +64,7 @@ class RenewalRecord:
 
 
 _TIMES = ("backed_off_until", "window_start", "window_end", "renew_at", "ask_at")
-_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted", "unfinished")
+_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted", "unfinished", "signer")
 _ALWAYS = ("vault", "name", "thumbprint")
 
 

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrelay.connectors.base import Unavailable
 from certrelay.keyvault.certificate import PendingOperation
 from certrelay.operations import decide
 from certrelay.operations.decide import Act, Facts, next_step
+from certrelay.storage.fallback import Fallback
 from certrelay.storage.operation import CertificateRequest, Failure, Kind, Operation, State, from_entity, to_entity
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -116,9 +118,23 @@ def test_the_deadline_names_the_last_answer() -> None:
 
 def test_an_operation_survives_its_way_through_a_row() -> None:
     moved = operation(
-        State.SUBMITTED, chain=(b"leaf", b"issuer"), reference="r" * 9000, lease_until=NOW, failure=Failure("C", "text")
+        State.SUBMITTED,
+        chain=(b"leaf", b"issuer"),
+        reference="r" * 9000,
+        lease_until=NOW,
+        failure=Failure("C", "text"),
+        fallbacks=("second", "third"),
+        fallback=Fallback("second", NOW, "日本 is down"),
+        withdraw_from="corp",
+        unavailable_since=NOW,
+        replaced_signer="third",
     ).moved(State.ISSUED, NOW, "detail", failure=Failure("C", "text"))
     assert from_entity(to_entity(moved)) == moved
+    older = {
+        name: value for name, value in to_entity(operation(State.PENDING)).items()
+        if name not in ("fallbacks", "fallback", "withdraw_from", "replaced_signer", "traceparent")
+    }  # fmt: skip
+    assert from_entity(older) == operation(State.PENDING)
 
 
 class Extreme(random.Random):
@@ -226,3 +242,75 @@ def test_a_renewal_creates_its_version_after_an_operation_that_somebody_else_has
     renewal = operation(State.REQUESTED, kind=Kind.RENEW, replaces="v1")
     ended = Facts(pending("another", "completed"), newest_version="v1")
     assert next_step(renewal, ended).act is Act.CREATE
+
+
+HOUR = timedelta(hours=1)
+DOWN, LOST = Unavailable("down"), Unavailable("the order failed", restart=True)
+
+
+@pytest.mark.parametrize(
+    ("waited", "retry_after", "expires", "asks"),
+    [
+        (5.9, None, None, False),
+        (6, None, None, True),
+        (5, 3600, None, True),
+        (5, 3599, None, False),
+        (0, 86_400, None, True),
+        (0, 6 * 3600 - 1, None, False),
+        (0.9, None, 4, False),
+        (1, None, 4, True),
+        (0, None, 0, True),
+        (0, None, -1, True),
+        (5.9, None, 100, False),
+    ],
+)
+def test_another_authority_is_asked_after_a_quarter_of_the_time_that_was_left(
+    waited: float, retry_after: float | None, expires: float | None, asks: bool
+) -> None:
+    """Hours; the deadline is a day away."""
+    down = operation(State.SUBMITTED, unavailable_since=NOW)
+    outcome = Unavailable("down", retry_after)
+    ends = None if expires is None else NOW + expires * HOUR
+    assert decide.asks_another(down, outcome, NOW + waited * HOUR, ends) is asks
+
+
+def test_the_authority_asked_next_has_a_quarter_of_what_is_left_then() -> None:
+    second = operation(State.PENDING, unavailable_since=NOW + 6 * HOUR)
+    assert not decide.asks_another(second, DOWN, NOW + 10.4 * HOUR)
+    assert decide.asks_another(second, DOWN, NOW + 10.5 * HOUR)
+
+
+def test_an_authority_is_unavailable_from_its_first_answer_of_that_kind_on() -> None:
+    good = operation(State.SUBMITTED)
+    assert decide.unavailable_since(good, DOWN, NOW) == NOW
+    down = replace(good, unavailable_since=NOW)
+    assert decide.unavailable_since(down, DOWN, NOW + HOUR) == NOW
+    everywhere = Unavailable("our DNS is down", everywhere=True)
+    assert decide.unavailable_since(down, everywhere, NOW + HOUR) is None
+    assert not decide.asks_another(replace(down, unavailable_since=None), everywhere, NOW + 23 * HOUR)
+
+
+def test_an_authority_that_loses_every_order_is_unavailable_since_the_first_loss() -> None:
+    moved = operation(State.REQUESTED).moved(State.PENDING, NOW)
+    for hour in range(1, 4):
+        moved = moved.moved(State.SUBMITTED, NOW + hour * HOUR).moved(State.PENDING, NOW + hour * HOUR, "lost")
+        assert decide.unavailable_since(moved, LOST, NOW + hour * HOUR) == NOW + HOUR
+    assert decide.unavailable_since(moved, DOWN, NOW + 9 * HOUR) == NOW + 9 * HOUR, "slow orders are not lost ones"
+
+
+def test_orders_that_the_authority_before_lost_do_not_count() -> None:
+    moved = operation(State.REQUESTED).moved(State.PENDING, NOW).moved(State.PENDING, NOW + HOUR, "lost")
+    assert decide.orders_lost(moved) == 1
+    since = NOW + 2 * HOUR
+    changed = moved.moved(State.PENDING, since, fallback=Fallback("second", since, "down"))
+    assert decide.orders_lost(changed) == 0
+    assert decide.orders_lost(changed.moved(State.PENDING, since + HOUR, "lost")) == 1
+
+
+def test_an_order_of_the_authority_before_is_withdrawn_before_the_next_one_is_placed() -> None:
+    changed = operation(State.PENDING, reference="order-1", withdraw_from="corp")
+    assert next_step(changed, Facts(pending())).act is Act.WITHDRAW
+    assert next_step(replace(changed, withdraw_from=""), Facts(pending())).act is Act.SUBMIT
+    assert next_step(replace(changed, state=State.ISSUED), Facts(pending())).act is Act.MERGE
+    canceled = next_step(replace(changed, cancel_requested=True), Facts(pending()))
+    assert (canceled.act, canceled.state) == (Act.END, State.CANCELED)

@@ -75,7 +75,7 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
             return Unavailable("the server does not know our account", restart=True)
         case Problem() if is_passing(fault):
             pause = min(fault.wait or NEW_ORDER_DELAYS[0], MAX_RETRY_AFTER)
-            return Unavailable(_sentence(f"{fault.detail} ({fault.code})"), pause)
+            return Unavailable(_sentence(f"{fault.detail} ({fault.code})"), pause, everywhere=True)
         case Problem() if is_final(fault):
             return Rejected(_sentence(f"the server refused: {fault.detail} ({fault.code})"))
         case Problem():
@@ -86,7 +86,7 @@ def outcome_of(fault: Exception) -> Rejected | Unavailable:
         case OrderGone():
             return Unavailable(_sentence(fault), restart=True)
         case UnusableAnswer() | DnsFailure() | KeyRefused() | NotUsable():
-            return Unavailable(_sentence(fault))
+            return Unavailable(_sentence(fault), everywhere=isinstance(fault, DnsFailure))
         case requests.RequestException():
             return Unavailable(failure(fault))
         case AzureError():
@@ -104,7 +104,7 @@ def failed_order(problem: Problem, name: str, lost_orders: int) -> Rejected | Un
     if problem.code in ("serverInternal", "rateLimited"):
         return Unavailable(reason, restart=True)
     if is_passing(problem) and lost_orders < len(NEW_ORDER_DELAYS):
-        return Unavailable(reason, NEW_ORDER_DELAYS[lost_orders], restart=True)
+        return Unavailable(reason, NEW_ORDER_DELAYS[lost_orders], restart=True, everywhere=True)
     return Rejected(reason)
 
 
