@@ -11,6 +11,7 @@ from certrelay.certificates import issuers, read
 from certrelay.certificates.read import Filters
 from certrelay.keyvault.certificate import CertificateItem, thumbprint_of, version_of
 from certrelay.keyvault.tags import authority_of
+from certrelay.notifications.outbox import fallback_of
 from certrelay.pki.description import what_it_says
 from certrelay.renewal import alerts
 from certrelay.renewal.due import due_of
@@ -94,10 +95,13 @@ def get_certificate(req: func.HttpRequest) -> Answer:
     due = detail.plan.due.isoformat() if detail.plan.due else None
     extra: dict[str, Any] = {
         "owner": detail.owner,
+        "signed_by": detail.made.authority if detail.made else None,
         "renewal": {"due": due, "reason": detail.plan.reason},
         "chain": render.certificates_pem(detail.chain),
         "path": [what_it_says(der) for der in detail.chain],
     }
+    if detail.made and (fallback := fallback_of(detail.made)):
+        extra["fallback"] = fallback
     return Answer(render.certificate_json(vault, name, detail.bundle) | extra, cached=True)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from certrelay.access import grants
 from certrelay.callers import Caller
 from certrelay.keyvault.certificate import version_of
+from certrelay.notifications.outbox import fallback_of
 from certrelay.pki.description import what_it_says
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
@@ -26,6 +27,8 @@ _DETAILS = {
     State.FAILED: "failed; see error",
     State.CANCELED: "canceled; no new version was created",
 }
+# What is added for an operation that a fall-back has been asked for: who it is, whose, and why.
+_ASKED, _SIGNED = "{} is asked, a fall-back of {}: {}", "signed by {}, a fall-back of {}: {}"
 CANCELING = "cancellation is requested; it takes effect unless the certificate is merged first"
 _STATUS = {State.COMPLETED: "completed", State.FAILED: "failed", State.CANCELED: "canceled"}
 
@@ -49,9 +52,10 @@ def operation_json(operation: Operation, owner: str | None = None) -> dict[str, 
         "kind": operation.kind,
         "status": _STATUS.get(operation.state, "inProgress"),
         "step": operation.state,
-        "status_details": _DETAILS[operation.state],
+        "status_details": _details(operation),
         "issuer": {"name": operation.request.issuer},
-        "authority": operation.request.authority,
+        "authority": operation.authority,
+        "fallback": fallback_of(operation),
         "cancellation_requested": operation.cancel_requested,
         "request_id": operation.request_id or None,
         "requested_by": operation.requested_by,
@@ -72,6 +76,14 @@ def operation_json(operation: Operation, owner: str | None = None) -> dict[str, 
     if operation.version:
         rendered["target"] = f"{certificate_path(operation.vault, operation.name)}/{operation.version}"
     return {key: value for key, value in rendered.items() if value is not None}
+
+
+def _details(operation: Operation) -> str:
+    found = operation.fallback
+    if found is None:
+        return _DETAILS[operation.state]
+    text = _SIGNED if operation.state in (State.ISSUED, State.COMPLETED) else _ASKED
+    return f"{_DETAILS[operation.state]}; {text.format(found.authority, operation.request.authority, found.why)}"
 
 
 def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str, Any]:

@@ -41,8 +41,16 @@ class IssuerName(Body):
     name: str
 
 
+class Fallback(Body):
+    """`of` is the authority that would have been asked; another one was, since then, for this reason."""
+
+    of: str
+    since: str
+    why: str
+
+
 class Operation(Body):
-    """One attempt to get one new version of one certificate."""
+    """One attempt to get one new version of one certificate. `authority`: the one that is asked, or has signed."""
 
     id: str
     vault: str
@@ -53,6 +61,7 @@ class Operation(Body):
     status_details: str
     issuer: IssuerName
     authority: str = ""
+    fallback: Fallback = Field(default=None)  # type: ignore[assignment]
     cancellation_requested: bool
     requested_by: str
     owner: str = ""
@@ -104,10 +113,14 @@ class CertificateContents(Body):
 
 
 class CertificateDetail(Certificate):
-    """`chain` (PEM) and `path` (what they say): the certificate first; empty if CertRelay did not merge it."""
+    """`chain` (PEM) and `path` (what they say): the certificate first; empty if CertRelay did not merge it.
+
+    `signed_by`: the authority that signed it, by the history."""
 
     renewal: RenewalPlan
     owner: str | None
+    signed_by: str | None
+    fallback: Fallback = Field(default=None)  # type: ignore[assignment]
     chain: list[str] = []
     path: list[CertificateContents] = []
 
@@ -178,13 +191,14 @@ class Rate(Body):
 
 
 class Authority(Body):
-    """`rate` and `concurrency` only where the settings limit them."""
+    """`rate` and `concurrency` only where the settings limit them. `fallback`: who is asked in its place, in order."""
 
     name: str
     connector: str
     features: list[str]
     abilities: list[str]
     default_validity_days: int
+    fallback: list[str]
     rules: dict[str, Any]
     rate: Rate = Field(default=None)  # type: ignore[assignment]
     concurrency: int = 1

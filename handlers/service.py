@@ -46,7 +46,7 @@ def list_authorities(req: func.HttpRequest) -> Answer:
     """The authorities in the settings that you may use, and what each can do."""
     acting = acting_for(req)
     usable = [one for name, one in acting.settings.authorities.items() if grants.may_use(acting, None, name)]
-    return Answer({"value": [_authority(authority) for authority in usable]})
+    return Answer({"value": [_authority(acting, authority) for authority in usable]})
 
 
 @route(
@@ -128,7 +128,7 @@ def _may_see(acting: Services, what: str) -> bool:
     return kind != "authority" or grants.may_use(acting, None, name)
 
 
-def _authority(authority: Authority) -> dict[str, Any]:
+def _authority(acting: Services, authority: Authority) -> dict[str, Any]:
     connector = authority.connector_class
     return {
         "name": authority.name,
@@ -136,6 +136,7 @@ def _authority(authority: Authority) -> dict[str, Any]:
         "features": sorted(connector.features),
         "abilities": authorities.abilities(connector),
         "default_validity_days": rules.default_days(authority.settings),
+        "fallback": [name for name in authority.settings.fallback if grants.may_use(acting, None, name)],
         "rules": authority.settings.rules.model_dump(mode="json", exclude_none=True),
         **_limits(authority.settings),
     }

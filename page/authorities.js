@@ -52,6 +52,7 @@ function authority(one, status, failing, health) {
         h("small", { class: "clip" }, bdi(mine[0].last_error?.message ?? ""))] : "none"],
       ["Lifetime", `${one.default_validity_days} days unless asked otherwise`],
       ["Rate", one.rate && rateText(one.rate)],
+      ["Fall-back", one.fallback.length ? one.fallback.join(", then ") : "none"],
       ["At once", one.concurrency && `${one.concurrency} orders`],
       ["Can", one.abilities.length ? one.abilities.join(", ") : "issue only"],
       ["Takes", h("ul", { class: "tags" }, one.features.map((feature) => h("li", {}, feature.replaceAll("_", " "))))],

@@ -73,7 +73,7 @@ function stateOf({ attributes, renewal }) {
   return renewal.due && moment(renewal.due) <= now() ? "due" : "valid";
 }
 
-function plan({ attributes, renewal, tags = {}, owner }) {
+function plan({ attributes, renewal, tags = {}, owner, signed_by: signer, fallback }) {
   const authority = tags["certrelay-authority"];
   const expires = attributes.exp ? [h("strong", {}, daysUntil(attributes.exp) < 0 ? "expired " : "expires ", relativeText(attributes.exp)),
     ", on ", date(attributes.exp)] : "never expires";
@@ -81,6 +81,7 @@ function plan({ attributes, renewal, tags = {}, owner }) {
     ? ["Its next renewal is due ", h("strong", {}, relativeText(renewal.due)), " (", date(renewal.due), "): ", renewal.reason, "."]
     : ["It is not renewed: ", renewal.reason, "."];
   return h("p", { class: "lead" }, "It ", expires, ". ", next, authority && [" Renewed by ", bdi(authority, { class: "strong" }), "."],
+    fallback && [" This version was signed by ", bdi(signer, { class: "strong" }), ", a fall-back of ", bdi(fallback.of), ": ", bdi(fallback.why), "."],
     " Owned by ", bdi(ownerText(owner)), ".");
 }
 

@@ -98,6 +98,28 @@ def test_a_vault_may_allow_key_vaults_own_issuers_written_with_a_capital_letter(
     assert "no authority 'digicert'; issuers of Key Vault are written with a capital letter" in told
 
 
+@pytest.mark.parametrize(
+    ("fallback", "fault"),
+    [
+        (["gone"], "corp/fallback/0: there is no authority 'gone'; the settings have: broken, corp, other"),
+        (["other", "corp"], "corp/fallback/1: an authority cannot be its own fall-back"),
+        (["other", "other"], "corp/fallback/1: other is in the list already"),
+        ("other", "corp/fallback"),
+        ([7], "corp/fallback/0"),
+    ],
+)
+def test_a_fall_back_that_cannot_be_asked_is_refused(fallback: object, fault: str) -> None:
+    authorities = json.loads(GOOD["CERTRELAY_AUTHORITIES"])
+    corp = authorities["corp"]
+    authorities |= {"corp": {**corp, "fallback": fallback}, "other": {**corp, "fallback": ["corp", "broken"]}}
+    message = faults(CERTRELAY_AUTHORITIES=json.dumps(authorities | {"broken": {"connector": "none"}}))
+    assert fault in message
+    assert "no authority 'broken'" not in message, "it has a fault of its own, and is there"
+    good = {**authorities, "corp": {**corp, "fallback": ["other"]}, "other": {**corp, "fallback": ["corp"]}}
+    found = settings.load({**GOOD, "CERTRELAY_AUTHORITIES": json.dumps(good)})
+    assert found.authorities["corp"].settings.fallback == ("other",), "two may stand in for each other"
+
+
 @pytest.mark.parametrize("pin", ["aa" * 20, "sha256/" + "A" * 43 + "=", "\u200e" + "aa" * 32, ""])
 def test_a_pin_that_no_issuer_can_have_is_refused_before_anything_is_ordered(pin: str) -> None:
     """A thumbprint of Windows is SHA-1; with it every certificate would be issued and thrown away."""

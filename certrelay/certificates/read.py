@@ -10,6 +10,7 @@ from certrelay.callers import Role
 from certrelay.errors import BadContinuation, Fault, Invalid, NotFound
 from certrelay.keyvault.certificate import CERTIFICATES, PAGE, CertificateItem, item_of, items_of, version_of
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
+from certrelay.operations import find
 from certrelay.renewal import alerts
 from certrelay.renewal.due import due_at, due_of
 from certrelay.services import Services
@@ -49,14 +50,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A CertificateBundle with its renewal plan and chain.
+    """A CertificateBundle with its renewal plan.
 
-    `chain`: DER, leaf first; empty if CertRelay did not merge or import the version. `owner`: None without one."""
+    `made`: the operation that merged or imported the version, if there is one. `owner`: None without one."""
 
     bundle: Json
     plan: Plan
-    chain: tuple[bytes, ...]
+    made: Operation | None
     owner: str | None
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """DER, leaf first; empty if CertRelay did not merge or import the version."""
+        return self.made.chain if self.made else ()
 
 
 def certificates(
@@ -104,10 +110,10 @@ def bundle(services: Services, vault: str, name: str, version: str = "") -> Json
 
 
 def detail(services: Services, vault: str, name: str) -> Detail:
-    """The newest version with its renewal plan, its chain and its owner. Raises NotFound, NotReady."""
+    """The newest version with its renewal plan, its operation and its owner. Raises NotFound, NotReady."""
     newest = bundle(services, vault, name)
-    plan, chain = _plan(services, vault, name, newest), _chain(services, vault, name, version_of(newest))
-    return Detail(newest, plan, chain, ownership.owner(services, vault, name))
+    plan, made = _plan(services, vault, name, newest), find.of_version(services, vault, name, version_of(newest))
+    return Detail(newest, plan, made, ownership.owner(services, vault, name))
 
 
 def policy(services: Services, vault: str, name: str) -> Json:
@@ -150,13 +156,6 @@ def _plan(services: Services, vault: str, name: str, newest: Json) -> Plan:
     if record.backed_off_until and record.backed_off_until > max(due, services.now()):
         return Plan(record.backed_off_until, f"{reason}; backed off after {record.failures} failed tries")
     return Plan(due, reason)
-
-
-def _chain(services: Services, vault: str, name: str, version: str) -> tuple[bytes, ...]:
-    for operation in services.storage.ended(vault, name):
-        if operation.version == version:
-            return operation.chain
-    return ()
 
 
 @dataclass(slots=True)

@@ -213,11 +213,14 @@ def _authority(services: Services, name: str) -> list[Finding]:
 
 
 def _names(services: Services, authority: str) -> list[Finding]:
-    """The DNS zones that an authority's challenges lead to, for the names of its latest operations."""
+    """The DNS zones that an authority's challenges lead to, for the names of its latest operations, and of those of the
+    authorities whose fall-back it is."""
     connector = services.connector(authority)
     if not isinstance(connector, ChecksNames):
         return []
-    operations, _ = listing.page(services, Filters(authority=authority), 200)
+    firsts = [name for name, one in services.settings.authorities.items() if authority in one.settings.fallback]
+    pages = [listing.page(services, Filters(authority=name), 200) for name in (authority, *firsts)]
+    operations = [operation for found, _ in pages for operation in found]
     names = sorted({name for one in operations for name in one.request.expected.names.dns_names})[:MAX_NAMES]
     found = connector.check_names(names)
     return [

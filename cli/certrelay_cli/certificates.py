@@ -31,7 +31,7 @@ Force = Annotated[bool, typer.Option("--force", help="Even if the certificate is
 
 SHOWN = (
     "name", "vault", "version", "subject", "issuer", "dns_names", "ip_addresses", "email_addresses", "uris", "key_type",
-    "key_size", "serial_number", "not_before", "not_after", "thumbprint_sha256", "owner", "tags",
+    "key_size", "serial_number", "not_before", "not_after", "thumbprint_sha256", "owner", "signed_by", "tags",
 )  # fmt: skip
 
 
@@ -95,6 +95,8 @@ def show(
     rows = [(key, found[key]) for key in SHOWN if found.get(key)]
     if "renewal" in found:
         rows.append(("renewal", f"{found['renewal']['due'] or 'never'}: {found['renewal']['reason']}"))
+    if fallback := found.get("fallback"):
+        rows.append(("fall-back", f"of {fallback['of']}: {fallback['why']}"))
     session.table(("certificate", ""), rows)
 
 

@@ -49,6 +49,7 @@ class Authority(TypedDict):
     features: list[str]
     abilities: list[str]
     default_validity_days: int
+    fallback: NotRequired[list[str]]
     rules: dict[str, Any]
     rate: NotRequired[Rate]
     concurrency: NotRequired[int]
@@ -100,11 +101,19 @@ class CertificateContents(TypedDict):
     uris: NotRequired[list[str]]
 
 
+class Fallback(TypedDict):
+    of: str
+    since: str
+    why: str
+
+
 class CertificateDetail(Certificate):
     renewal: RenewalPlan
     chain: NotRequired[list[str]]
     path: NotRequired[list[CertificateContents]]
     owner: NotRequired[str | None]
+    signed_by: NotRequired[str | None]
+    fallback: NotRequired[Fallback]
 
 
 class CertificateLine(TypedDict):
@@ -209,6 +218,7 @@ class Operation(TypedDict):
     status_details: str
     issuer: IssuerName
     authority: NotRequired[str]
+    fallback: NotRequired[Fallback]
     cancellation_requested: bool
     requested_by: str
     requested_at: str

@@ -157,6 +157,10 @@ def test_an_authority_that_refuses_or_whose_zone_is_missing_is_named(well: World
     assert wrong(services) == [dns, "authority test-ca"]
     assert examined(services)["authority test-ca"].detail == "the account key is not known there"
     assert "_acme-challenge" in examined(services)[dns].mend
+    known = services.settings.authorities["test-ca"]
+    first = replace(known, settings=known.settings.model_copy(update={"fallback": ("second",)}))
+    both = replace(services.settings, authorities={"test-ca": first, "second": replace(known, name="second")})
+    assert f"DNS of {well.name()}.contoso.example at second" in wrong(replace(services, settings=both)), "a fall-back"
 
 
 def test_a_crash_of_one_check_is_a_finding_without_its_text(well: World) -> None:
