@@ -69,6 +69,20 @@ def test_a_certificate_that_expires_is_reported_once(tmp_path: Path, azurite: Az
     assert "--seed 3" in text
 
 
+@pytest.mark.slow
+def test_an_authority_that_is_down_for_longer_than_its_certificates_live_has_a_fall_back(
+    tmp_path: Path, azurite: Azurite
+) -> None:
+    """Seven days, and certificates of six: without the fall-back each would expire. Then the first signs again."""
+    begin, end = BEGINS + 3 * DAY, BEGINS + 10 * DAY
+    planned = replace(six_days("sim-kept"), authority="quick")
+    drawn = replace(small(16, planned), outages={"quick": ((begin, end),)}, fallback={"quick": ("steady",)})
+    report = simulate(drawn, tmp_path, azurite)
+    assert report.violations == [], rendered(report)
+    assert report.renewals["steady"] >= 1
+    assert report.renewals["quick"] >= 1
+
+
 def test_what_the_history_and_the_versions_do_not_agree_on_is_reported(tmp_path: Path, azurite: Azurite) -> None:
     planned = six_days("sim-kept")
     fleet = {planned.name: planned}

@@ -78,7 +78,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole plan. Probabilities (0 to 1) are per worker, per event, per message or per hour."""
+    """A whole plan. Probabilities (0 to 1) are per worker, per event, per message or per hour.
+
+    `fallback`: the fall-backs of authorities, by name."""
 
     seed: int
     begins: datetime
@@ -86,6 +88,7 @@ class Plan:
     fleet: tuple[PlannedCertificate, ...]
     outages: Mapping[str, tuple[tuple[datetime, datetime], ...]]
     windows: tuple[Window, ...]
+    fallback: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     worker_killed: float = 0.08
     event_lost: float = 0.3
     event_doubled: float = 0.2

@@ -115,7 +115,7 @@ class World:
         with ExitStack() as stack:
             azurite = self._azurite or stack.enter_context(Azurite(self._directory / "azurite"))
             self.server = stack.enter_context(VaultServer(self._directory / "vault", clock=self.clock))
-            known = _settings(azurite, self.server)
+            known = _settings(azurite, self.server, self._plan)
             self._connect(stack, known)
             self._stack = stack.pop_all()
         return self
@@ -176,10 +176,14 @@ class World:
         return mortal(made, self.life, "submit", "collect")
 
 
-def _settings(azurite: Azurite, server: VaultServer) -> setting_models.Settings:
+def _settings(azurite: Azurite, server: VaultServer, plan: Plan) -> setting_models.Settings:
     classes = {"renewal-info": "RenewalInfoAuthority"}
     authorities = {
-        name: {"connector": f"sandbox.simulation.authority:{classes.get(name, 'SimulatedAuthority')}", **given}
+        name: {
+            "connector": f"sandbox.simulation.authority:{classes.get(name, 'SimulatedAuthority')}",
+            "fallback": list(plan.fallback.get(name, ())),
+            **given,
+        }
         for name, given in AUTHORITIES.items()
     }
     return settings.load(

@@ -26,7 +26,7 @@ EVERY = 12  # hours between sweeps while nothing can be due
 
 @dataclass(slots=True)
 class Report:
-    """What happened. `requests` to Key Vault per day; `renewals` by authority; `ended` operations by state."""
+    """What happened. `requests` to Key Vault per day; `renewals` by who signed; `ended` operations by state."""
 
     seed: int
     days: int
@@ -108,7 +108,7 @@ class _Year:
             for operation in world.services.storage.ended(ALIAS, name):
                 report.ended[operation.state] += 1
                 if operation.kind is Kind.RENEW and operation.state is State.COMPLETED:
-                    report.renewals[operation.request.authority or ""] += 1
+                    report.renewals[operation.authority or ""] += 1
         for authority in world.authorities.values():
             report.over_limit += authority.over_limit
             report.faults["authority's answer lost"] += authority.lost
