@@ -22,7 +22,7 @@ from certrelay.services import Services
 from certrelay.storage.fallback import Fallback
 from certrelay.storage.operation import CertificateRequest, Failure, Operation, State
 
-MAX_WHY = 1000  # characters
+MAX_WHY = 2000  # characters
 
 log = logger("operations")
 
@@ -53,7 +53,7 @@ def after_unavailable(services: Services, operation: Operation, outcome: Unavail
     reason = outcome.reason
     if decide.asks_another(operation, outcome, now, _expires(operation)):
         chosen, refusals = _choice(services, operation)
-        reason = "; ".join([reason, *refusals])
+        reason = "; ".join([reason, *refusals])[:MAX_WHY]
         if chosen and now < operation.deadline:
             return _change_over(services, operation, chosen, reason)
     release = concurrency.release if operation.state is State.PENDING else concurrency.release_of_vault
@@ -69,7 +69,7 @@ def _change_over(services: Services, operation: Operation, other: str, why: str)
     deadline = max(operation.deadline, start + timedelta(hours=hours)) if hours else operation.deadline
     text = f"{other} is asked, a fall-back of {operation.request.authority}: {why}"
     changed = operation.moved(
-        State.PENDING, now, text, fallback=Fallback(other, now, why[:MAX_WHY]), next_attempt_at=start,
+        State.PENDING, now, text, fallback=Fallback(other, now, why), next_attempt_at=start,
         deadline=deadline, unavailable_since=None, withdraw_from=before if operation.reference else "",
     )  # fmt: skip
     saved = lease.save(services, changed, release_lease=not changed.withdraw_from)

@@ -52,6 +52,7 @@ def test_every_answer_says_who_signed_and_why(world: World, receiver: Any, monke
     assert {one["name"]: one["fallback"] for one in ask("authorities")["value"]} == {
         FIRST: [SECOND, THIRD], SECOND: [], THIRD: [],
     }  # fmt: skip
+    assert world.services.storage.watch.rows("answered").keys() == {SECOND}, "that proves nothing of the first"
     delivered(world)
     event = json.loads(got[-1][1])
     assert (event["data"]["authority"], event["data"]["fallback"]) == (SECOND, ended["fallback"])
