@@ -48,7 +48,7 @@ def after_unavailable(services: Services, operation: Operation, outcome: Unavail
     now = services.now()
     if outcome.restart and operation.state is State.SUBMITTED:
         anew = operation.moved(State.PENDING, now, outcome.reason, reference="")
-        operation = replace(anew, attempts=max(operation.attempts, decide.orders_lost(anew)))
+        operation = replace(anew, attempts=max(operation.attempts, decide.orders_lost(operation)))
     operation = replace(operation, unavailable_since=decide.unavailable_since(operation, outcome, now))
     reason = outcome.reason
     if decide.asks_another(operation, outcome, now, _expires(operation)):
