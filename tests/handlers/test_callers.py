@@ -11,11 +11,11 @@ from certrelay.callers import FUNCTION_KEY, Caller, Role
 from certrelay.setting_models import Grant
 from handlers import roles
 
-OID, APP, GROUP = (f"{number:08}-0000-4000-8000-000000000000" for number in (1, 2, 3))
+OID, APP, GROUP = (f"{number:08}-abcd-4000-8000-000000000000" for number in (1, 2, 3))
 GRANTS = (
     Grant(principal=OID, role="Requester"),
     Grant(principal=APP, role="Reader"),
-    Grant(principal=GROUP, role="Operator"),
+    Grant(principal=GROUP.upper(), role="Operator"),
     Grant(principal="Requester", role="Reader", vaults=("other",)),
 )
 
@@ -126,7 +126,7 @@ def test_groups_that_entra_id_left_out_are_noticed(monkeypatch: pytest.MonkeyPat
 def test_a_principal_that_names_nobody_or_cannot_be_read_is_not_believed(
     monkeypatch: pytest.MonkeyPatch, header: str | None
 ) -> None:
-    with pytest.raises(roles.NotAuthenticated):
+    with pytest.raises(roles.NotAuthenticated, match="cannot be read" if header else "names no caller"):
         asked(monkeypatch, header)
 
 
