@@ -113,6 +113,11 @@ class Changed:
         return operation
 
 
+def test_a_queue_that_is_down_stops_nothing_since_the_poll_timer_advances_it() -> None:
+    storage: Any = SimpleNamespace(wake_up=out_of_order)
+    lease.wake_up(replace(services(), storage=storage), operation(), 5)
+
+
 def test_a_row_that_was_changed_by_anything_but_a_cancellation_is_not_written_over() -> None:
     held = operation()
     for row in (None, held, replace(held, lease_id="another's", cancel_requested=True)):
