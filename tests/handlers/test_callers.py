@@ -146,6 +146,7 @@ def test_without_app_service_authentication_the_header_is_never_read(monkeypatch
         ([("groups", "CertRelay.Administrator")], {}, None),
         ([("http://x/role", "CertRelay.Operator")], {"role_typ": "http://x/role"}, Role.OPERATOR),
         ([("http://x/role", "CertRelay.Operator")], {}, None),
+        ([("roles", "CertRelay.Operator")], {"role_typ": "http://x/role"}, Role.OPERATOR),
         ([("roles", "CertRelay.Operator")], {"role_typ": ""}, Role.OPERATOR),
         ([], {}, None),
     ],

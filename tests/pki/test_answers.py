@@ -63,6 +63,14 @@ def test_an_expired_cross_signed_root_on_top_is_dropped_with_what_is_above_it(wi
     assert answer.left_out[0].endswith("valid 2015-12-11 to 2026-08-15) was left out: it has expired")
 
 
+def test_of_many_certificates_that_nobody_needs_ten_at_most_are_named() -> None:
+    strangers = [Authority.root(f"Stranger {number}").certificate for number in range(14)]
+    answer = verified(leaf(), ISSUING.certificate, ROOT.certificate, *strangers)
+    assert answer.left_out[-1].startswith("… and ")
+    assert len(answer.left_out) <= 11
+    assert len(answer.left_out) - 1 + int(answer.left_out[-1].split()[2]) == len(strangers)
+
+
 def test_the_valid_root_is_kept_beside_its_expired_cross_certificate() -> None:
     old_root = Authority.root("Old Root X3", **OLD)
     cross = old_root.sign(ROOT.key.public_key(), ROOT.certificate.subject, **CA, **OLD)
