@@ -43,13 +43,14 @@ def test_one_thread_does_not_see_the_fields_of_another(caplog: pytest.LogCapture
 
 
 def test_the_lines_of_the_azure_sdks_have_no_secret_at_whatever_level(
-    world: World, caplog: pytest.LogCaptureFixture
+    lonely_world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The app writes none of them, and elsewhere the tests do not either; tests/canaries.py reads these, too."""
     caplog.set_level(logging.DEBUG, "azure")
-    made(world, world.name())
+    made(lonely_world, lonely_world.name())
     lines = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("azure."))
-    for asked in (f"{world.prefix}operations", f"{world.prefix}signing", world.server.url, "ManagedIdentityCredential"):
+    prefix, vault = lonely_world.prefix, lonely_world.server.url
+    for asked in (f"{prefix}operations", f"{prefix}signing", vault, "ManagedIdentityCredential"):
         assert asked in lines
-    for secret in (ACCOUNT_KEY, world.server.identity_header, "SharedKey"):
+    for secret in (ACCOUNT_KEY, lonely_world.server.identity_header, "SharedKey"):
         assert secret not in lines

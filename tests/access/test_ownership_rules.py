@@ -54,7 +54,7 @@ class Owners:
         return False
 
     def insert(self, first: Ownership) -> bool:
-        if self._lost():
+        if self._lost() or self.row is not None:
             return False
         self.row, self.written = replace(first, etag="1"), self.written + 1
         return True

@@ -30,7 +30,7 @@ FORBIDDEN = {
 PLATFORM = {
     *(f"AzureWebJobsStorage__{service}ServiceUri" for service in ("blob", "queue", "table")),
     "AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential", "AzureWebJobsStorage__clientId",
-    "AzureWebJobsDisableHomepage", "AZURE_CLIENT_ID", "PYTHON_THREADPOOL_THREAD_COUNT",
+    "AzureWebJobsDisableHomepage", "AZURE_CLIENT_ID", "PYDANTIC_DISABLE_PLUGINS", "PYTHON_THREADPOOL_THREAD_COUNT",
     "APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
 }  # fmt: skip

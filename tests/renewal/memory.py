@@ -76,6 +76,7 @@ class Memory:
         corp: Any = SimpleNamespace(
             settings=AuthoritySettings(connector="manual", rules=self.rules["corp"], rate=Rate(requests=1, seconds=9)),
             connector_class=features,
+            deadline_hours=None,
         )
         settings = Settings({"main": known}, {"corp": corp, "other": corp}, {}, {}, 10, False, "Administrator")
         unused: Any = None

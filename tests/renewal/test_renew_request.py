@@ -84,7 +84,7 @@ def test_what_the_renewed_version_had_to_meet_exactly_its_successor_has_to_meet_
     memory = Memory(bundle(attributes={**bundle()["attributes"], "enabled": False}))
     kinds = {"1" * 32: ("ekus",), "0" * 32: ("key_usage",)}
     one, other = (
-        SimpleNamespace(id="", version=version, request=SimpleNamespace(exact=exact, policy={}))
+        SimpleNamespace(id="", version=version, authority=None, request=SimpleNamespace(exact=exact, policy={}))
         for version, exact in kinds.items()
     )
     for history, exact in (((), ()), ((other,), ()), ((other, one), ("ekus",))):
