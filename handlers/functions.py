@@ -82,6 +82,8 @@ HTTP: dict[str, dict[str, tuple[str, str]]] = {
         "list_operations": ("GET", "operations"),
         "get_status": ("GET", "status"),
         "get_doctor": ("GET", "doctor"),
+        "list_notification_targets": ("GET", "notifications"),
+        "send_test_notification": ("POST", "notifications/{target}/test"),
         "list_poison_messages": ("GET", "poison"),
         "retry_poison_message": ("POST", "poison/{id}/retry"),
         "drop_poison_message": ("DELETE", "poison/{id}"),

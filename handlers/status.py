@@ -1,4 +1,4 @@
-"""HTTP: how the service stands, all operations, and the messages of the poison queues."""
+"""HTTP: how the service stands, all operations, who is notified, and the messages of the poison queues."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -8,13 +8,16 @@ import azure.functions as func
 
 from certrelay.access import grants
 from certrelay.errors import Fault, Invalid
+from certrelay.notifications import targets
+from certrelay.notifications.deliveries import Delivery
+from certrelay.notifications.targets import TargetState
 from certrelay.operations import listing
 from certrelay.operations.listing import Filters
 from certrelay.services import Services
 from certrelay.storage.operation import Operation
 from certrelay.watch import doctor, poison, status
 from certrelay.watch.poison import PoisonMessage
-from handlers import csv_text, openapi, render, status_models
+from handlers import csv_text, openapi, render, roles, status_models
 from handlers.http import Answer, number, query
 from handlers.roles import Role, acting_for
 from handlers.routes import Blueprint, choice, route, text, whole
@@ -80,6 +83,20 @@ def get_doctor(req: func.HttpRequest) -> Answer:
     return Answer({"ok": all(one.ok for one in found), "findings": [asdict(one) for one in found]})
 
 
+@route(blueprint, "GET", "notifications", Role.READER, answer=status_models.NotificationTargets)
+def list_notification_targets(req: func.HttpRequest) -> Answer:
+    """Who is told of what, and how the last deliveries went; without addresses, which may be passwords."""
+    found = targets.states(_for_everything(req, Role.READER))
+    return Answer({"value": [_target(state) for state in found]})
+
+
+@route(blueprint, "POST", "notifications/{target}/test", Role.OPERATOR, answer=status_models.Delivery)
+def send_test_notification(req: func.HttpRequest) -> Answer:
+    """Send a test message to a target now, and say how it was answered."""
+    acting = _for_everything(req, Role.OPERATOR)
+    return Answer(_delivery(targets.send_test(acting, req.route_params["target"], roles.caller(req))))
+
+
 @route(blueprint, "GET", "poison", Role.READER, answer=status_models.PoisonMessages)
 def list_poison_messages(req: func.HttpRequest) -> Answer:
     """The messages that could not be processed, newest first, and why."""
@@ -124,6 +141,22 @@ def _refuse_since() -> NoReturn:
 
 def _message(message: PoisonMessage) -> dict[str, Any]:
     return _written(asdict(message))
+
+
+def _target(state: TargetState) -> dict[str, Any]:
+    last = state.last
+    return {
+        "name": state.name,
+        "kind": state.kind,
+        "host": state.host,
+        "events": list(state.events),
+        "last_delivered": _delivery(last.delivered) if last.delivered else None,
+        "last_failed": _delivery(last.failed) if last.failed else None,
+    }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return _written(asdict(delivery)) | {"status": delivery.status or None, "delivered": delivery.delivered}
 
 
 def _written(values: dict[str, Any]) -> dict[str, Any]:

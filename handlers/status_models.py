@@ -82,6 +82,32 @@ class PoisonMessages(Body):
     value: list[PoisonMessage]
 
 
+class Delivery(Body):
+    """One try to deliver one event. `status`: of the response; null without one."""
+
+    at: str
+    event: str
+    subject: str
+    status: int | None
+    delivered: bool
+
+
+class NotificationTarget(Body):
+    """Who is told of what. `host`: of the target's URL, which may be a password. `last_delivered`, `last_failed`: null
+    if there was none yet."""
+
+    name: str
+    kind: Literal["webhook", "teams", "slack"]
+    host: str
+    events: list[str]
+    last_delivered: Delivery | None
+    last_failed: Delivery | None
+
+
+class NotificationTargets(Body):
+    value: list[NotificationTarget]
+
+
 class Finding(Body):
     """`mend`: the command or step that mends it; empty if it is ok."""
 

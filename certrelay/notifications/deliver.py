@@ -7,7 +7,9 @@ from contextvars import ContextVar
 from typing import Any
 
 from certrelay.log import about, logger
-from certrelay.notifications.formats import FORMATS
+from certrelay.notifications import deliveries
+from certrelay.notifications.deliveries import Delivery
+from certrelay.notifications.formats import FORMATS, Event
 from certrelay.services import Services
 
 CONNECT_SECONDS, READ_SECONDS = 5, 15
@@ -32,13 +34,22 @@ def deliver(services: Services, message: Mapping[str, Any]) -> None:
     if target is None:
         log.warning("a notification was dropped: its target is no longer in the settings")
         return
-    body, headers = FORMATS[target.kind](target, event, int(services.now().timestamp()))
-    status = _post(target.url.get_secret_value(), body, headers)
+    status = send(services, str(message["target"]), event).status
     if status >= 500 or status in RETRIED or status == 0:
         _try_later(services, message)
     elif status >= 300:
         with about(target=message["target"]):
             log.error("the target refused a notification with status %d", status)
+
+
+def send(services: Services, name: str, event: Event) -> Delivery:
+    """Post an event to the target with this name, once, and remember how that went."""
+    target, now = services.settings.notifications[name], services.now()
+    body, headers = FORMATS[target.kind](target, event, int(now.timestamp()))
+    status = _post(target.url.get_secret_value(), body, headers)
+    delivery = Delivery(now, str(event["type"]).rpartition(".")[2], str(event["subject"]), status)
+    deliveries.remember(services, name, delivery)
+    return delivery
 
 
 def _try_later(services: Services, message: Mapping[str, Any]) -> None:

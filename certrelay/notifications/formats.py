@@ -76,6 +76,8 @@ def sentence(event: Event) -> str:
             return f"{subject} EXPIRED on {data.get('expires')}. {data.get('why', '')}".strip()
         case "recovered":
             return f"{subject}: {data.get('event')} is over. It began at {data.get('since')}."
+        case "test":
+            return f"A test of CertRelay, sent by {data.get('requested_by')}: its messages to {subject} arrive here."
         case "sweep-late" | "poll-late" | "vault-unreadable" | "authority-down" | "poison" | "clock-wrong" as kind:
             return f"{kind}: {subject}: {data.get('detail')}. Next step: {data.get('next_step')}"
         case _:

@@ -17,7 +17,7 @@ from certrelay.storage.operation import Operation, State
 from certrelay.storage.watch import incident_key
 
 EVENTS = {State.COMPLETED: "completed", State.FAILED: "failed"}
-SERVICE_EVENTS = frozenset(get_args(ServiceEvent))
+SERVICE_EVENTS = frozenset((*get_args(ServiceEvent), "test"))
 
 log = logger("notifications")
 
@@ -75,20 +75,10 @@ def operation_waits(services: Services, operation: Operation, awaits: str) -> No
 
 
 def enqueue(services: Services, kind: str, subject: str, data: Mapping[str, Any], event_id: str, at: datetime) -> bool:
-    """Queue one CloudEvent (1.0) of type `certrelay.certificate.KIND` for every target that subscribes to `kind`;
-    an event of the service itself is of type `certrelay.service.KIND`.
+    """Queue one event for every target that subscribes to `kind`.
 
     Returns whether all were queued; does not raise when storage is down."""
-    event: Event = {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": "certrelay",
-        "type": f"certrelay.{'service' if kind in SERVICE_EVENTS else 'certificate'}.{kind}",
-        "subject": subject,
-        "time": at.isoformat(),
-        "datacontenttype": "application/json",
-        "data": {key: value for key, value in data.items() if value is not None},
-    }
+    event = event_of(kind, subject, data, event_id, at)
     queued = True
     for name, target in services.settings.notifications.items():
         if kind in target.events:
@@ -98,3 +88,17 @@ def enqueue(services: Services, kind: str, subject: str, data: Mapping[str, Any]
                 log.error("the event %s of %s was not queued for %s: storage cannot be reached", kind, subject, name)
                 queued = False
     return queued
+
+
+def event_of(kind: str, subject: str, data: Mapping[str, Any], event_id: str, at: datetime) -> Event:
+    """A CloudEvent (1.0) of type `certrelay.certificate.KIND`; one of the service itself: `certrelay.service.KIND`."""
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "certrelay",
+        "type": f"certrelay.{'service' if kind in SERVICE_EVENTS else 'certificate'}.{kind}",
+        "subject": subject,
+        "time": at.isoformat(),
+        "datacontenttype": "application/json",
+        "data": {key: value for key, value in data.items() if value is not None},
+    }

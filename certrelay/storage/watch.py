@@ -5,6 +5,7 @@ answered  an authority: when it issued last
 incident  `KIND|SUBJECT`: since when something is wrong, and whether people were told
 poison    a message of a poison queue
 attempt   why a message failed last, before it is in the poison queue
+delivery  a target of notifications: its last delivery, and the last one that failed
 """
 
 from contextlib import suppress

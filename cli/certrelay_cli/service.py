@@ -1,4 +1,4 @@
-"""Commands about the service itself: vaults, authorities, doctor, status, health, poison, issuers, contacts."""
+"""Commands about the service itself: vaults, authorities, doctor, status, health, poison, notifications, issuers."""
 
 from typing import Annotated
 
@@ -8,11 +8,13 @@ from certrelay_cli import exits, options
 from certrelay_cli.options import Json, PasswordEnv, PasswordFile, Vault, Yes, without_none
 from certrelay_cli.session import Session
 from certrelay_client.request_models import SetIssuer
+from certrelay_client.response_models import Delivery
 
 Id = Annotated[str, typer.Argument(help="The message's id.")]
 Issuer = Annotated[str, typer.Argument(help="The issuer's name.")]
 
 poison = typer.Typer(help="The messages that could not be processed.", no_args_is_help=True)
+notifications = typer.Typer(help="Who is told of what.", no_args_is_help=True)
 issuers = typer.Typer(help="Key Vault's own issuers (DigiCert, GlobalSign).", no_args_is_help=True)
 contacts = typer.Typer(help="Who gets Key Vault's own e-mails.", no_args_is_help=True)
 
@@ -20,7 +22,8 @@ contacts = typer.Typer(help="Who gets Key Vault's own e-mails.", no_args_is_help
 def register(app: typer.Typer) -> None:
     for command in (vaults, authorities, rollover, dns_persist, status, doctor, health, openapi):
         app.command()(command)
-    for name, group in (("poison", poison), ("issuers", issuers), ("contacts", contacts)):
+    groups = {"poison": poison, "notifications": notifications, "issuers": issuers, "contacts": contacts}
+    for name, group in groups.items():
         app.add_typer(group, name=name)
 
 
@@ -180,6 +183,51 @@ def drop_poison(ctx: typer.Context, id: Id, yes: Yes = False) -> None:
     """
     options.confirm(f"Forget the message {id}?", yes)
     ctx.obj.print_json(ctx.obj.client.drop_poison_message(id))
+
+
+@notifications.command("list")
+def list_notifications(ctx: typer.Context, json: Json = False) -> None:
+    """The targets, the events that each gets, and how the last deliveries went.
+
+    Example: certrelay notifications list
+    """
+    session: Session = ctx.obj
+    found = session.client.list_notification_targets()["value"]
+    if json:
+        session.print_json(found)
+        return
+    rows = [
+        (one["name"], one["kind"], one["host"], one["events"], said(one["last_delivered"]), said(one["last_failed"]))
+        for one in found
+    ]
+    session.table(("name", "kind", "host", "events", "last delivered", "last failed"), rows)
+
+
+@notifications.command("test")
+def send_test(
+    ctx: typer.Context, target: Annotated[str, typer.Argument(help="A target of the settings.")], json: Json = False
+) -> None:
+    """Send a test message now. Exits with 3 if the target does not take it.
+
+    Example: certrelay notifications test ops
+    """
+    session: Session = ctx.obj
+    found = session.client.send_test_notification(target)
+    if json:
+        session.print_json(found)
+    else:
+        session.say(f"{target} {'has taken it' if found['delivered'] else 'has not taken it'}: {answered(found)}")
+    if not found["delivered"]:
+        raise typer.Exit(exits.REFUSED)
+
+
+def said(delivery: Delivery | None) -> str:
+    """A delivery in words; empty without one."""
+    return f"{delivery['at']} {delivery['event']} {delivery['subject']}: {answered(delivery)}" if delivery else ""
+
+
+def answered(delivery: Delivery) -> str:
+    return f"status {delivery['status']}" if delivery["status"] else "no response"
 
 
 @issuers.command("list")

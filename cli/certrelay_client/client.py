@@ -317,6 +317,12 @@ class Client:
     def get_doctor(self) -> responses.Diagnosis:
         return cast("responses.Diagnosis", self._json("GET", "doctor"))
 
+    def list_notification_targets(self) -> responses.NotificationTargets:
+        return cast("responses.NotificationTargets", self._json("GET", "notifications"))
+
+    def send_test_notification(self, target: str) -> responses.Delivery:
+        return cast("responses.Delivery", self._json("POST", at("notifications/{target}/test", target=target)))
+
     def list_poison_messages(self) -> responses.PoisonMessages:
         return cast("responses.PoisonMessages", self._json("GET", "poison"))
 

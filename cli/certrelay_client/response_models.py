@@ -156,6 +156,27 @@ class Finding(TypedDict):
     mend: str
 
 
+class Delivery(TypedDict):
+    at: str
+    event: str
+    subject: str
+    status: int | None
+    delivered: bool
+
+
+class NotificationTarget(TypedDict):
+    name: str
+    kind: Literal["webhook", "teams", "slack"]
+    host: str
+    events: list[str]
+    last_delivered: Delivery | None
+    last_failed: Delivery | None
+
+
+class NotificationTargets(TypedDict):
+    value: list[NotificationTarget]
+
+
 class Diagnosis(TypedDict):
     ok: bool
     findings: list[Finding]

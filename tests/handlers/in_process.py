@@ -16,7 +16,14 @@ from sandbox.host.routes import RouteTable
 from tests.world import World
 
 MODULES = (service, issuers, certificates, actions, queries, fleet, status)
-PLAIN = {"vault": "main", "issuer": "contoso", "authority": "test-ca", "version": "0" * 32, "id": "0" * 32}
+PLAIN = {
+    "vault": "main",
+    "issuer": "contoso",
+    "authority": "test-ca",
+    "version": "0" * 32,
+    "id": "0" * 32,
+    "target": "ops",
+}
 # What Key Vault may be asked for; the README names the role for it.
 ALLOWED = {
     "Challenge",

@@ -38,7 +38,9 @@ OTHERS = {"admin of main": (MAIN_ADMINISTRATOR, 4), "admin of a": (A_ADMINISTRAT
           "admin of other": (OTHER_ADMINISTRATOR, 4), "service": (SERVICE, 2),
           "its user": (ITS_USER, 0), "nobody": (NOBODY, 0)}  # fmt: skip
 CALLERS = {**EVERYWHERE, **IN_A, **OTHERS}
-OF_EVERYTHING = ("status", "doctor", "poison", "poison/{id}", "poison/{id}/retry")  # not for who has a part of it
+# Not for who has a part of it.
+OF_EVERYTHING = ("status", "doctor", "notifications", "notifications/{target}/test", "poison", "poison/{id}",
+                 "poison/{id}/retry")  # fmt: skip
 NAMES = ("a-nothing", "x-nothing")
 
 
