@@ -22,7 +22,8 @@ from certrelay.pki.wording import listed
 from certrelay.rules import EMAIL_ADDRESS
 from certrelay.services import Services
 from certrelay.setting_models import Grant
-from certrelay.storage.operation import ALIAS, CertificateRequest
+from certrelay.storage.operation import CertificateRequest
+from certrelay.validation import ALIAS
 
 UNKNOWN = "Unknown"  # Key Vault's name for the issuer of what it did not order itself
 TOO_MANY_GROUPS = (
