@@ -12,6 +12,7 @@ import { doctor } from "./doctor.js";
 import { history } from "./history.js";
 import { create } from "./create.js";
 import { importFile } from "./import.js";
+import { notifications } from "./notifications.js";
 import { now } from "./now.js";
 import { replacement, replacements } from "./replace.js";
 
@@ -28,6 +29,7 @@ const SCREENS = {
   replace: [replacements, "Replace", "Administrator"],
   replacement: [replacement, ""],
   doctor: [doctor, "Doctor", "Reader"],
+  notifications: [notifications, "Notifications", "Reader"],
 };
 const PARENT = { certificate: "certificates", import: "new", replacement: "replace" };
 const main = document.getElementById("main");

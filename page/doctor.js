@@ -1,4 +1,4 @@
-// The screen Doctor: what is wrong with this deployment and how it is mended; and who is told of what.
+// The screen Doctor: what is wrong with this deployment and how it is mended.
 
 import { get } from "./api.js";
 import { badge, bdi, button, card, fill, h, say } from "./dom.js";

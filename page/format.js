@@ -40,6 +40,7 @@ export function relative(time) {
 }
 
 export function relativeText(time) {
+  if (Number.isNaN(moment(time))) return "";
   const difference = moment(time) - now();
   const steps = [["day", DAY], ["hour", 3_600_000], ["minute", 60_000], ["second", 1000]];
   const [unit, length] = steps.find(([, one]) => Math.abs(difference) >= one) ?? steps.at(-1);

@@ -31,10 +31,23 @@ ORDERS = 14  # that the authority fulfils
 
 
 def app_settings(given: Mapping[str, str]) -> dict[str, str]:
-    """The app's own settings with the additional authorities: OpenBao's, with what makes each special."""
+    """The app's own settings with the additional authorities: OpenBao's, with what makes each special. Nobody
+    listens to its notifications."""
     known = json.loads(given["CERTRELAY_AUTHORITIES"])
     known |= {name: {**known["openbao"], **special} for name, special in AUTHORITIES.items()}
-    return {"CERTRELAY_AUTHORITIES": json.dumps(known), "LOCKED_SECRET_ID": "no longer the right one"}
+    targets = {
+        "on-call": {
+            "kind": "teams",
+            "url": "@ON_CALL_URL",
+            "events": ["failed", "expiring", "expired", "authority-down"],
+        }
+    }
+    return {
+        "CERTRELAY_AUTHORITIES": json.dumps(known),
+        "LOCKED_SECRET_ID": "no longer the right one",
+        "CERTRELAY_NOTIFICATIONS": json.dumps(targets),
+        "ON_CALL_URL": "http://127.0.0.1:9/nobody-listens",
+    }
 
 
 def fill(progress: Progress, settings: Mapping[str, str]) -> None:

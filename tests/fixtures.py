@@ -3,6 +3,7 @@ test. Tests use names of their own."""
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,17 @@ def connected(server: VaultServer, azurite: Azurite, monkeypatch: pytest.MonkeyP
     return make_world(server, azurite, server.clock)
 
 
+type Webhook = tuple[str, list[tuple[dict[str, str], bytes]], Callable[[int], None]]
+
+
 @pytest.fixture
-def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]], Callable[[int], None]]]:
+def receiver() -> Iterator[Webhook]:
+    with webhook() as running:
+        yield running
+
+
+@contextmanager
+def webhook() -> Iterator[Webhook]:
     """A webhook on loopback: its address, what it got, and how it is made to answer."""
     got: list[tuple[dict[str, str], bytes]] = []
     status = [204]

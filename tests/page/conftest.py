@@ -1,6 +1,7 @@
 """One browser and one sandbox, with App Service authentication, for all tests of the page."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from handlers.roles import Role
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from tests.app import App
+from tests.fixtures import webhook
 from tests.page.browser import CannotFetch, installed
 from tests.page.visitor import PATIENCE, Visitor, arrive
 
@@ -45,8 +47,12 @@ def browser(chromium: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def settings(tmp_path_factory: pytest.TempPathFactory, chromium: Path) -> Iterator[dict[str, str]]:
-    with Sandbox(tmp_path_factory.mktemp("page"), Progress(), sign_in="RedirectToLoginPage") as sandbox:
-        yield sandbox.settings
+    targets = {"ops": {"kind": "webhook", "url": "@OPS_URL"}, "chat": {"kind": "slack", "url": "@CHAT_URL"}}
+    directory = tmp_path_factory.mktemp("page")
+    with webhook() as (url, _, _):
+        more = {"CERTRELAY_NOTIFICATIONS": json.dumps(targets), "OPS_URL": url, "CHAT_URL": "http://127.0.0.1:9/canary"}
+        with Sandbox(directory, Progress(), app_settings=more, sign_in="RedirectToLoginPage") as sandbox:
+            yield sandbox.settings
 
 
 @pytest.fixture
@@ -75,3 +81,12 @@ def visit(browser: Browser, settings: dict[str, str], chromium: Path) -> Iterato
     for visitor in visitors:
         visitor.context.close()
     assert [fault for visitor in visitors for fault in visitor.faults] == []
+
+
+@pytest.fixture
+def seen(visit: Callable[..., Visitor]) -> Visitor:
+    """An administrator; there is a certificate with the name `seen`."""
+    ada = visit()
+    ada.order("seen", "seen.contoso.example")
+    expect(ada.page.locator(".transitions .completed").first).to_be_visible()
+    return ada

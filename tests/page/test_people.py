@@ -9,15 +9,10 @@ from playwright.sync_api import Route, expect
 from handlers.roles import Role
 from tests.app import App
 from tests.handlers.people import pem
-from tests.page.visitor import Visitor
+from tests.page.visitor import SCREENS, Visitor
 
 type Visit = Callable[..., Visitor]
 
-SCREENS = {
-    "now": "ow", "certificates": "Certificates", "certificate/main/seen": "seen", "new": "New certificate",
-    "import": "Import", "calendar": "Calendar", "authorities": "Authorities", "history": "History",
-    "replace": "Replace", "doctor": "Doctor",
-}  # fmt: skip
 OFFERED = {
     Role.READER: set(),
     Role.REQUESTER: {"New"},
@@ -25,15 +20,6 @@ OFFERED = {
     Role.ADMINISTRATOR: {"New", "Renew now", "Revoke…", "Delete…", "Replace"},
 }  # fmt: skip
 HOSTILE = ["<script>alert(1)</script>.example", "a\u202egnp.exe.example", "\u05d0\u05d1.example"]
-
-
-@pytest.fixture
-def seen(visit: Visit) -> Visitor:
-    """An administrator; there is a certificate with the name `seen`."""
-    ada = visit()
-    ada.order("seen", "seen.contoso.example")
-    expect(ada.page.locator(".transitions .completed").first).to_be_visible()
-    return ada
 
 
 @pytest.mark.parametrize("role", Role)
@@ -73,15 +59,6 @@ def test_axe_finds_no_violation_on_any_screen(visit: Visit, seen: Visitor, schem
         expect(page.get_by_text("Loading…").first).to_be_hidden()
         found += [f"{screen}: {text}" for text in visitor.violations()]
     assert found == []
-
-
-def test_every_screen_fits_a_phone(visit: Visit, seen: Visitor) -> None:
-    visitor = visit(viewport={"width": 360, "height": 700})
-    for screen, heading in SCREENS.items():
-        page = visitor.open(screen, heading)
-        expect(page.get_by_text("Loading…").first).to_be_hidden()
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 360, f"{screen} is {width} wide"
 
 
 def test_the_keyboard_alone_orders_a_certificate(visit: Visit) -> None:

@@ -9,6 +9,11 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+SCREENS = {
+    "now": "ow", "certificates": "Certificates", "certificate/main/seen": "seen", "new": "New certificate",
+    "import": "Import", "calendar": "Calendar", "authorities": "Authorities", "history": "History",
+    "replace": "Replace", "doctor": "Doctor", "notifications": "Notifications",
+}  # fmt: skip  # and the heading of each
 PATIENCE = 120_000  # milliseconds: a busy machine is no failure
 
 
