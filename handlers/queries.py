@@ -8,13 +8,12 @@ import azure.functions as func
 
 from certrelay.access import ownership
 from certrelay.certificates import issuers, read
-from certrelay.certificates.read import Filters
-from certrelay.keyvault.certificate import CertificateItem, thumbprint_of, version_of
+from certrelay.certificates.read import Filters, Line
+from certrelay.keyvault.certificate import thumbprint_of, version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.notifications.outbox import fallback_of
 from certrelay.pki.description import what_it_says
 from certrelay.renewal import alerts
-from certrelay.renewal.due import due_of
 from handlers import render, response_models
 from handlers.certificates import PATH, where
 from handlers.http import Answer, number, query
@@ -49,7 +48,8 @@ def list_certificates(req: func.HttpRequest) -> Answer:
     limit, vault = number(req, "max") or 25, req.route_params["vault"]
     acting = acting_for(req)
     items, continuation = read.certificates(acting, vault, filters, limit, query(req, "continuation"))
-    return Answer({"value": [_line(item, acting.now()) for item in items], "continuation": continuation})
+    lines = read.lines(acting, vault, items)
+    return Answer({"value": [_line(line, acting.now()) for line in lines], "continuation": continuation})
 
 
 @route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=response_models.Listed)
@@ -105,14 +105,19 @@ def get_certificate(req: func.HttpRequest) -> Answer:
     return Answer(render.certificate_json(vault, name, detail.bundle) | extra, cached=True)
 
 
-def _line(item: CertificateItem, now: datetime) -> dict[str, Any]:
-    due = due_of(item)
+def _line(line: Line, now: datetime) -> dict[str, Any]:
+    item, due = line.item, line.plan.due
     kept = {key: value for key, value in asdict(item).items() if key in ("name", "enabled", "thumbprint")}
     return kept | {
         "expires": item.expires.isoformat() if item.expires else None,
         "authority": authority_of(item.tags),
         "state": alerts.state(item, now),
         "renewal_due": due.isoformat() if due else None,
+        "renewal_reason": line.plan.reason,
+        "failed_renewals": line.failures,
+        "owner": line.owner,
+        "names": line.names.first if line.names else None,
+        "more_names": line.names.more if line.names else 0,
         "tags": dict(item.tags),
     }
 

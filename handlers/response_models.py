@@ -126,12 +126,20 @@ class CertificateDetail(Certificate):
 
 
 class CertificateLine(Body):
+    """`names`: the first ten names in the newest version, `more_names`: how many more; null unless CertRelay has merged
+    or imported it. `failed_renewals`: how many failed in a row."""
+
     name: str
     enabled: bool
     expires: str | None
     authority: str | None
     state: Literal["disabled", "expired", "expiring", "due", "valid"]
     renewal_due: str | None
+    renewal_reason: str
+    failed_renewals: int
+    owner: str | None
+    names: list[str] | None
+    more_names: int
     thumbprint: str
     tags: dict[str, str]
 
@@ -279,18 +287,3 @@ class Me(Body):
 class Revoked(Body):
     certificate: Certificate
     operation: Operation | None
-
-
-class Health(Body):
-    status: Literal["ok", "unavailable"]
-
-
-class Part(Body):
-    what: str
-    ok: bool
-    milliseconds: int
-    detail: str
-
-
-class Readiness(Health):
-    parts: list[Part]

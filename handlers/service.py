@@ -9,7 +9,7 @@ from certrelay.access import grants
 from certrelay.errors import Fault, Invalid
 from certrelay.services import Services
 from certrelay.setting_models import Authority, AuthoritySettings, VaultSettings
-from handlers import openapi, render, response_models, roles
+from handlers import openapi, render, response_models, roles, status_models
 from handlers.http import Answer, query
 from handlers.roles import Role, acting_for
 from handlers.routes import Blueprint, every_route, route, text
@@ -93,13 +93,13 @@ def get_dns_persist(req: func.HttpRequest) -> Answer:
     )
 
 
-@route(blueprint, "GET", "health", None, answer=response_models.Health, errors=())
+@route(blueprint, "GET", "health", None, answer=status_models.Health, errors=())
 def get_health(req: func.HttpRequest) -> Answer:
     """Whether the app runs."""
     return Answer({"status": "ok"})
 
 
-@route(blueprint, "GET", "health/ready", Role.READER, answer=response_models.Readiness, errors=(401, 403, 503))
+@route(blueprint, "GET", "health/ready", Role.READER, answer=status_models.Readiness, errors=(401, 403, 503))
 def get_readiness(req: func.HttpRequest) -> Answer:
     """Whether storage, vaults and authorities can be reached, and how long each took."""
     acting = acting_for(req)

@@ -120,3 +120,18 @@ class Finding(Body):
 class Diagnosis(Body):
     ok: bool
     findings: list[Finding]
+
+
+class Health(Body):
+    status: Literal["ok", "unavailable"]
+
+
+class Part(Body):
+    what: str
+    ok: bool
+    milliseconds: int
+    detail: str
+
+
+class Readiness(Health):
+    parts: list[Part]

@@ -5,12 +5,12 @@ import { badge, bdi, button, csv, fill, h, link, save, say } from "./dom.js";
 import { addressOf, forget, load } from "./estate.js";
 import { STATES, STATE_KINDS, count, date, daysUntil, relativeText } from "./format.js";
 import { bulkBar } from "./bulk.js";
-import { me, vaultsFor } from "./session.js";
+import { me, ownerText, vaultsFor } from "./session.js";
 
 const PAGE = 50;
 const DEFAULTS = { q: "", state: "", authority: "", vault: "", tag: "", days: "", sort: "expires", page: "1" };
 const COLUMNS = [
-  ["name", "Name"], ["state", "State"], ["vault", "Vault"], ["authority", "Renewed by"], ["expires", "Expires"],
+  ["name", "Name"], ["state", "State"], ["vault", "Vault"], ["authority", "Renewed by"], ["owner", "Owner"], ["expires", "Expires"],
   ["renewal_due", "Next renewal"], ["result", "Last result"],
 ];
 
@@ -59,7 +59,7 @@ function filters(view, redraw) {
   get("authorities").then((found) => authority.replaceWith(
     select("authority", "Authority", [...found.value.map((one) => one.name), "none"], "all"))).catch(() => {});
   return h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
-    input("q", "Search", { type: "search", placeholder: "name, tag or thumbprint" }),
+    input("q", "Search", { type: "search", placeholder: "name, owner, tag, thumbprint" }),
     select("state", "State", [...STATES, "failing"], "all"),
     authority,
     select("vault", "Vault", me.vaults.map((one) => one.name), "all"),
@@ -89,7 +89,7 @@ function matching(view) {
 }
 
 function searched(line) {
-  line.searched ??= [line.name, line.thumbprint, ...Object.entries(line.tags).flat()].join(" ").toLowerCase();
+  line.searched ??= [line.name, ...line.names ?? [], line.owner, line.thumbprint, ...Object.entries(line.tags).flat()].join(" ").toLowerCase();
   return line.searched;
 }
 
@@ -98,7 +98,7 @@ const failureOf = (view, line) => view.failing.get(`${line.vault}/${line.name}`)
 function sorted(view, lines) {
   const down = view.wanted.sort.startsWith("-");
   const key = view.wanted.sort.replace(/^-/, "");
-  const value = (line) => key === "result" ? (failureOf(view, line) ? 0 : 1)
+  const value = (line) => key === "result" ? (failureOf(view, line) ? -1 - line.failed_renewals : -line.failed_renewals)
     : key === "state" ? STATES.length - STATES.indexOf(line.state) : line[key] ?? "￿";
   const order = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : a.name < b.name ? -1 : 1);
   return [...lines].sort((a, b) => (down ? order(b, a) : order(a, b)));
@@ -166,19 +166,29 @@ function row(view, line, redraw) {
   const box = h("input", { type: "checkbox", "aria-label": `Choose ${line.name}`, checked: view.chosen.has(key),
     onchange: (event) => { toggle(view.chosen, key, event.target.checked); redraw(); } });
   const cells = [
-    link(addressOf(line.vault, line.name), bdi(line.name), { class: "strong name" }),
+    [link(addressOf(line.vault, line.name), bdi(line.name), { class: "strong name" }), namesOf(line)],
     badge(line.state, STATE_KINDS[line.state]),
     line.vault,
     line.authority ? bdi(line.authority) : h("span", { class: "quiet" }, "nobody"),
+    line.owner ? bdi(ownerText(line.owner), { class: "clip" }) : h("span", { class: "quiet" }, "nobody"),
     line.expires ? [date(line.expires), h("small", {}, relativeText(line.expires))] : "never",
-    line.renewal_due ? [date(line.renewal_due), h("small", {}, relativeText(line.renewal_due))] : h("span", { class: "quiet" }, "not planned"),
-    result(failureOf(view, line)),
+    line.renewal_due ? [date(line.renewal_due), h("small", {}, relativeText(line.renewal_due)), h("small", { class: "clip", title: line.renewal_reason }, line.renewal_reason)]
+      : h("span", { class: "quiet", title: line.renewal_reason }, "not planned"),
+    result(failureOf(view, line), line),
   ];
   return h("tr", {}, h("td", { class: "choose" }, box),
     cells.map((cell, number) => h("td", { "data-label": COLUMNS[number][1] }, cell)));
 }
 
-function result(operation) {
+/** The names in the newest version, as far as CertRelay has made it; its own page has them all. */
+function namesOf({ name, names, more_names: more }) {
+  const others = (names ?? []).filter((one) => one !== name);
+  return others.length ? h("small", { class: "clip", title: others.join(" ") }, bdi(others.slice(0, 3).join(", ")),
+    others.length + more > 3 && ` and ${(others.length + more - 3).toLocaleString("en")} more`) : null;
+}
+
+function result(operation, { failed_renewals: failures }) {
+  if (!operation && failures) return [badge("failed", "bad"), h("small", {}, `${count(failures, "renewal")} in a row`)];
   if (!operation) return h("span", { class: "quiet" }, "no trouble");
   const error = operation.error ?? operation.last_error;
   return [badge("failing", "warn"), error && h("small", { class: "clip", title: error.message }, bdi(error.message))];
@@ -195,9 +205,10 @@ function pager(page, pagesInAll, turn) {
 }
 
 function download(view) {
-  const rows = sorted(view, matching(view)).map((line) => [line.vault, line.name, line.state, line.authority, line.expires,
-    line.renewal_due, line.thumbprint, Object.entries(line.tags).map((pair) => pair.join("=")).join("; "),
+  const rows = sorted(view, matching(view)).map((line) => [line.vault, line.name, line.state, line.authority, line.owner, line.expires,
+    line.renewal_due, line.renewal_reason, (line.names ?? []).join(" "), line.more_names, line.failed_renewals, line.thumbprint, Object.entries(line.tags).map((pair) => pair.join("=")).join("; "),
     (failureOf(view, line)?.last_error ?? {}).message]);
-  const columns = ["vault", "name", "state", "authority", "expires", "renewal_due", "thumbprint", "tags", "last_error"];
+  const columns = ["vault", "name", "state", "authority", "owner", "expires", "renewal_due", "renewal_reason", "names", "more_names",
+    "failed_renewals", "thumbprint", "tags", "last_error"];
   save("certificates.csv", csv(columns, rows), "text/csv;charset=utf-8");
 }

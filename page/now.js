@@ -4,7 +4,7 @@ import { ApiError, call, get, wait, withQuery } from "./api.js";
 import { badge, bdi, button, fill, h, link, say } from "./dom.js";
 import { learnAuthorities, waitsForPeople } from "./byhand.js";
 import { addressOf, inState } from "./estate.js";
-import { count, dateTime, now as clock, relative, useClock } from "./format.js";
+import { count, dateTime, moment, now as clock, relative, useClock } from "./format.js";
 import { isAtLeast } from "./session.js";
 
 const REFRESH = 20, SHOWN = 6, NAMED = 20, DAY = 86_400_000;
@@ -71,10 +71,16 @@ function certificateNeed(line, why) {
   const operation = why.get(`${line.vault}/${line.name}`);
   const over = line.state === "expired";
   const reason = operation ? errorOf(operation) : line.authority
-    ? h("p", {}, line.renewal_due ? ["Its renewal has been due since ", relative(line.renewal_due), "; the next sweep starts it."] : "No renewal is planned.")
+    ? h("p", {}, line.renewal_due ? planned(line) : ["No renewal is planned: ", bdi(line.renewal_reason), "."])
     : h("p", {}, "Nobody renews it. Adopt it, or let it expire.");
   return need(over ? "bad" : "warn", [link(addressOf(line.vault, line.name), bdi(line.name)), badge(over ? "expired" : "expires", over ? "bad" : "warn"),
     h("span", { class: "quiet" }, relative(line.expires), ` · ${line.vault}`, line.authority && [" · ", bdi(line.authority)])], reason);
+}
+
+function planned(line) {
+  const late = moment(line.renewal_due) < clock();
+  return [line.failed_renewals > 0 && `${count(line.failed_renewals, "renewal")} failed in a row. `, late ? "Its renewal was due " : "It is renewed ", relative(line.renewal_due),
+    late ? "; the next sweep starts it." : [": ", line.renewal_reason, "."]];
 }
 
 function errorOf(operation) {

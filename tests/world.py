@@ -214,7 +214,7 @@ class World:
         """The same world for a process that dies where `life` says."""
         ledger = Ledger(_account(self.services.settings.storage["AzureWebJobsStorage"]), self.prefix)
         mortal(ledger, life, "insert", "save", "record", "remove", "wake_up")
-        mortal(ledger.renewals, life, "save", "delete")
+        mortal(ledger.renewals, life, "save", "begin", "delete")
         mortal(ledger.owners, life, "insert", "replace")
         mortal(ledger.limits, life, "acquire", "release")
         doomed_vault = mortal(

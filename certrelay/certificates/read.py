@@ -14,7 +14,10 @@ from certrelay.operations import find
 from certrelay.renewal import alerts
 from certrelay.renewal.due import due_at, due_of
 from certrelay.services import Services
+from certrelay.storage import shown_names
 from certrelay.storage.operation import Operation
+from certrelay.storage.renewal_record import RenewalRecord
+from certrelay.storage.shown_names import ShownNames
 
 VERSION = re.compile("[0-9a-f]{32}")
 # A page of the list, as Key Vault's `nextLink` names it: where to go on, and how many there are on it.
@@ -65,6 +68,20 @@ class Detail:
         return self.made.chain if self.made else ()
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A certificate of a list with what CertRelay knows of it.
+
+    `names`: those in the newest version, if CertRelay has merged or imported it. `failures`: renewals that failed in a
+    row. `owner`: None without one."""
+
+    item: CertificateItem
+    plan: Plan
+    names: ShownNames | None
+    failures: int
+    owner: str | None
+
+
 def certificates(
     services: Services, vault: str, filters: Filters, limit: int, continuation: str | None
 ) -> tuple[list[CertificateItem], str | None]:
@@ -97,6 +114,20 @@ def certificates(
     return matching, place.seal(path, 0) if path else None
 
 
+def lines(services: Services, vault: str, items: list[CertificateItem]) -> list[Line]:
+    """What CertRelay knows of the certificates of a page: two requests to the tables for all of them, and one more for
+    each thousand names between the first and the last. Raises NotReady."""
+    names, now = [item.name for item in items], services.now()
+    records, owners = services.storage.renewals.records(vault, names), services.storage.owners.of(vault, names)
+    found = []
+    for item in items:
+        key = item.name.lower()
+        record = (records.get(key) or RenewalRecord(vault, item.name)).about(item.thumbprint)
+        known, failures = shown_names.read(record.names), record.failures
+        found.append(Line(item, _plan(item, record, now), known, failures, owners.get(key)))
+    return found
+
+
 def bundle(services: Services, vault: str, name: str, version: str = "") -> Json:
     """The CertificateBundle of a version, by default the newest. Raises Invalid, NotFound, NotReady."""
     services.vault_settings(vault)
@@ -112,8 +143,9 @@ def bundle(services: Services, vault: str, name: str, version: str = "") -> Json
 def detail(services: Services, vault: str, name: str) -> Detail:
     """The newest version with its renewal plan, its operation and its owner. Raises NotFound, NotReady."""
     newest = bundle(services, vault, name)
-    plan, made = _plan(services, vault, name, newest), find.of_version(services, vault, name, version_of(newest))
-    return Detail(newest, plan, made, ownership.owner(services, vault, name))
+    item, made = item_of(newest), find.of_version(services, vault, name, version_of(newest))
+    record = services.storage.renewals.record(vault, name).about(item.thumbprint)
+    return Detail(newest, _plan(item, record, services.now()), made, ownership.owner(services, vault, name))
 
 
 def policy(services: Services, vault: str, name: str) -> Json:
@@ -141,8 +173,7 @@ def history(services: Services, vault: str, name: str) -> list[Operation]:
     return services.storage.ended(vault, name)
 
 
-def _plan(services: Services, vault: str, name: str, newest: Json) -> Plan:
-    item = item_of(newest)
+def _plan(item: CertificateItem, record: RenewalRecord, now: datetime) -> Plan:
     if not is_managed(item.tags) or item.not_before is None or item.expires is None:
         return Plan(None, "CertRelay does not renew it; adopt it to change that")
     if not item.enabled:
@@ -150,10 +181,9 @@ def _plan(services: Services, vault: str, name: str, newest: Json) -> Plan:
     threshold = threshold_of(item.tags)
     due = due_at(item.not_before, item.expires, threshold)
     reason = "threshold {}={}".format(*threshold) if threshold else "a third of its lifetime is left then"
-    record = services.storage.renewals.record(vault, name).about(item.thumbprint)
     if record.renew_at and record.renew_at < due:
         due, reason = record.renew_at, "the authority suggests it (RFC 9773)"
-    if record.backed_off_until and record.backed_off_until > max(due, services.now()):
+    if record.backed_off_until and record.backed_off_until > max(due, now):
         return Plan(record.backed_off_until, f"{reason}; backed off after {record.failures} failed tries")
     return Plan(due, reason)
 

@@ -11,6 +11,7 @@ from certrelay.keyvault.certificate import item_of
 from certrelay.log import logger
 from certrelay.operations import signing
 from certrelay.services import Services
+from certrelay.storage import shown_names
 from certrelay.storage.operation import Kind, Operation, State
 from certrelay.storage.renewal_record import RenewalRecord
 
@@ -53,14 +54,16 @@ def _lost_request_id(services: Services, operation: Operation) -> str:
 def update_renewal_record(services: Services, operation: Operation) -> None:
     """After a failed renewal, back off before the next sweep tries again; after a successful one, reset the record.
 
-    It remembers that a fall-back signed, which is then asked for renewal information."""
+    It remembers the names of the new version, for lists, and that a fall-back signed, which is then asked for renewal
+    information."""
     if operation.state is State.COMPLETED:
-        services.storage.renewals.delete(operation.vault, operation.name)
-        if operation.fallback and operation.chain:
-            thumbprint = hashlib.sha1(operation.chain[0], usedforsecurity=False).hexdigest()
-            empty = RenewalRecord(operation.vault, operation.name)
-            signed = replace(empty, thumbprint=thumbprint, signer=operation.fallback.authority)
-            services.storage.renewals.save(signed, empty)
+        if not operation.chain:
+            services.storage.renewals.delete(operation.vault, operation.name)
+            return
+        thumbprint = hashlib.sha1(operation.chain[0], usedforsecurity=False).hexdigest()
+        signer, names = operation.fallback, shown_names.text_of(operation.chain[0])
+        empty = RenewalRecord(operation.vault, operation.name, thumbprint=thumbprint, names=names)
+        services.storage.renewals.begin(replace(empty, signer=signer.authority if signer else ""))
     if operation.state is not State.FAILED or operation.kind is not Kind.RENEW:
         return
     history = services.storage.ended(operation.vault, operation.name)  # newest first

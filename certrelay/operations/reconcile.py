@@ -249,7 +249,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
         signing.cancel_order(services, operation)
         closing.free_in_key_vault(services, operation)
     services.storage.record(operation)
-    if operation.kind is Kind.RENEW or operation.fallback:
+    if operation.kind is Kind.RENEW or operation.chain:
         closing.update_renewal_record(services, operation)
     queued = outbox.operation_ended(services, operation)
     if not queued and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_NOTIFICATION_WAIT:

@@ -19,7 +19,7 @@ class RenewalRecord:
     to renew at `renew_at`, and is asked again at `ask_at`; for what Key Vault renews itself, `ask_at` is when to read
     its policy again. `alerted` is the last alert that was sent: its stage and version. `unfinished` is a change of tags
     and policy that was begun (certrelay.renewal.two_writes). `signer` is the authority that signed the version, if it
-    was a fall-back of its own.
+    was a fall-back of its own. `names` are those in the version, as JSON (certrelay.storage.shown_names).
     """
 
     vault: str
@@ -35,6 +35,7 @@ class RenewalRecord:
     alerted: str = ""
     unfinished: str = ""
     signer: str = ""
+    names: str = ""
 
     def about(self, thumbprint: str) -> "RenewalRecord":
         """The record as it holds for this version. What it says of an older one is dropped."""
@@ -64,7 +65,7 @@ class RenewalRecord:
 
 
 _TIMES = ("backed_off_until", "window_start", "window_end", "renew_at", "ask_at")
-_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted", "unfinished", "signer")
+_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted", "unfinished", "signer", "names")
 _ALWAYS = ("vault", "name", "thumbprint")
 
 

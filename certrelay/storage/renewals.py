@@ -51,6 +51,10 @@ class Renewals:
         """Write the columns that differ from `known`, the record as it was read; other columns keep their values."""
         self._table.merge(to_entity(record, known))
 
+    def begin(self, record: RenewalRecord) -> None:
+        """Write the record of a new version in place of the one before."""
+        self._table.upsert(to_entity(record))
+
     def delete(self, vault: str, name: str) -> None:
         """Delete the record of a certificate, if it exists."""
         self._table.delete(vault, name.lower())

@@ -122,6 +122,11 @@ class CertificateLine(TypedDict):
     expires: str | None
     authority: str | None
     renewal_due: str | None
+    renewal_reason: NotRequired[str]
+    failed_renewals: NotRequired[int]
+    owner: NotRequired[str | None]
+    names: NotRequired[list[str] | None]
+    more_names: NotRequired[int]
     thumbprint: str
     tags: dict[str, str]
     state: NotRequired[Literal["disabled", "expired", "expiring", "due", "valid"]]

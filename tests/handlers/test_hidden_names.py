@@ -146,7 +146,8 @@ def paths_of(team: Team, route: Route) -> Iterator[str]:
 
 # What a team does not get at all, or only for its own authorities of another kind.
 REFUSED = {
-    "admin_get_issuer", "get_dns_persist", "get_doctor", "get_replacement", "get_status", "list_poison_messages",
+    "admin_get_issuer", "get_dns_persist", "get_doctor", "get_replacement", "get_status",
+    "list_notification_targets", "list_poison_messages",
 }  # fmt: skip
 
 

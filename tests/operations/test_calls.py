@@ -116,11 +116,12 @@ def stored(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-AT_ONCE = ["PUT operations", "PUT operations", "PUT history", "DELETE operations"]
+AT_ONCE = ["PUT operations", "PUT operations", "PUT history", "PUT renewals", "DELETE operations"]
 
 
-def test_a_caller_who_waits_costs_storage_eight_requests(world: World, stored: list[str]) -> None:
-    """The lock, the place in the vault's rate, the row with its lease, the wake-up, two steps, the history, the end."""
+def test_a_caller_who_waits_costs_storage_nine_requests(world: World, stored: list[str]) -> None:
+    """The lock, the place in the vault's rate, the row with its lease, the wake-up, two steps, the history, the names
+    for lists, the end."""
     name = world.name()
     spec = asked(name)
     opened = creations.create(world.services, ALIAS, name, spec, requested_by="test", hold=True)

@@ -41,7 +41,8 @@ def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_
     world.clock.advance(2 * DAY)
     assert sweep.sweep(world.services).started
     assert world.finish(name).state is State.COMPLETED
-    assert world.services.storage.renewals.records(ALIAS, [name]) == {}
+    record = world.services.storage.renewals.record(ALIAS, name)
+    assert (record.failures, record.backed_off_until) == (0, None)
 
 
 def test_a_lost_event_is_made_good_by_the_sweep(lonely_world: World) -> None:
