@@ -24,7 +24,14 @@ FLOORS = (
     ("certrelay.keyvault",),
     ("certrelay.pki",),
     ("certrelay.validation",),
-    ("certrelay.errors", "certrelay.setting_references", "certrelay.schedules", "certrelay.log", "certrelay.telemetry"),
+    (
+        "certrelay.errors",
+        "certrelay.endpoints",
+        "certrelay.setting_references",
+        "certrelay.schedules",
+        "certrelay.log",
+        "certrelay.telemetry",
+    ),
     ("certrelay.redaction", "certrelay.pooled"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

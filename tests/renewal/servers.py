@@ -1,0 +1,132 @@
+"""TLS servers on loopback with certificates of the tests' own, and servers that are none."""
+
+import contextlib
+import functools
+import socket
+import ssl
+import struct
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from certrelay.endpoints import Endpoint
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+class Served:
+    """A certificate with its key, that a server serves."""
+
+    def __init__(
+        self, name: str = "www.contoso.example", *, of_rsa: bool = False, ends: datetime | None = None
+    ) -> None:
+        self.key = _rsa_key() if of_rsa else ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        ends = ends or NOW + timedelta(days=30)
+        builder = x509.CertificateBuilder(subject, subject, self.key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(ends - timedelta(days=90)).not_valid_after(ends)
+        self.certificate = builder.sign(self.key, hashes.SHA256())
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.DER)
+
+    @property
+    def thumbprint(self) -> str:
+        return self.certificate.fingerprint(hashes.SHA1()).hex()
+
+    @property
+    def pem(self) -> bytes:
+        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key + self.certificate.public_bytes(Encoding.PEM)
+
+
+@functools.cache
+def _rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def context(*served: Served) -> ssl.SSLContext:
+    """A server's, with one certificate of each kind."""
+    found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    found.num_tickets = 0  # what a client leaves unread turns its close into a reset
+    with tempfile.TemporaryDirectory() as directory:
+        for number, one in enumerate(served):
+            path = Path(directory, str(number))
+            path.write_bytes(one.pem)
+            found.load_cert_chain(path)
+    return found
+
+
+class Server:
+    """Answers each connection, one after the other, with `answer`; `seen` has what clients sent after a handshake."""
+
+    def __init__(self, answer: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> None:
+        self.answer, self.connections, self.seen, self.names = answer, 0, list[bytes](), list[str | None]()
+        self._listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.port: int = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._ends = False
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint("127.0.0.1", self.port)
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listening.accept()
+            with connection:
+                if self._ends:
+                    return
+                self.connections += 1
+                with contextlib.suppress(OSError):
+                    self.answer(connection)
+
+    def close(self) -> None:
+        self._ends = True
+        with contextlib.suppress(OSError):
+            socket.create_connection(self._listening.getsockname()[:2]).close()
+        self._thread.join()
+        self._listening.close()
+
+
+@contextlib.contextmanager
+def serving(answer: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+    server = Server(answer, host, port)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def tls(context: ssl.SSLContext, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+    """A TLS server. It has what clients sent in `seen`, and the names that they asked for in `names`."""
+
+    def answer(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            server.seen.append(secured.recv(100))
+
+    with serving(answer, host, port) as server:
+        context.sni_callback = lambda _tls, name, _context: server.names.append(name)
+        yield server
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def until_closed(connection: socket.socket) -> None:
+    """Read until the client gives up."""
+    while connection.recv(4096):
+        pass
