@@ -14,10 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from certrelay import endpoints
 from certrelay.connectors.base import Connector, Feature
 from certrelay.errors import Fault, Invalid, NotPermitted
 from certrelay.keyvault import policy
 from certrelay.keyvault.certificate import version_of
+from certrelay.keyvault.tags import ENDPOINT, check_tags, endpoint_of, tag_pointer
 from certrelay.pki import extensions, public_trust, purposes, verify
 from certrelay.pki.alternative_names import other_names
 from certrelay.pki.distinguished_names import attributes
@@ -117,6 +119,20 @@ def check_reused_key(services: Services, vault: str, name: str, written: Mapping
     if current.get("exportable") is False:
         text = "the key is not exportable, so it cannot be reused as an exportable one: set exportable to false"
         raise Invalid([Fault("/policy/key_props/exportable", f"{text}, or reuse_key to false")])
+
+
+def tag_faults(services: Services, tags: Mapping[str, str]) -> list[Fault]:
+    """The faults of the tags that a caller wants: of their size and names, and of the endpoint that one of them is."""
+    faults: list[Fault] = []
+    check_tags(tags, faults)
+    written = endpoint_of(tags)
+    try:
+        if written is not None and services.settings.networks_of(endpoints.parse(written)) is None:
+            known = ", ".join(rule.pattern for rule in services.settings.endpoints) or "none"
+            faults.append(Fault(tag_pointer(ENDPOINT), f"is not allowed by CERTRELAY_ENDPOINTS, which allows: {known}"))
+    except ValueError as error:
+        faults.append(Fault(tag_pointer(ENDPOINT), str(error)))
+    return faults
 
 
 def check_authority_exists(services: Services, authority: str | None) -> None:

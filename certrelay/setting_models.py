@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from certrelay import endpoints as endpoint_rules
 from certrelay.connectors.registry import connector_class
 from certrelay.connectors.settings import ConnectorSettings
+from certrelay.endpoints import Endpoint, Network
 from certrelay.pki.purposes import oid_of
 from certrelay.schedules import SCHEDULES
 
@@ -20,9 +22,10 @@ PIN = "0123456789abcdef" * 4  # an example: SHA-256
 ServiceEvent = Literal[
     "sweep-late", "poll-late", "vault-unreadable", "authority-down", "poison", "clock-wrong", "recovered"
 ]
-NotificationEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "digest"] | ServiceEvent
+CertificateEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "not-deployed", "digest"]
+NotificationEvent = CertificateEvent | ServiceEvent
 ALL_BUT_COMPLETED: tuple[NotificationEvent, ...] = (
-    "failed", "waiting", "expiring", "expired", "digest",
+    "failed", "waiting", "expiring", "expired", "not-deployed", "digest",
     "sweep-late", "poll-late", "vault-unreadable", "authority-down", "poison", "clock-wrong", "recovered",
 )  # fmt: skip
 RoleName = Literal["Reader", "Requester", "Operator", "Administrator"]
@@ -173,6 +176,15 @@ class Grant(_Frozen):
     subjects: Some = ()
 
 
+class EndpointRule(_Frozen):
+    """Which endpoints may be looked at: `www.contoso.example:443`, or every name below with `*.contoso.example:443`.
+
+    `networks`: the private networks (CIDR) that their addresses may be in; public addresses need not be named."""
+
+    pattern: Annotated[str, AfterValidator(endpoint_rules.pattern), Field(examples=["*.contoso.example:443"])]
+    networks: tuple[Annotated[str, AfterValidator(endpoint_rules.network), Field(examples=["10.1.0.0/16"])], ...] = ()
+
+
 class Target(_Frozen):
     """A receiver of notifications. Its URL is a credential (Teams, Slack) and is given by reference."""
 
@@ -192,7 +204,15 @@ class Settings:
     app_service_authentication: bool
     function_key_role: str
     grants: tuple[Grant, ...] | None = None  # None: the roles alone decide
+    endpoints: tuple[EndpointRule, ...] = ()  # none: nothing is looked at
     schedules: Mapping[str, str] = field(default_factory=lambda: dict(SCHEDULES))
+
+    def networks_of(self, endpoint: Endpoint) -> tuple[Network, ...] | None:
+        """The private networks that the endpoint's addresses may be in; None if it may not be looked at."""
+        rules = [rule for rule in self.endpoints if endpoint_rules.matches(rule.pattern, endpoint)]
+        if not rules:
+            return None
+        return tuple(one for rule in rules for one in endpoint_rules.networks_of(rule.pattern, rule.networks))
 
     def secrets(self) -> set[str]:
         """Every secret in the settings, for certrelay.redaction."""

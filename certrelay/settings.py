@@ -6,6 +6,7 @@
     CERTRELAY_APP_SERVICE_AUTHENTICATION  true: callers sign in with Microsoft Entra ID, and their roles decide
     CERTRELAY_FUNCTION_KEY_ROLE           the role of callers with a function key, by default Administrator
     CERTRELAY_GRANTS          [{"principal": "…", "role": "Requester", "certificates": ["shop-*"], …}, …], optional
+    CERTRELAY_ENDPOINTS       [{"pattern": "*.contoso.example:443", "networks": ["10.1.0.0/16"]}, …], optional
     AzureWebJobsStorage       connection string, or AzureWebJobsStorage__accountName with the app's managed identity
 
 A value "@NAME" anywhere inside CERTRELAY_AUTHORITIES stands for the setting NAME; secrets can be given in no other
@@ -23,13 +24,23 @@ from pydantic import BaseModel, ValidationError
 from certrelay.connectors.registry import settings_class
 from certrelay.errors import SettingsError
 from certrelay.schedules import SCHEDULES, schedule_faults
-from certrelay.setting_models import ROLES, Authority, AuthoritySettings, Grant, Settings, Target, VaultSettings
+from certrelay.setting_models import (
+    ROLES,
+    Authority,
+    AuthoritySettings,
+    EndpointRule,
+    Grant,
+    Settings,
+    Target,
+    VaultSettings,
+)
 from certrelay.setting_references import UNRESOLVED, is_unresolved, refuse_literal_secrets, resolved
 from certrelay.validation import ALIAS, faults_of
 
 NAMES = (
     "CERTRELAY_VAULTS", "CERTRELAY_AUTHORITIES", "CERTRELAY_NOTIFICATIONS", "CERTRELAY_RENEWAL_BATCH",
-    "CERTRELAY_APP_SERVICE_AUTHENTICATION", "CERTRELAY_FUNCTION_KEY_ROLE", "CERTRELAY_GRANTS", *SCHEDULES,
+    "CERTRELAY_APP_SERVICE_AUTHENTICATION", "CERTRELAY_FUNCTION_KEY_ROLE", "CERTRELAY_GRANTS", "CERTRELAY_ENDPOINTS",
+    *SCHEDULES,
 )  # fmt: skip
 ENTRIES = '{"name": {…}}'
 COMMON_FIELDS = ("connector", "rules", "deadline_hours", "default_validity_days", "fallback", "rate", "concurrency")
@@ -62,6 +73,7 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
         app_service_authentication=_app_service_authentication(environment, faults),
         function_key_role=_function_key_role(environment, faults),
         grants=_grants(environment, vaults, authorities, faults),
+        endpoints=_endpoints(environment, faults),
         schedules={name: environment.get(name, "").strip() or usual for name, usual in SCHEDULES.items()},
     )
     if faults:
@@ -236,6 +248,16 @@ def _grants(
         faults += [f"{name}/{index}/vaults: there is no vault {alias!r}" for alias in unknown]
         faults += _unknown_authorities(f"{name}/{index}", found[-1].authorities, authorities)
     return tuple(found) if environment.get(name, "").strip() else None
+
+
+def _endpoints(environment: Mapping[str, str], faults: list[str]) -> tuple[EndpointRule, ...]:
+    name, found = "CERTRELAY_ENDPOINTS", []
+    for index, value in enumerate(_json_list(environment, name, faults)):
+        try:
+            found.append(EndpointRule.model_validate(value))
+        except ValidationError as error:
+            faults += _sentences(f"{name}/{index}", error, EndpointRule)
+    return tuple(found)
 
 
 def _json_list(environment: Mapping[str, str], name: str, faults: list[str]) -> list[Any]:

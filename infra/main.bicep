@@ -44,6 +44,10 @@ param notifications secretObject = {}
 #disable-next-line use-user-defined-types // checkov's parser reads no array of a type
 param grants array = []
 
+@description('At which servers the app may look whether they serve the newest version: CERTRELAY_ENDPOINTS. Without it at none.')
+#disable-next-line use-user-defined-types // checkov's parser reads no array of a type
+param endpoints array = []
+
 @description('Application settings that Key Vault resolves: name of the setting, and name of the secret in the vault of the app.')
 param settingsFromVault jsonObject = {}
 
@@ -413,6 +417,7 @@ module app 'function-app.bicep' = {
       CERTRELAY_AUTHORITIES: string(authorities)
       CERTRELAY_NOTIFICATIONS: string(notifications)
       CERTRELAY_GRANTS: empty(grants) ? '' : string(grants)
+      CERTRELAY_ENDPOINTS: empty(endpoints) ? '' : string(endpoints)
       CERTRELAY_POLL_SCHEDULE: pollSchedule
       CERTRELAY_SWEEP_SCHEDULE: sweepSchedule
       CERTRELAY_DIGEST_SCHEDULE: digestSchedule

@@ -9,11 +9,11 @@ from certrelay.access import ownership
 from certrelay.certificates import renewal_end
 from certrelay.errors import Fault, Invalid
 from certrelay.keyvault import policy
-from certrelay.keyvault.tags import check_tags, managed_tags
+from certrelay.keyvault.tags import managed_tags
 from certrelay.operations import find, submit
 from certrelay.pki.names import MAX_COMMON_NAME
 from certrelay.pki.subject import SubjectNames
-from certrelay.rules import default_days
+from certrelay.rules import default_days, tag_faults
 from certrelay.services import Services
 from certrelay.setting_models import Authority
 from certrelay.storage.operation import CERTIFICATE_NAME, CertificateRequest, Operation
@@ -112,7 +112,8 @@ def complete(services: Services, vault: str, name: str, spec: CertificateSpec) -
         completed, names = policy.complete(written, authority=spec.authority, validity_days=days)
     except Invalid as error:
         faults += [_as_written(spec, fault) for fault in error.faults]
-    tags = _tags(spec, days, completed, faults)
+    faults += tag_faults(services, spec.tags)
+    tags = _tags(spec, days, completed)
     if faults:
         raise Invalid(faults)
     return CertificateRequest(
@@ -171,8 +172,7 @@ def _as_written(spec: CertificateSpec, fault: Fault) -> Fault:
     return fault
 
 
-def _tags(spec: CertificateSpec, days: int | None, completed: dict[str, Any], faults: list[Fault]) -> dict[str, str]:
-    check_tags(spec.tags, faults)
+def _tags(spec: CertificateSpec, days: int | None, completed: dict[str, Any]) -> dict[str, str]:
     if spec.authority is None or days is None:
         return dict(spec.tags)
     trigger = policy.threshold(completed) if spec.policy.get("lifetime_actions") else None

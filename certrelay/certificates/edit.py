@@ -15,7 +15,6 @@ from certrelay.keyvault.tags import (
     MAX_TAGS,
     authority_of,
     certrelay_tags,
-    check_tags,
     is_managed,
     threshold_tag,
     validity_days_of,
@@ -43,9 +42,7 @@ def update(
 
     Returns the CertificateBundle. Raises Invalid, NotFound, Conflict `Managed` (a disabled version is not renewed:
     `force` is needed), NotReady."""
-    faults: list[Fault] = []
-    check_tags(tags or {}, faults)
-    if faults:
+    if faults := rules.tag_faults(services, tags or {}):
         raise Invalid(faults)
     current = bundle(services, vault, name)
     if not force:
@@ -158,6 +155,7 @@ def delete(services: Services, vault: str, name: str) -> Json:
     find.refuse_while_open(services, vault, name)
     deleted = services.vault(vault).call("DELETE", f"/certificates/{name}")
     services.storage.renewals.delete(vault, name)
+    services.storage.renewals.delete_endpoint(vault, name)
     return deleted
 
 

@@ -16,7 +16,6 @@ from certrelay.certificates import renewal_end
 from certrelay.certificates.create import where_faults
 from certrelay.errors import Fault, Invalid
 from certrelay.keyvault.policy import MAX_MONTHS, days_of
-from certrelay.keyvault.tags import check_tags
 from certrelay.operations.import_now import import_now
 from certrelay.pki import key_bundles
 from certrelay.pki.chains import without_root
@@ -64,8 +63,7 @@ def import_certificate(
 
     The certificate has to pass the rules of the vault. The caller becomes its owner, unless it has one. Raises Invalid
     (with every fault), Conflict `Managed` (`force` is needed), NameBusy, NotPermitted, NotReady."""
-    faults = where_faults(services, vault, name)
-    check_tags(command.tags or {}, faults)
+    faults = where_faults(services, vault, name) + rules.tag_faults(services, command.tags or {})
     bundle = _bundle(services, command, faults)
     if bundle is not None:
         faults += _policy_faults(command.policy, bundle)

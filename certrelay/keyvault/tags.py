@@ -1,4 +1,5 @@
-"""CertRelay's tags on a certificate in Key Vault: which authority renews it, when, and for how many days.
+"""CertRelay's tags on a certificate in Key Vault: which authority renews it, when, and for how many days; and the
+caller's tag that says where it is served.
 
 The sweep reads them from the certificate list, so it costs only one request for each 25 certificates. No other module
 knows their names. Others may write tags, too: a malformed one counts as absent.
@@ -13,6 +14,7 @@ MAX_TAGS, MAX_TAG_LENGTH = 15, 256  # Key Vault's limits
 
 _AUTHORITY, _THRESHOLD, _VALIDITY = "certrelay-authority", "certrelay-renewal", "certrelay-validity-days"
 _OWN = (_AUTHORITY, _THRESHOLD, _VALIDITY)
+ENDPOINT = "certrelay-endpoint"  # a caller sets it, like its own tags
 _NUMBER = re.compile(r"[0-9]{1,5}")
 
 type Tags = Mapping[str, str]
@@ -39,6 +41,11 @@ def validity_days_of(tags: Tags) -> int | None:
     """The validity, in days, to request at a renewal; None if the tags do not say."""
     written = tags.get(_VALIDITY, "")
     return int(written) or None if _NUMBER.fullmatch(written) else None
+
+
+def endpoint_of(tags: Tags) -> str | None:
+    """Where the certificate is served (`HOST:PORT`), as somebody wrote it; None if the tags do not say."""
+    return tags.get(ENDPOINT)
 
 
 def managed_tags(authority: str, days: int, trigger: Mapping[str, int] | None) -> dict[str, str]:
@@ -77,13 +84,18 @@ def tags_of_renewal(requested: Tags, newest: Tags) -> dict[str, str]:
     return {**certrelay_tags(requested), **newest, _AUTHORITY: requested[_AUTHORITY]}
 
 
+def tag_pointer(key: str) -> str:
+    """The JSON pointer (RFC 6901) to a tag in a request."""
+    return "/tags/" + key.replace("~", "~0").replace("/", "~1")
+
+
 def check_tags(tags: Tags, faults: list[Fault]) -> None:
     """Append a fault for each of a caller's tags that exceeds Key Vault's limits or has the name of a CertRelay tag."""
     if len({*tags, *_OWN}) > MAX_TAGS:
         text = f"at most {MAX_TAGS - len(_OWN)} tags are allowed, since CertRelay needs {len(_OWN)}"
         faults.append(Fault("/tags", text))
     for key, value in tags.items():
-        pointer = "/tags/" + key.replace("~", "~0").replace("/", "~1")
+        pointer = tag_pointer(key)
         if not key or len(key) > MAX_TAG_LENGTH or len(value) > MAX_TAG_LENGTH:
             faults.append(Fault(pointer, f"a tag's name and value may have at most {MAX_TAG_LENGTH} characters"))
         if key in _OWN:

@@ -74,6 +74,11 @@ def sentence(event: Event) -> str:
             return f"{subject} expires on {data.get('expires')} and has not been renewed. {data.get('why', '')}".strip()
         case "expired":
             return f"{subject} EXPIRED on {data.get('expires')}. {data.get('why', '')}".strip()
+        case "not-deployed":
+            return (
+                f"{subject}: {data.get('endpoint')} still serves {data.get('served_is')}, which expires on "
+                f"{data.get('expires')}. The newest version has been in Key Vault since {data.get('newest_since')}."
+            )
         case "recovered":
             return f"{subject}: {data.get('event')} is over. It began at {data.get('since')}."
         case "test":

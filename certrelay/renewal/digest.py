@@ -7,20 +7,23 @@ from typing import Any
 from certrelay.errors import CertRelayError
 from certrelay.log import about, logger
 from certrelay.notifications import outbox
+from certrelay.renewal import endpoints
 from certrelay.renewal.alerts import has_time, stage
 from certrelay.renewal.due import due_of
+from certrelay.renewal.endpoints import State
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
 log = logger("digest")
 
 COUNTED = ("certificates", "managed", "due_within_a_week", "expiring", "expired", "renewals_failing")
+AT_ENDPOINTS = ("not_deployed", "endpoints_unreachable")  # counted if any endpoint may be looked at
 
 
 def send_digest(services: Services) -> dict[str, Any]:
     """Count the certificates of all vaults and queue the numbers as a notification; returns them by name."""
     now = services.now()
-    counted = Counter(dict.fromkeys(COUNTED, 0))
+    counted = Counter(dict.fromkeys((*COUNTED, *(AT_ENDPOINTS if services.settings.endpoints else ())), 0))
     for alias in services.settings.vaults:
         try:
             _count(services, alias, counted)
@@ -37,6 +40,10 @@ def _count(services: Services, alias: str, counted: Counter[str]) -> None:
     now = services.now()
     for page in services.vault(alias).certificates():
         counted["certificates"] += len(page)
+        for seen in endpoints.records(services, alias, [item for item in page if item.enabled]).values():
+            found = endpoints.state(services.settings, seen, now)
+            counted["not_deployed"] += found is State.NOT_DEPLOYED
+            counted["endpoints_unreachable"] += found is State.UNREACHABLE
         watched = [item for item in page if due_of(item) or stage(item, now)]
         records = services.storage.renewals.records(alias, [item.name for item in watched])
         for item in watched:

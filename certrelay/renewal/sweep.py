@@ -16,7 +16,7 @@ from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations import intervene, reconcile
 from certrelay.operations.submit import Origin
-from certrelay.renewal import alerts, renew, renewal_info, replacement_run, two_writes
+from certrelay.renewal import alerts, looks, renew, renewal_info, replacement_run, two_writes
 from certrelay.renewal.due import can_wait, due_of
 from certrelay.renewal.renewal_info import Inquiry
 from certrelay.services import Services
@@ -24,8 +24,9 @@ from certrelay.storage.renewal_record import RenewalRecord
 from certrelay.storage.watch import told_of
 
 # functionTimeout is five minutes; the last operation of a poll, and then the replacements, may take a minute each.
-# The other three count from the start of a sweep.
+# The other three, and LOOKING_BUDGET, count from the start of a sweep.
 POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (2, 3, 4, 4.5))
+LOOKING_BUDGET, LONGEST_LOOKING = timedelta(minutes=4), timedelta(minutes=1)
 PATIENCE = 3  # failures in a row after which a vault that is not ready is left to the next sweep
 
 log = logger("sweep")
@@ -39,7 +40,8 @@ class Swept:
     failed (`vault/name: reason` or `vault: reason`). `asked`: number of requests for renewal information. `unreadable`:
     by vault, why it could not be read, or that the app may not renew there. `states`: number of certificates by
     authority ("" for none) and state. `clock_ahead`: by vault that was read, how far the app's
-    clock is ahead of Key Vault's."""
+    clock is ahead of Key Vault's. `endpoints`: number of certificates by the state of their endpoint. `not_deployed`:
+    those whose endpoint does not serve the newest version (`vault/name`)."""
 
     looked_at: int = 0
     started: list[str] = field(default_factory=list)
@@ -48,6 +50,8 @@ class Swept:
     unreadable: dict[str, CertRelayError] = field(default_factory=dict)
     states: Counter[tuple[str, str]] = field(default_factory=Counter)
     clock_ahead: dict[str, timedelta] = field(default_factory=dict)
+    endpoints: Counter[str] = field(default_factory=Counter)
+    not_deployed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,7 +102,8 @@ class _Sweep:
         self._inquiries: list[Inquiry] = []
         self._trouble: Counter[str] = Counter()
         self._booked: set[tuple[str, str]] = set()
-        self._swept = Swept()
+        self._looks = looks.Looks(services)
+        self._swept = Swept(endpoints=self._looks.states, not_deployed=self._looks.not_deployed)
         self._can_notify = True
         self._incidents = told_of(services.storage.watch.rows("incident"))
         self._grouped: dict[tuple[str, str], list[tuple[str, CertificateItem, RenewalRecord]]] = defaultdict(list)
@@ -109,6 +114,7 @@ class _Sweep:
         self._send_grouped()
         for due in heapq.merge(*batches):
             self._renew(due)
+        self._looks.run(min(self._services.now() + LONGEST_LOOKING, self._begun + LOOKING_BUDGET))
         self._ask()
         return self._swept
 
@@ -124,6 +130,7 @@ class _Sweep:
         try:
             for page in self._pages(alias):
                 self._swept.looked_at += len(page)
+                self._looks.collect(alias, page)
                 yield from self._due_on(alias, page)
         except CertRelayError as error:  # one vault that is down or forbidden must not stop the others
             self._refused(alias, str(error))

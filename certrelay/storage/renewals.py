@@ -1,17 +1,21 @@
-"""The sweep's state: a renewal record for each certificate, and its position in the list of each vault."""
+"""The sweep's state: a renewal record for each certificate, what is served at its endpoint, and the sweep's position
+in the list of each vault."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from certrelay.errors import NotReady
 from certrelay.log import about, logger
+from certrelay.storage import endpoint_record
+from certrelay.storage.endpoint_record import EndpointRecord
 from certrelay.storage.renewal_record import RenewalRecord, from_entity, to_entity, unreadable_columns, without
 from certrelay.storage.rows import Row
 
 if TYPE_CHECKING:
     from certrelay.storage.tables import Table
 
-_POSITIONS = "|sweep"  # a partition of its own, since no vault alias contains `|`
+# Partitions of their own, since no vault alias contains `|`.
+_POSITIONS, _ENDPOINTS = "|sweep", "|endpoint"
 
 log = logger("sweep")
 
@@ -26,13 +30,16 @@ class Renewals:
         """The records of these certificates that exist, by name in lower case.
 
         Reads all rows between the first and the last name, so that a page of a list costs one request."""
+        return {row["RowKey"]: self._record_of(row) for row in self._rows(vault, names)}
+
+    def _rows(self, partition: str, names: list[str]) -> list[Row]:
         if not names:
-            return {}
+            return []
         keys = sorted(name.lower() for name in names)
-        between = "PartitionKey eq @vault and RowKey ge @first and RowKey le @last"
-        rows = self._table.query(between, vault=vault, first=keys[0], last=keys[-1])
+        between = "PartitionKey eq @partition and RowKey ge @first and RowKey le @last"
+        rows = self._table.query(between, partition=partition, first=keys[0], last=keys[-1])
         requested = set(keys)
-        return {row["RowKey"]: self._record_of(row) for row in rows if row["RowKey"] in requested}
+        return [row for row in rows if row["RowKey"] in requested]
 
     def _record_of(self, row: Row) -> RenewalRecord:
         """The record of a row. An unreadable column is logged and emptied, so that it is logged once."""
@@ -59,6 +66,20 @@ class Renewals:
         """Delete the record of a certificate, if it exists."""
         self._table.delete(vault, name.lower())
 
+    def endpoints(self, vault: str, names: list[str]) -> dict[str, EndpointRecord]:
+        """What was seen at the endpoints of these certificates, by name in lower case: one request for a page."""
+        rows = self._rows(vault + _ENDPOINTS, names)
+        return {row["RowKey"]: endpoint_record.from_entity(vault, _name(row), row) for row in rows}
+
+    def save_endpoint(self, record: EndpointRecord) -> None:
+        """Write what was seen at an endpoint."""
+        keys = {"PartitionKey": record.vault + _ENDPOINTS, "RowKey": record.name.lower()}
+        self._table.upsert({**endpoint_record.to_entity(record), **keys})
+
+    def delete_endpoint(self, vault: str, name: str) -> None:
+        """Delete what was seen at the endpoint of a certificate, if anything was."""
+        self._table.delete(vault + _ENDPOINTS, name.lower())
+
     def list_position(self, vault: str) -> str:
         """The path of the list page where the last sweep stopped; empty if it reached the end."""
         path = (self._table.get(_POSITIONS, vault) or {}).get("path")
@@ -67,3 +88,9 @@ class Renewals:
     def save_list_position(self, vault: str, path: str) -> None:
         """Save the path of the list page where the next sweep continues; empty for the start."""
         self._table.upsert({"PartitionKey": _POSITIONS, "RowKey": vault, "path": path})
+
+
+def _name(row: Row) -> str:
+    """The name as Key Vault writes it, if the row has that."""
+    name, key = row.get("name"), str(row["RowKey"])
+    return name if isinstance(name, str) and name.lower() == key else key

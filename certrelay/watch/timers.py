@@ -18,6 +18,7 @@ from certrelay.storage.ledger import QUEUES
 from certrelay.storage.watch import told_of
 from certrelay.watch import poison, watchmen
 
+MAX_NAMES = 100  # in the record of a sweep
 INCIDENTS = [kind for kind in get_args(ServiceEvent) if kind != "recovered"]
 
 log = logger("watch")
@@ -128,5 +129,7 @@ def _of_sweep(swept: Swept) -> dict[str, Any]:
         "started": len(swept.started),
         "refused": len(swept.refused),
         "unreadable_vaults": sorted(swept.unreadable),
+        "endpoints": dict(sorted(swept.endpoints.items())),
+        "not_deployed": sorted(swept.not_deployed)[:MAX_NAMES],
         "certificates": [[authority, state, count] for (authority, state), count in sorted(swept.states.items())],
     }

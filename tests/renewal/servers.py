@@ -71,6 +71,7 @@ class Server:
 
     def __init__(self, answer: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> None:
         self.answer, self.connections, self.seen, self.names = answer, 0, list[bytes](), list[str | None]()
+        self.context: ssl.SSLContext | None = None
         self._listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port: int = self._listening.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -110,13 +111,16 @@ def serving(answer: Callable[[socket.socket], None], host: str = "127.0.0.1", po
 
 @contextlib.contextmanager
 def tls(context: ssl.SSLContext, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
-    """A TLS server. It has what clients sent in `seen`, and the names that they asked for in `names`."""
+    """A TLS server; its `context` may be replaced. It has what clients sent in `seen`, and the names that they asked
+    for in `names`."""
 
     def answer(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secured:
+        assert server.context is not None
+        with server.context.wrap_socket(connection, server_side=True) as secured:
             server.seen.append(secured.recv(100))
 
     with serving(answer, host, port) as server:
+        server.context = context
         context.sni_callback = lambda _tls, name, _context: server.names.append(name)
         yield server
 
