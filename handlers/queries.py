@@ -13,7 +13,7 @@ from certrelay.keyvault.certificate import thumbprint_of, version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.notifications.outbox import fallback_of
 from certrelay.pki.description import what_it_says
-from certrelay.renewal import alerts
+from certrelay.renewal import alerts, endpoints
 from handlers import render, response_models
 from handlers.certificates import PATH, where
 from handlers.http import Answer, number, query
@@ -48,8 +48,11 @@ def list_certificates(req: func.HttpRequest) -> Answer:
     limit, vault = number(req, "max") or 25, req.route_params["vault"]
     acting = acting_for(req)
     items, continuation = read.certificates(acting, vault, filters, limit, query(req, "continuation"))
+    seen = endpoints.records(acting, vault, items)
+    at = {name: {"endpoint": render.endpoint_json(acting, record)} for name, record in seen.items()}
     lines = read.lines(acting, vault, items)
-    return Answer({"value": [_line(line, acting.now()) for line in lines], "continuation": continuation})
+    value = [_line(line, acting.now()) | at.get(line.item.name, {}) for line in lines]
+    return Answer({"value": value, "continuation": continuation})
 
 
 @route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=response_models.Listed)
@@ -100,6 +103,8 @@ def get_certificate(req: func.HttpRequest) -> Answer:
         "chain": render.certificates_pem(detail.chain),
         "path": [what_it_says(der) for der in detail.chain],
     }
+    if detail.endpoint:
+        extra["endpoint"] = render.endpoint_json(acting_for(req), detail.endpoint)
     if detail.made and (fallback := fallback_of(detail.made)):
         extra["fallback"] = fallback
     return Answer(render.certificate_json(vault, name, detail.bundle) | extra, cached=True)

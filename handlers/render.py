@@ -5,6 +5,7 @@ import ssl
 import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,9 @@ from certrelay.callers import Caller
 from certrelay.keyvault.certificate import version_of
 from certrelay.notifications.outbox import fallback_of
 from certrelay.pki.description import what_it_says
+from certrelay.renewal import endpoints
 from certrelay.services import Services
+from certrelay.storage.endpoint_record import EndpointRecord
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.owners import OwnerChange
 from handlers.routes import Route
@@ -126,6 +129,31 @@ def me_json(acting: Services, caller: Caller, routes: Sequence[Route]) -> dict[s
         "grants": given,
         "vaults": vaults,
     }
+
+
+def endpoint_json(acting: Services, record: EndpointRecord) -> dict[str, Any]:
+    """What was seen where a certificate is served."""
+    served = {
+        "thumbprint": record.served,
+        "not_before": _iso(record.served_from),
+        "expires": _iso(record.served_until),
+        "earlier_version": record.is_earlier,
+    }
+    rendered = {
+        "address": record.endpoint,
+        "state": endpoints.state(acting.settings, record, acting.now()),
+        "newest_since": _iso(record.since),
+        "deploy_until": _iso(endpoints.due(record)),
+        "looked_at": _iso(record.looked_at),
+        "served": served if record.served else None,
+        "error": record.error or None,
+        "unreachable_since": _iso(record.failing_since),
+    }
+    return {key: value for key, value in rendered.items() if value is not None}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def csr_pem(der: bytes) -> bytes:

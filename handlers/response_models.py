@@ -112,6 +112,31 @@ class CertificateContents(Body):
     uris: list[str] = []
 
 
+class Served(Body):
+    """What an endpoint serves. `thumbprint`: SHA-1 in hex, as in Key Vault's `x5t`."""
+
+    thumbprint: str
+    not_before: str = ""
+    expires: str = ""
+    earlier_version: bool
+
+
+class Endpoint(Body):
+    """What was seen where the certificate is served (the tag `certrelay-endpoint`).
+
+    `newest_since`: since when the newest version is in the vault; it is `pending` until `deploy_until`, and
+    `not-deployed` from then on. `served`: what was seen last."""
+
+    address: str
+    state: Literal["not-allowed", "unseen", "unreachable", "deployed", "pending", "not-deployed"]
+    newest_since: str
+    deploy_until: str
+    looked_at: str = ""
+    served: Served = Field(default=None)  # type: ignore[assignment]
+    error: str = ""
+    unreachable_since: str = ""
+
+
 class CertificateDetail(Certificate):
     """`chain` (PEM) and `path` (what they say): the certificate first; empty if CertRelay did not merge it.
 
@@ -121,6 +146,7 @@ class CertificateDetail(Certificate):
     owner: str | None
     signed_by: str | None
     fallback: Fallback = Field(default=None)  # type: ignore[assignment]
+    endpoint: Endpoint = Field(default=None)  # type: ignore[assignment]
     chain: list[str] = []
     path: list[CertificateContents] = []
 
@@ -142,6 +168,7 @@ class CertificateLine(Body):
     more_names: int
     thumbprint: str
     tags: dict[str, str]
+    endpoint: Endpoint = Field(default=None)  # type: ignore[assignment]
 
 
 class CertificateList(Body):
@@ -251,37 +278,6 @@ class Vault(Body):
 
 class Vaults(Body):
     value: list[Vault]
-
-
-class Grant(Body):
-    """What the caller may do where; `all` stands for no limit."""
-
-    role: str
-    vaults: list[str]
-    authorities: list[str]
-    certificates: list[str]
-    subjects: list[str]
-
-
-class Access(Body):
-    """`role`: the highest one that any grant gives in this vault; `routes`: what it opens there, by operationId."""
-
-    name: str
-    role: str
-    routes: list[str]
-
-
-class Me(Body):
-    """Who the caller is, as CertRelay understands it; `grants` that apply: one without limits if the role decides."""
-
-    name: str
-    ids: list[str]
-    role: str | None
-    groups: list[str]
-    groups_left_out: bool
-    decided_by: Literal["role", "grants"]
-    grants: list[Grant]
-    vaults: list[Access]
 
 
 class Revoked(Body):

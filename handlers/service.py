@@ -9,7 +9,7 @@ from certrelay.access import grants
 from certrelay.errors import Fault, Invalid
 from certrelay.services import Services
 from certrelay.setting_models import Authority, AuthoritySettings, VaultSettings
-from handlers import openapi, render, response_models, roles, status_models
+from handlers import caller_models, openapi, render, response_models, roles, status_models
 from handlers.http import Answer, query
 from handlers.roles import Role, acting_for
 from handlers.routes import Blueprint, every_route, route, text
@@ -17,7 +17,7 @@ from handlers.routes import Blueprint, every_route, route, text
 blueprint: Blueprint = {}
 
 
-@route(blueprint, "GET", "me", Role.READER, answer=response_models.Me, errors=(401,), any_role=True)
+@route(blueprint, "GET", "me", Role.READER, answer=caller_models.Me, errors=(401,), any_role=True)
 def get_me(req: func.HttpRequest) -> Answer:
     """Who you are, as CertRelay understands it, and what you may do in which vault."""
     return Answer(render.me_json(acting_for(req), roles.caller_of(req), every_route()))

@@ -70,6 +70,8 @@ def get_status(req: func.HttpRequest) -> Answer:
         "runs": [_written(asdict(run)) for run in found.runs],
         "operations": found.operations,
         "certificates": certificates,
+        "endpoints": found.endpoints,
+        "not_deployed": found.not_deployed,
         "incidents": found.incidents,
         "poison_messages": found.poison_messages,
     }

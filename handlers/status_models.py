@@ -63,6 +63,8 @@ class Status(Body):
     runs: list[Run]
     operations: OpenOperations
     certificates: list[Certificates]
+    endpoints: dict[str, int]
+    not_deployed: list[str]
     incidents: list[Incident]
     poison_messages: int
 

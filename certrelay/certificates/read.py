@@ -11,10 +11,11 @@ from certrelay.errors import BadContinuation, Fault, Invalid, NotFound
 from certrelay.keyvault.certificate import CERTIFICATES, PAGE, CertificateItem, item_of, items_of, version_of
 from certrelay.keyvault.tags import authority_of, is_managed, threshold_of
 from certrelay.operations import find
-from certrelay.renewal import alerts
+from certrelay.renewal import alerts, endpoints
 from certrelay.renewal.due import due_at, due_of
 from certrelay.services import Services
 from certrelay.storage import shown_names
+from certrelay.storage.endpoint_record import EndpointRecord
 from certrelay.storage.operation import Operation
 from certrelay.storage.renewal_record import RenewalRecord
 from certrelay.storage.shown_names import ShownNames
@@ -55,12 +56,14 @@ class Plan:
 class Detail:
     """A CertificateBundle with its renewal plan.
 
-    `made`: the operation that merged or imported the version, if there is one. `owner`: None without one."""
+    `made`: the operation that merged or imported the version, if there is one. `owner`: None without one. `endpoint`:
+    what was seen where the certificate is served; None if its tags do not say where, or the settings allow none."""
 
     bundle: Json
     plan: Plan
     made: Operation | None
     owner: str | None
+    endpoint: EndpointRecord | None = None
 
     @property
     def chain(self) -> tuple[bytes, ...]:
@@ -145,7 +148,9 @@ def detail(services: Services, vault: str, name: str) -> Detail:
     newest = bundle(services, vault, name)
     item, made = item_of(newest), find.of_version(services, vault, name, version_of(newest))
     record = services.storage.renewals.record(vault, name).about(item.thumbprint)
-    return Detail(newest, _plan(item, record, services.now()), made, ownership.owner(services, vault, name))
+    seen = next(iter(endpoints.records(services, vault, [item]).values()), None)
+    plan = _plan(item, record, services.now())
+    return Detail(newest, plan, made, ownership.owner(services, vault, name), seen)
 
 
 def policy(services: Services, vault: str, name: str) -> Json:

@@ -34,12 +34,16 @@ class Run:
 @dataclass(frozen=True, slots=True)
 class Status:
     """`operations`: numbers of open, failing, waiting (for an authority) and crowded ones. `certificates`: by authority
-    ("" for none) and state, as the last sweep saw them. `incidents`: what people were told and is not over."""
+    ("" for none) and state, as the last sweep saw them. `endpoints`: numbers of certificates by the state of their
+    endpoint, and `not_deployed`: those whose endpoint does not serve the newest version (`vault/name`, the first
+    hundred), at the last sweep. `incidents`: what people were told and is not over."""
 
     now: datetime
     runs: list[Run]
     operations: dict[str, int]
     certificates: list[tuple[str, str, int]]
+    endpoints: dict[str, int]
+    not_deployed: list[str]
     incidents: list[dict[str, str]]
     poison_messages: int
 
@@ -49,10 +53,11 @@ def read(services: Services) -> Status:
     rows, now = services.storage.watch.all(), services.now()
     runs = [_run(services, name, rows["run"].get(name, {})) for name in (*RUNS, "event")]
     sweep = next(run.detail for run in runs if run.name == "sweep")
-    certificates = sweep.get("certificates", []) if isinstance(sweep, dict) else []
+    swept = sweep if isinstance(sweep, dict) else {}
     told = {key: row for key, row in rows["incident"].items() if row.get("told")}
     return Status(
-        now, runs, _operations(services), [(str(a), str(s), int(n)) for a, s, n in certificates],
+        now, runs, _operations(services), [(str(a), str(s), int(n)) for a, s, n in swept.get("certificates", [])],
+        dict(swept.get("endpoints", {})), list(swept.get("not_deployed", [])),
         [_incident(key, row) for key, row in sorted(told.items())], len(rows["poison"]),
     )  # fmt: skip
 

@@ -107,6 +107,24 @@ class Fallback(TypedDict):
     why: str
 
 
+class Served(TypedDict):
+    thumbprint: str
+    not_before: NotRequired[str]
+    expires: NotRequired[str]
+    earlier_version: bool
+
+
+class Endpoint(TypedDict):
+    address: str
+    state: Literal["not-allowed", "unseen", "unreachable", "deployed", "pending", "not-deployed"]
+    newest_since: str
+    deploy_until: str
+    looked_at: NotRequired[str]
+    served: NotRequired[Served]
+    error: NotRequired[str]
+    unreachable_since: NotRequired[str]
+
+
 class CertificateDetail(Certificate):
     renewal: RenewalPlan
     chain: NotRequired[list[str]]
@@ -114,6 +132,7 @@ class CertificateDetail(Certificate):
     owner: NotRequired[str | None]
     signed_by: NotRequired[str | None]
     fallback: NotRequired[Fallback]
+    endpoint: NotRequired[Endpoint]
 
 
 class CertificateLine(TypedDict):
@@ -130,6 +149,7 @@ class CertificateLine(TypedDict):
     thumbprint: str
     tags: dict[str, str]
     state: NotRequired[Literal["disabled", "expired", "expiring", "due", "valid"]]
+    endpoint: NotRequired[Endpoint]
 
 
 class CertificateList(TypedDict):
@@ -405,6 +425,8 @@ class Status(TypedDict):
     runs: list[Run]
     operations: OpenOperations
     certificates: list[Certificates]
+    endpoints: NotRequired[dict[str, int]]
+    not_deployed: NotRequired[list[str]]
     incidents: list[Incident]
     poison_messages: int
 
