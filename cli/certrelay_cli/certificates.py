@@ -64,10 +64,13 @@ def list_(
         session.print_json(list(found))
         return
     rows = (
-        (one["name"], "" if one["enabled"] else "disabled", one["authority"], one["expires"], one["renewal_due"])
+        (
+            one["name"], "" if one["enabled"] else "disabled", one["authority"], one["expires"], one["renewal_due"],
+            one["endpoint"]["state"] if "endpoint" in one else "",
+        )
         for one in found
-    )
-    session.table(("name", "", "authority", "expires", "renewal due"), rows)
+    )  # fmt: skip
+    session.table(("name", "", "authority", "expires", "renewal due", "endpoint"), rows)
 
 
 def show(
@@ -95,9 +98,23 @@ def show(
     rows = [(key, found[key]) for key in SHOWN if found.get(key)]
     if "renewal" in found:
         rows.append(("renewal", f"{found['renewal']['due'] or 'never'}: {found['renewal']['reason']}"))
+    if endpoint := found.get("endpoint"):
+        rows.append(("endpoint", _endpoint_text(endpoint)))
     if fallback := found.get("fallback"):
         rows.append(("fall-back", f"of {fallback['of']}: {fallback['why']}"))
     session.table(("certificate", ""), rows)
+
+
+def _endpoint_text(endpoint: dict[str, Any]) -> str:
+    served = endpoint.get("served")
+    parts = [f"{endpoint['address']}: {endpoint['state']}"]
+    if endpoint.get("error"):
+        parts.append(f"{endpoint['error']}, since {endpoint['unreachable_since']}")
+    if served and endpoint["state"] not in ("deployed", "not-allowed"):
+        which = "an earlier version" if served["earlier_version"] else "another certificate"
+        parts.append(f"serves {which} ({served['thumbprint']}), which expires {served.get('expires')}")
+        parts.append(f"the newest version is in the vault since {endpoint['newest_since']}")
+    return "; ".join([*parts, f"looked at {endpoint.get('looked_at') or 'never'}"])
 
 
 def create(

@@ -104,6 +104,10 @@ def status(ctx: typer.Context, json: Json = False) -> None:
     session.table(("status", ""), [*rows, ("late timers", late), ("poison messages", found["poison_messages"])])
     counts = [(one["authority"], one["state"], one["count"]) for one in found["certificates"]]
     session.table(("authority", "certificates", "count"), counts)
+    if found.get("endpoints"):
+        session.table(("endpoints", "count"), sorted(found["endpoints"].items()))
+    for name in found.get("not_deployed", []):
+        session.say(f"not-deployed {name}: its endpoint does not serve the newest version", "red")
     for incident in found["incidents"]:
         text = f"{incident['event']} {incident['subject']} since {incident['since']}: {incident['detail']}"
         session.say(f"{text}; {incident['next_step']}", "red")

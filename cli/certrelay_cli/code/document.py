@@ -48,6 +48,11 @@ class Entry(Common):
     """One certificate."""
 
     names: Texts = Field(default=[], description="DNS names, IP addresses, e-mail addresses (with @), URIs (with ://).")
+    endpoint: Text | None = Field(
+        default=None,
+        description="Where it is served (HOST:PORT): CertRelay looks whether the newest version is. "
+        "The setting CERTRELAY_ENDPOINTS has to allow it.",
+    )
     upns: Texts = Field(default=[], description="User principal names.")
     subject: Text | None = Field(default=None, description="By default CN= and the first DNS name.")
     certificate_type: Text | None = Field(default=None, description="With an issuer of Key Vault: such as OV-SSL.")

@@ -110,8 +110,11 @@ def _rest(actual: Actual, properties: Mapping[str, Any], key: str) -> Json:
             entry[name] = list(found)
     if (properties.get("basic_constraints") or {}).get("ca"):
         entry["ca"] = True
-    if actual.tags:
-        entry["tags"] = dict(actual.tags)
+    tags = dict(actual.tags)
+    if endpoint := tags.pop(wanted.ENDPOINT_TAG, None):
+        entry["endpoint"] = endpoint
+    if tags:
+        entry["tags"] = tags
     if not actual.enabled:
         entry["enabled"] = False
     return entry

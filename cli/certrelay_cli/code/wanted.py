@@ -1,6 +1,7 @@
 """One certificate as the file wants it, with all defaults, and its requests to the API. Pure."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ EKUS = ("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2")
 CONTENT_TYPES = {"pfx": "application/x-pkcs12", "pem": "application/x-pem-file"}
 KEY_VAULTS_SHARE = 80  # of the lifetime, at which Key Vault's own renewal begins by default
 MAX_COMMON_NAME = 64
+ENDPOINT_TAG = "certrelay-endpoint"
+_ENDPOINT = re.compile(r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 
 type Trigger = tuple[str, int]
 
@@ -136,12 +139,21 @@ def _wanted(name: str, entry: Entry, defaults: Common) -> Wanted:
         emails=tuple(one for kind, one in names if kind == "email"),
         uris=tuple(one for kind, one in names if kind == "uri"),
         upns=tuple(entry.upns), subject=entry.subject or default_subject(dns), days=chosen("days"),
-        trigger=trigger_of(chosen("renew")), tags={**defaults.tags, **entry.tags},
+        trigger=trigger_of(chosen("renew")), tags={**defaults.tags, **entry.tags, **_endpoint_tag(entry, defaults)},
         exportable=chosen("exportable", "-HSM" not in key), reuse_key=chosen("reuse_key", False),
         content_type=CONTENT_TYPES[chosen("content_type", "pfx")], key_usage=tuple(usage) if usage else None,
         ekus=tuple(ekus) if ekus else None, enabled=chosen("enabled", True),
         certificate_type=entry.certificate_type, auto_renew=entry.auto_renew is not False, ca=entry.ca,
     )  # fmt: skip
+
+
+def _endpoint_tag(entry: Entry, defaults: Common) -> dict[str, str]:
+    """The tag for the entry's endpoint, if it has one. Raises ValueError."""
+    if ENDPOINT_TAG in {**defaults.tags, **entry.tags}:
+        raise ValueError(f"has the tag {ENDPOINT_TAG}: write endpoint instead")
+    if entry.endpoint is not None and not _ENDPOINT.fullmatch(entry.endpoint):
+        raise ValueError(f"{entry.endpoint!r} is no endpoint: write HOST:PORT, such as www.contoso.example:443")
+    return {ENDPOINT_TAG: entry.endpoint} if entry.endpoint else {}
 
 
 def default_subject(dns: tuple[str, ...]) -> str:
