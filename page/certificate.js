@@ -5,7 +5,7 @@ import { badge, bdi, button, card, fill, h, link, save, say, table } from "./dom
 import { actions } from "./actions.js";
 import { byHand, learnAuthorities } from "./byhand.js";
 import { forget } from "./estate.js";
-import { STATE_KINDS, date, dateTime, daysUntil, moment, now, relativeText } from "./format.js";
+import { STATE_KINDS, date, dateTime, daysUntil, moment, now, relative, relativeText } from "./format.js";
 import { contents, pathOf } from "./path.js";
 import { policyCard } from "./policy.js";
 import { ownerText } from "./session.js";
@@ -73,7 +73,7 @@ function stateOf({ attributes, renewal }) {
   return renewal.due && moment(renewal.due) <= now() ? "due" : "valid";
 }
 
-function plan({ attributes, renewal, tags = {}, owner, signed_by: signer, fallback }) {
+function plan({ attributes, renewal, tags = {}, owner, signed_by: signer, fallback, endpoint }) {
   const authority = tags["certrelay-authority"];
   const expires = attributes.exp ? [h("strong", {}, daysUntil(attributes.exp) < 0 ? "expired " : "expires ", relativeText(attributes.exp)),
     ", on ", date(attributes.exp)] : "never expires";
@@ -82,7 +82,20 @@ function plan({ attributes, renewal, tags = {}, owner, signed_by: signer, fallba
     : ["It is not renewed: ", renewal.reason, "."];
   return h("p", { class: "lead" }, "It ", expires, ". ", next, authority && [" Renewed by ", bdi(authority, { class: "strong" }), "."],
     fallback && [" This version was signed by ", bdi(signer, { class: "strong" }), ", a fall-back of ", bdi(fallback.of), ": ", bdi(fallback.why), "."],
-    " Owned by ", bdi(ownerText(owner)), ".");
+    " Owned by ", bdi(ownerText(owner)), ".", endpoint && served(endpoint));
+}
+
+/** Whether the server has the newest version, in a sentence. */
+function served({ address, state, served: one, error, looked_at: at, newest_since: since }) {
+  const where = bdi(address, { class: "strong" }), when = at && [" (looked at ", relative(at), ")"];
+  const which = one?.earlier_version ? "an earlier version" : "another certificate";
+  const text = {
+    deployed: [" ", where, " serves it", when, "."],
+    unseen: [" ", where, " has not been looked at yet."],
+    unreachable: [" ", where, " could not be looked at", when, ": ", bdi(error ?? ""), "."],
+    "not-allowed": [" ", where, " is not looked at: the setting CERTRELAY_ENDPOINTS does not allow it."],
+  }[state] ?? [" ", where, ` serves ${which}`, one?.expires && [", which expires ", relative(one.expires)], when, "; this one is in the vault since ", dateTime(since), "."];
+  return [text, state === "not-deployed" && [" ", badge(state, "warn")]];
 }
 
 function drawOperation(screen, pending) {

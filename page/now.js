@@ -50,6 +50,7 @@ function needsOf({ status, failing, waiting, failed, expired, expiring, poison }
     ["bad", "Incidents", status.incidents.map(incident)],
     ["bad", "Expired", expired.sort(byExpiry).map((line) => certificateNeed(line, why)), "#/certificates?state=expired"],
     ["warn", "About to expire", expiring.sort(byExpiry).map((line) => certificateNeed(line, why)), "#/certificates?state=expiring"],
+    ["warn", "Renewed, and not deployed", (status.not_deployed ?? []).map(deployNeed)],
     ["warn", "Failing, and tried again", byCause(others), "#/history?state=failing"],
     ["busy", "Waiting for people", waiting.map(handNeed), "#/history?state=submitted"],
     ["warn", "Failed in the last day", byCause(failed), "#/history?state=failed"],
@@ -81,6 +82,12 @@ function planned(line) {
   const late = moment(line.renewal_due) < clock();
   return [line.failed_renewals > 0 && `${count(line.failed_renewals, "renewal")} failed in a row. `, late ? "Its renewal was due " : "It is renewed ", relative(line.renewal_due),
     late ? "; the next sweep starts it." : [": ", line.renewal_reason, "."]];
+}
+
+function deployNeed(where) {
+  const [vault, name] = where.split("/");
+  return need("warn", [link(addressOf(vault, name), bdi(name)), badge("not-deployed", "warn"), h("span", { class: "quiet" }, vault)],
+    h("p", {}, "Its endpoint does not serve the newest version."));
 }
 
 function errorOf(operation) {
