@@ -1,95 +1,24 @@
 """The last mile: what the sweep sees at endpoints, what it says of it, and when it connects to nothing."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from certrelay.certificates import edit, import_file
-from certrelay.certificates.import_file import ImportCommand
+from certrelay.certificates import edit
 from certrelay.errors import Invalid
 from certrelay.notifications import outbox
 from certrelay.notifications.formats import sentence
 from certrelay.renewal import digest, sweep
-from certrelay.services import Services
-from certrelay.setting_models import EndpointRule
-from certrelay.storage.endpoint_record import EndpointRecord
-from tests.notifications.receiver import delivered, listening
-from tests.renewal.servers import Served, Server, context, tls
+from tests.renewal.last_mile import HOUR, LOOPBACK, Estate, allowing, kinds, served_by_a_server
 from tests.world import ALIAS, DAY, Killed, World, out_of_order
-
-HOUR = 3600
-LOOPBACK = ("127.0.0.0/8", "::1/128")
-
-
-@dataclass
-class Estate:
-    """A world with one certificate, whose endpoint is a TLS server on loopback."""
-
-    world: World
-    server: Server
-    got: list[Any]
-    name: str
-
-    @property
-    def services(self) -> Services:
-        return self.world.services
-
-    @property
-    def endpoint(self) -> str:
-        return str(self.server.endpoint)
-
-    def made(self, days: float = 90) -> Served:
-        return Served(ends=self.services.now() + timedelta(days=days))
-
-    def put(self, served: Served, endpoint: str | None = None) -> None:
-        """Import a version."""
-        command = ImportCommand(served.pem.decode(), tags={"certrelay-endpoint": endpoint or self.endpoint})
-        import_file.import_certificate(self.services, ALIAS, self.name, command, requested_by="test")
-
-    def serve(self, *served: Served) -> None:
-        self.server.context = context(*served)
-
-    def swept(self, hours: float = 0) -> str:
-        """The state after a sweep, so many hours later."""
-        self.world.clock.advance(hours * HOUR)
-        [found] = sweep.sweep(self.services).endpoints
-        return found
-
-    def told(self) -> list[Any]:
-        """The events since the last call."""
-        while delivered(self.world):
-            pass
-        found = [json.loads(body) for _, body in self.got]
-        self.got.clear()
-        return [event for event in found if kinds([event])[0] in ("not-deployed", "recovered")]
-
-    def record(self) -> EndpointRecord:
-        return self.services.storage.renewals.endpoints(ALIAS, [self.name])[self.name]
 
 
 @pytest.fixture
 def estate(lonely_world: World, receiver: Any) -> Iterator[Estate]:
-    url, got, _ = receiver
-    world = listening(lonely_world, url)
-    served = Served(ends=world.services.now() + timedelta(days=30))
-    with tls(context(served)) as server:
-        allowing(world, {"pattern": str(server.endpoint), "networks": LOOPBACK})
-        made = Estate(world, server, got, world.name())
-        made.put(served)
+    with served_by_a_server(lonely_world, receiver) as made:
         yield made
-
-
-def allowing(world: World, *rules: dict[str, Any]) -> None:
-    settings = replace(world.services.settings, endpoints=tuple(EndpointRule.model_validate(rule) for rule in rules))
-    world.services = replace(world.services, settings=settings)
-
-
-def kinds(events: list[Any]) -> list[str]:
-    return [event["type"].rsplit(".", 1)[-1] for event in events]
 
 
 def test_what_is_served_is_looked_at_daily_and_hourly_until_the_newest_version_is(estate: Estate) -> None:
