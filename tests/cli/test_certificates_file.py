@@ -67,6 +67,8 @@ def test_a_file_that_is_wrong_is_refused_with_the_place(text: str, fault: str) -
         ("{authority: x}", "needs names or a subject"),
         ("{names: [a.example, A.example.], authority: x}", "has a name twice"),
         ("{names: ['a b'], authority: x}", "is no DNS name"),
+        ("{names: [a.example], authority: x, endpoint: a.example}", "write HOST:PORT"),
+        ("{names: [a.example], authority: x, tags: {certrelay-endpoint: 'a:1'}}", "write endpoint instead"),
         ("{names: [''], authority: x}", ""),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from certrelay_cli.code import planner
+from certrelay_cli.code import export, planner
 from certrelay_cli.code.actual import Actual
 from certrelay_cli.code.document import Document
 from certrelay_cli.code.planner import Change, Kind
@@ -204,3 +204,12 @@ def test_a_change_survives_its_way_through_json() -> None:
     for one in (wanted(renew="30d"), wanted(authority=None, issuer="Self")):
         [change] = changes(one, None)
         assert planner.change_from_json(change.to_json()) == change
+
+
+def test_an_endpoint_is_a_tag_and_is_written_and_exported_as_an_endpoint() -> None:
+    one = wanted(endpoint="www.contoso.example:443", tags={"a": "b"})
+    assert one.create_body()["tags"] == {"a": "b", "certrelay-endpoint": "www.contoso.example:443"}
+    assert changes(one, there(one)) == []
+    assert kinds(one, there(one, tags={"a": "b"})) == [Kind.TAGS]
+    entry = export.entry_of(there(one), DAYS)
+    assert (entry["endpoint"], entry["tags"]) == ("www.contoso.example:443", {"a": "b"})
