@@ -291,3 +291,11 @@ def test_every_fault_of_the_grants_is_named_at_once() -> None:
 @pytest.mark.parametrize("text", ["{", "{}", "[]", "null", "7", "[" * 5000, "@Microsoft.KeyVault(SecretUri=x)"])
 def test_grants_that_are_no_list_stop_the_start_instead_of_leaving_everything_open(text: str) -> None:
     assert "CERTRELAY_GRANTS" in faults(CERTRELAY_GRANTS=text)
+
+
+def test_endpoints_are_off_by_default_and_every_pattern_and_network_is_checked() -> None:
+    assert settings.load(GOOD).endpoints == ()
+    wrong = [{"pattern": "*:443"}, {"pattern": "a.example:443", "networks": ["0.0.0.0/0"]}, {"networks": []}, "a:1"]
+    message = faults(CERTRELAY_ENDPOINTS=json.dumps(wrong))
+    for place in ("0/pattern", "1/networks/0", "2/pattern", "3"):
+        assert f"CERTRELAY_ENDPOINTS/{place}" in message
