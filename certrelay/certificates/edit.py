@@ -51,6 +51,8 @@ def update(
     body: Json = {} if enabled is None else {"attributes": {"enabled": enabled}}
     if tags is not None:
         body["tags"] = dict(tags) | certrelay_tags(current.get("tags") or {})
+    if enabled:
+        services.storage.renewals.note_change(vault, services.now())
     return services.vault(vault).call("PATCH", f"/certificates/{name}", body)
 
 
@@ -162,6 +164,7 @@ def delete(services: Services, vault: str, name: str) -> Json:
 def recover(services: Services, vault: str, name: str) -> Json:
     """Recover a soft-deleted certificate. Returns its CertificateBundle. Raises NotFound, NotReady."""
     services.vault_settings(vault)
+    services.storage.renewals.note_change(vault, services.now())
     return services.vault(vault).call("POST", f"/deletedcertificates/{name}/recover")
 
 

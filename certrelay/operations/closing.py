@@ -5,6 +5,8 @@ import logging
 from dataclasses import replace
 from datetime import timedelta
 
+from cryptography import x509
+
 from certrelay import telemetry
 from certrelay.errors import CertRelayError, Conflict, NotAllowedNow, NotReady, VaultForbidden
 from certrelay.keyvault.certificate import item_of
@@ -80,6 +82,18 @@ def update_renewal_record(services: Services, operation: Operation) -> None:
     current = record.about(item.thumbprint) if item else record
     expires = item.expires if item and item.expires else now
     services.storage.renewals.save(current.backed_off(max(failures, 1), operation.ended_at or now, expires), record)
+
+
+def announce_to_sweep(services: Services, operation: Operation) -> None:
+    """Let the next sweep read the vault's list if the new version may be due before a list that rests is read again.
+
+    It then lives for less than a day, or a third of its lifetime is over, as of one that was imported. NotReady."""
+    if operation.state is not State.COMPLETED or not operation.chain:
+        return
+    leaf, now = x509.load_der_x509_certificate(operation.chain[0]), services.now()
+    begins, expires = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if expires - now < timedelta(days=1) or now - begins > (expires - begins) / 3:
+        services.storage.renewals.note_change(operation.vault, now)
 
 
 def log_end(operation: Operation) -> None:

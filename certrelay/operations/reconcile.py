@@ -251,6 +251,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
     services.storage.record(operation)
     if operation.kind is Kind.RENEW or operation.chain:
         closing.update_renewal_record(services, operation)
+    closing.announce_to_sweep(services, operation)
     queued = outbox.operation_ended(services, operation)
     if not queued and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_NOTIFICATION_WAIT:
         return postpone(services, operation, Failure("StorageNotReady", "the notification could not be queued"))

@@ -30,9 +30,16 @@ def stage(item: CertificateItem, now: datetime) -> str:
         return ""
     if item.expires <= now:
         return "expired"
+    overdue = overdue_at(item)
+    return "expiring" if overdue is not None and now > overdue else ""
+
+
+def overdue_at(item: CertificateItem) -> datetime | None:
+    """When a certificate is `expiring`; None for one without an expiry date."""
+    if item.expires is None:
+        return None
     begins = item.not_before or item.created or item.expires
-    overdue_at = half_time(item) or item.expires - (item.expires - begins) / 10
-    return "expiring" if now > overdue_at else ""
+    return half_time(item) or item.expires - (item.expires - begins) / 10
 
 
 def state(item: CertificateItem, now: datetime) -> str:
@@ -62,9 +69,9 @@ def send(services: Services, alias: str, item: CertificateItem, record: RenewalR
         return record
     reached = stage(item, now)
     written = {} if is_managed(item.tags) else (services.vault(alias).get(item.name) or {}).get("policy") or {}
-    overdue_at = _overdue_at(item, written)
-    if reached == "expiring" and overdue_at is not None and now < overdue_at:
-        waiting = replace(record, ask_at=min(overdue_at, now + CHECK_POLICY_AGAIN))
+    overdue = _overdue_by_policy(item, written)
+    if reached == "expiring" and overdue is not None and now < overdue:
+        waiting = replace(record, ask_at=min(overdue, now + CHECK_POLICY_AGAIN))
         services.storage.renewals.save(waiting, record)
         return waiting
     why = _why(services, alias, item, written)
@@ -126,7 +133,7 @@ def has_time(item: CertificateItem, record: RenewalRecord, now: datetime) -> boo
     return waits and stage(item, now) == "expiring"
 
 
-def _overdue_at(item: CertificateItem, written: dict[str, Any]) -> datetime | None:
+def _overdue_by_policy(item: CertificateItem, written: dict[str, Any]) -> datetime | None:
     """When half of the time that the policy leaves Key Vault's own issuer is over; None if it does not renew."""
     begins, trigger = item.not_before or item.created, policy.threshold(written)
     if item.expires is None or begins is None or not trigger or not renewed_by_key_vault(written):

@@ -1,6 +1,7 @@
 """The work of the timers: advance the operations that are due, and renew the certificates that are due.
 
-A vault of N certificates costs ⌈N/25⌉ requests to Key Vault when nothing is due, since the list has dates and tags.
+A vault of N certificates costs ⌈N/25⌉ requests to Key Vault when nothing is due, since the list has dates and tags;
+one while its certificates can wait (certrelay.renewal.next_read).
 """
 
 import heapq
@@ -10,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certrelay import telemetry
-from certrelay.errors import Booked, CertRelayError, Invalid, NotDue, NotReady, VaultForbidden
-from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, items_of
+from certrelay.errors import Booked, CertRelayError, NotDue, NotReady, VaultForbidden
+from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations import intervene, reconcile
@@ -19,12 +20,14 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import alerts, looks, renew, renewal_info, replacement_run, two_writes
 from certrelay.renewal.due import can_wait, due_of
 from certrelay.renewal.renewal_info import Inquiry
+from certrelay.renewal.vault_list import VaultList, period_of
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 from certrelay.storage.watch import told_of
 
 # functionTimeout is five minutes; the last operation of a poll, and then the replacements, may take a minute each.
 # The other three, and LOOKING_BUDGET, count from the start of a sweep.
+SCHEDULE = "CERTRELAY_SWEEP_SCHEDULE"
 POLL_BUDGET, LISTING_BUDGET, STARTING_BUDGET, ASKING_BUDGET = (timedelta(minutes=m) for m in (2, 3, 4, 4.5))
 LOOKING_BUDGET, LONGEST_LOOKING = timedelta(minutes=4), timedelta(minutes=1)
 PATIENCE = 3  # failures in a row after which a vault that is not ready is left to the next sweep
@@ -41,7 +44,7 @@ class Swept:
     by vault, why it could not be read, or that the app may not renew there. `states`: number of certificates by
     authority ("" for none) and state. `clock_ahead`: by vault that was read, how far the app's
     clock is ahead of Key Vault's. `endpoints`: number of certificates by the state of their endpoint. `not_deployed`:
-    those whose endpoint does not serve the newest version (`vault/name`)."""
+    those whose endpoint does not serve the newest version (`vault/name`). `skipped`: vaults whose lists can wait."""
 
     looked_at: int = 0
     started: list[str] = field(default_factory=list)
@@ -52,6 +55,7 @@ class Swept:
     clock_ahead: dict[str, timedelta] = field(default_factory=dict)
     endpoints: Counter[str] = field(default_factory=Counter)
     not_deployed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,6 +101,8 @@ def sweep(services: Services) -> Swept:
 class _Sweep:
     def __init__(self, services: Services) -> None:
         self._services, self._begun = services, services.now()
+        self._period = period_of(services.settings.schedules[SCHEDULE], self._begun)
+        self._lists: dict[str, VaultList] = {}
         self._batch = self._left = services.settings.renewal_batch
         self._open = {(entry.vault, entry.name.lower()): entry for entry in services.storage.worklist()}
         self._inquiries: list[Inquiry] = []
@@ -116,6 +122,8 @@ class _Sweep:
             self._renew(due)
         self._looks.run(min(self._services.now() + LONGEST_LOOKING, self._begun + LOOKING_BUDGET))
         self._ask()
+        for listed in self._lists.values():
+            listed.save()
         return self._swept
 
     def _vaults(self) -> list[str]:
@@ -127,8 +135,14 @@ class _Sweep:
         return self._services.now() - self._begun > budget
 
     def _due_in(self, alias: str) -> Iterator[_Due]:
+        listed = None
         try:
-            for page in self._pages(alias):
+            listed = self._lists[alias] = VaultList(self._services, alias, self._begun, self._period)
+            if not listed.due:
+                listed.check()
+                self._swept.skipped.append(alias)
+                return
+            for page in listed.pages(self._begun + LISTING_BUDGET):
                 self._swept.looked_at += len(page)
                 self._looks.collect(alias, page)
                 yield from self._due_on(alias, page)
@@ -137,51 +151,46 @@ class _Sweep:
             self._swept.unreadable[alias] = error
             with about(vault=alias):
                 log.error("the vault cannot be swept now: %s", error)
-
-    def _pages(self, alias: str) -> Iterator[list[CertificateItem]]:
-        """The list from the position where the last sweep stopped, to its end or until the time is up."""
-        vault, storage = self._services.vault(alias), self._services.storage
-        start = path = storage.renewals.list_position(alias) or CERTIFICATES
-        while path and not self._time_is_up(LISTING_BUDGET):
-            try:
-                page, path = vault.page(path)
-                now = self._services.now()
-                self._swept.clock_ahead[alias] = now - (vault.date or now)
-            except Invalid:
-                if path != start or path == CERTIFICATES:
-                    raise
-                with about(vault=alias):
-                    log.warning("Key Vault no longer accepts the position in its list; reading from the start")
-                page, path = [], CERTIFICATES
-            yield items_of(page)
-        if path:
-            with about(vault=alias):
-                log.warning("the lists take too long; the next sweep continues here")
-        if path or start != CERTIFICATES:
-            storage.renewals.save_list_position(alias, path)
+        finally:
+            if listed is not None:
+                self._swept.states.update(listed.states)
+                if listed.clock_ahead is not None:
+                    self._swept.clock_ahead[alias] = listed.clock_ahead
 
     def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
-        services, now = self._services, self._services.now()
-        self._swept.states.update((authority_of(item.tags) or "", alerts.state(item, now)) for item in page)
+        services, now, listed = self._services, self._services.now(), self._lists[alias]
+        listed.states.update((authority_of(item.tags) or "", alerts.state(item, now)) for item in page)
         watched = [item for item in page if due_of(item) or alerts.stage(item, now)]
         records = services.storage.renewals.records(alias, [item.name for item in watched])
+        for item in page:
+            if item not in watched:
+                listed.saw(item, RenewalRecord(alias, item.name))
         for item in watched:
             saved = records.get(item.name.lower()) or RenewalRecord(alias, item.name)
-            record = saved.about(item.thumbprint)
-            if saved.thumbprint not in ("", record.thumbprint):
-                services.storage.renewals.save(record, saved)
-            record = self._finished(item, record)
-            record = self._alerted(alias, item, record)
+            record = self._up_to_date(alias, item, saved)
+            listed.saw(item, record)
             due, operation = _due(item, record, now), self._open.get((alias, item.name.lower()))
             if operation is not None:
                 if due is not None and operation.next_attempt_at - now > (due.expires - now) / 2:
                     intervene.expedite(services, operation)
             elif due is not None:
+                listed.unsettled += 1
                 yield due
             elif (inquiry := renewal_info.inquiry(services, item, record)) is not None:
+                listed.unsettled += 1
                 self._inquiries.append(inquiry)
         if len(self._inquiries) > 10 * self._batch:
             self._inquiries = heapq.nsmallest(self._batch, self._inquiries)
+
+    def _up_to_date(self, alias: str, item: CertificateItem, saved: RenewalRecord) -> RenewalRecord:
+        """The record, about the newest version, with its change finished and its alert sent if that can be done now."""
+        record = saved.about(item.thumbprint)
+        if saved.thumbprint not in ("", record.thumbprint):
+            self._services.storage.renewals.save(record, saved)
+        record = self._alerted(alias, item, self._finished(item, record))
+        if record.unfinished or alerts.unsent(item, record, self._services.now()):
+            self._lists[alias].unsettled += 1
+        return record
 
     def _finished(self, item: CertificateItem, record: RenewalRecord) -> RenewalRecord:
         """Finish a change of tags and policy that was cut off; until Key Vault answers, that stops nothing else."""
@@ -223,7 +232,10 @@ class _Sweep:
         inquiries = heapq.nsmallest(self._batch, self._inquiries)
         for item, record in renewal_info.ask(self._services, inquiries, self._begun + ASKING_BUDGET):
             self._swept.asked += 1
+            self._lists[record.vault].unsettled -= 1
+            self._lists[record.vault].saw(item, record)
             if (due := _due(item, record, self._services.now())) is not None:
+                self._lists[record.vault].unsettled += 1
                 self._renew(due)
 
     def _renew(self, due: _Due) -> None:
@@ -232,6 +244,7 @@ class _Sweep:
         if due.can_wait and (due.vault, due.authority) in self._booked:
             return
         self._left -= 1
+        self._lists[due.vault].unsettled -= 1
         try:
             renew.renew_if_due(self._services, due.vault, due.name, Origin(requested_by="sweep", reason=due.reason))
             self._swept.started.append(f"{due.vault}/{due.name}")
@@ -255,6 +268,7 @@ class _Sweep:
             self._back_off(due)
 
     def _postpone(self, due: _Due, error: Booked) -> None:
+        self._lists[due.vault].unsettled += 1
         if due.can_wait:
             with about(vault=due.vault, authority=due.authority):
                 log.info("%s; the next sweep tries again, also for all others that can wait", error)

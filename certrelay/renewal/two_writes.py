@@ -37,6 +37,7 @@ def write(services: Services, vault: str, bundle: Json, tags: Mapping[str, str],
         raise Invalid("the change is too large to be recorded; make it in several steps")
     recorded = replace(record, unfinished=text)
     renewals.save(recorded, known)
+    renewals.note_change(vault, services.now())
     client, name = services.vault(vault), item.name
     try:
         written = client.call("PATCH", f"/certificates/{name}", {"tags": dict(tags)})

@@ -1,7 +1,10 @@
-"""The sweep's state: a renewal record for each certificate, what is served at its endpoint, and the sweep's position
-in the list of each vault."""
+"""The sweep's state: a renewal record for each certificate, what is served at its endpoint, and how far it is with the
+list of each vault."""
 
+import json
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from certrelay.errors import NotReady
@@ -10,6 +13,7 @@ from certrelay.storage import endpoint_record
 from certrelay.storage.endpoint_record import EndpointRecord
 from certrelay.storage.renewal_record import RenewalRecord, from_entity, to_entity, unreadable_columns, without
 from certrelay.storage.rows import Row
+from certrelay.storage.watch import time_of
 
 if TYPE_CHECKING:
     from certrelay.storage.tables import Table
@@ -18,6 +22,22 @@ if TYPE_CHECKING:
 _POSITIONS, _ENDPOINTS = "|sweep", "|endpoint"
 
 log = logger("sweep")
+
+
+@dataclass(frozen=True, slots=True)
+class ListState:
+    """How far the sweep is with the list of one vault. Times are UTC.
+
+    `path`: the page where the next sweep continues; empty for the start. `read_at`: when the list was read whole, and
+    `read_by`: when it must be read again; without them, in the next sweep. `states`: authority, state, and how many
+    certificates, when it was read. `changed_at`: when CertRelay last changed a certificate that may now be due sooner.
+    """
+
+    path: str = ""
+    read_at: datetime | None = None
+    read_by: datetime | None = None
+    states: tuple[tuple[str, str, int], ...] = ()
+    changed_at: datetime | None = None
 
 
 class Renewals:
@@ -80,14 +100,28 @@ class Renewals:
         """Delete what was seen at the endpoint of a certificate, if anything was."""
         self._table.delete(vault + _ENDPOINTS, name.lower())
 
-    def list_position(self, vault: str) -> str:
-        """The path of the list page where the last sweep stopped; empty if it reached the end."""
-        path = (self._table.get(_POSITIONS, vault) or {}).get("path")
-        return path if isinstance(path, str) else ""
+    def list_state(self, vault: str) -> ListState:
+        """How far the sweep is with the vault's list. What is unreadable counts as missing."""
+        row = self._table.get(_POSITIONS, vault) or {}
+        path = row.get("path")
+        moments = [time_of(row, name) for name in ("read_at", "read_by")]
+        try:
+            states = tuple((str(name), str(state), int(count)) for name, state, count in json.loads(row["states"]))
+        except (KeyError, TypeError, ValueError):
+            states = ()
+        return ListState(path if isinstance(path, str) else "", *moments, states, time_of(row, "changed_at"))
 
-    def save_list_position(self, vault: str, path: str) -> None:
-        """Save the path of the list page where the next sweep continues; empty for the start."""
-        self._table.upsert({"PartitionKey": _POSITIONS, "RowKey": vault, "path": path})
+    def save_list_state(self, vault: str, state: ListState) -> None:
+        """Save how far the sweep is; `changed_at` stays what it is."""
+        times = {
+            name: moment.isoformat() if (moment := getattr(state, name)) else "" for name in ("read_at", "read_by")
+        }
+        columns = {"path": state.path, **times, "states": json.dumps(state.states)}
+        self._table.merge({"PartitionKey": _POSITIONS, "RowKey": vault, **columns})
+
+    def note_change(self, vault: str, now: datetime) -> None:
+        """Let the next sweep read the vault's list: a certificate in it may be due soon, or another way than before."""
+        self._table.merge({"PartitionKey": _POSITIONS, "RowKey": vault, "changed_at": now.isoformat()})
 
 
 def _name(row: Row) -> str:

@@ -131,5 +131,6 @@ def _of_sweep(swept: Swept) -> dict[str, Any]:
         "unreadable_vaults": sorted(swept.unreadable),
         "endpoints": dict(sorted(swept.endpoints.items())),
         "not_deployed": sorted(swept.not_deployed)[:MAX_NAMES],
+        "skipped_vaults": sorted(swept.skipped),
         "certificates": [[authority, state, count] for (authority, state), count in sorted(swept.states.items())],
     }

@@ -68,8 +68,8 @@ class Memory:
         )
         find: Callable[..., Any] = lambda *_: self.row  # noqa: E731
         storage: Any = SimpleNamespace(
-            renewals=SimpleNamespace(record=find, save=self.save), limits=limits, insert=self.insert,
-            open=lambda *_: self.open, ended=lambda *_: self.history, wake_up=lambda *_: None,
+            renewals=SimpleNamespace(record=find, save=self.save, note_change=lambda *_: None), limits=limits,
+            insert=self.insert, open=lambda *_: self.open, ended=lambda *_: self.history, wake_up=lambda *_: None,
         )  # fmt: skip
         known = VaultSettings(url="https://contoso.vault.azure.net", rules=self.rules["vault"])
         features: Any = SimpleNamespace(features=frozenset(Feature))

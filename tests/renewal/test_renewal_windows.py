@@ -230,7 +230,7 @@ def test_a_position_in_a_list_that_cannot_be_read_begins_the_list_anew(lonely_wo
     renewals = lonely_world.services.storage.renewals
     for odd in ({}, {"path": 5}, {"path": b"x"}):
         renewals._table.upsert({"PartitionKey": "|sweep", "RowKey": ALIAS, **odd})
-        assert renewals.list_position(ALIAS) == ""
+        assert renewals.list_state(ALIAS).path == ""
 
 
 def test_the_forecast_of_a_certificate_until_the_end_of_time_ends(lonely_world: World) -> None:

@@ -1,11 +1,8 @@
 """What a sweep starts, skips and remembers, and in which order; its lists are in memory, and a renewal is a word."""
 
-import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -14,80 +11,11 @@ from certrelay.keyvault.certificate import CERTIFICATES
 from certrelay.operations import intervene, reconcile
 from certrelay.renewal import alerts, renew, replacement_run, sweep, two_writes
 from certrelay.services import Services
-from certrelay.setting_models import Settings, VaultSettings
 from certrelay.storage.ledger import OpenOperation
 from certrelay.storage.renewal_record import RenewalRecord
+from certrelay.storage.renewals import ListState
+from tests.renewal.fleet import DAY, HOUR, Fleet
 from tests.renewal.memory import NOW
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-@dataclass
-class Fleet:
-    """Vaults with certificates of 90 days: name and days left. `answers`: what starting a renewal raises, by name."""
-
-    vaults: Mapping[str, Mapping[str, float]]
-    batch: int = 10
-    answers: dict[str, Exception] = field(default_factory=dict)
-    records: dict[str, RenewalRecord] = field(default_factory=dict)
-    worklist: list[OpenOperation] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
-    passes: timedelta = timedelta(0)  # with each start, and each page of a list
-    lifetimes: dict[str, int] = field(default_factory=dict)  # days, if not 90
-    pages: int = 1
-    seed: int = 7
-    positions: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=lambda: {"certrelay-authority": "corp"})
-
-    def page(self, alias: str, path: str) -> tuple[list[dict[str, Any]], str]:
-        self.events.append(f"list {alias} {path}")
-        self.now += self.passes if self.pages > 1 else timedelta(0)
-        if isinstance(error := self.answers.get(f"{alias} {path}", self.answers.get(alias)), Exception):
-            raise error
-        dates = {name: NOW + left * DAY for name, left in self.vaults[alias].items()}
-        items = [
-            {
-                "id": f"https://x/certificates/{name}", "tags": self.tags,
-                "attributes": {"nbf": (ends - self.lifetimes.get(name, 90) * DAY).timestamp(), "exp": ends.timestamp()},
-            }
-            for name, ends in dates.items()
-        ]  # fmt: skip
-        number = int(path.rpartition("|")[2]) if "|" in path else 1
-        return items, "" if number == self.pages else f"{CERTIFICATES}|{number + 1}"
-
-    def save(self, record: RenewalRecord, _known: RenewalRecord) -> None:
-        self.records[record.name] = record
-
-    def start(self, _services: Services, vault: str, name: str, origin: Any) -> None:
-        self.events.append(f"{vault}/{name}")
-        assert origin.requested_by == "sweep"
-        self.now += self.passes
-        if name in self.answers:
-            raise self.answers[name]
-
-    @property
-    def started(self) -> list[str]:
-        return [event for event in self.events if "/" in event and " " not in event]
-
-    def services(self) -> Services:
-        self.now = NOW
-        known = {alias: VaultSettings(url="https://contoso.vault.azure.net") for alias in self.vaults}
-        settings = Settings(known, {}, {}, {}, self.batch, False, "Administrator")
-        renewals = SimpleNamespace(
-            records=lambda _, names: {name: self.records[name] for name in names if name in self.records},
-            save=self.save,
-            list_position=lambda alias: self.positions.get(alias, ""),
-            save_list_position=self.positions.__setitem__,
-        )
-        storage: Any = SimpleNamespace(
-            renewals=renewals, worklist=lambda *_: self.worklist, watch=SimpleNamespace(rows=lambda _: {})
-        )
-        unused: Any = None
-
-        def vault(alias: str) -> Any:
-            return SimpleNamespace(page=lambda path: self.page(alias, path), date=None)
-
-        return Services(settings, storage, vault, unused, lambda: self.now, random.Random(self.seed))
 
 
 @pytest.fixture
@@ -177,10 +105,10 @@ def test_a_list_that_takes_longer_than_three_minutes_is_continued_by_the_next_sw
     for minutes, pages in ((1, 4), (1.6, 2), (3, 2), (3.1, 1)):
         fleet = Fleet({"one": {}}, passes=timedelta(minutes=minutes), pages=9)
         swept(fleet)
-        assert (len(fleet.events), fleet.positions) == (pages, {"one": f"{CERTIFICATES}|{pages + 1}"})
+        assert (len(fleet.events), fleet.positions) == (pages, {"one": ListState(f"{CERTIFICATES}|{pages + 1}")})
     fleet = Fleet({"one": {}}, passes=timedelta(minutes=1), pages=3)
     swept(fleet)
-    assert (len(fleet.events), fleet.positions) == (3, {})
+    assert (len(fleet.events), fleet.positions) == (3, {"one": ListState("", NOW, NOW + 6 * HOUR)})
 
 
 def test_no_vault_is_always_the_last_that_is_listed(swept: Run) -> None:
@@ -231,11 +159,13 @@ def test_a_record_of_an_older_version_is_replaced_and_a_change_that_was_cut_off_
 
 
 def test_a_list_is_continued_where_the_last_sweep_stopped_and_begun_anew_if_key_vault_forgot(swept: Run) -> None:
-    fleet = Fleet({"one": {"a": 5}}, positions={"one": "/certificates?skip"})
+    fleet = Fleet({"one": {"a": 5}}, positions={"one": ListState("/certificates?skip")})
     swept(fleet)
     assert fleet.events == ["list one /certificates?skip", "one/a"]
-    assert fleet.positions == {"one": ""}
-    fleet = Fleet({"one": {"a": 5}}, positions={"one": "/old"}, answers={"one /old": Invalid("no such position")})
+    assert fleet.positions == {"one": ListState()}
+    fleet = Fleet(
+        {"one": {"a": 5}}, positions={"one": ListState("/old")}, answers={"one /old": Invalid("no such position")}
+    )
     assert swept(fleet).started == ["one/a"]
     assert fleet.events == ["list one /old", f"list one {CERTIFICATES}", "one/a"]
     fleet = Fleet({"one": {"a": 5}}, answers={"one": Invalid("no")})
