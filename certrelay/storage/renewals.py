@@ -104,12 +104,12 @@ class Renewals:
         """How far the sweep is with the vault's list. What is unreadable counts as missing."""
         row = self._table.get(_POSITIONS, vault) or {}
         path = row.get("path")
-        moments = [time_of(row, name) for name in ("read_at", "read_by")]
         try:
             states = tuple((str(name), str(state), int(count)) for name, state, count in json.loads(row["states"]))
         except (KeyError, TypeError, ValueError):
             states = ()
-        return ListState(path if isinstance(path, str) else "", *moments, states, time_of(row, "changed_at"))
+        read_at, read_by, changed_at = (time_of(row, name) for name in ("read_at", "read_by", "changed_at"))
+        return ListState(path if isinstance(path, str) else "", read_at, read_by, states, changed_at)
 
     def save_list_state(self, vault: str, state: ListState) -> None:
         """Save how far the sweep is; `changed_at` stays what it is."""

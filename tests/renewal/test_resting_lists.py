@@ -1,6 +1,6 @@
 """A list rests while its certificates can wait; whatever cannot is seen by the next sweep. Lists are in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -38,7 +38,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fleet, timedelta], sweep.Sw
 type At = Callable[[Fleet, timedelta], sweep.Swept]
 
 
-def fleet(certificates: dict[str, float], days: int = 365, **known: Any) -> Fleet:
+def fleet(certificates: Mapping[str, float], days: int = 365, **known: Any) -> Fleet:
     lifetimes = {name: 365 if name in YEARS else days for name in certificates}
     known = {"pages": 2, "lifetimes": lifetimes, **known}
     return Fleet({"one": certificates}, **known)
@@ -63,7 +63,7 @@ def test_a_list_of_years_is_read_four_times_a_day_and_its_vault_is_checked_each_
         fleet(YEARS, pages=1),  # a page costs what a check costs
         fleet({"a": 2}),  # late
         fleet({"a": 100, "b": 100, "c": 100}, batch=1),  # more than a batch
-        fleet({"a": 100}, answers={"a": Booked("rate", NOW)}),
+        fleet({"a": 100}, answers={"a": Booked("rate")}),
         fleet(YEARS, answers={"one": VaultForbidden("no role")}),
         fleet(YEARS, positions={"one": ListState("/certificates|2")}, pages=40, passes=timedelta(minutes=1)),
     ],
