@@ -1,0 +1,100 @@
+"""What a year costs: the requests of each sweep, check, poll, digest and renewal are counted, and multiplied.
+
+    python3 dev.py bench cost [--pages 4]
+
+Counted by the code's own requests to the sandbox vault and to Azurite's tables, for an authority that signs at once and
+certificates of a year, each renewed 1.5 times a year. The host's own requests (to two queues) are not in it.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+from bench._fleet import ALIAS, Fleet
+from bench._report import Line, arguments, conclude
+from certrelay.keyvault.certificate import PAGE
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew
+from certrelay.renewal.next_read import LONGEST_REST
+from certrelay.watch import timers
+
+HOURS, MINUTES, DAYS = 365 * 24, 365 * 24 * 60, 365
+READS = HOURS / (LONGEST_REST.total_seconds() / 3600)
+RENEWALS = 1.5  # a year: a certificate of 365 days is renewed when a third of it is left
+# USD for 10,000 operations (standard tier): https://learn.microsoft.com/answers/questions/5608202, read on 2026-11-29
+PRICE = 0.03
+
+type Calls = Counter[str]
+
+
+def measure(pages: int) -> dict[str, Calls]:
+    """Requests by service: of a `page` that a sweep reads, of a sweep that only `check`s a vault, of an idle `poll`,
+    of a `digest` besides its pages, and of a `renewal`."""
+    with Fleet() as fleet:
+        sweep: Callable[[], object] = lambda: timers.sweep(fleet.services)  # noqa: E731
+        fleet.seed(PAGE * pages, "some", timedelta(days=10))
+        sweep()  # clients and tables are made, and the timers are known
+        timers.poll(fleet.services)
+        fleet.wait(6)
+        timers.poll(fleet.services)
+        whole = fleet.counted(sweep)
+        fleet.wait(1)
+        timers.poll(fleet.services)
+        check = fleet.counted(sweep)
+        page = Counter({name: -(-(whole[name] - check[name]) // pages) for name in whole})
+        poll = fleet.counted(lambda: timers.poll(fleet.services))
+        digest = fleet.counted(lambda: timers.digest(fleet.services))
+        names = fleet.seed(11, "due", timedelta(days=300))
+        _renew(fleet, names[:1])  # the first one makes the connections
+        renewals = fleet.counted(lambda: _renew(fleet, names[1:]))
+    return {
+        "page": page, "check": check, "poll": poll,
+        "digest": Counter({name: max(digest[name] - pages, 0) for name in digest}),
+        "renewal": Counter({name: -(-renewals[name] // 10) for name in renewals}),
+    }  # fmt: skip
+
+
+def _renew(fleet: Fleet, names: list[str]) -> None:
+    for name in names:
+        renew.renew_if_due(fleet.services, ALIAS, name, Origin(requested_by="bench", reason="due"))
+    fleet.settle()
+
+
+def year(one: dict[str, Calls], service: str, certificates: int, vaults: int, reads: float) -> dict[str, float]:
+    """Requests to a service in a year, by cause, if each list is read `reads` times."""
+    pages = -(-certificates // PAGE)
+    return {
+        "sweeps": reads * pages * one["page"][service] + HOURS * (one["check"][service] - 1 + vaults),
+        "digests": DAYS * (pages + one["digest"][service]),
+        "polls": MINUTES * one["poll"][service],
+        "renewals": RENEWALS * certificates * one["renewal"][service],
+    }
+
+
+def main() -> int:
+    given = arguments("cost", __doc__, pages=4)
+    one = measure(given.pages)
+    lines = [
+        Line(f"a {what}", ", ".join(f"{name} {count}" for name, count in sorted(calls.items()) if count) or "none")
+        for what, calls in one.items()
+    ]
+    for certificates, vaults in ((1_000, 1), (100_000, 20)):
+        for how, reads in (("each hour", HOURS), ("as its lifetimes allow", READS)):
+            asked = year(one, "Key Vault", certificates, vaults, reads)
+            stored = year(one, "tables", certificates, vaults, reads)
+            total, share = sum(asked.values()), asked["sweeps"] / sum(asked.values())
+            shown = f"{total:,.0f}, sweeps {share:.0%}; {total / 10_000 * PRICE:.2f} USD"
+            what = f"{certificates:,} in {vaults}, lists read {how}"
+            lines.append(Line(f"{what}: Key Vault", shown))
+            lines.append(Line(f"{what}: tables", f"{sum(stored.values()):,.0f}"))
+    return conclude("cost", given, [
+        *lines,
+        Line("Key Vault requests a renewal", str(one["renewal"]["Key Vault"]), one["renewal"]["Key Vault"], 5),
+        Line("Key Vault requests an idle poll", str(one["poll"]["Key Vault"]), one["poll"]["Key Vault"], 0),
+        Line("Key Vault requests a vault that rests", str(one["check"]["Key Vault"]), one["check"]["Key Vault"], 1),
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
