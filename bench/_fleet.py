@@ -70,8 +70,8 @@ class Fleet:
             azurite = stack.enter_context(Azurite(directory / "azurite"))
             self.server = stack.enter_context(VaultServer(directory / "vault", clock=self.clock))
             self.services = self._connect(stack, azurite)
-            ports = {azurite.ports["table"]: "tables", azurite.ports["queue"]: "queues"}
-            self._count(stack, {urlsplit(self.server.url).port: "Key Vault", **ports})
+            ports = {azurite.ports["table"]: "tables", azurite.ports["queue"]: "queues", self.server.port: "Key Vault"}
+            self._count(stack, ports)
             self._stack = stack.pop_all()
         return self
 
@@ -128,14 +128,14 @@ class Fleet:
         authority: Connector = SimulatedAuthority(SimulatedSettings(), Context(AUTHORITY, self.now, lambda: None))
         return Services(known, self.ledger, lambda _: vault, lambda _: authority, self.now, chance)
 
-    def _count(self, stack: ExitStack, ports: dict[int | None, str]) -> None:
+    def _count(self, stack: ExitStack, ports: dict[int, str]) -> None:
         send = RequestsTransport.send
 
         def counting(transport: RequestsTransport, request: Any, **options: Any) -> Any:
             answer = send(transport, request, **options)
             if answer.status_code != 401:
-                self.calls[ports.get(urlsplit(request.url).port, "other")] += 1
+                self.calls[ports.get(urlsplit(request.url).port or 0, "other")] += 1
             return answer
 
-        RequestsTransport.send = counting  # type: ignore[method-assign]
+        RequestsTransport.send = counting
         stack.callback(setattr, RequestsTransport, "send", send)

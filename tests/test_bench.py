@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import burst, cost
+from bench import burst, cost, growth, sweep, vault
 
 
 @pytest.mark.slow
@@ -21,3 +21,16 @@ def test_the_cost_of_a_year_is_made_of_counted_requests() -> None:
     assert 3 <= one["renewal"]["Key Vault"] <= 5
     hourly, default = (sum(cost.year(one, "Key Vault", 1_000, 1, reads).values()) for reads in (cost.HOURS, cost.READS))
     assert default < hourly / 3
+
+
+@pytest.mark.slow
+def test_the_sweep_and_the_sandbox_vault_are_measured_in_turns() -> None:
+    assert {name: len(taken) for name, taken in sweep.measure(60, 2).items()} == {"sweep": 2, "floor": 2}
+    found = vault.measure(30)
+    assert len(found["small"]) == len(found["large"]) == vault.PAGES
+
+
+@pytest.mark.slow
+def test_growth_counts_the_requests_of_small_and_large_vaults() -> None:
+    found = growth.measure(400, 3)
+    assert (found["small calls"], found["large calls"], found["started"]) == (40, 40, 3)
