@@ -17,7 +17,7 @@ MOST = 1.5  # CPU for 1,000 certificates, of the largest vault against the small
 
 
 def measure(certificates: int, due: int) -> dict[str, float]:
-    """For an eighth and for all: CPU (ms) and requests for 1,000 certificates; and CPU (ms) for each renewal started."""
+    """For an eighth and for all: CPU (ms) and requests for 1,000 certificates; CPU (ms) for each renewal started."""
     found: dict[str, float] = {}
     with Fleet() as fleet:
         fleet.seed(certificates // 8, "a", timedelta(days=10))
