@@ -1,7 +1,9 @@
 """The chains that an ACME server offers for one certificate (RFC 8555, section 7.4.2)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
+from typing import Any
 
 import requests
 from cryptography import x509
@@ -10,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from requests import exceptions
 
 from certrelay.connectors.acme.client import links
-from certrelay.connectors.acme.problem import Problem, UnusableAnswer
+from certrelay.connectors.acme.problem import Problem, UnusableAnswer, json_object
 from certrelay.connectors.base import Issued, Outcome, Unavailable
 from certrelay.connectors.http import ForeignOrigin
 from certrelay.log import logger
@@ -91,3 +93,12 @@ def fetched(post: Callable[[str], requests.Response], url: str) -> requests.Resp
     except Problem as problem:
         detail = f"the certificate was issued but cannot be fetched: {problem.detail}"
         raise Problem("", detail, problem.status, problem.wait) from None
+
+
+def valid_order(answer: requests.Response) -> dict[str, Any] | None:
+    """The order in the answer to finalize, if it says that the certificate is there: nothing is asked again then."""
+    with suppress(UnusableAnswer):
+        order = json_object(answer)
+        if order.get("status") == "valid" and order.get("certificate"):
+            return order
+    return None

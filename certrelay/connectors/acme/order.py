@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from certrelay.connectors.acme.account import Account
-from certrelay.connectors.acme.chain import NO_URL, AlternatesNotReady, download, fetched, issued
+from certrelay.connectors.acme.chain import NO_URL, AlternatesNotReady, download, fetched, issued, valid_order
 from certrelay.connectors.acme.challenge import PERSIST, Challenge, challenge_of
 from certrelay.connectors.acme.client import AcmeClient
 from certrelay.connectors.acme.dns import DnsFailure, NoSolver, SilentServers, Solver
@@ -75,16 +75,17 @@ class Order:
 
     def _advance(self, request: SigningRequest, names: list[str], preferred_chain: str | None) -> Outcome:
         wait: float | None = None
+        finalized: dict[str, Any] | None = None
         for pause in PAUSES:
-            time.sleep(pause)
-            order, wait = self.poll()
+            time.sleep(0 if finalized else pause)
+            order, wait = (finalized, None) if finalized else self.poll()
             match order.get("status"):
                 case "valid":
                     return self._download(order, request.csr, preferred_chain)
                 case "invalid":
                     return self._failed(order, request.lost_orders)
                 case "ready":
-                    self._finalize(order, request.csr)
+                    finalized = self._finalize(order, request.csr)
                     continue
                 case "processing":
                     pass
@@ -238,8 +239,10 @@ class Order:
             if self._read(challenge.authorization).status == "pending":
                 raise
 
-    def _finalize(self, order: dict[str, Any], csr: bytes) -> None:
-        """Remove the records, which are not needed any more, and finalize the order. It may be finalized already."""
+    def _finalize(self, order: dict[str, Any], csr: bytes) -> dict[str, Any] | None:
+        """Remove the records, which are not needed any more, and finalize the order. It may be finalized already.
+
+        Returns its document if the answer says that the certificate is there (section 7.4)."""
         self.clean()
         answered = self._reference.answered or self._now().timestamp()
         self._reference = replace(self._reference, answered=answered)
@@ -247,13 +250,14 @@ class Order:
         if not order.get("finalize") and self._reference.finalize:
             order = {**order, "finalize": self._reference.finalize}
         try:
-            self._post(text_of(order, "finalize"), {"csr": encoded})
+            return valid_order(self._post(text_of(order, "finalize"), {"csr": encoded}))
         except Problem as problem:
             status = self.poll()[0].get("status")
             if status == "invalid":
                 raise FinalizeFailed(problem) from None
             if status not in TAKEN:
                 raise
+        return None
 
     def _failed(self, order: dict[str, Any], lost_orders: int) -> Outcome:
         self.clean()

@@ -213,7 +213,8 @@ def test_an_authorization_that_failed_decides_before_the_order_says_so(server: A
 
 def test_an_order_that_lasts_is_asked_about_at_a_tenth_of_its_age(server: AcmeServer) -> None:
     def change(request: Request, answer: Answer) -> None:
-        if "/order/" in request.target and server.orders[0].certificate:
+        is_order = "/order/" in request.target or "/finalize/" in request.target
+        if is_order and server.orders[0].certificate:
             answer.say({**answer.document, "status": "processing"})
 
     server.change = change
@@ -267,3 +268,15 @@ def test_a_name_in_capital_letters_is_the_name_that_was_asked_for(server: AcmeSe
     name = fresh_name()
     answered_with(server, "authorization", identifier={"type": "dns", "value": name.upper()})
     assert isinstance(follow(connect(server, MemorySolver()), request_for(name)), Issued)
+
+
+def test_an_order_that_the_answer_to_finalize_calls_valid_is_not_asked_about_again(server: AcmeServer) -> None:
+    asked: list[str] = []
+
+    def note(request: Request, _answer: Answer) -> None:
+        asked.append(request.target)
+
+    server.change = note
+    assert isinstance(follow(connect(server, MemorySolver()), request_for(fresh_name())), Issued)
+    finalized = next(index for index, target in enumerate(asked) if "/finalize/" in target)
+    assert not any("/order/" in target for target in asked[finalized:])
