@@ -53,6 +53,9 @@ FORMATS: dict[str, Callable[[Target, Event, int], tuple[bytes, dict[str, str]]]]
 }
 
 
+_REACHED = {"expiring": "expires on {} and has not been renewed", "expired": "EXPIRED on {}"}
+
+
 def sentence(event: Event) -> str:
     """The event as a sentence for people."""
     data, subject = event["data"], event["subject"]
@@ -70,10 +73,9 @@ def sentence(event: Event) -> str:
         case "expiring" | "expired" as reached if data.get("count"):
             first = ", ".join(data.get("certificates") or ())
             return f"{subject}: {data['count']} certificates are {reached}, from {data.get('expires')} on: {first} …"
-        case "expiring":
-            return f"{subject} expires on {data.get('expires')} and has not been renewed. {data.get('why', '')}".strip()
-        case "expired":
-            return f"{subject} EXPIRED on {data.get('expires')}. {data.get('why', '')}".strip()
+        case "expiring" | "expired" as reached:
+            so_far = f"{subject} {_REACHED[reached].format(data.get('expires'))}"
+            return f"{so_far}. {data.get('why', '')}".strip()
         case "not-deployed":
             return (
                 f"{subject}: {data.get('endpoint')} still serves {data.get('served_is')}, which expires on "
