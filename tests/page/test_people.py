@@ -159,10 +159,10 @@ def test_a_day_of_the_calendar_lists_what_is_planned_on_it_on_whatever_page(visi
 
     visitor.page.route("**/api/forecast?*", one_at_a_time)
     page = visitor.open("calendar", "Calendar")
-    days = page.get_by_role("group", name="renewals of a year").locator("rect:not([aria-label$=' 0 renewals'])")
-    expect(days.first).to_be_visible()
+    planned = page.get_by_role("group", name="renewals of a year").locator("rect:not([aria-label$=' 0 renewals'])")
+    expect(planned.first).to_be_visible()
     assert len(asked) == 1
-    days.nth(1).click()
+    planned.nth(1).click()
     expect(page.get_by_role("heading", name="1 renewal planned")).to_be_visible()
     expect(page.locator(".tags bdi", has_text="planned-second")).to_be_visible()
     assert len(asked) > 1
