@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from certrelay.storage.watch import time_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def from_entity(vault: str, name: str, entity: Mapping[str, Any]) -> EndpointRec
     """The reverse of `to_entity`. A column that is missing or unreadable counts as empty: the next look writes it."""
     texts = {key: value for key, value in entity.items() if isinstance(value, str)}
     found: dict[str, Any] = {key: texts.get(key, "") for key in ("endpoint", "newest", "served", "error", "told")}
-    found |= {key: _time(texts.get(key, "")) for key in _TIMES}
+    found |= {key: time_of(texts, key) for key in _TIMES}
     number = entity.get("recoveries")
     found |= {"is_earlier": entity.get("is_earlier") is True, "recoveries": number if isinstance(number, int) else 0}
     return EndpointRecord(vault, name, **found)
@@ -61,10 +63,3 @@ def from_entity(vault: str, name: str, entity: Mapping[str, Any]) -> EndpointRec
 
 def _written(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else "" if value is None else value
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

@@ -9,7 +9,7 @@ delivery  a target of notifications: its last delivery, and the last one that fa
 """
 
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from certrelay.errors import NotReady
@@ -71,8 +71,8 @@ class Watch:
 def time_of(row: Row | None, column: str) -> datetime | None:
     """The time (UTC) in a column; None if the row is missing, or the column is, or is unreadable."""
     try:
-        return datetime.fromisoformat((row or {}).get(column) or "")
-    except (ValueError, TypeError):
+        return datetime.fromisoformat((row or {}).get(column) or "").astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -164,3 +164,12 @@ def test_an_odd_policy_keeps_no_alert_back(lonely_world: World, monkeypatch: pyt
         record = alerts.send(world.services, ALIAS, item, record)
     [(_, stage, _, data, *_)] = sent
     assert (stage, bool(data["why"])) == ("expiring", True)
+
+
+def test_a_time_without_a_zone_in_the_state_of_a_list_stops_no_sweep(lonely_world: World) -> None:
+    world = lonely_world
+    made(world, world.name())
+    times = dict.fromkeys(("read_at", "read_by", "changed_at"), "2026-01-01T00:00:00")
+    world.services.storage.renewals._table.upsert({"PartitionKey": "|sweep", "RowKey": ALIAS, **times})
+    swept = sweep.sweep(world.services)
+    assert (swept.looked_at, swept.unreadable) == (1, {})
