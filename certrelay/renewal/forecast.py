@@ -1,9 +1,6 @@
 """The forecast: what will be renewed when, and whether the rate limits of the authorities allow it."""
 
-import base64
-import binascii
 import heapq
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +8,7 @@ from datetime import datetime, timedelta
 
 from certrelay.access import grants
 from certrelay.callers import Role
-from certrelay.errors import CertRelayError, Fault, Invalid
+from certrelay.errors import BadContinuation, CertRelayError, Fault, Invalid
 from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
@@ -19,6 +16,7 @@ from certrelay.renewal.due import due_of
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
 
+LIST = "forecast"  # for its continuations
 LONGEST_PAGING = timedelta(days=1)  # from the first page to the last one
 SHORTEST_PERIOD = timedelta(hours=1)
 
@@ -67,8 +65,8 @@ def expected(services: Services, days: int, limit: int = 500, continuation: str 
     They follow from the certificate lists and the renewal records (renewal windows and back-offs).
     A new version is assumed to live as long as the one before it, and to be renewed again. Overdue renewals count for
     today. A vault that cannot be read is listed in `unreadable_vaults`. The pages after the first one are as of
-    its time. Raises Invalid if `continuation` is nothing that a call has returned within a day."""
-    now, after = _position(continuation, services.now())
+    its time. Raises Invalid if `continuation` is nothing that a call has returned within a day, NotReady."""
+    now, after = _position(services, continuation)
     services = replace(services, now=lambda: now)
     counted: Counter[tuple[str, str]] = Counter()
     unreadable: list[str] = []
@@ -86,7 +84,8 @@ def expected(services: Services, days: int, limit: int = 500, continuation: str 
         for (date, authority), count in sorted(counted.items())
     ]
     page = soonest[:limit]
-    return Forecast(page, by_day, unreadable, _continuation(now, page[-1]) if len(soonest) > limit else None)
+    more = _continuation(services, now, page[-1]) if len(soonest) > limit else None
+    return Forecast(page, by_day, unreadable, more)
 
 
 def _place(renewal: Expected) -> tuple[datetime, str, str]:
@@ -94,21 +93,22 @@ def _place(renewal: Expected) -> tuple[datetime, str, str]:
     return renewal.due, renewal.vault, renewal.name
 
 
-def _continuation(now: datetime, last: Expected) -> str:
+def _continuation(services: Services, now: datetime, last: Expected) -> str:
     due, vault, name = _place(last)
-    return base64.urlsafe_b64encode(json.dumps([now.isoformat(), due.isoformat(), vault, name]).encode()).decode()
+    return services.storage.continuations.seal(LIST, [now.isoformat(), due.isoformat(), vault, name])
 
 
-def _position(continuation: str | None, now: datetime) -> tuple[datetime, tuple[datetime, str, str] | None]:
+def _position(services: Services, continuation: str | None) -> tuple[datetime, tuple[datetime, str, str] | None]:
     """The time of the first page, and after which renewal the next one starts."""
+    now = services.now()
     if continuation is None:
         return now, None
     try:
-        begun, due, vault, name = json.loads(base64.urlsafe_b64decode(continuation))
+        begun, due, vault, name = services.storage.continuations.open(LIST, continuation)
         first, after = datetime.fromisoformat(begun), (datetime.fromisoformat(due), str(vault), str(name))
         if abs(now - first) < LONGEST_PAGING and after[0].tzinfo is not None:
             return first, after
-    except (binascii.Error, ValueError, TypeError, RecursionError):  # TypeError: also a time without a zone
+    except (BadContinuation, ValueError, TypeError):  # TypeError: also a time without a zone
         pass
     raise Invalid([Fault("/continuation", "must be the continuation of an earlier response, of today")])
 

@@ -75,7 +75,8 @@ EARLY, LATE, ZONELESS = "2026-01-01T00:00:00+00:00", "9999-12-31T00:00:00+00:00"
     ],
 )  # fmt: skip
 def test_a_continuation_of_ones_own_or_of_another_day_is_refused(world: World, written: object) -> None:
-    for text in (base64.urlsafe_b64encode(json.dumps(written).encode()).decode(), "%", "x", "ä"):
+    sealed = world.services.storage.continuations.seal(forecast.LIST, written)
+    for text in (sealed, base64.urlsafe_b64encode(json.dumps(written).encode()).decode(), "%", "x", "ä"):
         with pytest.raises(Invalid, match="must be the continuation of an earlier response"):
             forecast.expected(world.services, 30, 3, text)
 
