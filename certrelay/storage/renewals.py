@@ -53,13 +53,7 @@ class Renewals:
         return {row["RowKey"]: self._record_of(row) for row in self._rows(vault, names)}
 
     def _rows(self, partition: str, names: list[str]) -> list[Row]:
-        if not names:
-            return []
-        keys = sorted(name.lower() for name in names)
-        between = "PartitionKey eq @partition and RowKey ge @first and RowKey le @last"
-        rows = self._table.query(between, partition=partition, first=keys[0], last=keys[-1])
-        requested = set(keys)
-        return [row for row in rows if row["RowKey"] in requested]
+        return self._table.named(partition, map(str.lower, names))
 
     def _record_of(self, row: Row) -> RenewalRecord:
         """The record of a row. An unreadable column is logged and emptied, so that it is logged once."""
