@@ -160,12 +160,12 @@ class _Sweep:
     def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
         services, now, listed = self._services, self._services.now(), self._lists[alias]
         listed.states.update((authority_of(item.tags) or "", alerts.state(item, now)) for item in page)
-        watched = [item for item in page if due_of(item) or alerts.stage(item, now)]
-        records = services.storage.renewals.records(alias, [item.name for item in watched])
+        watched = {item.name: item for item in page if due_of(item) or alerts.stage(item, now)}
+        records = services.storage.renewals.records(alias, [*watched])
         for item in page:
-            if item not in watched:
+            if item.name not in watched:
                 listed.saw(item, RenewalRecord(alias, item.name))
-        for item in watched:
+        for item in watched.values():
             saved = records.get(item.name.lower()) or RenewalRecord(alias, item.name)
             record = self._up_to_date(alias, item, saved)
             listed.saw(item, record)
