@@ -4,6 +4,7 @@ https://learn.microsoft.com/rest/api/keyvault/certificates. Nothing here needs t
 """
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,6 +89,11 @@ def items_of(page: list[Json]) -> list[CertificateItem]:
         except (LookupError, TypeError, AttributeError):
             log.error("a line of Key Vault's certificate list has no name, and is left out")
     return found
+
+
+def thumbprint(der: bytes) -> str:
+    """The SHA-1 thumbprint in hex, as Key Vault names a certificate; it tells versions apart and proves nothing."""
+    return hashlib.sha1(der, usedforsecurity=False).hexdigest()
 
 
 def thumbprint_of(item: Json) -> str:

@@ -1,15 +1,13 @@
 """The cleanup of an ended operation, done before its row is deleted. Every function here may be repeated."""
 
-import hashlib
 import logging
-from dataclasses import replace
 from datetime import timedelta
 
 from cryptography import x509
 
 from certrelay import telemetry
 from certrelay.errors import CertRelayError, Conflict, NotAllowedNow, NotReady, VaultForbidden
-from certrelay.keyvault.certificate import item_of
+from certrelay.keyvault.certificate import item_of, thumbprint
 from certrelay.log import logger
 from certrelay.operations import signing
 from certrelay.services import Services
@@ -59,15 +57,23 @@ def update_renewal_record(services: Services, operation: Operation) -> None:
     It remembers the names of the new version, for lists, and that a fall-back signed, which is then asked for renewal
     information."""
     if operation.state is State.COMPLETED:
-        if not operation.chain:
-            services.storage.renewals.delete(operation.vault, operation.name)
-            return
-        thumbprint = hashlib.sha1(operation.chain[0], usedforsecurity=False).hexdigest()
-        signer, names = operation.fallback, shown_names.text_of(operation.chain[0])
-        empty = RenewalRecord(operation.vault, operation.name, thumbprint=thumbprint, names=names)
-        services.storage.renewals.begin(replace(empty, signer=signer.authority if signer else ""))
-    if operation.state is not State.FAILED or operation.kind is not Kind.RENEW:
+        _begin_record(services, operation)
+    elif operation.state is State.FAILED and operation.kind is Kind.RENEW:
+        _back_off(services, operation)
+
+
+def _begin_record(services: Services, operation: Operation) -> None:
+    if not operation.chain:
+        services.storage.renewals.delete(operation.vault, operation.name)
         return
+    leaf, signer = operation.chain[0], operation.fallback.authority if operation.fallback else ""
+    begun = RenewalRecord(
+        operation.vault, operation.name, thumbprint=thumbprint(leaf), signer=signer, names=shown_names.text_of(leaf)
+    )
+    services.storage.renewals.begin(begun)
+
+
+def _back_off(services: Services, operation: Operation) -> None:
     history = services.storage.ended(operation.vault, operation.name)  # newest first
     states = [renewal.state for renewal in history if renewal.kind is Kind.RENEW]
     failures = next((index for index, state in enumerate(states) if state is State.COMPLETED), len(states))

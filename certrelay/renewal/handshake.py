@@ -4,7 +4,6 @@ Nothing is verified and nothing is trusted: the served leaf is only compared wit
 docs/decisions/0011-last-mile.md has the reasons.
 """
 
-import hashlib
 import ipaddress
 import socket
 import ssl
@@ -17,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certrelay.endpoints import Endpoint, Network, may_connect
+from certrelay.keyvault.certificate import thumbprint
 
 MAX_ADDRESSES = 4  # of one name
 CHUNK = 16_384
@@ -39,11 +39,6 @@ def addresses_of(host: str) -> list[str]:
     """The addresses of a name, as the operating system finds them. Raises OSError."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found))
-
-
-def thumbprint(der: bytes) -> str:
-    """The SHA-1 thumbprint in hex, as Key Vault names a certificate; it tells versions apart and proves nothing."""
-    return hashlib.sha1(der, usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from cryptography import x509
 
 from certrelay.endpoints import Endpoint
 from certrelay.errors import CertRelayError, NotReady
-from certrelay.keyvault.certificate import CertificateItem, thumbprint_of
+from certrelay.keyvault.certificate import CertificateItem, thumbprint, thumbprint_of
 from certrelay.log import about, logger
 from certrelay.notifications import outbox
 from certrelay.renewal import endpoints
 from certrelay.renewal.endpoints import LONG_AGO, State
-from certrelay.renewal.handshake import Looker, Unreachable, thumbprint
+from certrelay.renewal.handshake import Looker, Unreachable
 from certrelay.services import Services
 from certrelay.storage.endpoint_record import EndpointRecord
 
