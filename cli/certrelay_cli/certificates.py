@@ -1,7 +1,6 @@
 """Commands: list, show, create, import, csr, merge, operation, history, versions."""
 
 import base64
-import json as json_library
 import uuid
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -12,6 +11,8 @@ from certrelay_cli import keys, options
 from certrelay_cli.follow import finish
 from certrelay_cli.options import (
     Days,
+    Disabled,
+    Force,
     IdempotencyKey,
     Json,
     Name,
@@ -22,12 +23,11 @@ from certrelay_cli.options import (
     Tags,
     Timeout,
     Vault,
+    Version,
     without_none,
 )
 from certrelay_cli.session import Session
 from certrelay_client.request_models import CreateCertificate, ImportCertificate
-
-Force = Annotated[bool, typer.Option("--force", help="Even if the certificate is then no longer renewed.")]
 
 SHOWN = (
     "name", "vault", "version", "subject", "issuer", "dns_names", "ip_addresses", "email_addresses", "uris", "key_type",
@@ -77,7 +77,7 @@ def show(
     ctx: typer.Context,
     name: Name,
     vault: Vault = "",
-    version: Annotated[str, typer.Option(help="A version; by default the newest one.")] = "",
+    version: Version = "",
     json: Json = False,
 ) -> None:
     """One certificate: its names, its validity, and when it is renewed.
@@ -136,7 +136,7 @@ def create(
     policy: Annotated[
         Path | None, typer.Option(help="A file with Key Vault's policy in JSON, for all that has no option.")
     ] = None,
-    disabled: Annotated[bool, typer.Option("--disabled", help="The new version is disabled.")] = False,
+    disabled: Disabled = False,
     force: Force = False,
     idempotency_key: IdempotencyKey = None,
     no_wait: NoWait = False,
@@ -148,7 +148,7 @@ def create(
     Example: certrelay create www --authority corp --dns www.contoso.example --key EC-P256 --renew 30d
     """
     session: Session = ctx.obj
-    written: dict[str, Any] = read_json(policy) if policy else {}
+    written: dict[str, Any] = options.read_json(policy) if policy else {}
     if key:
         written["key_props"] = {**written.get("key_props", {}), **key_properties(key)}
     if issuer:
@@ -175,7 +175,7 @@ def import_(
     password_env: PasswordEnv = None,
     password_file: PasswordFile = None,
     tag: Tags = None,
-    disabled: Annotated[bool, typer.Option("--disabled", help="The new version is disabled.")] = False,
+    disabled: Disabled = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what Key Vault would not accept unchanged.")] = False,
     force: Force = False,
     json: Json = False,
@@ -294,10 +294,3 @@ def key_properties(text: str) -> dict[str, Any]:
         return keys.to_properties(text)
     except ValueError as error:
         raise typer.BadParameter(f"--key {error}") from None
-
-
-def read_json(file: Path) -> Any:
-    try:
-        return json_library.loads(options.read_file(file))
-    except ValueError as error:
-        raise typer.BadParameter(f"{file} is no JSON: {error}") from None

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from certrelay_cli import options
-from certrelay_cli.certificates import read_json
 from certrelay_cli.follow import finish
 from certrelay_cli.options import (
     Days,
+    Force,
     IdempotencyKey,
     Json,
     Name,
@@ -19,14 +19,13 @@ from certrelay_cli.options import (
     Tags,
     Timeout,
     Vault,
+    Version,
     Yes,
     without_none,
 )
 from certrelay_cli.session import Session
 from certrelay_client.request_models import AdoptCertificate, RenewCertificate, RevocationReason, RevokeCertificate
 from certrelay_client.response_models import Certificate
-
-Force = Annotated[bool, typer.Option("--force", help="Even if the certificate is then no longer renewed.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +63,7 @@ def revoke(
     name: Name,
     vault: Vault = "",
     reason: Annotated[RevocationReason, typer.Option(help="A reason of RFC 5280.")] = "unspecified",
-    version: Annotated[str, typer.Option(help="A version; by default the newest one.")] = "",
+    version: Version = "",
     replace: Annotated[bool, typer.Option("--replace", help="Also renew the certificate.")] = False,
     yes: Yes = False,
     idempotency_key: IdempotencyKey = None,
@@ -166,9 +165,10 @@ def policy(
     session: Session = ctx.obj
     alias = session.vault(vault)
     if set is None:
-        session.print_json(session.client.get_certificate_policy(alias, name))
+        found = session.client.get_certificate_policy(alias, name)
     else:
-        session.print_json(session.client.update_certificate_policy(alias, name, read_json(set), force=force or None))
+        found = session.client.update_certificate_policy(alias, name, options.read_json(set), force=force or None)
+    session.print_json(found)
 
 
 def update(

@@ -1,5 +1,6 @@
 """Options that many commands have, and how their values are read."""
 
+import json
 import os
 import re
 import sys
@@ -13,6 +14,9 @@ Vault = Annotated[str, typer.Option("--vault", help="The vault's alias [env: CER
 Json = Annotated[bool, typer.Option("--json", help="Print the API's JSON, for programs.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return at once; do not follow the operation to its end.")]
 Timeout = Annotated[float, typer.Option(help="How many seconds to follow an operation at most.")]
+Force = Annotated[bool, typer.Option("--force", help="Even if the certificate is then no longer renewed.")]
+Disabled = Annotated[bool, typer.Option("--disabled", help="The new version is disabled.")]
+Version = Annotated[str, typer.Option(help="A version; by default the newest one.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="A tag; may be repeated.")]
 Days = Annotated[int | None, typer.Option(help="The validity to ask for, in days.")]
@@ -63,6 +67,13 @@ def read_file(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}") from None
+
+
+def read_json(file: Path) -> Any:
+    try:
+        return json.loads(read_file(file))
+    except ValueError as error:
+        raise typer.BadParameter(f"{file} is no JSON: {error}") from None
 
 
 def write_file(file: Path, content: bytes) -> None:
