@@ -2,6 +2,7 @@
 
 import base64
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -59,10 +60,7 @@ def list_(
     """
     session: Session = ctx.obj
     filters = {"authority": authority, "issuer": issuer, "state": state, "expiring_within_days": expiring_within}
-    found = session.client.certificates(session.vault(vault), **filters)
-    if json:
-        session.print_json(list(found))
-        return
+    found = list(session.client.certificates(session.vault(vault), **filters))
     rows = (
         (
             one["name"], "" if one["enabled"] else "disabled", one["authority"], one["expires"], one["renewal_due"],
@@ -70,7 +68,7 @@ def list_(
         )
         for one in found
     )  # fmt: skip
-    session.table(("name", "", "authority", "expires", "renewal due", "endpoint"), rows)
+    session.show(found, ("name", "", "authority", "expires", "renewal due", "endpoint"), rows, json=json)
 
 
 def show(
@@ -92,17 +90,17 @@ def show(
         if version
         else session.client.get_certificate(alias, name),
     )
-    if json:
-        session.print_json(found)
-        return
-    rows = [(key, found[key]) for key in SHOWN if found.get(key)]
+    session.show(found, ("certificate", ""), _rows(found), json=json)
+
+
+def _rows(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield from ((key, found[key]) for key in SHOWN if found.get(key))
     if "renewal" in found:
-        rows.append(("renewal", f"{found['renewal']['due'] or 'never'}: {found['renewal']['reason']}"))
+        yield "renewal", f"{found['renewal']['due'] or 'never'}: {found['renewal']['reason']}"
     if endpoint := found.get("endpoint"):
-        rows.append(("endpoint", _endpoint_text(endpoint)))
+        yield "endpoint", _endpoint_text(endpoint)
     if fallback := found.get("fallback"):
-        rows.append(("fall-back", f"of {fallback['of']}: {fallback['why']}"))
-    session.table(("certificate", ""), rows)
+        yield "fall-back", f"of {fallback['of']}: {fallback['why']}"
 
 
 def _endpoint_text(endpoint: dict[str, Any]) -> str:
@@ -193,12 +191,8 @@ def import_(
         enabled=False if disabled else None, strict=strict or None, force=force or None,
     )  # fmt: skip
     found = session.client.import_certificate(session.vault(vault), name, body)
-    if json:
-        session.print_json(found)
-        return
-    session.say(f"{name}: {'imported' if found['imported'] else 'is there already'}, version {found['version']}")
-    for change in found["changes"]:
-        session.say(f"  {change}")
+    what = f"{name}: {'imported' if found['imported'] else 'is there already'}, version {found['version']}"
+    session.tell(found, "\n  ".join([what, *found["changes"]]), json=json)
 
 
 def csr(
@@ -264,15 +258,12 @@ def history(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = Fals
     """
     session: Session = ctx.obj
     found = session.client.get_certificate_history(session.vault(vault), name)
-    if json:
-        session.print_json(found)
-        return
     rows = (
         (one["requested_at"], one["kind"], one["status"], one.get("authority"), one["requested_by"],
          one.get("error", {}).get("message", ""))
         for one in found["value"]
     )  # fmt: skip
-    session.table(("requested", "kind", "status", "authority", "by", "error"), rows)
+    session.show(found, ("requested", "kind", "status", "authority", "by", "error"), rows, json=json)
 
 
 def versions(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = False) -> None:
@@ -282,11 +273,8 @@ def versions(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = Fal
     """
     session: Session = ctx.obj
     found = session.client.list_certificate_versions(session.vault(vault), name)
-    if json:
-        session.print_json(found)
-        return
     rows = ((one["version"], bool(one["attributes"].get("enabled")), one["thumbprint"]) for one in found["value"])
-    session.table(("version", "enabled", "thumbprint"), rows)
+    session.show(found, ("version", "enabled", "thumbprint"), rows, json=json)
 
 
 def key_properties(text: str) -> dict[str, Any]:

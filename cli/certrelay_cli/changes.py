@@ -25,7 +25,6 @@ from certrelay_cli.options import (
 )
 from certrelay_cli.session import Session
 from certrelay_client.request_models import AdoptCertificate, RenewCertificate, RevocationReason, RevokeCertificate
-from certrelay_client.response_models import Certificate
 
 
 def register(app: typer.Typer) -> None:
@@ -83,10 +82,8 @@ def revoke(
     done = session.client.revoke_certificate(alias, name, body, idempotency_key=idempotency_key or uuid.uuid4().hex)
     if done["operation"] is not None:
         finish(session, done["operation"], json=json, wait=not no_wait, timeout=timeout)
-    elif json:
-        session.print_json(done)
     else:
-        session.say(f"{name}: version {chosen} is revoked")
+        session.tell(done, f"{name}: version {chosen} is revoked", json=json)
 
 
 def cancel(
@@ -111,10 +108,8 @@ def cancel(
         found = session.client.delete_certificate_operation(alias, name, force=force or None)
     else:
         found = session.client.cancel_certificate_operation(alias, name, {"cancellation_requested": True})
-    if json:
-        session.print_json(found)
-    else:
-        session.say(f"{name}: {found['status_details'] if found else 'the pending operation is deleted'}")
+    text = found["status_details"] if found else "the pending operation is deleted"
+    session.tell(found, f"{name}: {text}", json=json)
 
 
 def adopt(
@@ -137,7 +132,8 @@ def adopt(
     body: AdoptCertificate = without_none(
         authority=authority, validity_days=days, trigger=options.trigger(renew), force=force or None
     )
-    _changed(session, session.client.adopt_certificate(session.vault(vault), name, body), json, "adopted")
+    found = session.client.adopt_certificate(session.vault(vault), name, body)
+    session.tell(found, f"{found['name']}: adopted", json=json)
 
 
 def release(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = False) -> None:
@@ -146,7 +142,8 @@ def release(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = Fals
     Example: certrelay release old
     """
     session: Session = ctx.obj
-    _changed(session, session.client.release_certificate(session.vault(vault), name), json, "released")
+    found = session.client.release_certificate(session.vault(vault), name)
+    session.tell(found, f"{found['name']}: released", json=json)
 
 
 def policy(
@@ -193,7 +190,8 @@ def update(
     body = without_none(tags=options.tags(tag), enabled=enabled, force=force or None)
     if no_tags:
         body["tags"] = {}
-    _changed(session, session.client.update_certificate(session.vault(vault), name, body), json, "changed")
+    found = session.client.update_certificate(session.vault(vault), name, body)
+    session.tell(found, f"{found['name']}: changed", json=json)
 
 
 def delete(ctx: typer.Context, name: Name, vault: Vault = "", yes: Yes = False) -> None:
@@ -215,11 +213,8 @@ def deleted(ctx: typer.Context, vault: Vault = "", json: Json = False) -> None:
     """
     session: Session = ctx.obj
     found = session.client.list_deleted_certificates(session.vault(vault))["value"]
-    if json:
-        session.print_json(found)
-    else:
-        rows = [(one.get("name") or str(one.get("id", "")).rsplit("/", 1)[-1], one.get("deletedDate")) for one in found]
-        session.table(("name", "deleted"), rows)
+    rows = ((one.get("name") or str(one.get("id", "")).rsplit("/", 1)[-1], one.get("deletedDate")) for one in found)
+    session.show(found, ("name", "deleted"), rows, json=json)
 
 
 def recover(ctx: typer.Context, name: Name, vault: Vault = "") -> None:
@@ -245,14 +240,4 @@ def transfer(
     """
     session: Session = ctx.obj
     found = session.client.transfer_certificate(session.vault(vault), name, {"owner": owner})
-    if json:
-        session.print_json(found)
-    else:
-        session.say(f"{name}: {found['owner']} owns it now")
-
-
-def _changed(session: Session, found: Certificate, json: bool, what: str) -> None:
-    if json:
-        session.print_json(found)
-    else:
-        session.say(f"{found['name']}: {what}")
+    session.tell(found, f"{name}: {found['owner']} owns it now", json=json)

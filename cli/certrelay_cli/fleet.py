@@ -44,14 +44,12 @@ def operations(
         found += page["value"]
         continuation = page["continuation"]
         more = continuation is not None
-    if json:
-        session.print_json(found[0] if id else found[:limit])
-        return
     rows = (
         (one["id"], one["vault"], one["name"], one["kind"], one["status"], one["step"], one.get("authority"))
         for one in found[:limit]
     )
-    session.table(("id", "vault", "name", "kind", "status", "step", "authority"), rows)
+    columns = ("id", "vault", "name", "kind", "status", "step", "authority")
+    session.show(found[0] if id else found[:limit], columns, rows, json=json)
 
 
 def replace(
@@ -108,11 +106,8 @@ def replacements(
         continuation = page["continuation"]
         if continuation is None:
             break
-    if json:
-        session.print_json(found)
-        return
-    rows = [(one["id"], one["state"], one["requested_at"], one["requested_by"]) for one in found]
-    session.table(("id", "state", "requested", "by"), rows)
+    rows = ((one["id"], one["state"], one["requested_at"], one["requested_by"]) for one in found)
+    session.show(found, ("id", "state", "requested", "by"), rows, json=json)
 
 
 def forecast(
@@ -140,8 +135,5 @@ def forecast(
 
 
 def _show(session: Session, job: Replacement, json: bool) -> None:
-    if json:
-        session.print_json(job)
-    else:
-        rows = [(key, job[key]) for key in ("id", "state", "requested_at", "progress")]
-        session.table(("replacement", ""), rows)
+    rows = ((key, job[key]) for key in ("id", "state", "requested_at", "progress"))
+    session.show(job, ("replacement", ""), rows, json=json)

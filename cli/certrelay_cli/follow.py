@@ -1,5 +1,6 @@
 """Follow operations to their end, with progress for people."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -16,10 +17,7 @@ def finish(session: Session, operation: Operation, *, json: bool, wait: bool, ti
     Exits with REFUSED if it failed or was canceled. Raises TimedOut."""
     if wait and operation["status"] == "inProgress":
         operation = followed(session, operation, timeout)
-    if json:
-        session.print_json(operation)
-    else:
-        summary(session, operation)
+    session.show(operation, ("operation", ""), summary(operation), json=json)
     if operation["status"] in ("failed", "canceled"):
         raise typer.Exit(exits.REFUSED)
 
@@ -43,13 +41,10 @@ def line(operation: Operation) -> Text:
     return Text(printable(f"{operation['name']}: {operation['status_details']}"))
 
 
-def summary(session: Session, operation: Operation) -> None:
-    rows: list[tuple[str, Any]] = [
-        (key, operation[key])
-        for key in ("name", "vault", "id", "kind", "status", "status_details", "authority", "requested_by", "target")
-        if operation.get(key)
-    ]
+def summary(operation: Operation) -> Iterator[tuple[str, Any]]:
+    for key in ("name", "vault", "id", "kind", "status", "status_details", "authority", "requested_by", "target"):
+        if operation.get(key):
+            yield key, operation[key]
     error = operation.get("error") or operation.get("last_error")
     if error:
-        rows.append(("error", f"{error['code']}: {error['message']}"))
-    session.table(("operation", ""), rows)
+        yield "error", f"{error['code']}: {error['message']}"

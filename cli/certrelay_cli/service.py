@@ -34,10 +34,8 @@ def vaults(ctx: typer.Context, json: Json = False) -> None:
     """
     session: Session = ctx.obj
     found = session.client.list_vaults()["value"]
-    if json:
-        session.print_json(found)
-    else:
-        session.table(("name", "url", "authorities"), [(one["name"], one["url"], one["authorities"]) for one in found])
+    rows = ((one["name"], one["url"], one["authorities"]) for one in found)
+    session.show(found, ("name", "url", "authorities"), rows, json=json)
 
 
 def authorities(ctx: typer.Context, json: Json = False) -> None:
@@ -47,11 +45,8 @@ def authorities(ctx: typer.Context, json: Json = False) -> None:
     """
     session: Session = ctx.obj
     found = session.client.list_authorities()["value"]
-    if json:
-        session.print_json(found)
-        return
-    rows = [(one["name"], one["connector"], one["default_validity_days"], one["features"]) for one in found]
-    session.table(("name", "connector", "days", "features"), rows)
+    rows = ((one["name"], one["connector"], one["default_validity_days"], one["features"]) for one in found)
+    session.show(found, ("name", "connector", "days", "features"), rows, json=json)
 
 
 def rollover(
@@ -63,10 +58,7 @@ def rollover(
     """
     session: Session = ctx.obj
     found = session.client.roll_over_account_key(authority)
-    if json:
-        session.print_json(found)
-    else:
-        session.say(f"{found['authority']}: the account has the key {found['key_id']}")
+    session.tell(found, f"{found['authority']}: the account has the key {found['key_id']}", json=json)
 
 
 def dns_persist(
@@ -120,11 +112,8 @@ def doctor(ctx: typer.Context, json: Json = False) -> None:
     """
     session: Session = ctx.obj
     found = session.client.get_doctor()
-    if json:
-        session.print_json(found)
-    else:
-        rows = [("ok" if one["ok"] else "failed", one["what"], one["detail"], one["mend"]) for one in found["findings"]]
-        session.table(("", "what", "detail", "mend"), rows)
+    rows = (("ok" if one["ok"] else "failed", one["what"], one["detail"], one["mend"]) for one in found["findings"])
+    session.show(found, ("", "what", "detail", "mend"), rows, json=json)
     if not found["ok"]:
         raise typer.Exit(exits.REFUSED)
 
@@ -136,13 +125,10 @@ def health(ctx: typer.Context, json: Json = False) -> None:
     """
     session: Session = ctx.obj
     found = session.client.get_readiness()
-    if json:
-        session.print_json(found)
-    else:
-        rows = [
-            ("ok" if one["ok"] else "failed", one["what"], one["milliseconds"], one["detail"]) for one in found["parts"]
-        ]
-        session.table(("", "what", "ms", "detail"), rows)
+    rows = (
+        ("ok" if one["ok"] else "failed", one["what"], one["milliseconds"], one["detail"]) for one in found["parts"]
+    )
+    session.show(found, ("", "what", "ms", "detail"), rows, json=json)
     if found["status"] != "ok":
         raise typer.Exit(exits.UNREACHABLE)
 
@@ -163,11 +149,8 @@ def list_poison(ctx: typer.Context, json: Json = False) -> None:
     """
     session: Session = ctx.obj
     found = session.client.list_poison_messages()["value"]
-    if json:
-        session.print_json(found)
-    else:
-        rows = [(one["id"], one["queue"], one["subject"], one["at"], one["reason"]) for one in found]
-        session.table(("id", "queue", "subject", "at", "reason"), rows)
+    rows = ((one["id"], one["queue"], one["subject"], one["at"], one["reason"]) for one in found)
+    session.show(found, ("id", "queue", "subject", "at", "reason"), rows, json=json)
 
 
 @poison.command("retry")
@@ -197,14 +180,11 @@ def list_notifications(ctx: typer.Context, json: Json = False) -> None:
     """
     session: Session = ctx.obj
     found = session.client.list_notification_targets()["value"]
-    if json:
-        session.print_json(found)
-        return
-    rows = [
+    rows = (
         (one["name"], one["kind"], one["host"], one["events"], said(one["last_delivered"]), said(one["last_failed"]))
         for one in found
-    ]
-    session.table(("name", "kind", "host", "events", "last delivered", "last failed"), rows)
+    )
+    session.show(found, ("name", "kind", "host", "events", "last delivered", "last failed"), rows, json=json)
 
 
 @notifications.command("test")
@@ -217,10 +197,8 @@ def send_test(
     """
     session: Session = ctx.obj
     found = session.client.send_test_notification(target)
-    if json:
-        session.print_json(found)
-    else:
-        session.say(f"{target} {'has taken it' if found['delivered'] else 'has not taken it'}: {answered(found)}")
+    text = f"{target} {'has taken it' if found['delivered'] else 'has not taken it'}: {answered(found)}"
+    session.tell(found, text, json=json)
     if not found["delivered"]:
         raise typer.Exit(exits.REFUSED)
 
@@ -242,11 +220,8 @@ def list_issuers(ctx: typer.Context, vault: Vault = "", json: Json = False) -> N
     """
     session: Session = ctx.obj
     found = session.client.admin_list_issuers(session.vault(vault))["value"]
-    if json:
-        session.print_json(found)
-    else:
-        rows = [(str(one.get("id", "")).rsplit("/", 1)[-1], one.get("provider")) for one in found]
-        session.table(("name", "provider"), rows)
+    rows = ((str(one.get("id", "")).rsplit("/", 1)[-1], one.get("provider")) for one in found)
+    session.show(found, ("name", "provider"), rows, json=json)
 
 
 @issuers.command("show")

@@ -57,6 +57,20 @@ class Session:
     def print_json(self, value: Any) -> None:
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
+    def show(self, found: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, json: bool) -> None:
+        """Print what the API answered: for programs as it is, for people as a table. `rows` may be lazy."""
+        if json:
+            self.print_json(found)
+        else:
+            self.table(columns, rows)
+
+    def tell(self, found: Any, text: str, *, json: bool) -> None:
+        """Print what the API answered: for programs as it is, for people as a sentence."""
+        if json:
+            self.print_json(found)
+        else:
+            self.say(text)
+
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table. Values are text from elsewhere: no markup, no control characters."""
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -71,16 +71,13 @@ def whoami(ctx: typer.Context, json: Json = False) -> None:
     except NoSuchRoute:  # an older deployment: what can be said without it
         vaults = [vault["name"] for vault in session.client.list_vaults()["value"]]
         how = "a function key" if session.config.function_key else f"Entra ID ({session.config.scope})"
-        if json:
-            session.print_json({"endpoint": session.config.endpoint, "vaults": vaults})
-        else:
-            session.table(
-                ("whoami", ""), [("endpoint", session.config.endpoint), ("signs in with", how), ("vaults", vaults)]
-            )
+        known = {"endpoint": session.config.endpoint, "vaults": vaults}
+        rows = [("endpoint", session.config.endpoint), ("signs in with", how), ("vaults", vaults)]
+        session.show(known, ("whoami", ""), rows, json=json)
         return
     if json:
         session.print_json(me)
         return
-    rows = [("endpoint", session.config.endpoint), ("name", me["name"]), ("role", me["role"]), ("ids", me["ids"])]
-    session.table(("whoami", ""), [*rows, ("decided by", me["decided_by"])])
+    own = [("endpoint", session.config.endpoint), ("name", me["name"]), ("role", me["role"]), ("ids", me["ids"])]
+    session.table(("whoami", ""), [*own, ("decided by", me["decided_by"])])
     session.table(("vault", "role"), [(vault["name"], vault["role"]) for vault in me["vaults"]])
