@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from certrelay_cli import certificates, changes, config, exits, files, fleet, service, signin
+from certrelay_cli import certificates, changes, config, exits, files, fleet, issuers, service, signin
 from certrelay_cli.config import Config
 from certrelay_cli.options import read_file
 from certrelay_cli.session import Session, printable
@@ -22,7 +22,7 @@ there is something to do, and with 1 for a wrong use."""
 app = typer.Typer(
     name="certrelay", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-for part in (signin, certificates, changes, fleet, service, files):
+for part in (signin, certificates, changes, fleet, service, issuers, files):
     part.register(app)
 
 
