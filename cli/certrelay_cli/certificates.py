@@ -146,23 +146,35 @@ def create(
     Example: certrelay create www --authority corp --dns www.contoso.example --key EC-P256 --renew 30d
     """
     session: Session = ctx.obj
-    written: dict[str, Any] = options.read_json(policy) if policy else {}
-    if key:
-        written["key_props"] = {**written.get("key_props", {}), **key_properties(key)}
-    if issuer:
-        written["issuer"] = {**written.get("issuer", {}), "name": issuer}
-    if trigger := options.trigger(renew):
-        action = "EmailContacts" if authority else "AutoRenew"
-        written["lifetime_actions"] = [{"trigger": trigger, "action": {"action_type": action}}]
     body: CreateCertificate = without_none(
-        authority=authority, policy=written, subject=subject, dns_names=dns, ip_addresses=ip, email_addresses=email,
-        uris=uri, user_principal_names=upn, validity_days=days, tags=options.tags(tag),
-        enabled=False if disabled else None, force=force or None,
+        authority=authority, policy=_policy(policy, key, issuer, renew, managed=bool(authority)), subject=subject,
+        dns_names=dns, ip_addresses=ip, email_addresses=email, uris=uri, user_principal_names=upn, validity_days=days,
+        tags=options.tags(tag), enabled=False if disabled else None, force=force or None,
     )  # fmt: skip
     started = session.client.create_certificate(
         session.vault(vault), name, body, idempotency_key=idempotency_key or uuid.uuid4().hex
     )
     finish(session, started, json=json, wait=not no_wait, timeout=timeout)
+
+
+def _policy(file: Path | None, key: str | None, issuer: str | None, renew: str | None, *, managed: bool) -> Any:
+    """Key Vault's policy: what the file says, and over it what the options say."""
+    policy: dict[str, Any] = options.read_json(file) if file else {}
+    if key:
+        policy["key_props"] = {**policy.get("key_props", {}), **_key_properties(key)}
+    if issuer:
+        policy["issuer"] = {**policy.get("issuer", {}), "name": issuer}
+    if trigger := options.trigger(renew):
+        action = "EmailContacts" if managed else "AutoRenew"
+        policy["lifetime_actions"] = [{"trigger": trigger, "action": {"action_type": action}}]
+    return policy
+
+
+def _key_properties(text: str) -> dict[str, Any]:
+    try:
+        return keys.to_properties(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--key {error}") from None
 
 
 def import_(
@@ -275,10 +287,3 @@ def versions(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = Fal
     found = session.client.list_certificate_versions(session.vault(vault), name)
     rows = ((one["version"], bool(one["attributes"].get("enabled")), one["thumbprint"]) for one in found["value"])
     session.show(found, ("version", "enabled", "thumbprint"), rows, json=json)
-
-
-def key_properties(text: str) -> dict[str, Any]:
-    try:
-        return keys.to_properties(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--key {error}") from None
