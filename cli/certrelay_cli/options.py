@@ -2,12 +2,13 @@
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from certrelay_cli import triggers
 
 Name = Annotated[str, typer.Argument(help="The certificate's name in the vault.")]
 Vault = Annotated[str, typer.Option("--vault", help="The vault's alias [env: CERTRELAY_VAULT].")]
@@ -37,15 +38,11 @@ def tags(given: list[str] | None) -> dict[str, str]:
 
 
 def trigger(text: str | None) -> dict[str, int] | None:
-    """`30d` (before expiry) or `67%` (of the lifetime) as a lifetime action's trigger. Raises typer.BadParameter."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,4})(d|%)", text, re.ASCII)
-    if not found:
-        raise typer.BadParameter(
-            f"--renew needs days before expiry (30d) or a share of the lifetime (67%), not {text!r}"
-        )
-    return {"days_before_expiry" if found[2] == "d" else "lifetime_percentage": int(found[1])}
+    """`--renew` as a lifetime action's trigger. Raises typer.BadParameter."""
+    try:
+        return None if text is None else dict([triggers.from_text(text)])
+    except ValueError as error:
+        raise typer.BadParameter(f"--renew {error}") from None
 
 
 def password(variable: str | None, file: Path | None, prompt: str | None) -> str | None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from certrelay_cli.code.wanted import Trigger
+from certrelay_cli.triggers import Trigger
 from certrelay_client import Client, NotFound
 
 # CertRelay's own tags on a certificate in Key Vault; a test holds them to those of the app.

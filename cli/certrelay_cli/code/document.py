@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from certrelay_cli.keys import PATTERN
+from certrelay_cli import keys, triggers
 
 CERTIFICATE_NAME = r"^[0-9A-Za-z-]{1,127}$"
 Text = Annotated[str, Field(min_length=1, max_length=2048)]
@@ -26,10 +26,10 @@ class Common(BaseModel):
         description="Instead of an authority: one of Key Vault's own issuers, Self, or Unknown (it was imported). "
         "CertRelay does not renew it.",
     )
-    key: str | None = Field(default=None, pattern=PATTERN, description="EC-P256, RSA-3072, RSA-HSM-4096 …")
+    key: str | None = Field(default=None, pattern=keys.PATTERN, description="EC-P256, RSA-3072, RSA-HSM-4096 …")
     days: int | None = Field(default=None, ge=1, le=3650, description="The validity to ask for, in days.")
     renew: str | None = Field(
-        default=None, pattern="^[0-9]{1,4}(d|%)$", description="30d: before expiry. 67%: of the lifetime."
+        default=None, pattern=triggers.PATTERN, description="30d: before expiry. 67%: of the lifetime."
     )
     tags: dict[Annotated[str, Field(min_length=1, max_length=256)], TagValue] = Field(
         default={}, description="All tags, without CertRelay's own. Those of the defaults are added."

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from certrelay_cli import keys
+from certrelay_cli import keys, triggers
 from certrelay_cli.code import wanted
 from certrelay_cli.code.actual import Actual
 from certrelay_cli.code.document import Document, Malformed
-from certrelay_cli.code.wanted import CONTENT_TYPES, EKUS, KEY_USAGE, KEY_VAULTS_SHARE, trigger_text
+from certrelay_cli.code.wanted import CONTENT_TYPES, EKUS, KEY_USAGE, KEY_VAULTS_SHARE
 
 type Json = dict[str, Any]
 
@@ -75,7 +75,7 @@ def _renewal(actual: Actual, default_days: Mapping[str, int]) -> Json:
         if actual.days and actual.days != default_days.get(actual.authority):
             entry["days"] = actual.days
         if actual.trigger:
-            entry["renew"] = trigger_text(actual.trigger)
+            entry["renew"] = triggers.to_text(actual.trigger)
         return entry
     issuer = actual.policy.get("issuer") or {}
     entry = {"issuer": issuer.get("name") or "Unknown"}
@@ -84,7 +84,7 @@ def _renewal(actual: Actual, default_days: Mapping[str, int]) -> Json:
     [action, *_] = actual.policy.get("lifetime_actions") or [{}]
     [(kind, number)] = (action.get("trigger") or {"lifetime_percentage": KEY_VAULTS_SHARE}).items()
     if (kind, number) != ("lifetime_percentage", KEY_VAULTS_SHARE):
-        entry["renew"] = trigger_text((kind, number))
+        entry["renew"] = triggers.to_text((kind, number))
     if (action.get("action") or {}).get("action_type") == "EmailContacts":
         entry["auto_renew"] = False
     months = (actual.policy.get("x509_props") or {}).get("validity_months")

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from certrelay_cli import keys
+from certrelay_cli import keys, triggers
 from certrelay_cli.code.actual import Actual
-from certrelay_cli.code.wanted import EKUS, KEY_USAGE, KEY_VAULTS_SHARE, Wanted, trigger_text
+from certrelay_cli.code.wanted import EKUS, KEY_USAGE, KEY_VAULTS_SHARE, Wanted
 
 MONTH_DAYS = 365 / 12
 
@@ -223,7 +223,7 @@ def _renewal(wanted: Wanted, actual: Actual, default_days: int | None) -> Iterat
         return
     why = []
     if wanted.trigger != actual.trigger:
-        why.append(f"renew: {trigger_text(actual.trigger)} becomes {trigger_text(wanted.trigger)}")
+        why.append(f"renew: {triggers.to_text(actual.trigger)} becomes {triggers.to_text(wanted.trigger)}")
     if days and days != actual.days:
         why.append(f"days: {actual.days or 'none'} becomes {days}")
     if _issuer(actual.policy).lower() not in ("unknown", ""):

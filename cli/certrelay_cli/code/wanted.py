@@ -8,8 +8,9 @@ from typing import Any
 
 import idna
 
-from certrelay_cli import keys
+from certrelay_cli import keys, triggers
 from certrelay_cli.code.document import Common, Document, Entry, Malformed
+from certrelay_cli.triggers import Trigger
 
 KEY_USAGE = ("digitalSignature", "keyEncipherment")
 EKUS = ("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2")
@@ -18,8 +19,6 @@ KEY_VAULTS_SHARE = 80  # of the lifetime, at which Key Vault's own renewal begin
 MAX_COMMON_NAME = 64
 ENDPOINT_TAG = "certrelay-endpoint"
 _ENDPOINT = re.compile(r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
-
-type Trigger = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +131,15 @@ def _wanted(name: str, entry: Entry, defaults: Common) -> Wanted:
         raise ValueError("has a name twice")
     key = chosen("key", keys.DEFAULT)
     dns = tuple(one for kind, one in names if kind == "dns")
-    usage, ekus = chosen("key_usage"), chosen("ekus")
+    renew, usage, ekus = chosen("renew"), chosen("key_usage"), chosen("ekus")
     return Wanted(
         name=name, authority=authority, issuer=issuer, key=key, dns=dns,
         ips=tuple(one for kind, one in names if kind == "ip"),
         emails=tuple(one for kind, one in names if kind == "email"),
         uris=tuple(one for kind, one in names if kind == "uri"),
         upns=tuple(entry.upns), subject=entry.subject or default_subject(dns), days=chosen("days"),
-        trigger=trigger_of(chosen("renew")), tags={**defaults.tags, **entry.tags, **_endpoint_tag(entry, defaults)},
+        trigger=triggers.from_text(renew) if renew else None,
+        tags={**defaults.tags, **entry.tags, **_endpoint_tag(entry, defaults)},
         exportable=chosen("exportable", "-HSM" not in key), reuse_key=chosen("reuse_key", False),
         content_type=CONTENT_TYPES[chosen("content_type", "pfx")], key_usage=tuple(usage) if usage else None,
         ekus=tuple(ekus) if ekus else None, enabled=chosen("enabled", True),
@@ -159,19 +159,6 @@ def _endpoint_tag(entry: Entry, defaults: Common) -> dict[str, str]:
 def default_subject(dns: tuple[str, ...]) -> str:
     """As CertRelay does it: CN= and the first DNS name, if that may be a common name."""
     return f"CN={dns[0]}" if dns and len(dns[0]) <= MAX_COMMON_NAME else ""
-
-
-def trigger_of(text: str | None) -> Trigger | None:
-    """`30d` or `67%`."""
-    if text is None:
-        return None
-    return ("days_before_expiry" if text.endswith("d") else "lifetime_percentage", int(text[:-1]))
-
-
-def trigger_text(trigger: Trigger | None) -> str:
-    if trigger is None:
-        return "default"
-    return f"{trigger[1]}{'d' if trigger[0] == 'days_before_expiry' else '%'}"
 
 
 def normalised(name: str) -> tuple[str, str]:
