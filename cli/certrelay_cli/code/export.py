@@ -10,7 +10,7 @@ from certrelay_cli import keys, triggers
 from certrelay_cli.code import wanted
 from certrelay_cli.code.actual import Actual
 from certrelay_cli.code.document import Document, Malformed
-from certrelay_cli.code.wanted import CONTENT_TYPES, EKUS, KEY_USAGE, KEY_VAULTS_SHARE
+from certrelay_cli.code.wanted import CONTENT_TYPES, EKUS, KEY_USAGE, KEY_VAULTS_SHARE, MONTH_DAYS
 
 type Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ def _renewal(actual: Actual, default_days: Mapping[str, int]) -> Json:
         entry["auto_renew"] = False
     months = (actual.policy.get("x509_props") or {}).get("validity_months")
     if months and months != 12:
-        entry["days"] = round(months * 365 / 12)
+        entry["days"] = round(months * MONTH_DAYS)
     return entry | ({"certificate_type": issuer["cty"]} if issuer.get("cty") else {})
 
 

@@ -10,9 +10,7 @@ from pydantic import TypeAdapter
 
 from certrelay_cli import keys, triggers
 from certrelay_cli.code.actual import Actual
-from certrelay_cli.code.wanted import EKUS, KEY_USAGE, KEY_VAULTS_SHARE, Wanted
-
-MONTH_DAYS = 365 / 12
+from certrelay_cli.code.wanted import EKUS, KEY_USAGE, Wanted
 
 
 class Kind(StrEnum):
@@ -196,19 +194,17 @@ def _policy(wanted: Wanted, actual: Actual) -> tuple[dict[str, Any], tuple[str, 
 def _issuers_policy(wanted: Wanted, actual: Actual, compare: Any, body: dict[str, Any], why: list[str]) -> None:
     """What only concerns certificates that Key Vault itself has issued and renews."""
     [action, *_] = actual.policy.get("lifetime_actions") or [{}]
-    kind = "AutoRenew" if wanted.auto_renew else "EmailContacts"
-    trigger = dict([wanted.trigger or ("lifetime_percentage", KEY_VAULTS_SHARE)])
-    now = (action.get("trigger"), (action.get("action") or {}).get("action_type"))
-    if now != (trigger, kind):
-        body["lifetime_actions"] = [{"trigger": trigger, "action": {"action_type": kind}}]
+    then = wanted.lifetime_action
+    trigger, kind = then["trigger"], then["action"]["action_type"]
+    if (action.get("trigger"), (action.get("action") or {}).get("action_type")) != (trigger, kind):
+        body["lifetime_actions"] = [then]
         why.append(f"renewal: {kind} at {trigger}")
     issuer = actual.policy.get("issuer") or {}
     if wanted.certificate_type and issuer.get("cty") != wanted.certificate_type:
         compare("issuer", {"cty": wanted.certificate_type}, "type", issuer.get("cty"), wanted.certificate_type)
     months = (actual.policy.get("x509_props") or {}).get("validity_months")
-    if wanted.days and months != max(1, round(wanted.days / MONTH_DAYS)):
-        then = max(1, round(wanted.days / MONTH_DAYS))
-        compare("x509_props", {"validity_months": then}, "months", months, then)
+    if wanted.days:
+        compare("x509_props", {"validity_months": wanted.validity_months}, "months", months, wanted.validity_months)
 
 
 def _renewal(wanted: Wanted, actual: Actual, default_days: int | None) -> Iterator[Change]:

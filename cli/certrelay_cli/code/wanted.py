@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import idna
@@ -15,6 +15,7 @@ from certrelay_cli.triggers import Trigger
 KEY_USAGE = ("digitalSignature", "keyEncipherment")
 EKUS = ("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2")
 CONTENT_TYPES = {"pfx": "application/x-pkcs12", "pem": "application/x-pem-file"}
+MONTH_DAYS = 365 / 12
 KEY_VAULTS_SHARE = 80  # of the lifetime, at which Key Vault's own renewal begins by default
 MAX_COMMON_NAME = 64
 ENDPOINT_TAG = "certrelay-endpoint"
@@ -59,8 +60,17 @@ class Wanted:
         kinds = {"dns_names": self.dns, "emails": self.emails, "upns": self.upns, "uris": self.uris}
         return {kind: list(values) for kind, values in {**kinds, "ipAddresses": self.ips}.items() if values}
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def validity_months(self) -> int | None:
+        """`days` as an issuer of Key Vault is told them."""
+        return max(1, round(self.days / MONTH_DAYS)) if self.days else None
+
+    @property
+    def lifetime_action(self) -> dict[str, Any]:
+        """As in Key Vault's policy; with an authority Key Vault itself only notifies."""
+        trigger = self.trigger or ("lifetime_percentage", KEY_VAULTS_SHARE)
+        action = "AutoRenew" if self.issuer and self.auto_renew else "EmailContacts"
+        return {"trigger": dict([trigger]), "action": {"action_type": action}}
 
     def create_body(self) -> dict[str, Any]:
         """The body of `create`."""
@@ -80,15 +90,13 @@ class Wanted:
             certificate_type = {"cty": self.certificate_type} if self.certificate_type else {}
             policy["issuer"] = {"name": self.issuer, **certificate_type}
         if self.trigger or (self.issuer and not self.auto_renew):
-            action = "AutoRenew" if self.issuer and self.auto_renew else "EmailContacts"
-            trigger = self.trigger or ("lifetime_percentage", KEY_VAULTS_SHARE)
-            policy["lifetime_actions"] = [{"trigger": dict([trigger]), "action": {"action_type": action}}]
+            policy["lifetime_actions"] = [self.lifetime_action]
         body: dict[str, Any] = {"policy": policy, "tags": dict(self.tags), "enabled": self.enabled}
         if self.authority:
             body["authority"] = self.authority
             body |= {"validity_days": self.days} if self.days else {}
         elif self.days:
-            properties["validity_months"] = max(1, round(self.days * 12 / 365))
+            properties["validity_months"] = self.validity_months
         return body
 
 
