@@ -29,12 +29,7 @@ def from_properties(properties: Mapping[str, Any]) -> str:
     return text if re.match(PATTERN, text) else ""
 
 
-def of_certificate(key_type: str | None, key_size: int | None) -> tuple[str, int] | None:
-    """The kind and size that a certificate says; an HSM leaves no trace in it."""
-    return (key_type, key_size) if key_type and key_size else None
-
-
 def kind_and_size(text: str) -> tuple[str, int]:
-    """What a certificate with this key says."""
+    """What a certificate with this key says; an HSM leaves no trace in it."""
     properties = to_properties(text)
     return properties["kty"].removesuffix("-HSM"), properties["key_size"]
