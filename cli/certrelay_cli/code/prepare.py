@@ -62,8 +62,8 @@ def fresh(
     ordered = [change.name for change in first.changes if change.orders]
     # An order that ends while this runs is either the last one that ended or has its certificate there, never neither.
     ended = _last_ended(client, vault, ordered)
-    there = {name: one for name, one in there.items() if name not in {one.lower() for one in ordered}}
-    there |= actual.read(client, vault, ordered, renewed)
+    kept = there.keys() - {name.lower() for name in ordered}
+    there = {name: there[name] for name in kept} | actual.read(client, vault, ordered, renewed)
     found = planner.plan(vault, wanted, there, known.default_days, managed, prune)
     return replace(
         found, changes=tuple(_with_key(vault, one, ended) for one in found.changes), endpoint=client.endpoint
@@ -106,14 +106,12 @@ def saved(client: Client, plan: Plan, seen: Callable[[], None] = lambda: None) -
     now = planner.plan(plan.vault, wanted, there, known.default_days, managed, prune=True)
     left: list[Change] = []
     problems = list(now.problems)
-    for name in dict.fromkeys(change.name for change in plan.changes):
-        planned = [change for change in plan.changes if change.name == name]
-        for change in (change for change in now.changes if change.name == name):
-            match = next((one for one in planned if one.same_as(change)), None)
-            if match is None:
-                problems.append(f"{name}: it was changed since the plan was made ({change.why[0]}); make a new plan")
-            else:
-                left.append(match)
+    for change in now.changes:
+        match = next((one for one in plan.changes if one.same_as(change)), None)
+        if match is None:
+            problems.append(f"{change.name}: it was changed since the plan was made ({change.why[0]}); make a new plan")
+        else:
+            left.append(match)
     return replace(plan, changes=tuple(left), problems=tuple(problems), unchanged=len(plan.changes) - len(left))
 
 
