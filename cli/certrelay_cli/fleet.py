@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -9,8 +10,9 @@ import typer
 from certrelay_cli import options
 from certrelay_cli.options import IdempotencyKey, Json, Yes, without_none
 from certrelay_cli.session import Session
+from certrelay_client.paging import pages
 from certrelay_client.request_models import StartReplacement
-from certrelay_client.response_models import Operation, Replacement
+from certrelay_client.response_models import OperationList, Replacement
 
 
 def register(app: typer.Typer) -> None:
@@ -33,23 +35,22 @@ def operations(
     Example: certrelay operations --state failed
     """
     session: Session = ctx.obj
-    found: list[Operation] = []
-    if id:
-        found.append(session.client.get_operation(id))
-    continuation, more = None, not id
-    while more and len(found) < limit:
-        page = session.client.list_operations(
-            state=state, vault=vault, authority=authority, since=since, max=min(limit, 200), continuation=continuation
+
+    def page(after: str | None) -> OperationList:
+        return session.client.list_operations(
+            state=state, vault=vault, authority=authority, since=since, max=min(limit, 200), continuation=after
         )
-        found += page["value"]
-        continuation = page["continuation"]
-        more = continuation is not None
+
+    if id:
+        found = [session.client.get_operation(id)]
+    else:
+        found = list(islice((one for part in pages(page) for one in part["value"]), max(limit, 0)))
     rows = (
         (one["id"], one["vault"], one["name"], one["kind"], one["status"], one["step"], one.get("authority"))
-        for one in found[:limit]
+        for one in found
     )
     columns = ("id", "vault", "name", "kind", "status", "step", "authority")
-    session.show(found[0] if id else found[:limit], columns, rows, json=json)
+    session.show(found[0] if id else found, columns, rows, json=json)
 
 
 def replace(
@@ -99,13 +100,8 @@ def replacements(
         job = session.client.cancel_replacement(id) if cancel else session.client.get_replacement(id)
         _show(session, job, json)
         return
-    found, continuation = [], None
-    while True:
-        page = session.client.list_replacements(state=state, max=100, continuation=continuation)
-        found += page["value"]
-        continuation = page["continuation"]
-        if continuation is None:
-            break
+    parts = pages(lambda after: session.client.list_replacements(state=state, max=100, continuation=after))
+    found = [one for part in parts for one in part["value"]]
     rows = ((one["id"], one["state"], one["requested_at"], one["requested_by"]) for one in found)
     session.show(found, ("id", "state", "requested", "by"), rows, json=json)
 
@@ -120,11 +116,10 @@ def forecast(
     Example: certrelay forecast --days 90
     """
     session: Session = ctx.obj
-    found = session.client.get_forecast(days=days, max=1000)
-    while (continuation := found["continuation"]) is not None:
-        page = session.client.get_forecast(days=days, max=1000, continuation=continuation)
-        found["renewals"] += page["renewals"]
-        found["continuation"] = page["continuation"]
+    found, *others = pages(lambda after: session.client.get_forecast(days=days, max=1000, continuation=after))
+    for part in others:
+        found["renewals"] += part["renewals"]
+        found["continuation"] = part["continuation"]
     if json:
         session.print_json(found)
         return

@@ -10,6 +10,7 @@ import httpx
 from certrelay_client import request_models as requests
 from certrelay_client import response_models as responses
 from certrelay_client.errors import TimedOut
+from certrelay_client.paging import pages
 from certrelay_client.transport import Transport, at
 
 VAULT = "vaults/{vault}"
@@ -72,13 +73,8 @@ class Client:
 
     def certificates(self, vault: str, **filters: Any) -> Iterator[responses.CertificateLine]:
         """All certificates of a vault that match the filters of `list_certificates`, page after page."""
-        continuation = None
-        while True:
-            page = self.list_certificates(vault, max=PAGE, continuation=continuation, **filters)
+        for page in pages(lambda after: self.list_certificates(vault, max=PAGE, continuation=after, **filters)):
             yield from page["value"]
-            continuation = page["continuation"]
-            if continuation is None:
-                return
 
     def create_certificate(
         self, vault: str, name: str, body: requests.CreateCertificate, *, idempotency_key: str | None = None
