@@ -11,6 +11,7 @@ from certrelay_client import request_models as requests
 from certrelay_client import response_models as responses
 from certrelay_client.errors import TimedOut
 from certrelay_client.paging import pages
+from certrelay_client.polling import pauses
 from certrelay_client.transport import Transport, at
 
 VAULT = "vaults/{vault}"
@@ -18,7 +19,6 @@ CERTIFICATE = "vaults/{vault}/certificates/{name}"
 DELETED = "vaults/{vault}/deletedcertificates"
 ISSUERS = "vaults/{vault}/certificates/issuers"
 CONTACTS = "vaults/{vault}/certificates/contacts"
-FIRST_POLL, LONGEST_POLL = 1.0, 10.0  # seconds between two looks at an operation
 PAGE = 100
 
 
@@ -60,13 +60,12 @@ class Client:
         """The operation when it has ended, however it did. `seen` is called with each state that was read.
 
         Raises TimedOut after `timeout` seconds; the operation goes on."""
-        left, pause = timeout, FIRST_POLL
+        waits = pauses(timeout)
         while operation["status"] == "inProgress":
-            if left <= 0:
+            if (pause := next(waits, None)) is None:
                 text = f"{operation['name']} is still at step {operation['step']}: {operation['status_details']}"
                 raise TimedOut(f"{text}; operation {operation['id']} goes on")
-            self._sleep(min(pause, left))
-            left, pause = left - pause, min(pause * 1.5, LONGEST_POLL)
+            self._sleep(pause)
             operation = self.get_operation(operation["id"])
             seen(operation)
         return operation

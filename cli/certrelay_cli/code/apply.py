@@ -10,9 +10,8 @@ from typing import Any
 from certrelay_cli.code.actual import THREADS
 from certrelay_cli.code.planner import Change, Plan
 from certrelay_client import Client, ClientError, NotSignedIn, Refused, Unreachable
+from certrelay_client.polling import pauses
 from certrelay_client.response_models import Operation
-
-FIRST_POLL, LONGEST_POLL = 1.0, 10.0
 
 
 class Result(StrEnum):
@@ -96,15 +95,14 @@ def _follow(
     sleep: Callable[[float], None],
     seen: Callable[[Sequence[Outcome]], None],
 ) -> None:
-    left, pause = timeout, FIRST_POLL
+    waits = pauses(timeout)
     while waiting := [outcome for outcome in outcomes if outcome.is_open]:
-        if left <= 0:
+        if (pause := next(waits, None)) is None:
             for outcome in waiting:
                 outcome.result, outcome.operation = Result.TIMED_OUT, None
                 outcome.detail = "its order goes on; `certrelay apply` again follows it"
             return
-        sleep(min(pause, left))
-        left, pause = left - pause, min(pause * 1.5, LONGEST_POLL)
+        sleep(pause)
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda outcome: _look(client, outcome), waiting))
         seen(outcomes)
