@@ -102,7 +102,7 @@ class Transport:
                 wait = max(wait, _seconds(response.headers.get("retry-after")))
             if number < TRIES:
                 self.sleep(min(wait, LONGEST_WAIT))
-        raise Unreachable(f"{self.endpoint} does not answer: {failure or type(failure).__name__}") from failure
+        raise Unreachable(f"{self.endpoint} does not answer: {str(failure) or type(failure).__name__}") from failure
 
 
 def at(pattern: str, **values: str) -> str:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from certrelay.keyvault import tags
@@ -167,6 +168,16 @@ def test_an_app_that_is_not_there_is_unreachable(server: Server) -> None:
     with Client("http://127.0.0.1:9", FunctionKey("k"), sleep=waits.append) as client, pytest.raises(Unreachable):
         client.list_vaults()
     assert waits == [1, 2, 4]
+
+
+@pytest.mark.parametrize(("text", "told"), [("", "ReadTimeout"), ("timed out", "timed out")])
+def test_a_failure_without_a_text_is_told_by_its_kind(text: str, told: str) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout(text)
+
+    client = Client("https://app.example", sleep=lambda _: None, transport=httpx.MockTransport(fail))
+    with client, pytest.raises(Unreachable, match=f"does not answer: {told}$"):
+        client.list_vaults()
 
 
 def test_what_is_safe_to_repeat_is_repeated_and_nothing_else(server: Server) -> None:
