@@ -7,7 +7,7 @@ import typer
 from certrelay_cli import exits, options
 from certrelay_cli.options import Json, Yes
 from certrelay_cli.session import Session
-from certrelay_client.response_models import Delivery
+from certrelay_client.service_models import Delivery
 
 Id = Annotated[str, typer.Argument(help="The message's id.")]
 

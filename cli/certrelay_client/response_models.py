@@ -1,62 +1,12 @@
 """The response bodies of the API, with the names of its OpenAPI document. A test holds each field to that document.
 
-CertRelay may add fields, and leaves out optional ones that have no value.
+Those of the service itself are in service_models. CertRelay may add fields, and leaves out optional ones that have
+no value.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-
-class Access(TypedDict):
-    name: str
-    role: str
-    routes: list[str]
-
-
-class AccountKey(TypedDict):
-    authority: str
-    key_id: str
-
-
-class TxtRecord(TypedDict):
-    name: str
-    type: str
-    value: str
-    strings: list[str]
-
-
-class DnsPersist(TypedDict):
-    authority: str
-    format: str
-    records: list[TxtRecord]
-    offered: bool | None
-    published: bool
-    until: str | None
-    detail: str
-
-
 type Anything = dict[str, Any]
-
-
-class Rate(TypedDict):
-    requests: int
-    seconds: int
-    burst: NotRequired[int]
-
-
-class Authority(TypedDict):
-    name: str
-    connector: str
-    features: list[str]
-    abilities: list[str]
-    default_validity_days: int
-    fallback: NotRequired[list[str]]
-    rules: dict[str, Any]
-    rate: NotRequired[Rate]
-    concurrency: NotRequired[int]
-
-
-class Authorities(TypedDict):
-    value: list[Authority]
 
 
 class Certificate(TypedDict):
@@ -157,54 +107,11 @@ class CertificateList(TypedDict):
     continuation: str | None
 
 
-class Certificates(TypedDict):
-    authority: str | None
-    state: Literal["disabled", "expired", "expiring", "due", "valid"]
-    count: int
-
-
-class Contacts(TypedDict):
-    contacts: list[dict[str, Any]]
-
-
 class Day(TypedDict):
     date: str
     authority: str
     renewals: int
     capacity: int | None
-
-
-class Finding(TypedDict):
-    what: str
-    ok: bool
-    detail: str
-    mend: str
-
-
-class Delivery(TypedDict):
-    at: str
-    event: str
-    subject: str
-    status: int | None
-    delivered: bool
-
-
-class NotificationTarget(TypedDict):
-    name: str
-    kind: Literal["webhook", "teams", "slack"]
-    host: str
-    events: list[str]
-    last_delivered: Delivery | None
-    last_failed: Delivery | None
-
-
-class NotificationTargets(TypedDict):
-    value: list[NotificationTarget]
-
-
-class Diagnosis(TypedDict):
-    ok: bool
-    findings: list[Finding]
 
 
 class ErrorDetail(TypedDict):
@@ -230,18 +137,6 @@ class Forecast(TypedDict):
     renewals: list[ExpectedRenewal]
     unreadable_vaults: list[str]
     continuation: str | None
-
-
-class Grant(TypedDict):
-    role: str
-    vaults: list[str]
-    authorities: list[str]
-    certificates: list[str]
-    subjects: list[str]
-
-
-class Health(TypedDict):
-    status: Literal["ok", "unavailable"]
 
 
 class IssuerName(TypedDict):
@@ -295,34 +190,8 @@ class Imported(Certificate):
     changes: list[str]
 
 
-class Incident(TypedDict):
-    event: str
-    subject: str
-    since: str
-    detail: str
-    next_step: str
-
-
 class Listed(TypedDict):
     value: list[dict[str, Any]]
-
-
-class Me(TypedDict):
-    name: str
-    ids: list[str]
-    role: str | None
-    groups: list[str]
-    groups_left_out: bool
-    decided_by: Literal["role", "grants"]
-    grants: list[Grant]
-    vaults: list[Access]
-
-
-class OpenOperations(TypedDict):
-    open: int
-    failing: int
-    waiting: int
-    crowded: int
 
 
 class OperationList(TypedDict):
@@ -339,26 +208,6 @@ class Owner(TypedDict):
     name: str
 
 
-class Part(TypedDict):
-    what: str
-    ok: bool
-    milliseconds: int
-    detail: str
-
-
-class PoisonMessage(TypedDict):
-    id: str
-    queue: Literal["signing", "notifications"]
-    subject: str
-    reason: str
-    outcome: str
-    at: str
-
-
-class PoisonMessages(TypedDict):
-    value: list[PoisonMessage]
-
-
 class Problem(TypedDict):
     type: str
     title: str
@@ -367,11 +216,6 @@ class Problem(TypedDict):
     code: NotRequired[str]
     errors: NotRequired[list[Fault]]
     correlation_id: str
-
-
-class Readiness(TypedDict):
-    status: Literal["ok", "unavailable"]
-    parts: list[Part]
 
 
 class RefusedRenewal(TypedDict):
@@ -406,42 +250,6 @@ class ReplacementList(TypedDict):
 class Revoked(TypedDict):
     certificate: Certificate
     operation: Operation | None
-
-
-class Run(TypedDict):
-    name: Literal["poll", "sweep", "digest", "crl", "event"]
-    schedule: str | None
-    begun_at: str | None
-    ended_at: str | None
-    succeeded_at: str | None
-    ok: bool | None
-    detail: Any
-    late: bool
-
-
-class Status(TypedDict):
-    version: str
-    now: str
-    runs: list[Run]
-    operations: OpenOperations
-    certificates: list[Certificates]
-    endpoints: NotRequired[dict[str, int]]
-    not_deployed: NotRequired[list[str]]
-    incidents: list[Incident]
-    poison_messages: int
-
-
-class Vault(TypedDict):
-    name: str
-    url: str
-    authorities: list[str]
-    rules: NotRequired[dict[str, Any]]
-    rate: NotRequired[Rate]
-    concurrency: NotRequired[int]
-
-
-class Vaults(TypedDict):
-    value: list[Vault]
 
 
 class Version(TypedDict):

@@ -9,9 +9,10 @@ from typing import Any, get_type_hints
 import httpx
 import pytest
 
-from certrelay_client import Client, FunctionKey, request_models, response_models
+from certrelay_client import Client, FunctionKey, request_models, response_models, service_models
 from handlers import openapi
 
+MODELS = (request_models, response_models, service_models)
 HELPERS = {"close", "follow", "certificates"}
 
 for module in Path(openapi.__file__).parent.glob("[a-z]*.py"):  # each declares its routes
@@ -31,7 +32,7 @@ def methods() -> set[str]:
 
 
 def known_fields(name: str) -> set[str]:
-    model = getattr(request_models, name, None) or getattr(response_models, name)
+    [model] = [vars(module)[name] for module in MODELS if name in vars(module)]
     return set(model.__annotations__)
 
 
