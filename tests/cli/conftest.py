@@ -1,5 +1,6 @@
 """The command, run in this process against the app in the sandbox."""
 
+import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,18 @@ def command(alone: None, capfd: pytest.CaptureFixture[str]) -> Run:
         return Done(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Path:
+    """A folder for PATH that has the command, from this checkout."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "certrelay"
+    package = Path(__file__).parents[2] / "cli"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{package}" exec "{sys.executable}" -m certrelay_cli "$@"\n')
+    script.chmod(0o700)
+    return folder
 
 
 @pytest.fixture

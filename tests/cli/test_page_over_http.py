@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,13 +34,9 @@ def names() -> Iterator[str]:
 
 
 @pytest.fixture
-def shell(app: App, certrelay: Run, tmp_path: Path) -> dict[str, str]:
+def shell(app: App, certrelay: Run, scripts: Path) -> dict[str, str]:
     """The environment of a shell that has the command."""
-    (tmp_path / "bin").mkdir()
-    script = tmp_path / "bin" / "certrelay"
-    script.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT / "cli"}" exec "{sys.executable}" -m certrelay_cli "$@"\n')
-    script.chmod(0o700)
-    return {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    return {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
 
 
 def test_every_command_of_the_page_runs(

@@ -47,16 +47,11 @@ def name(app: App) -> str:
 
 
 @pytest.fixture
-def runner(app: App, alone: None, tmp_path: Path) -> dict[str, str]:
+def runner(app: App, alone: None, scripts: Path, tmp_path: Path) -> dict[str, str]:
     """The environment of a runner that has the command."""
-    scripts = tmp_path / "bin"
-    scripts.mkdir()
-    (scripts / "certrelay").write_text(
-        f'#!/bin/sh\nPYTHONPATH="{ROOT / "cli"}" exec "{sys.executable}" -m certrelay_cli "$@"\n'
-    )
-    (scripts / "gh").write_text(GH.format(python=sys.executable, comments=str(tmp_path / "comments.json")))
-    for script in scripts.iterdir():
-        script.chmod(0o700)
+    gh = scripts / "gh"
+    gh.write_text(GH.format(python=sys.executable, comments=str(tmp_path / "comments.json")))
+    gh.chmod(0o700)
     (tmp_path / "runner").mkdir()
     return {
         **os.environ,
