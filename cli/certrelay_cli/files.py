@@ -53,7 +53,7 @@ def plan(
     if found.problems:
         raise typer.Exit(exits.REFUSED)
     if out:
-        prepare.save(found, out)
+        options.write_file(out, prepare.to_text(found).encode())
     if found.changes:
         raise typer.Exit(exits.RAISED_FOR_CHANGES)
 

@@ -255,6 +255,18 @@ def test_a_wrong_use_has_its_code_and_sends_nothing(
     assert server.requests == []
 
 
+@pytest.mark.parametrize("option", ["--out", "--markdown"])
+@pytest.mark.usefixtures("signed_in")
+def test_a_plan_that_cannot_be_written_says_where(server: Server, command: Run, tmp_path: Path, option: str) -> None:
+    (tmp_path / "certificates.yaml").write_text("vault: main\n")
+    server.gives(200, {"value": [{"name": "main", "url": "u", "authorities": []}]})
+    server.gives(200, {"value": []})
+    server.gives(200, {"value": [], "continuation": None})
+    done = command("plan", option, "nowhere/plan")
+    assert done.code == 1
+    assert "nowhere/plan: No such file" in done.err
+
+
 def test_a_token_of_entra_id_is_sent(
     server: Server, command: Run, vault_server: VaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,11 +70,11 @@ def fresh(
     )
 
 
-def save(plan: Plan, file: Path) -> None:
-    """Write the plan for `apply`. It has no secrets."""
+def to_text(plan: Plan) -> str:
+    """The plan as `load` reads it, for `apply`. It has no secrets."""
     changes = [change.to_json() for change in plan.changes]
     content = {"format": FORMAT, "endpoint": plan.endpoint, "vault": plan.vault, "changes": changes}
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def load(file: Path) -> Plan:
