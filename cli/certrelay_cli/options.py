@@ -1,4 +1,7 @@
-"""Options that many commands have, and how their values are read."""
+"""Options that many commands have, and how their values are read.
+
+Typer takes each option from a parameter, so the functions of commands have as many as the commands have options.
+"""
 
 import json
 import os
