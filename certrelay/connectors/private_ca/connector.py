@@ -6,7 +6,6 @@ crash or at the same time, returns the same certificate.
 """
 
 import functools
-import logging
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -36,10 +35,6 @@ from certrelay.connectors.private_ca.settings import PrivateCaSettings
 from certrelay.storage.blobs import BlobStore, Changed, open_container
 
 BACKDATED = timedelta(minutes=5)  # for clocks that are slow
-
-# At INFO they log requests and responses with their headers.
-for noisy in ("azure.core", "azure.identity", "azure.storage"):
-    logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 class PrivateCa:
