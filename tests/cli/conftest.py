@@ -14,12 +14,10 @@ from sandbox.up import Sandbox
 from tests.app import PROMPT, App
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """What needs the whole sandbox is slow."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and "app" in getattr(item, "fixturenames", ()):
-            item.add_marker("slow")
+    if "app" in getattr(item, "fixturenames", ()):
+        item.add_marker("slow")
 
 
 @pytest.fixture(scope="package")

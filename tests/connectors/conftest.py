@@ -13,12 +13,10 @@ from tests.connectors.aws_pca.moto import Moto, make_authority, wait_until_it_an
 from tests.connectors.bao import POLICY, Bao, Pki
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """moto takes seconds: to start, and for each certificate."""
-    for item in items:
-        if "moto" in getattr(item, "fixturenames", ()):
-            item.add_marker("slow")
+    if "moto" in getattr(item, "fixturenames", ()):
+        item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

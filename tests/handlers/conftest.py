@@ -3,7 +3,6 @@ idle, and its host asks its queues all the time."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,14 +15,12 @@ from tests.app import PROMPT, App
 from tests.handlers.people import GRANTS, Shared
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """What needs the whole sandbox is slow."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and {"app", "shared"} & {*getattr(item, "fixturenames", ())}:
-            item.add_marker("slow")
-            if distribution.group_of(item.nodeid) not in distribution.TOGETHER.values():
-                raise pytest.UsageError(f"{item.nodeid}: tests/distribution.py does not group its file")
+    if {"app", "shared"} & {*getattr(item, "fixturenames", ())}:
+        item.add_marker("slow")
+        if distribution.group_of(item.nodeid) not in distribution.TOGETHER.values():
+            raise pytest.UsageError(f"{item.nodeid}: tests/distribution.py does not group its file")
 
 
 @pytest.fixture(scope="package")

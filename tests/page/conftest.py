@@ -19,12 +19,10 @@ from tests.page.browser import CannotFetch, installed
 from tests.page.visitor import PATIENCE, Visitor, arrive
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """What needs a browser is slow."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker("slow")
+    if "browser" in getattr(item, "fixturenames", ()):
+        item.add_marker("slow")
 
 
 @pytest.fixture(scope="package")
