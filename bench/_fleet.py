@@ -4,10 +4,8 @@ The clock stands still while the code works, and moves to the next message of th
 what is measured in them does not depend on this machine: waits, and requests."""
 
 import heapq
-import itertools
 import random
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +15,6 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import RequestsTransport
 from azure.keyvault.certificates import CertificateClient
 
@@ -27,12 +24,12 @@ from certrelay.errors import NotReady
 from certrelay.keyvault.client import Vault
 from certrelay.operations import reconcile
 from certrelay.services import Services
-from certrelay.storage.ledger import Ledger, OpenOperation
+from certrelay.storage.ledger import OpenOperation
 from certrelay.storage.operation import Operation
 from certrelay.storage.tables import Account
 from sandbox.azurite import Azurite
 from sandbox.simulation.authority import SimulatedAuthority, SimulatedSettings
-from sandbox.simulation.world import SteppedClock
+from sandbox.simulation.world import Credential, SteppedClock, SteppedLedger
 from sandbox.vault import VaultServer, lifecycle, seed
 
 ALIAS, AUTHORITY = "main", "quick"
@@ -41,19 +38,17 @@ BEGINS = datetime(2027, 1, 1, tzinfo=UTC)
 TAGS = {"certrelay-authority": AUTHORITY, "certrelay-validity-days": "365"}
 
 
-class _Ledger(Ledger):
-    """Its `signing` queue is in memory, by the sandbox's clock; `lateness` (s): how late a message is seen."""
+class _LateLedger(SteppedLedger):
+    """`lateness` (s): how late a message of its queue is seen."""
 
     def __init__(
         self, account: Account, prefix: str, now: Callable[[], datetime], lateness: Callable[[], float]
     ) -> None:
-        super().__init__(account, prefix)
-        self._now, self._lateness, self._order = now, lateness, itertools.count()
-        self.messages: list[tuple[datetime, int, str, str]] = []
+        super().__init__(account, prefix, now)
+        self._lateness = lateness
 
     def wake_up(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
-        seen = self._now() + timedelta(seconds=max(delay_seconds, 0) + self._lateness())
-        heapq.heappush(self.messages, (seen, next(self._order), operation.name, operation.id))
+        super().wake_up(operation, max(delay_seconds, 0) + self._lateness())
 
 
 class Fleet:
@@ -79,9 +74,6 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.close()
-
-    def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
-        return AccessToken(self.server.identities.token(self.server.resource), int(time.time()) + 86_000)
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now(), UTC)
@@ -119,10 +111,12 @@ class Fleet:
                 "CERTRELAY_AUTHORITIES": f'{{"{AUTHORITY}": {{"connector": "{CONNECTOR}"}}}}',
             }
         )
-        client = CertificateClient(self.server.url, self, connection_verify=str(self.server.ca_bundle), retry_total=0)
+        client = CertificateClient(
+            self.server.url, Credential(self.server), connection_verify=str(self.server.ca_bundle), retry_total=0
+        )
         stack.callback(client.close)
         chance, vault = random.Random(17), Vault(client)
-        self.ledger = _Ledger(
+        self.ledger = _LateLedger(
             Account(known.storage, None), "bench", self.now, lambda: chance.uniform(0, self._lateness)
         )
         authority: Connector = SimulatedAuthority(SimulatedSettings(), Context(AUTHORITY, self.now, lambda: None))

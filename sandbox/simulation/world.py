@@ -53,7 +53,7 @@ class SteppedClock(Clock):
         self._moment = moment
 
 
-class _Credential:
+class Credential:
     """A sandbox token. It expires by the machine's clock."""
 
     def __init__(self, server: VaultServer) -> None:
@@ -63,15 +63,27 @@ class _Credential:
         return AccessToken(self._server.identities.token(self._server.resource), int(time.time()) + 86_000)
 
 
-class LossyLedger(Ledger):
-    """The ledger in Azurite's tables, with a simulated queue instead of `signing`.
+class SteppedLedger(Ledger):
+    """The ledger in Azurite's tables, with a queue in memory instead of `signing`, whose delays run on a clock."""
+
+    def __init__(self, account: Account, prefix: str, now: Callable[[], datetime]) -> None:
+        super().__init__(account, prefix)
+        self._now, self._order = now, itertools.count()
+        self.messages: list[Message] = []
+
+    def wake_up(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
+        seen = datetime.fromtimestamp(self._now().timestamp() + max(delay_seconds, 0), UTC)
+        heapq.heappush(self.messages, (seen, next(self._order), operation.name, operation.id))
+
+
+class LossyLedger(SteppedLedger):
+    """One whose queue loses messages, and doubles them.
 
     `due` has the time at which each open operation is due, so that polls that would find nothing can be skipped."""
 
     def __init__(self, account: Account, prefix: str, plan: Plan, now: Callable[[], datetime], faults: Counter[str]):
-        super().__init__(account, prefix)
-        self._plan, self._now, self._faults, self._order = plan, now, faults, itertools.count()
-        self.messages: list[Message] = []
+        super().__init__(account, prefix, now)
+        self._plan, self._faults = plan, faults
         self.due: dict[str, datetime] = {}
 
     def insert(self, operation: Operation) -> Operation | None:
@@ -90,16 +102,14 @@ class LossyLedger(Ledger):
         self.due.pop(operation.name, None)
 
     def wake_up(self, operation: Operation | OpenOperation, delay_seconds: float = 0) -> None:
-        copies, chance = 1, self._plan.chance.random()
+        chance = self._plan.chance.random()
         if chance < self._plan.message_lost:
             self._faults["message lost"] += 1
             return
         if chance < self._plan.message_lost + self._plan.message_doubled:
             self._faults["message doubled"] += 1
-            copies = 2
-        seen = datetime.fromtimestamp(self._now().timestamp() + max(delay_seconds, 0), UTC)
-        for _ in range(copies):
-            heapq.heappush(self.messages, (seen, next(self._order), operation.name, operation.id))
+            super().wake_up(operation, delay_seconds)
+        super().wake_up(operation, delay_seconds)
 
 
 class World:
@@ -147,7 +157,7 @@ class World:
 
     def _connect(self, stack: ExitStack, known: setting_models.Settings) -> None:
         client = CertificateClient(
-            self.server.url, _Credential(self.server), connection_verify=str(self.server.ca_bundle), retry_total=0
+            self.server.url, Credential(self.server), connection_verify=str(self.server.ca_bundle), retry_total=0
         )
         stack.callback(client.close)
         vault = mortal(Vault(client), self.life, "create", "cancel", "delete_pending", "merge")
