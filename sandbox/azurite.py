@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -116,9 +116,7 @@ def _install(installed: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="azurite-", ignore_cleanup_errors=True) as scratch:
         directory = Path(scratch) / "installed"
         directory.mkdir()
-        package = {"private": True, "dependencies": {"azurite": VERSION}}
-        (directory / "package.json").write_text(json.dumps(package))
-        _npm_install(directory)
+        npm_install(directory, {"azurite": VERSION})
         try:
             directory.rename(installed)
         except OSError:
@@ -126,7 +124,9 @@ def _install(installed: Path) -> None:
                 raise
 
 
-def _npm_install(directory: Path) -> None:
+def npm_install(directory: Path, packages: Mapping[str, str]) -> None:
+    """Let npm put packages (names and versions) into `directory/node_modules`. Raises ProcessError."""
+    (directory / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
     options = ["--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--loglevel=error"]
     run = subprocess.run(
         [*_npm(), "install", *options],
@@ -138,7 +138,8 @@ def _npm_install(directory: Path) -> None:
     )
     if run.returncode:
         tail = "\n".join(f"    {line}" for line in run.stdout.decode(errors="replace").splitlines()[-10:])
-        raise ProcessError(f"npm could not install azurite {VERSION}:\n{tail}")
+        names = ", ".join(f"{name} {version}" for name, version in packages.items())
+        raise ProcessError(f"npm could not install {names}:\n{tail}")
 
 
 def find_node() -> Path:

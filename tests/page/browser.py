@@ -1,11 +1,10 @@
 """Chromium and axe-core, from npm into the checkout's .cache: nothing is installed on the machine."""
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
 
-from sandbox.azurite import find_node
+from sandbox.azurite import find_node, npm_install
 from sandbox.processes import ProcessError
 
 CACHE = Path(__file__).parents[2] / ".cache"
@@ -30,20 +29,12 @@ def installed() -> Path:
     scratch = CACHE / f"chromium-{CHROMIUM}.new"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    packages = {"@sparticuz/chromium": CHROMIUM, "axe-core": AXE}
-    (scratch / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
     try:
-        node = find_node()
-        npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        _run([node, npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"], scratch)
-        _run([node, "-e", INFLATE], scratch)
+        npm_install(scratch, {"@sparticuz/chromium": CHROMIUM, "axe-core": AXE})
+        done = subprocess.run([find_node(), "-e", INFLATE], cwd=scratch, capture_output=True, text=True, timeout=600)
     except (ProcessError, OSError) as error:
         raise CannotFetch(str(error)) from error
+    if done.returncode:
+        raise CannotFetch(done.stderr.strip()[-300:])
     scratch.rename(directory)
     return directory
-
-
-def _run(command: list[str | Path], directory: Path) -> None:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        raise CannotFetch(done.stderr.strip()[-300:] or f"{command[0]} failed")

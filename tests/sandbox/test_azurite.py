@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_is_reported(azurite: Azurite, tmp_path: Path) -> N
 
 def test_it_is_installed_once(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_installed()
-    monkeypatch.setattr("sandbox.azurite._npm_install", lambda _: pytest.fail("npm was started"))
+    monkeypatch.setattr("sandbox.azurite.npm_install", lambda *_: pytest.fail("npm was started"))
     assert json.loads((install() / "node_modules" / "azurite" / "package.json").read_text())["version"] == VERSION
 
 
