@@ -9,7 +9,6 @@ import secrets
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -239,9 +238,7 @@ def _leave_open(progress: Progress, sandbox: Sandbox) -> None:
     progress.line(f"\nThe page:  {sandbox.settings['PAGE_URL']}")
     progress.line(f"It asks for the function key: FUNCTION_KEY in {sandbox.directory / 'env'}")
     progress.line("Ctrl-C stops everything.")
-    while True:
-        sandbox.check()
-        time.sleep(0.5)
+    sandbox.watch()
 
 
 def main(arguments: list[str] | None = None) -> int:

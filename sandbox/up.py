@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Never, Self
 
 import httpx
 
@@ -77,6 +77,12 @@ class Sandbox:
         """Raises ProcessError when a part has ended."""
         for part in self._parts:
             part.check()
+
+    def watch(self) -> Never:
+        """Until Ctrl-C. Raises ProcessError when a part has ended."""
+        while True:
+            self.check()
+            time.sleep(0.5)
 
     def replace_host(self, later: float) -> None:
         """Kill the app's host wherever it is, as a machine that fails would, and start another one `later` seconds
@@ -274,9 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
             for name in [name for name in SHOWN if name in sandbox.settings]:
                 progress.line(f"{name:<16}{sandbox.settings[name]}")
             progress.line(f"\nThese and the keys are in {sandbox.directory / 'env'}. Ctrl-C stops everything.")
-            while True:
-                sandbox.check()
-                time.sleep(0.5)
+            sandbox.watch()
     except KeyboardInterrupt:
         return 0
     except ProcessError as error:
