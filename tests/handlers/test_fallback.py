@@ -11,8 +11,8 @@ from certrelay.notifications import formats
 from certrelay.setting_models import Grant
 from tests.handlers.in_process import InProcess
 from tests.notifications.receiver import delivered, listening
-from tests.operations.creations import create
-from tests.operations.fallbacks import DOWN, FIRST, LIMITED, SECOND, THIRD, row, signer, with_fallbacks
+from tests.operations.creations import create, row
+from tests.operations.fallbacks import DOWN, FIRST, LIMITED, SECOND, THIRD, signer, with_fallbacks
 from tests.world import ALIAS, World
 
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certrelay.connectors.base import Context, Feature, Issued, Outcome, SigningRequest, Unavailable
 from certrelay.setting_models import Authority
 from certrelay.storage.operation import Operation, State
-from tests.world import ALIAS, DAY, TestCa, TestCaSettings, World
+from tests.world import DAY, TestCa, TestCaSettings, World
 
 FIRST, SECOND, THIRD = "test-ca", "second", "third"
 DOWN = Unavailable("out of order")
@@ -80,9 +80,3 @@ def signer(authorities: Mapping[str, Scripted], operation: Operation) -> str:
     assert operation.state is State.COMPLETED, operation.failure
     roots = {one.certificate.public_bytes(Encoding.DER): name for name, one in authorities.items()}
     return roots[operation.chain[-1]]
-
-
-def row(world: World, name: str) -> Operation:
-    operation = world.services.storage.open(ALIAS, name)
-    assert operation is not None
-    return operation

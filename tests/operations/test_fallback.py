@@ -9,8 +9,8 @@ from certrelay.connectors.base import Outcome, Pending, Rejected, Unavailable
 from certrelay.operations import intervene, reconcile
 from certrelay.setting_models import Rate, Rules
 from certrelay.storage.operation import Operation, State
-from tests.operations.creations import create
-from tests.operations.fallbacks import DOWN, FIRST, LIMITED, SECOND, THIRD, row, signer, with_fallbacks
+from tests.operations.creations import create, row
+from tests.operations.fallbacks import DOWN, FIRST, LIMITED, SECOND, THIRD, signer, with_fallbacks
 from tests.world import ALIAS, Killed, Life, World
 
 HOUR = timedelta(hours=1)

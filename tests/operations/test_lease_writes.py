@@ -8,7 +8,7 @@ import pytest
 from certrelay.operations import intervene, lease, reconcile
 from certrelay.storage.operation import Operation, State
 from certrelay.storage.rows import Stale
-from tests.operations.creations import create
+from tests.operations.creations import create, row
 from tests.world import ALIAS, World
 
 
@@ -18,10 +18,11 @@ def taken(world: World, name: str) -> Operation:
     return found
 
 
-def row(world: World, name: str) -> Operation:
-    found = world.services.storage.open(ALIAS, name)
-    assert found is not None
-    return found
+def lost_and_taken(world: World, name: str) -> tuple[Operation, Operation]:
+    """What a worker had that has lost its lease, and what the next one has."""
+    lost = taken(world, name)
+    world.outlive_lease()
+    return lost, taken(world, name)
 
 
 def test_only_a_cancellation_is_taken_before_it_is_due(world: World) -> None:
@@ -48,9 +49,7 @@ def test_a_cancellation_meanwhile_is_kept_and_makes_the_next_try_due_at_once(wor
 def test_who_has_lost_the_lease_writes_nothing_even_if_a_cancellation_is_requested(world: World) -> None:
     name = world.name()
     create(world, name)
-    lost = taken(world, name)
-    world.outlive_lease()
-    holder = taken(world, name)
+    lost, holder = lost_and_taken(world, name)
     canceled = world.services.storage.save(replace(holder, cancel_requested=True))
     with pytest.raises(Stale):
         lease.save(world.services, lost.moved(State.PENDING, world.services.now(), request_id="x"))
@@ -78,9 +77,7 @@ def test_a_cancellation_after_the_merge_comes_too_late(world: World, monkeypatch
 def test_who_has_lost_the_lease_does_not_remove_the_row(world: World) -> None:
     name = world.name()
     create(world, name)
-    lost = taken(world, name)
-    world.outlive_lease()
-    holder = taken(world, name)
+    lost, holder = lost_and_taken(world, name)
     with pytest.raises(Stale):
         lease.remove(world.services, lost)
     assert row(world, name) == holder

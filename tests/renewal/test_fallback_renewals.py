@@ -10,8 +10,8 @@ from certrelay.connectors.base import RenewalWindow
 from certrelay.operations.submit import Origin
 from certrelay.renewal import forecast, renew, sweep
 from certrelay.storage.operation import Kind, Operation, State
-from tests.operations.creations import create
-from tests.operations.fallbacks import DOWN, FIRST, LIMITED, SECOND, Scripted, row, signer, with_fallbacks
+from tests.operations.creations import create, row
+from tests.operations.fallbacks import DOWN, FIRST, LIMITED, SECOND, Scripted, signer, with_fallbacks
 from tests.world import ALIAS, DAY, World
 
 ORIGIN = Origin(requested_by="test")

@@ -7,8 +7,8 @@ import pytest
 from tests.connectors.acme.acme_proxy import Answer
 from tests.connectors.acme.acme_server import AcmeServer, MemorySolver, Request
 from tests.connectors.acme.clients import connect
-from tests.operations.creations import create
-from tests.operations.fallbacks import FIRST, SECOND, row, signer, with_fallbacks
+from tests.operations.creations import create, row
+from tests.operations.fallbacks import FIRST, SECOND, signer, with_fallbacks
 from tests.world import World
 
 
