@@ -12,7 +12,7 @@ from certrelay.connectors.base import Pending, SigningRequest
 from certrelay.errors import Conflict, Invalid, NameBusy, NotFound, Unverified
 from certrelay.operations import find, intervene, lease, signing
 from certrelay.storage.operation import Operation, State
-from tests.operations.creations import create
+from tests.operations.creations import create, row
 from tests.world import ALIAS, World
 
 
@@ -90,18 +90,23 @@ def waiting(world: World, name: str) -> SigningRequest:
     return world.ca.seen[-1]
 
 
+def while_verified(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let this happen just before an answer is accepted."""
+    verify = signing.accept
+
+    def accept(*args: Any) -> Operation:
+        act()
+        return verify(*args)
+
+    monkeypatch.setattr(signing, "accept", accept)
+
+
 def test_an_answer_whose_operation_is_canceled_while_it_is_verified_is_not_merged(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = world.name()
     request = waiting(world, name)
-    verify = signing.accept
-
-    def canceled_meanwhile(*args: Any) -> Operation:
-        intervene.cancel(world.services, ALIAS, name)
-        return verify(*args)
-
-    monkeypatch.setattr(signing, "accept", canceled_meanwhile)
+    while_verified(monkeypatch, lambda: intervene.cancel(world.services, ALIAS, name))
     with pytest.raises(Conflict, match="was canceled meanwhile, and the certificate was not merged") as caught:
         intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
     assert caught.value.code == "NotWaiting"
@@ -115,15 +120,10 @@ def test_an_answer_whose_operation_was_taken_away_while_it_is_verified_is_not_me
 ) -> None:
     name = world.name()
     request = waiting(world, name)
-    verify = signing.accept
-
-    def taken_over(*args: Any) -> Operation:
-        current = world.services.storage.open(ALIAS, name)
-        assert current is not None
-        world.services.storage.save(lease.with_lease(current, world.services.now()))
-        return verify(*args)
-
-    monkeypatch.setattr(signing, "accept", taken_over)
+    while_verified(
+        monkeypatch,
+        lambda: world.services.storage.save(lease.with_lease(row(world, name), world.services.now())),
+    )
     with pytest.raises(NameBusy, match="try again"):
         intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
 
