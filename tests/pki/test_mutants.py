@@ -10,34 +10,25 @@ from collections.abc import Callable, Iterator
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from certrelay.errors import Invalid
 from certrelay.pki import chains, name_constraints, password_encryption, verify
 from certrelay.pki.key_bundles import read_bundle
 from certrelay.pki.password_encryption import MAX_SCRYPT_COST, MAX_WORK
-from certrelay.pki.subject import SubjectNames
-from certrelay.pki.verify import Expected, Limits, verify_answer
+from certrelay.pki.verify import Limits, verify_answer
 from tests.pki import files
-from tests.pki.builders import NOW, Authority, csr, der, dns, ec_key, pem, sign, subject
-from tests.pki.hostile import hidden_iterations, scrypt
+from tests.pki.builders import NOW, Authority, der, dns, ec_key, pem, sign
+from tests.pki.hostile import CSR, EXPECTED, KEY, PKCS8, ROOT, hidden_iterations, made, scrypt
 
-KEY, ROOT = ec_key(), Authority.root()
-NAME = subject("www.contoso.example")
-CSR = csr(KEY, NAME, [dns("www.contoso.example")])
-EXPECTED = Expected(SubjectNames("www.contoso.example", ("www.contoso.example",)), "EC", None, "P-256")
 FEW, MANY = 200, 1000
 PATIENCE = 20.0  # seconds of CPU for a single mutant, on a machine ten times slower than an idle one
 PASSWORD = "x"
 
 
 def leaf(*extensions: x509.ExtensionType, signer: Authority = ROOT) -> x509.Certificate:
-    return signer.sign(KEY.public_key(), NAME, extensions=extensions or (dns("www.contoso.example"),))
-
-
-def key_pem() -> bytes:
-    return KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return made(*(extensions or (dns("www.contoso.example"),)), signer=signer)
 
 
 def certificates_of_one_name() -> bytes:
@@ -65,10 +56,10 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "certificates of one name": certificates_of_one_name,
     "name constraints": constrained,
     "PKCS#7": lambda: files.pkcs7(der(leaf()), der(ROOT.certificate)),
-    "critical false": lambda: key_pem() + files.pem_block("CERTIFICATE", files.critical_false(leaf(), ROOT.key)),
-    "path length": lambda: key_pem() + files.pem_block("CERTIFICATE", files.with_path_length(leaf(), ROOT.key)),
-    "key and parameters": lambda: files.pem_block("EC PARAMETERS", b"\x06\x01\x2a") + key_pem() + pem(leaf()),
-    "a trusted certificate": lambda: key_pem() + files.pem_block("TRUSTED CERTIFICATE", der(leaf()) + files.sequence()),
+    "critical false": lambda: PKCS8 + files.pem_block("CERTIFICATE", files.critical_false(leaf(), ROOT.key)),
+    "path length": lambda: PKCS8 + files.pem_block("CERTIFICATE", files.with_path_length(leaf(), ROOT.key)),
+    "key and parameters": lambda: files.pem_block("EC PARAMETERS", b"\x06\x01\x2a") + PKCS8 + pem(leaf()),
+    "a trusted certificate": lambda: PKCS8 + files.pem_block("TRUSTED CERTIFICATE", der(leaf()) + files.sequence()),
     "a key with a password": lambda: (
         pem(leaf()) + KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
     ),
