@@ -1,25 +1,20 @@
 """TLS servers on loopback with certificates of the tests' own, and servers that are none."""
 
 import contextlib
-import functools
 import socket
 import ssl
 import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from certrelay.endpoints import Endpoint
-
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+from tests.pki.builders import NOW, ec_key, rsa_key, sign, subject
 
 
 class Served:
@@ -28,12 +23,9 @@ class Served:
     def __init__(
         self, name: str = "www.contoso.example", *, of_rsa: bool = False, ends: datetime | None = None
     ) -> None:
-        self.key = _rsa_key() if of_rsa else ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        ends = ends or NOW + timedelta(days=30)
-        builder = x509.CertificateBuilder(subject, subject, self.key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(ends - timedelta(days=90)).not_valid_after(ends)
-        self.certificate = builder.sign(self.key, hashes.SHA256())
+        self.key, own = rsa_key() if of_rsa else ec_key(), subject(name)
+        begins = (ends or NOW + timedelta(days=30)) - timedelta(days=90)
+        self.certificate = sign(self.key, own, self.key.public_key(), own, begins=begins, days=90)
 
     @property
     def der(self) -> bytes:
@@ -47,11 +39,6 @@ class Served:
     def pem(self) -> bytes:
         key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return key + self.certificate.public_bytes(Encoding.PEM)
-
-
-@functools.cache
-def _rsa_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
 
 
 def context(*served: Served) -> ssl.SSLContext:
