@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, expect
 from sandbox import estate
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
-from tests.page.visitor import PATIENCE, Visitor, arrive, until
+from tests.app import until
+from tests.page.visitor import PATIENCE, Visitor, arrive
 
 SCREENS = {
     "now": ("now", 1000), "certificates": ("certificates?sort=renewal_due", 900),

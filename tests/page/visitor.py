@@ -1,7 +1,6 @@
 """Somebody before the page: a browser's tab, signed in with a role, and what is seen on it."""
 
 import re
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,10 +80,3 @@ def arrive(browser: Browser, address: str, axe: Path, **options: Any) -> Visitor
 def is_fault(kind: str, text: str) -> bool:
     """A refusal of the API is in the console, too, and is no fault of the page."""
     return kind == "error" and not re.search(r"Failed to load resource", text)
-
-
-def until(condition: Any, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.1)
