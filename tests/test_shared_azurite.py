@@ -3,7 +3,6 @@
 import contextlib
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
@@ -26,11 +25,6 @@ class TestServer(Azurite):
                 stack.enter_context(listen(port))
             self._stack = stack.pop_all()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     def runs(self) -> bool:
         return all(map(accepts_connections, self.ports.values()))
