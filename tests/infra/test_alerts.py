@@ -1,6 +1,7 @@
 """Alerts and workbook, run on what the app really logs and measures in good and bad nights: a phrase that the code no
 longer says, a metric or an attribute that it no longer has, is an alert that never comes."""
 
+import itertools
 import json
 import logging
 import re
@@ -12,7 +13,7 @@ import pytest
 from certrelay.connectors.base import Rejected, Unavailable
 from certrelay.storage.operation import State
 from certrelay.watch import poison, timers
-from handlers import schedule
+from handlers import functions, schedule
 from sandbox.identity import SYSTEM_ASSIGNED
 from tests.exported import Exported
 from tests.infra import kql
@@ -21,11 +22,7 @@ from tests.world import DAY, World, create, made
 
 APP = "certrelay-abc"
 TABLES = {name: variable(name, "alerts") for name in ("requests", "traces", "metrics")}
-FUNCTIONS = {
-    name
-    for path in (INFRA.parent / "handlers").glob("*.py")
-    for name in re.findall(r"^def ([a-z]\w+)", path.read_text(), re.MULTILINE)
-}
+FUNCTIONS = {*functions.TIMERS, *functions.QUEUES, *itertools.chain(*functions.HTTP.values())}
 
 
 def query(of: str) -> str:
