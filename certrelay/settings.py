@@ -55,7 +55,7 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
     vaults = {
         alias: vault
         for alias, value in _json_object(environment, "CERTRELAY_VAULTS", faults).items()
-        if (vault := _vault(alias, value, faults)) is not None
+        if (vault := _valid(f"CERTRELAY_VAULTS/{alias}", value, VaultSettings, faults)) is not None
     }
     written = _json_object(environment, "CERTRELAY_AUTHORITIES", faults)
     authorities = {
@@ -140,11 +140,12 @@ def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -
     return value
 
 
-def _vault(alias: str, value: Any, faults: list[str]) -> VaultSettings | None:
+def _valid[Model: BaseModel](where: str, value: Any, model: type[Model], faults: list[str]) -> Model | None:
+    """The value as a model; None if it has faults, which are appended."""
     try:
-        return VaultSettings.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
-        faults += _sentences(f"CERTRELAY_VAULTS/{alias}", error, VaultSettings)
+        faults += _sentences(where, error, model)
         return None
 
 
@@ -181,10 +182,8 @@ def _targets(environment: Mapping[str, str], faults: list[str]) -> dict[str, Tar
             faults.append(f"{where}: must be a JSON object")
             continue
         refuse_literal_secrets(where, Target, value, faults)
-        try:
-            target = Target.model_validate(resolved(where, value, environment, faults))
-        except ValidationError as error:
-            faults += _sentences(where, error, Target)
+        target = _valid(where, resolved(where, value, environment, faults), Target, faults)
+        if target is None:
             continue
         if not target.url.get_secret_value().startswith(("https://", "http://127.0.0.1:")):
             faults.append(f"{where}/url: must be an https address")
@@ -239,25 +238,22 @@ def _grants(
 ) -> tuple[Grant, ...] | None:
     name, found = "CERTRELAY_GRANTS", []
     for index, value in enumerate(_json_list(environment, name, faults)):
-        try:
-            found.append(Grant.model_validate(value))
-        except ValidationError as error:
-            faults += _sentences(f"{name}/{index}", error, Grant)
+        where = f"{name}/{index}"
+        grant = _valid(where, value, Grant, faults)
+        if grant is None:
             continue
-        unknown = [alias for alias in found[-1].vaults if alias not in vaults]
-        faults += [f"{name}/{index}/vaults: there is no vault {alias!r}" for alias in unknown]
-        faults += _unknown_authorities(f"{name}/{index}", found[-1].authorities, authorities)
+        found.append(grant)
+        unknown = [alias for alias in grant.vaults if alias not in vaults]
+        faults += [f"{where}/vaults: there is no vault {alias!r}" for alias in unknown]
+        faults += _unknown_authorities(where, grant.authorities, authorities)
     return tuple(found) if environment.get(name, "").strip() else None
 
 
 def _endpoints(environment: Mapping[str, str], faults: list[str]) -> tuple[EndpointRule, ...]:
-    name, found = "CERTRELAY_ENDPOINTS", []
-    for index, value in enumerate(_json_list(environment, name, faults)):
-        try:
-            found.append(EndpointRule.model_validate(value))
-        except ValidationError as error:
-            faults += _sentences(f"{name}/{index}", error, EndpointRule)
-    return tuple(found)
+    name = "CERTRELAY_ENDPOINTS"
+    written = enumerate(_json_list(environment, name, faults))
+    rules = [_valid(f"{name}/{index}", value, EndpointRule, faults) for index, value in written]
+    return tuple(rule for rule in rules if rule is not None)
 
 
 def _json_list(environment: Mapping[str, str], name: str, faults: list[str]) -> list[Any]:
