@@ -10,7 +10,7 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.renew import Changes
 from handlers import render, request_models, response_models, roles
-from handlers.certificates import PATH, wait_of, waited_answer, where
+from handlers.certificates import wait_of, waited_answer, where
 from handlers.http import Answer, idempotency_key, is_set, parsed
 from handlers.roles import Role, acting_for
 from handlers.routes import PREFER, Blueprint, flag, route
@@ -22,7 +22,7 @@ FORCE = flag("force", "true: even if Key Vault then no longer renews the certifi
 
 
 @route(
-    blueprint, "PATCH", f"{PATH}/policy", Role.OPERATOR,
+    blueprint, Role.OPERATOR,
     body=request_models.Policy, answer=response_models.Anything, query=(FORCE,),
 )  # fmt: skip
 def update_certificate_policy(req: func.HttpRequest) -> Answer:
@@ -31,9 +31,7 @@ def update_certificate_policy(req: func.HttpRequest) -> Answer:
     return Answer(edit.update_policy(acting_for(req), *where(req), changes, is_set(req, "force")))
 
 
-@route(
-    blueprint, "PATCH", PATH, Role.OPERATOR, body=request_models.UpdateCertificate, answer=response_models.Certificate
-)
+@route(blueprint, Role.OPERATOR, body=request_models.UpdateCertificate, answer=response_models.Certificate)
 def update_certificate(req: func.HttpRequest) -> Answer:
     """Replace the tags (CertRelay's own stay), and enable or disable the newest version."""
     body = parsed(req, request_models.UpdateCertificate)
@@ -42,7 +40,7 @@ def update_certificate(req: func.HttpRequest) -> Answer:
     return Answer(render.certificate_json(vault, name, updated))
 
 
-@route(blueprint, "DELETE", PATH, Role.OPERATOR, answer=response_models.Anything)
+@route(blueprint, Role.OPERATOR, answer=response_models.Anything)
 def delete_certificate(req: func.HttpRequest) -> Answer:
     """Soft-delete a certificate with all its versions; it can be recovered."""
     deleted = edit.delete(acting_for(req), *where(req))
@@ -50,13 +48,7 @@ def delete_certificate(req: func.HttpRequest) -> Answer:
     return Answer({key: deleted[key] for key in keys if key in deleted})
 
 
-@route(
-    blueprint,
-    "POST",
-    "vaults/{vault}/deletedcertificates/{name}/recover",
-    Role.OPERATOR,
-    answer=response_models.Anything,
-)
+@route(blueprint, Role.OPERATOR, answer=response_models.Anything)
 def recover_certificate(req: func.HttpRequest) -> Answer:
     """Recover a soft-deleted certificate."""
     vault, name = where(req)
@@ -64,7 +56,7 @@ def recover_certificate(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "POST", f"{PATH}/renew", Role.REQUESTER,
+    blueprint, Role.REQUESTER,
     body=request_models.RenewCertificate, answer=response_models.Operation, status=202, headers=(PREFER,),
 )  # fmt: skip
 def renew_certificate(req: func.HttpRequest) -> Answer:
@@ -79,14 +71,7 @@ def renew_certificate(req: func.HttpRequest) -> Answer:
     return waited_answer(req, operation, seconds)
 
 
-@route(
-    blueprint,
-    "POST",
-    f"{PATH}/revoke",
-    Role.OPERATOR,
-    body=request_models.RevokeCertificate,
-    answer=response_models.Revoked,
-)
+@route(blueprint, Role.OPERATOR, body=request_models.RevokeCertificate, answer=response_models.Revoked)
 def revoke_certificate(req: func.HttpRequest) -> Answer:
     """Revoke a version at its authority, with a reason of RFC 5280; with replace, also renew the certificate."""
     body = parsed(req, request_models.RevokeCertificate)
@@ -98,14 +83,7 @@ def revoke_certificate(req: func.HttpRequest) -> Answer:
     return Answer({"certificate": render.certificate_json(vault, name, bundle), "operation": renewal})
 
 
-@route(
-    blueprint,
-    "POST",
-    f"{PATH}/adopt",
-    Role.OPERATOR,
-    body=request_models.AdoptCertificate,
-    answer=response_models.Certificate,
-)
+@route(blueprint, Role.OPERATOR, body=request_models.AdoptCertificate, answer=response_models.Certificate)
 def adopt_certificate(req: func.HttpRequest) -> Answer:
     """Let an authority renew a certificate from now on that was created elsewhere."""
     body = parsed(req, request_models.AdoptCertificate)
@@ -115,14 +93,14 @@ def adopt_certificate(req: func.HttpRequest) -> Answer:
     return Answer(render.certificate_json(vault, name, adopt.adopt(acting_for(req), vault, name, adoption)))
 
 
-@route(blueprint, "POST", f"{PATH}/release", Role.OPERATOR, answer=response_models.Certificate)
+@route(blueprint, Role.OPERATOR, answer=response_models.Certificate)
 def release_certificate(req: func.HttpRequest) -> Answer:
     """Stop renewing a certificate; nothing else changes."""
     vault, name = where(req)
     return Answer(render.certificate_json(vault, name, adopt.release(acting_for(req), vault, name)))
 
 
-@route(blueprint, "PUT", f"{PATH}/owner", Role.OPERATOR, body=request_models.SetOwner, answer=response_models.Owner)
+@route(blueprint, Role.OPERATOR, body=request_models.SetOwner, answer=response_models.Owner)
 def transfer_certificate(req: func.HttpRequest) -> Answer:
     """Transfer a certificate to another owner; the history keeps the owners before."""
     vault, name = where(req)

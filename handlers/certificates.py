@@ -17,7 +17,6 @@ from handlers.roles import Role, acting_for
 from handlers.routes import PREFER, Blueprint, choice, flag, route, text
 
 RETRY_AFTER_SECONDS = "2"
-PATH = "vaults/{vault}/certificates/{name}"
 CSR_TYPE, PEM_TYPE = "application/pkcs10", "application/x-pem-file"
 CERTIFICATE_TYPES = (
     "application/pkix-cert",
@@ -62,7 +61,7 @@ def waited_answer(req: func.HttpRequest, operation: Operation, seconds: int | No
 
 
 @route(
-    blueprint, "POST", f"{PATH}/create", Role.REQUESTER,
+    blueprint, Role.REQUESTER,
     body=request_models.CreateCertificate, answer=response_models.Operation, status=202, headers=(PREFER,),
 )  # fmt: skip
 def create_certificate(req: func.HttpRequest) -> Answer:
@@ -76,14 +75,7 @@ def create_certificate(req: func.HttpRequest) -> Answer:
     return waited_answer(req, operation, seconds)
 
 
-@route(
-    blueprint,
-    "POST",
-    f"{PATH}/import",
-    Role.REQUESTER,
-    body=request_models.ImportCertificate,
-    answer=response_models.Imported,
-)
+@route(blueprint, Role.REQUESTER, body=request_models.ImportCertificate, answer=response_models.Imported)
 def import_certificate(req: func.HttpRequest) -> Answer:
     """Import a certificate with its private key, from a PFX, PEM or DER file."""
     command = parsed(req, request_models.ImportCertificate).to_command()
@@ -94,7 +86,7 @@ def import_certificate(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "GET", f"{PATH}/pending", Role.READER, answer=response_models.Operation,
+    blueprint, Role.READER, answer=response_models.Operation,
     query=(text("request_id", "The id of an operation; by default the latest one.", 200),),
 )  # fmt: skip
 def get_certificate_operation(req: func.HttpRequest) -> Answer:
@@ -104,14 +96,7 @@ def get_certificate_operation(req: func.HttpRequest) -> Answer:
     return operation_answer(operation, owner=ownership.owner(acting_for(req), vault, name))
 
 
-@route(
-    blueprint,
-    "PATCH",
-    f"{PATH}/pending",
-    Role.REQUESTER,
-    body=request_models.CancelOperation,
-    answer=response_models.Operation,
-)
+@route(blueprint, Role.REQUESTER, body=request_models.CancelOperation, answer=response_models.Operation)
 def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
     """Request cancellation of the operation; it takes effect unless the certificate is merged first."""
     parsed(req, request_models.CancelOperation)
@@ -119,7 +104,7 @@ def cancel_certificate_operation(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "DELETE", f"{PATH}/pending", Role.OPERATOR, answer=response_models.Operation,
+    blueprint, Role.OPERATOR, answer=response_models.Operation,
     query=(flag("force", "true: also delete a pending operation that CertRelay did not create."),),
 )  # fmt: skip
 def delete_certificate_operation(req: func.HttpRequest) -> Answer:
@@ -129,7 +114,7 @@ def delete_certificate_operation(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "GET", f"{PATH}/pending/csr", Role.READER, raw_answer=(CSR_TYPE, PEM_TYPE),
+    blueprint, Role.READER, raw_answer=(CSR_TYPE, PEM_TYPE),
     query=(choice("format", "The encoding (default der).", "pem", "der"),),
 )  # fmt: skip
 def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
@@ -142,7 +127,7 @@ def get_certificate_signing_request(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "POST", f"{PATH}/pending/merge", Role.OPERATOR,
+    blueprint, Role.OPERATOR,
     body=request_models.MergeCertificate, raw_body=CERTIFICATE_TYPES, answer=response_models.Operation, status=200,
     headers=(PREFER,),
 )  # fmt: skip
@@ -155,7 +140,7 @@ def merge_certificate(req: func.HttpRequest) -> Answer:
     return waited_answer(req, intervene.provide_answer(acting_for(req), vault, name, answer), seconds, 200)
 
 
-@route(blueprint, "GET", "operations/{id}", Role.READER, answer=response_models.Operation)
+@route(blueprint, Role.READER, answer=response_models.Operation)
 def get_operation(req: func.HttpRequest) -> Answer:
     """An operation by its id, open or ended."""
     operation = find.by_id(acting_for(req), req.route_params["id"])

@@ -16,7 +16,7 @@ blueprint: Blueprint = {}
 
 
 @route(
-    blueprint, "GET", "forecast", Role.READER, answer=fleet_models.Forecast,
+    blueprint, Role.READER, answer=fleet_models.Forecast,
     query=(
         whole("days", "How many days ahead (default 30).", 1, 730),
         whole("max", "How many renewals to return at most (default 500).", 1, 1000),
@@ -36,7 +36,7 @@ def get_forecast(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "POST", "replacements", Role.ADMINISTRATOR,
+    blueprint, Role.ADMINISTRATOR,
     body=request_models.StartReplacement, answer=fleet_models.Replacement, status=202,
 )  # fmt: skip
 def start_replacement(req: func.HttpRequest) -> Answer:
@@ -52,7 +52,7 @@ def start_replacement(req: func.HttpRequest) -> Answer:
 
 
 @route(
-    blueprint, "GET", "replacements", Role.READER, answer=status_models.ReplacementList,
+    blueprint, Role.READER, answer=status_models.ReplacementList,
     query=(
         choice("state", "Only replacements in this state.", "running", "started", "settled", "canceled"),
         whole("max", "How many replacements to return at most (default 25).", 1, 100),
@@ -66,14 +66,14 @@ def list_replacements(req: func.HttpRequest) -> Answer:
     return Answer({"value": [_line(job) for job in found], "continuation": continuation})
 
 
-@route(blueprint, "GET", "replacements/{id}", Role.READER, answer=fleet_models.Replacement)
+@route(blueprint, Role.READER, answer=fleet_models.Replacement)
 def get_replacement(req: func.HttpRequest) -> Answer:
     """A replacement and its progress."""
     acting = acting_for(req)
     return Answer(_json(acting, replacements.find(acting, req.route_params["id"])))
 
 
-@route(blueprint, "DELETE", "replacements/{id}", Role.ADMINISTRATOR, answer=fleet_models.Replacement)
+@route(blueprint, Role.ADMINISTRATOR, answer=fleet_models.Replacement)
 def cancel_replacement(req: func.HttpRequest) -> Answer:
     """Cancel a replacement: start no further renewals; those that were started continue."""
     acting = acting_for(req)

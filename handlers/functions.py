@@ -1,7 +1,7 @@
 """Every function of the app, as Azure has to know it when the app starts; its code is imported when it is first called.
 
 Starting the app imports azure.functions, the settings and this page, and nothing that makes requests or reads
-certificates. What is said here of an HTTP function, its module says too (handlers.routes); tests hold them together.
+certificates. Its module says the rest of an HTTP function: who may call it, and with what (handlers.routes).
 """
 
 import importlib

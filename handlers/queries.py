@@ -15,12 +15,11 @@ from certrelay.notifications.outbox import fallback_of
 from certrelay.pki.description import what_it_says
 from certrelay.renewal import alerts, endpoints
 from handlers import render, response_models
-from handlers.certificates import PATH, where
+from handlers.certificates import where
 from handlers.http import Answer, number, query
 from handlers.roles import Role, acting_for
 from handlers.routes import Blueprint, choice, route, text, whole
 
-LIST = "vaults/{vault}/certificates"
 FILTERS = (
     text("authority", "Only certificates that this authority renews."),
     text("issuer", "Only certificates whose policy has this issuer; a page may be short."),
@@ -36,7 +35,7 @@ FILTERS = (
 blueprint: Blueprint = {}
 
 
-@route(blueprint, "GET", LIST, Role.READER, query=FILTERS, answer=response_models.CertificateList)
+@route(blueprint, Role.READER, query=FILTERS, answer=response_models.CertificateList)
 def list_certificates(req: func.HttpRequest) -> Answer:
     """The certificates of a vault, page by page; a page may be short, and is the last if it has no continuation."""
     filters = Filters(
@@ -55,25 +54,25 @@ def list_certificates(req: func.HttpRequest) -> Answer:
     return Answer({"value": value, "continuation": continuation})
 
 
-@route(blueprint, "GET", "vaults/{vault}/deletedcertificates", Role.READER, answer=response_models.Listed)
+@route(blueprint, Role.READER, answer=response_models.Listed)
 def list_deleted_certificates(req: func.HttpRequest) -> Answer:
     """The soft-deleted certificates of a vault, which can be recovered."""
     return Answer({"value": issuers.deleted(acting_for(req), req.route_params["vault"])})
 
 
-@route(blueprint, "GET", f"{PATH}/policy", Role.READER, answer=response_models.Anything)
+@route(blueprint, Role.READER, answer=response_models.Anything)
 def get_certificate_policy(req: func.HttpRequest) -> Answer:
     """The policy, which applies to the next version."""
     return Answer(read.policy(acting_for(req), *where(req)), cached=True)
 
 
-@route(blueprint, "GET", f"{PATH}/versions", Role.READER, answer=response_models.Versions)
+@route(blueprint, Role.READER, answer=response_models.Versions)
 def list_certificate_versions(req: func.HttpRequest) -> Answer:
     """All versions of a certificate."""
     return Answer({"value": [_version(item) for item in read.versions(acting_for(req), *where(req))]})
 
 
-@route(blueprint, "GET", f"{PATH}/history", Role.READER, answer=response_models.History)
+@route(blueprint, Role.READER, answer=response_models.History)
 def get_certificate_history(req: func.HttpRequest) -> Answer:
     """The ended operations of a certificate, newest first: who requested them, what happened, and why. Its owners."""
     acting, (vault, name) = acting_for(req), where(req)
@@ -82,7 +81,7 @@ def get_certificate_history(req: func.HttpRequest) -> Answer:
     return Answer({"value": ended, "owners": owners})
 
 
-@route(blueprint, "GET", f"{PATH}/{{version:length(32)}}", Role.READER, answer=response_models.Certificate)
+@route(blueprint, Role.READER, answer=response_models.Certificate)
 def get_certificate_version(req: func.HttpRequest) -> Answer:
     """One version of a certificate."""
     vault, name = where(req)
@@ -90,7 +89,7 @@ def get_certificate_version(req: func.HttpRequest) -> Answer:
     return Answer(render.certificate_json(vault, name, bundle), cached=True)
 
 
-@route(blueprint, "GET", PATH, Role.READER, answer=response_models.CertificateDetail)
+@route(blueprint, Role.READER, answer=response_models.CertificateDetail)
 def get_certificate(req: func.HttpRequest) -> Answer:
     """The newest version of a certificate, with its chain and its renewal plan."""
     vault, name = where(req)

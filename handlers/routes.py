@@ -1,4 +1,6 @@
-"""Declare HTTP functions once: method, path, role, models. They are registered, and OpenAPI is generated, from that."""
+"""Declare the HTTP functions: role, models, parameters. OpenAPI is generated from that.
+
+Method and path are in handlers.functions, which Azure reads at start without the modules."""
 
 import functools
 import re
@@ -129,17 +131,16 @@ def every_route() -> list[Route]:
 
 def route(
     blueprint: Blueprint,
-    method: str,
-    path: str,
     role: Role | None,
     **contract: Unpack[Contract],
 ) -> Callable[[Handler], Handler]:
     """Put the handler into the blueprint as an HTTP function. With `role` None anybody may call it, even without a key.
-    Azure learns method and path from handlers.functions.
+    Its method and path are those of its name in handlers.functions.
 
     The first line of the handler's docstring is the summary in OpenAPI and in docs/api.md."""
 
     def register(handler: Handler) -> Handler:
+        method, path = functions.HTTP[handler.__module__.rpartition(".")[2]][handler.__name__]
         summary = (handler.__doc__ or "").strip().split("\n")[0]
         ROUTES.append(Route(method, path, role, handler.__name__, summary, **contract))
 

@@ -17,13 +17,13 @@ from handlers.routes import Blueprint, every_route, route, text
 blueprint: Blueprint = {}
 
 
-@route(blueprint, "GET", "me", Role.READER, answer=caller_models.Me, errors=(401,), any_role=True)
+@route(blueprint, Role.READER, answer=caller_models.Me, errors=(401,), any_role=True)
 def get_me(req: func.HttpRequest) -> Answer:
     """Who you are, as CertRelay understands it, and what you may do in which vault."""
     return Answer(render.me_json(acting_for(req), roles.caller_of(req), every_route()))
 
 
-@route(blueprint, "GET", "vaults", Role.READER, answer=response_models.Vaults, errors=(401, 403))
+@route(blueprint, Role.READER, answer=response_models.Vaults, errors=(401, 403))
 def list_vaults(req: func.HttpRequest) -> Answer:
     """The vaults in the settings that you may read, and their rules."""
     acting = acting_for(req)
@@ -41,7 +41,7 @@ def list_vaults(req: func.HttpRequest) -> Answer:
     return Answer({"value": vaults})
 
 
-@route(blueprint, "GET", "authorities", Role.READER, answer=response_models.Authorities, errors=(401, 403))
+@route(blueprint, Role.READER, answer=response_models.Authorities, errors=(401, 403))
 def list_authorities(req: func.HttpRequest) -> Answer:
     """The authorities in the settings that you may use, and what each can do."""
     acting = acting_for(req)
@@ -49,13 +49,7 @@ def list_authorities(req: func.HttpRequest) -> Answer:
     return Answer({"value": [_authority(acting, authority) for authority in usable]})
 
 
-@route(
-    blueprint,
-    "POST",
-    "authorities/{authority}/account-key/rollover",
-    Role.ADMINISTRATOR,
-    answer=response_models.AccountKey,
-)
+@route(blueprint, Role.ADMINISTRATOR, answer=response_models.AccountKey)
 def roll_over_account_key(req: func.HttpRequest) -> Answer:
     """Replace the key of the account at an ACME authority (RFC 8555, section 7.3.5)."""
     authority = req.route_params["authority"]
@@ -64,8 +58,6 @@ def roll_over_account_key(req: func.HttpRequest) -> Answer:
 
 @route(
     blueprint,
-    "GET",
-    "authorities/{authority}/dns-persist",
     Role.READER,
     answer=response_models.DnsPersist,
     query=(
@@ -93,13 +85,13 @@ def get_dns_persist(req: func.HttpRequest) -> Answer:
     )
 
 
-@route(blueprint, "GET", "health", None, answer=status_models.Health, errors=())
+@route(blueprint, None, answer=status_models.Health, errors=())
 def get_health(req: func.HttpRequest) -> Answer:
     """Whether the app runs."""
     return Answer({"status": "ok"})
 
 
-@route(blueprint, "GET", "health/ready", Role.READER, answer=status_models.Readiness, errors=(401, 403, 503))
+@route(blueprint, Role.READER, answer=status_models.Readiness, errors=(401, 403, 503))
 def get_readiness(req: func.HttpRequest) -> Answer:
     """Whether storage, vaults and authorities can be reached, and how long each took."""
     acting = acting_for(req)
@@ -109,7 +101,7 @@ def get_readiness(req: func.HttpRequest) -> Answer:
     return Answer({"status": "ok" if good else "unavailable", "parts": listed}, 200 if good else 503)
 
 
-@route(blueprint, "GET", "openapi.json", Role.READER, answer=response_models.Anything, errors=(401, 403))
+@route(blueprint, Role.READER, answer=response_models.Anything, errors=(401, 403))
 def get_openapi(req: func.HttpRequest) -> Answer:
     """The OpenAPI 3.1 document of this API."""
     return Answer(openapi.document(), cached=True)

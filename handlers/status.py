@@ -42,7 +42,7 @@ blueprint: Blueprint = {}
 
 
 @route(
-    blueprint, "GET", "operations", Role.READER, query=FILTERS,
+    blueprint, Role.READER, query=FILTERS,
     answer=status_models.OperationList, raw_answer=(csv_text.TYPE,),
 )  # fmt: skip
 def list_operations(req: func.HttpRequest) -> Answer:
@@ -56,7 +56,7 @@ def list_operations(req: func.HttpRequest) -> Answer:
     return Answer({"value": [render.operation_json(operation) for operation in found], "continuation": continuation})
 
 
-@route(blueprint, "GET", "status", Role.READER, answer=status_models.Status)
+@route(blueprint, Role.READER, answer=status_models.Status)
 def get_status(req: func.HttpRequest) -> Answer:
     """How the service stands: timers, operations, certificates, incidents, poison messages, version."""
     found = status.read(_for_everything(req, Role.READER))
@@ -78,40 +78,40 @@ def get_status(req: func.HttpRequest) -> Answer:
     return Answer(answer)
 
 
-@route(blueprint, "GET", "doctor", Role.READER, answer=status_models.Diagnosis)
+@route(blueprint, Role.READER, answer=status_models.Diagnosis)
 def get_doctor(req: func.HttpRequest) -> Answer:
     """What is wrong with this deployment, and the command that mends each finding; changes nothing."""
     found = doctor.examine(_for_everything(req, Role.READER))
     return Answer({"ok": all(one.ok for one in found), "findings": [asdict(one) for one in found]})
 
 
-@route(blueprint, "GET", "notifications", Role.READER, answer=status_models.NotificationTargets)
+@route(blueprint, Role.READER, answer=status_models.NotificationTargets)
 def list_notification_targets(req: func.HttpRequest) -> Answer:
     """Who is told of what, and how the last deliveries went; without addresses, which may be passwords."""
     found = targets.states(_for_everything(req, Role.READER))
     return Answer({"value": [_target(state) for state in found]})
 
 
-@route(blueprint, "POST", "notifications/{target}/test", Role.OPERATOR, answer=status_models.Delivery)
+@route(blueprint, Role.OPERATOR, answer=status_models.Delivery)
 def send_test_notification(req: func.HttpRequest) -> Answer:
     """Send a test message to a target now, and say how it was answered."""
     acting = _for_everything(req, Role.OPERATOR)
     return Answer(_delivery(targets.send_test(acting, req.route_params["target"], roles.caller(req))))
 
 
-@route(blueprint, "GET", "poison", Role.READER, answer=status_models.PoisonMessages)
+@route(blueprint, Role.READER, answer=status_models.PoisonMessages)
 def list_poison_messages(req: func.HttpRequest) -> Answer:
     """The messages that could not be processed, newest first, and why."""
     return Answer({"value": [_message(message) for message in poison.messages(_for_everything(req, Role.READER))]})
 
 
-@route(blueprint, "POST", "poison/{id}/retry", Role.OPERATOR, answer=status_models.PoisonMessage)
+@route(blueprint, Role.OPERATOR, answer=status_models.PoisonMessage)
 def retry_poison_message(req: func.HttpRequest) -> Answer:
     """Put a message back into its queue, when the cause of its failure is gone."""
     return Answer(_message(poison.put_back(_for_everything(req, Role.OPERATOR), req.route_params["id"])))
 
 
-@route(blueprint, "DELETE", "poison/{id}", Role.OPERATOR, answer=status_models.PoisonMessage)
+@route(blueprint, Role.OPERATOR, answer=status_models.PoisonMessage)
 def drop_poison_message(req: func.HttpRequest) -> Answer:
     """Forget a message; an open operation goes on without it."""
     return Answer(_message(poison.drop(_for_everything(req, Role.OPERATOR), req.route_params["id"])))
