@@ -6,14 +6,14 @@ import { may } from "./session.js";
 
 const CHAIN = "application/x-pem-file", BINARY = "application/octet-stream";
 
-/** The part of the screen for this operation; it stays while the operation is followed, with what was typed into it. */
-export function byHand(screen, pending) {
+/** The part of the screen for one operation; it stays while the operation is followed, with what was typed into it. */
+export function byHand(screen) {
   const element = h("div");
   let drawn = false;
   return { shown(operation) {
     const waits = operation.status === "inProgress" && operation.step === "submitted" && waitsForPeople(operation);
     if (!waits) { fill(element); drawn = false; }
-    else if (!drawn) { drawn = true; draw(element, screen, pending); }
+    else if (!drawn) { drawn = true; draw(element, screen); }
     return element;
   } };
 }

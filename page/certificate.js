@@ -101,17 +101,13 @@ function served({ address, state, served: one, error, looked_at: at, newest_sinc
 function drawOperation(screen, pending) {
   const isNew = !screen.last || screen.last.id !== pending?.id;
   screen.last = pending;
-  if (!pending) {
-    fill(screen.parts.operation);
-    return;
-  }
-  if (isOld(pending)) {
+  if (!pending || isOld(pending)) {
     fill(screen.parts.operation);
     return;
   }
   const title = pending.status === "inProgress" ? "Happening now" : "Last operation";
   const open = screen.parts.operation.querySelector("details")?.open;
-  if (isNew || !screen.hand) screen.hand = byHand(screen, pending);
+  if (isNew || !screen.hand) screen.hand = byHand(screen);
   fill(screen.parts.operation, card(title, timeline(pending), screen.hand.shown(pending)));
   if (open) screen.parts.operation.querySelector("details").open = true;
 }

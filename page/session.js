@@ -1,6 +1,6 @@
 // Who is signed in, and what the page may offer them. The API decides; the page only leaves out what it would refuse.
 
-import { call, functionKey } from "./api.js";
+import { call } from "./api.js";
 
 const RANKS = ["Reader", "Requester", "Operator", "Administrator"];
 export let me = null;
@@ -50,6 +50,3 @@ export function ownerText(owner) {
   if (!owner) return "nobody";
   return me.ids.includes(owner) && owner !== "function key" ? `you (${owner})` : owner;
 }
-
-/** Whether this tab came in with a function key. */
-export const withKey = () => functionKey() !== "";
