@@ -1,6 +1,6 @@
 // What can be done with one certificate. Each action says first what will happen, and what the API refuses is shown.
 
-import { ApiError, call, get, of } from "./api.js";
+import { call, get, of } from "./api.js";
 import { bdi, button, h, say } from "./dom.js";
 import { confirmed, told } from "./dialog.js";
 import { forget } from "./estate.js";
@@ -46,7 +46,7 @@ async function unlessRefused(send, title) {
   try {
     return await send(false);
   } catch (error) {
-    if (!(error instanceof ApiError && error.status === 409 && /force/.test(error.message))) throw error;
+    if (!error.offersForce) throw error;
     if (!(await confirmed(title, [h("p", {}, bdi(error.message))], "Do it all the same", "danger"))) throw new DOMException("", "AbortError");
     return send(true);
   }

@@ -20,7 +20,15 @@ export class ApiError extends Error {
   get passes() {
     return this.status === 0 || this.status === 503 || this.status === 429 || this.status >= 502;
   }
+
+  /** Whether it names a consequence: with `force` the same request would be done. */
+  get offersForce() {
+    return this.status === 409 && /force/.test(this.message);
+  }
 }
+
+/** The faults of a refused request, with JSON pointers; without any, what went wrong as the only one. */
+export const faultsOf = (error) => (error.faults?.length ? error.faults : [{ pointer: "", detail: error.message }]);
 
 /** The function key of this tab; empty without one. */
 export function functionKey() {

@@ -1,7 +1,7 @@
 // An order behind which people are: the CSR to copy or save, and a place for the certificate that they send back.
 
 import { call, of } from "./api.js";
-import { bdi, button, fill, h, save, say } from "./dom.js";
+import { bdi, button, copyButton, fill, h, save, say } from "./dom.js";
 import { may } from "./session.js";
 
 const CHAIN = "application/x-pem-file", BINARY = "application/octet-stream";
@@ -48,7 +48,7 @@ const mayAnswer = ({ vault, detail }) => may(vault, "merge_certificate", detail?
 function csrPart(name, pem) {
   return h("section", { class: "hand" }, h("h3", {}, "1. Have this CSR signed"),
     h("pre", { class: "pem", tabindex: 0, "aria-label": "CSR" }, pem), h("div", { class: "buttons" },
-      button("Copy", async () => { await navigator.clipboard.writeText(pem); say("The CSR is copied."); }),
+      copyButton(pem, "The CSR is copied."),
       button("Save as a file", () => save(`${name}.csr`, pem, "application/pkcs10"))));
 }
 

@@ -1,6 +1,6 @@
 // The screen Certificates: all vaults; search, filter, sort, CSV; renew, adopt and release many.
 
-import { get } from "./api.js";
+import { get, withQuery } from "./api.js";
 import { badge, bdi, button, csv, fill, h, link, save, say } from "./dom.js";
 import { addressOf, forget, load } from "./estate.js";
 import { STATES, STATE_KINDS, count, date, daysUntil, relativeText } from "./format.js";
@@ -69,9 +69,8 @@ function filters(view, redraw) {
 
 /** Put the filters into the address, without a new entry in the browser's history. */
 function remember(wanted) {
-  const kept = Object.entries(wanted).filter(([name, value]) => value !== "" && value !== DEFAULTS[name]);
-  const query = new URLSearchParams(kept).toString();
-  history.replaceState(null, "", `#/certificates${query ? `?${query}` : ""}`);
+  const chosen = Object.entries(wanted).filter(([name, value]) => value !== DEFAULTS[name]);
+  history.replaceState(null, "", withQuery("#/certificates", Object.fromEntries(chosen)));
 }
 
 function matching(view) {

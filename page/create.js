@@ -1,7 +1,7 @@
 // The screen New: a form that knows what each authority can do; it shows the request, and each fault where it is.
 
-import { call, get, of } from "./api.js";
-import { bdi, button, card, fill, h, link, say } from "./dom.js";
+import { call, faultsOf, get, of } from "./api.js";
+import { bdi, card, copyButton, fill, h, linesOf, link, say } from "./dom.js";
 import { addressOf, forget } from "./estate.js";
 import { vaultsFor } from "./session.js";
 
@@ -86,8 +86,6 @@ function rulesOf({ connector, features, rules, default_validity_days: days }) {
   ];
 }
 
-const linesOf = (control) => control.value.split("\n").map((line) => line.trim()).filter(Boolean);
-
 function requestOf({ fields }) {
   const body = { authority: fields.authority.value };
   for (const [name] of LISTS) if (!fields[name].parentElement.hidden && linesOf(fields[name]).length) body[name] = linesOf(fields[name]);
@@ -108,7 +106,7 @@ function showRequest(form) {
   const open = form.shown.querySelector("details")?.open;
   fill(form.shown, card("The request", h("pre", { class: "pem", tabindex: 0, "aria-label": "The request as JSON" }, json),
     h("details", { open }, h("summary", {}, "As a command"), h("pre", { class: "pem", tabindex: 0, "aria-label": "The request as a curl command" }, curl),
-      button("Copy", async () => { await navigator.clipboard.writeText(curl); say("Copied."); }))));
+      copyButton(curl))));
 }
 
 async function order(form) {
@@ -128,7 +126,7 @@ async function order(form) {
     say(`${name} is ordered.`);
     location.hash = addressOf(form.fields.vault.value, name);
   } catch (error) {
-    showFaults(form, error.faults?.length ? error.faults : [{ pointer: "", detail: error.message }]);
+    showFaults(form, faultsOf(error));
   } finally {
     button_.disabled = false;
   }

@@ -1,7 +1,7 @@
 // The screen Doctor: what is wrong with this deployment and how it is mended.
 
 import { get } from "./api.js";
-import { badge, bdi, button, card, fill, h, say } from "./dom.js";
+import { badge, bdi, button, card, copyButton, fill, h, say } from "./dom.js";
 import { count } from "./format.js";
 
 /** The screen. */
@@ -23,7 +23,6 @@ async function examine(body, signal) {
 }
 
 function finding(one) {
-  const copy = button("Copy", async () => { await navigator.clipboard.writeText(one.mend); say("Copied."); });
   return h("li", { class: "need bad" }, h("h3", {}, badge("wrong", "bad"), bdi(one.what)), h("p", {}, bdi(one.detail)),
-    one.mend && [h("p", {}, h("strong", {}, "To mend it:")), h("pre", { class: "pem", tabindex: 0, "aria-label": "How it is mended" }, one.mend), copy]);
+    one.mend && [h("p", {}, h("strong", {}, "To mend it:")), h("pre", { class: "pem", tabindex: 0, "aria-label": "How it is mended" }, one.mend), copyButton(one.mend)]);
 }

@@ -24,12 +24,13 @@ function filled(element, attributes, children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value != null) element.setAttribute(name, value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false).map(asNode));
+  element.append(...nodesOf(children));
   return element;
 }
 
-function asNode(child) {
-  return child instanceof Node ? child : document.createTextNode(String(child));
+function nodesOf(children) {
+  const shown = children.flat(Infinity).filter((child) => child != null && child !== false);
+  return shown.map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
 }
 
 /** Text from elsewhere: its direction of writing cannot disturb what is around it. */
@@ -39,7 +40,7 @@ export function bdi(text, attributes = {}) {
 
 /** Put new content into an element. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child != null && child !== false).map(asNode));
+  element.replaceChildren(...nodesOf(children));
   return element;
 }
 
@@ -57,6 +58,14 @@ export function link(address, text, attributes = {}) {
 export function button(text, onclick, kind = "", attributes = {}) {
   return h("button", { type: "button", class: kind, onclick, ...attributes }, text);
 }
+
+/** A button that copies a text. */
+export function copyButton(text, said = "Copied.") {
+  return button("Copy", async () => { await navigator.clipboard.writeText(text); say(said); });
+}
+
+/** The lines that a field holds, without empty ones. */
+export const linesOf = (control) => control.value.split("\n").map((line) => line.trim()).filter(Boolean);
 
 /** A heading with what belongs to it, in a box. */
 export function card(title, ...children) {

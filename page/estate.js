@@ -1,6 +1,6 @@
 // All certificates that the caller may read, page by page, and kept for a while: the screens search and sort them here.
 
-import { ApiError, get, pages } from "./api.js";
+import { ApiError, get, pages, withQuery } from "./api.js";
 import { me } from "./session.js";
 
 const KEPT = 60_000;
@@ -34,8 +34,7 @@ async function readVault(vault, lines, unreadable, show, signal) {
   try {
     let continuation = null;
     do {
-      const query = new URLSearchParams({ max: size, ...(continuation ? { continuation } : {}) });
-      const page = await get(`${path}?${query}`, signal);
+      const page = await get(withQuery(path, { max: size, continuation }), signal);
       lines.push(...page.value.map((line) => ({ ...line, vault })));
       show(lines, false);
       ({ continuation } = page);

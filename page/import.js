@@ -1,6 +1,6 @@
 // The screen Import: a file with a key, dropped or chosen. It is read here, sent once, and kept nowhere.
 
-import { call, of } from "./api.js";
+import { call, faultsOf, of } from "./api.js";
 import { bdi, button, card, fill, h, link, say } from "./dom.js";
 import { addressOf, forget } from "./estate.js";
 import { vaultsFor } from "./session.js";
@@ -71,9 +71,8 @@ function done(form, answer) {
 }
 
 function refused(form, error, force) {
-  const canForce = error.status === 409 && !force && /force/.test(error.message);
-  const faults = error.faults?.length ? error.faults : [{ detail: error.message }];
-  fill(form.outcome, h("div", { class: "notice bad", role: "alert" }, faults.map((one) => h("p", {}, bdi(one.detail))),
+  const canForce = error.offersForce && !force;
+  fill(form.outcome, h("div", { class: "notice bad", role: "alert" }, faultsOf(error).map((one) => h("p", {}, bdi(one.detail))),
     canForce && button("Import it all the same", () => send(form, true), "danger")));
 }
 

@@ -1,6 +1,6 @@
 // The policy of the next version, and the tags: as people read them, and as JSON to change.
 
-import { ApiError, call, get, of } from "./api.js";
+import { call, get, of } from "./api.js";
 import { bdi, button, facts, fill, h, say } from "./dom.js";
 import { confirmed } from "./dialog.js";
 import { may } from "./session.js";
@@ -77,7 +77,7 @@ async function send({ vault, name }, what, body, force) {
   try {
     return await call("PATCH", path, { body: sent });
   } catch (error) {
-    const asks = error instanceof ApiError && error.status === 409 && !force && /force/.test(error.message);
+    const asks = error.offersForce && !force;
     if (!asks || !(await confirmed("This has a consequence", [h("p", {}, bdi(error.message))], "Save it all the same", "danger"))) throw error;
     return send({ vault, name }, what, body, true);
   }

@@ -1,7 +1,7 @@
 // The screens of replacements: choose, see what it means, start, watch, stop. For the day on which a CA revokes everything.
 
-import { call, follow, get, pages } from "./api.js";
-import { badge, bdi, button, card, facts, fill, h, link, say, table } from "./dom.js";
+import { call, faultsOf, follow, get, pages } from "./api.js";
+import { badge, bdi, button, card, facts, fill, h, linesOf, link, say, table } from "./dom.js";
 import { confirmed } from "./dialog.js";
 import { addressOf, load } from "./estate.js";
 import { count, date, dateTime, duration, moment, now, relative } from "./format.js";
@@ -36,8 +36,6 @@ function formOf(form) {
       h("div", { class: "pair" }, labelled("key", "Key", option(["RSA", "EC"], "any")), labelled("before", "Issued before", h("input", { type: "date" }))))),
     h("div", { class: "buttons" }, h("button", { class: "primary" }, "Start…")), form.fault = h("div", { role: "alert" })));
 }
-
-const linesOf = (control) => control.value.split("\n").map((line) => line.trim()).filter(Boolean);
 
 function criteriaOf(form) {
   const found = { authority: form.authority.value || undefined, vaults: form.vault.value ? [form.vault.value] : undefined, names: linesOf(form.names), issuer: form.issuer.value.trim() || undefined,
@@ -100,7 +98,7 @@ async function start(form) {
     say("It is started.");
     location.hash = `#/replacement/${job.id}`;
   } catch (error) {
-    fill(form.fault, (error.faults?.length ? error.faults : [{ detail: error.message }]).map((one) => h("p", { class: "fault" }, bdi(one.detail))));
+    fill(form.fault, faultsOf(error).map((one) => h("p", { class: "fault" }, bdi(one.detail))));
   }
 }
 
