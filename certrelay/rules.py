@@ -73,7 +73,7 @@ def check_import(services: Services, vault: str, chain: Sequence[x509.Certificat
     Its whole lifetime counts if Key Vault renews it by itself, for as long again. `chain`: the certificate first.
     Raises what `check` raises."""
     exportable = bool((written.get("key_props") or {}).get("exportable", True))
-    issuer = str((written.get("issuer") or {}).get("name", "Unknown"))
+    issuer = policy.issuer_of(written)
     violations = list(_issuer_violations(services, vault, None, issuer))
     since = services.now() if issuer.lower() == "unknown" else chain[0].not_valid_before_utc
     found = _found(chain[0], since, exportable)
