@@ -10,7 +10,7 @@ from typing import Any
 from certrelay.errors import Fault, Invalid
 from certrelay.pki.distinguished_names import as_key_vault_takes_it
 from certrelay.pki.names import subject_names
-from certrelay.pki.purposes import OID
+from certrelay.pki.purposes import CLIENT_AUTH, OID, SERVER_AUTH
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected
 
@@ -27,7 +27,7 @@ KEY_USAGES = (
     "decipherOnly",
 )
 CONTENT_TYPES = ("application/x-pkcs12", "application/x-pem-file")
-DEFAULT_EKUS = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]
+DEFAULT_EKUS = [SERVER_AUTH, CLIENT_AUTH]
 MAX_NAMES = 100
 MAX_MONTHS = 1200
 MAX_TRIGGER = 100_000  # days; no certificate lasts longer

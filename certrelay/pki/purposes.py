@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from certrelay.pki.wording import listed
 
 OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,38})){1,20}", re.ASCII)
-ANY, SERVER_AUTH = "2.5.29.37.0", "1.3.6.1.5.5.7.3.1"
+ANY, SERVER_AUTH, CLIENT_AUTH = "2.5.29.37.0", "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"
 PURPOSES = {
     ANY: "anyExtendedKeyUsage",
     SERVER_AUTH: "serverAuth",
-    "1.3.6.1.5.5.7.3.2": "clientAuth",
+    CLIENT_AUTH: "clientAuth",
     "1.3.6.1.5.5.7.3.3": "codeSigning",
     "1.3.6.1.5.5.7.3.4": "emailProtection",
     "1.3.6.1.5.5.7.3.5": "ipsecEndSystem",

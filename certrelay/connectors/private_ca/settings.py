@@ -6,9 +6,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from certrelay.connectors.http_settings import certificates_pem
 from certrelay.connectors.settings import ConnectorSettings
+from certrelay.pki.purposes import CLIENT_AUTH, SERVER_AUTH
 
 CONTAINER = r"^[a-z0-9](-?[a-z0-9]){2,62}$"
-DEFAULT_EXTENDED_KEY_USAGES = ("1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2")  # serverAuth, clientAuth
+DEFAULT_EXTENDED_KEY_USAGES = (SERVER_AUTH, CLIENT_AUTH)
 
 
 class PrivateCaSettings(ConnectorSettings):
