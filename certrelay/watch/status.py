@@ -9,7 +9,7 @@ from certrelay.schedules import late_at
 from certrelay.services import Services
 from certrelay.storage.operation import State
 from certrelay.storage.rows import Row
-from certrelay.storage.watch import time_of
+from certrelay.storage.watch import time_of, told_of
 
 RUNS = {"poll": "POLL", "sweep": "SWEEP", "digest": "DIGEST", "crl": "SWEEP"}
 
@@ -54,11 +54,11 @@ def read(services: Services) -> Status:
     runs = [_run(services, name, rows["run"].get(name, {})) for name in (*RUNS, "event")]
     sweep = next(run.detail for run in runs if run.name == "sweep")
     swept = sweep if isinstance(sweep, dict) else {}
-    told = {key: row for key, row in rows["incident"].items() if row.get("told")}
+    incidents = rows["incident"]
     return Status(
         now, runs, _operations(services), [(str(a), str(s), int(n)) for a, s, n in swept.get("certificates", [])],
         dict(swept.get("endpoints", {})), list(swept.get("not_deployed", [])),
-        [_incident(key, row) for key, row in sorted(told.items())], len(rows["poison"]),
+        [_incident(key, incidents[key]) for key in sorted(told_of(incidents))], len(rows["poison"]),
     )  # fmt: skip
 
 
