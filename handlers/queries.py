@@ -1,7 +1,6 @@
 """HTTP: read certificates, their versions, policies and histories."""
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import azure.functions as func
@@ -13,7 +12,8 @@ from certrelay.keyvault.certificate import thumbprint_of, version_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.notifications.outbox import fallback_of
 from certrelay.pki.description import what_it_says
-from certrelay.renewal import alerts, endpoints
+from certrelay.renewal import alerts
+from certrelay.services import Services
 from handlers import render, response_models
 from handlers.certificates import where
 from handlers.http import Answer, number, query
@@ -47,11 +47,8 @@ def list_certificates(req: func.HttpRequest) -> Answer:
     limit, vault = number(req, "max") or 25, req.route_params["vault"]
     acting = acting_for(req)
     items, continuation = read.certificates(acting, vault, filters, limit, query(req, "continuation"))
-    seen = endpoints.records(acting, vault, items)
-    at = {name: {"endpoint": render.endpoint_json(acting, record)} for name, record in seen.items()}
     lines = read.lines(acting, vault, items)
-    value = [_line(line, acting.now()) | at.get(line.item.name, {}) for line in lines]
-    return Answer({"value": value, "continuation": continuation})
+    return Answer({"value": [_line(acting, line) for line in lines], "continuation": continuation})
 
 
 @route(blueprint, Role.READER, answer=response_models.Listed)
@@ -92,8 +89,8 @@ def get_certificate_version(req: func.HttpRequest) -> Answer:
 @route(blueprint, Role.READER, answer=response_models.CertificateDetail)
 def get_certificate(req: func.HttpRequest) -> Answer:
     """The newest version of a certificate, with its chain and its renewal plan."""
-    vault, name = where(req)
-    detail = read.detail(acting_for(req), vault, name)
+    acting, (vault, name) = acting_for(req), where(req)
+    detail = read.detail(acting, vault, name)
     due = detail.plan.due.isoformat() if detail.plan.due else None
     extra: dict[str, Any] = {
         "owner": detail.owner,
@@ -103,19 +100,19 @@ def get_certificate(req: func.HttpRequest) -> Answer:
         "path": [what_it_says(der) for der in detail.chain],
     }
     if detail.endpoint:
-        extra["endpoint"] = render.endpoint_json(acting_for(req), detail.endpoint)
+        extra["endpoint"] = render.endpoint_json(acting, detail.endpoint)
     if detail.made and (fallback := fallback_of(detail.made)):
         extra["fallback"] = fallback
     return Answer(render.certificate_json(vault, name, detail.bundle) | extra, cached=True)
 
 
-def _line(line: Line, now: datetime) -> dict[str, Any]:
+def _line(acting: Services, line: Line) -> dict[str, Any]:
     item, due = line.item, line.plan.due
     kept = {key: value for key, value in asdict(item).items() if key in ("name", "enabled", "thumbprint")}
-    return kept | {
+    rendered = kept | {
         "expires": item.expires.isoformat() if item.expires else None,
         "authority": authority_of(item.tags),
-        "state": alerts.state(item, now),
+        "state": alerts.state(item, acting.now()),
         "renewal_due": due.isoformat() if due else None,
         "renewal_reason": line.plan.reason,
         "failed_renewals": line.failures,
@@ -124,6 +121,7 @@ def _line(line: Line, now: datetime) -> dict[str, Any]:
         "more_names": line.names.more if line.names else 0,
         "tags": dict(item.tags),
     }
+    return rendered | ({"endpoint": render.endpoint_json(acting, line.endpoint)} if line.endpoint else {})
 
 
 def _version(item: dict[str, Any]) -> dict[str, Any]:

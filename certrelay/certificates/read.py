@@ -76,13 +76,14 @@ class Line:
     """A certificate of a list with what CertRelay knows of it.
 
     `names`: those in the newest version, if CertRelay has merged or imported it. `failures`: renewals that failed in a
-    row. `owner`: None without one."""
+    row. `owner`, `endpoint`: as in Detail."""
 
     item: CertificateItem
     plan: Plan
     names: ShownNames | None
     failures: int
     owner: str | None
+    endpoint: EndpointRecord | None
 
 
 def certificates(
@@ -118,16 +119,16 @@ def certificates(
 
 
 def lines(services: Services, vault: str, items: list[CertificateItem]) -> list[Line]:
-    """What CertRelay knows of the certificates of a page: two requests to the tables for all of them, and one more for
-    each thousand names between the first and the last. Raises NotReady."""
+    """What CertRelay knows of the certificates of a page: two requests to the tables for all of them, a third one if
+    some have endpoints, and one more for each thousand names between the first and the last. Raises NotReady."""
     names, now = [item.name for item in items], services.now()
     records, owners = services.storage.renewals.records(vault, names), services.storage.owners.of(vault, names)
-    found = []
+    seen, found = endpoints.records(services, vault, items), []
     for item in items:
         key = item.name.lower()
         record = (records.get(key) or RenewalRecord(vault, item.name)).about(item.thumbprint)
         known, failures = shown_names.read(record.names), record.failures
-        found.append(Line(item, _plan(item, record, now), known, failures, owners.get(key)))
+        found.append(Line(item, _plan(item, record, now), known, failures, owners.get(key), seen.get(item.name)))
     return found
 
 
