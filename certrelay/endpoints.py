@@ -104,8 +104,8 @@ def may_connect(address: Address, networks: Iterable[Network]) -> bool:
     plain = _embedded(address)
     if plain.is_link_local or plain.is_multicast or plain.is_unspecified or plain == _PLATFORM:
         return False
-    if any(plain.version == one.version and plain in one for one in PRIVATE):
-        return any(plain.version == one.version and plain in one for one in networks)
+    if any(plain in one for one in PRIVATE):  # no address is in a network of the other version
+        return any(plain in one for one in networks)
     is_obsolete = plain.version == 6 and plain.is_site_local  # RFC 3879
     return plain.is_global and not is_obsolete
 
