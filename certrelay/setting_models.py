@@ -24,10 +24,9 @@ ServiceEvent = Literal[
 ]
 CertificateEvent = Literal["completed", "failed", "waiting", "expiring", "expired", "not-deployed", "digest"]
 NotificationEvent = CertificateEvent | ServiceEvent
-ALL_BUT_COMPLETED: tuple[NotificationEvent, ...] = (
-    "failed", "waiting", "expiring", "expired", "not-deployed", "digest",
-    "sweep-late", "poll-late", "vault-unreadable", "authority-down", "poison", "clock-wrong", "recovered",
-)  # fmt: skip
+ALL_BUT_COMPLETED: tuple[NotificationEvent, ...] = tuple(
+    event for event in (*get_args(CertificateEvent), *get_args(ServiceEvent)) if event != "completed"
+)
 RoleName = Literal["Reader", "Requester", "Operator", "Administrator"]
 ROLES: tuple[RoleName, ...] = get_args(RoleName)  # each includes the ones before it
 
