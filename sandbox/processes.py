@@ -1,5 +1,6 @@
 """Child processes that end with their parent, however that ends."""
 
+import functools
 import itertools
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -43,9 +45,11 @@ class ProcessError(RuntimeError):
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports on 127.0.0.1 that nothing listens on."""
+    """Different TCP ports on 127.0.0.1 that nothing listens on, and that nobody else was given.
+
+    Servers may take seconds until they listen."""
     candidates = random.sample(range(FIRST_PORT, LAST_PORT), LAST_PORT - FIRST_PORT)
-    ports = list(itertools.islice(filter(_is_free, candidates), count))
+    ports = list(itertools.islice(filter(_reserve, filter(_is_free, candidates)), count))
     if len(ports) == count:
         return ports
     raise ProcessError(f"there are no {count} free ports from {FIRST_PORT} to {LAST_PORT}")
@@ -68,6 +72,31 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+_given: set[int] = set()
+
+
+def _reserve(port: int) -> bool:
+    """Take the port until this process ends. False if it, or another one of this user, has taken it before."""
+    if port in _given:
+        return False
+    if os.name == "posix":
+        import fcntl
+
+        try:
+            fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+    _given.add(port)
+    return True
+
+
+@functools.cache
+def _reservations() -> int:
+    """A file of which each process locks the bytes whose numbers are its ports; the locks end with the process."""
+    path = Path(tempfile.gettempdir()) / f"certrelay-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def listen(port: int) -> socket.socket:

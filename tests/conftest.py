@@ -19,6 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     text = "500 certificates over ACME instead of 12, every pair of deaths and PKITS file, more mutants; takes minutes"
     parser.addoption("--soak", action="store_true", help=text)
     parser.addoption("--screenshots", metavar="DIRECTORY", help="take the pictures of the page for docs/")
+    text = "replay the recordings of the real Key Vault in this directory against the sandbox vault"
+    parser.addoption("--recordings", metavar="DIRECTORY", help=text)
     parser.addoption("--fast", action="store_true", help="leave out the tests that are marked slow")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.queue import LinearRetry, QueueClient, QueueMessage, QueueServiceClient
 
+from certrelay.pooled import transport
 from sandbox.host.configuration import Queues
 from sandbox.host.invocations import Invocations
 from sandbox.host.worker import Function
@@ -34,7 +35,8 @@ class QueueListener:
         self._function, self._settings, self._invocations = function, settings, invocations
         self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep  # until the next poll
         retry = LinearRetry(backoff=1, retry_total=2)
-        service = QueueServiceClient.from_connection_string(connection, retry_policy=retry)
+        options: Any = {"retry_policy": retry, "transport": transport(5, 20)}
+        service = QueueServiceClient.from_connection_string(connection, **options)
         name = str(function.trigger["queueName"]).lower()
         self._queue = service.get_queue_client(name)
         self._poison = None if name.endswith(POISON_SUFFIX) else service.get_queue_client(name + POISON_SUFFIX)

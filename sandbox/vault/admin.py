@@ -28,6 +28,8 @@ _CHANGEABLE = {
     "partnered_delay",
     "cancel_delay",
     "delete_delay",
+    "recover_delay",
+    "purge_delay",
     "retention_days",
     "purge_protection",
     "merge_expired",

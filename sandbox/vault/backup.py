@@ -12,7 +12,7 @@ from dataclasses import replace
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from sandbox.vault import render
+from sandbox.vault import lifecycle, render
 from sandbox.vault.call import Answer, Call
 from sandbox.vault.errors import bad_parameter, conflict
 from sandbox.vault.model import Certificate, from_json, to_json
@@ -39,6 +39,7 @@ def restore(call: Call) -> Answer:
     value = call.text("value")
     certificate = _opened(value or "")
     with call.vault.lock:
+        lifecycle.settle(call.vault, certificate.name)
         if call.vault.find(certificate.name):
             url = render.certificate_url(call, certificate, certificate.current.id)
             raise conflict(

@@ -18,11 +18,17 @@ from sandbox.vault.vault import Vault
 
 API_VERSIONS = (
     "2016-10-01",
+    "7.0-preview",
     "7.0",
+    "7.1-preview",
     "7.1",
+    "7.2-preview",
     "7.2",
+    "7.3-preview",
     "7.3",
+    "7.4-preview.1",
     "7.4",
+    "7.5-preview.1",
     "7.5",
     "7.6-preview.1",
     "7.6-preview.2",
@@ -73,10 +79,15 @@ class Call:
         sans = {kind: names for kind, names in props["sans"].items() if kind not in ("uris", "ipAddresses")}
         return {**policy, "x509_props": {**props, "sans": sans}}
 
+    def live(self) -> Certificate | None:
+        """The certificate in the path; None if it is not there or deleted."""
+        found = self.vault.find(self.name)
+        return None if found is None or found.deletion else found
+
     def certificate(self) -> Certificate:
         """The live certificate in the path. Raises 404."""
-        found = self.vault.find(self.name)
-        if found is None or found.deletion:
+        found = self.live()
+        if found is None:
             raise certificate_not_found(self.name, self.params.get("version"))
         return found
 

@@ -93,8 +93,10 @@ def include_pending(call: Call) -> bool:
 
 
 def list_versions(call: Call) -> Answer:
-    """GetCertificateVersions: the completed ones, ordered by id."""
-    certificate = call.certificate()
+    """GetCertificateVersions: the completed ones, ordered by id; none for a name that is not there (recorded)."""
+    certificate = call.live()
+    if certificate is None:
+        return Answer({"value": [], "nextLink": None})
     versions = sorted((version.id, version) for version in certificate.versions if version.certificate)
 
     def fetch(after: str, count: int) -> list[tuple[str, Version]]:

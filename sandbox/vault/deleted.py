@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sandbox.vault import render
+from sandbox.vault import lifecycle, render
 from sandbox.vault.call import Answer, Call
 from sandbox.vault.errors import being_deleted, deleted_certificate_not_found, forbidden
 from sandbox.vault.model import Certificate, Deletion
@@ -25,13 +25,14 @@ def delete(call: Call) -> Answer:
 
 def _deleted(call: Call) -> Certificate:
     certificate = call.vault.find(call.name)
-    if certificate is None or not certificate.deletion:
+    if certificate is None or not certificate.deletion or certificate.deletion.ending:
         raise deleted_certificate_not_found(call.name)
     return certificate
 
 
 def _visible(call: Call, certificate: Certificate) -> bool:
-    return bool(certificate.deletion and certificate.deletion.visible <= call.vault.clock.now())
+    deletion = certificate.deletion
+    return bool(deletion and not deletion.ending and deletion.visible <= call.vault.clock.now())
 
 
 def get(call: Call) -> Answer:
@@ -61,16 +62,18 @@ def list_all(call: Call) -> Answer:
 
 
 def recover(call: Call) -> Answer:
-    """RecoverDeletedCertificate."""
+    """RecoverDeletedCertificate. The certificate is found again after `recover_delay`."""
     with call.vault.lock:
         certificate = _deleted(call)
         _refuse_while_deleting(call, certificate)
-        recovered = call.vault.save(replace(certificate, deletion=None))
-    return Answer(render.bundle(call, recovered))
+        assert certificate.deletion
+        moment = call.vault.clock.now() + call.vault.settings.recover_delay
+        _end(call, certificate, replace(certificate.deletion, recovered=moment))
+    return Answer(render.bundle(call, replace(certificate, deletion=None)))
 
 
 def purge(call: Call) -> Answer:
-    """PurgeDeletedCertificate."""
+    """PurgeDeletedCertificate. The name is free after `purge_delay`."""
     with call.vault.lock:
         certificate = _deleted(call)
         _refuse_while_deleting(call, certificate)
@@ -79,8 +82,16 @@ def purge(call: Call) -> Answer:
                 'Operation "purge" is not allowed because purge protection is enabled for this vault. Key Vault '
                 "service will automatically purge it after the retention period has passed"
             )
-        call.vault.purge(certificate)
+        assert certificate.deletion
+        moment = call.vault.clock.now() + call.vault.settings.purge_delay
+        _end(call, certificate, replace(certificate.deletion, purged=moment))
     return Answer(None, 204)
+
+
+def _end(call: Call, certificate: Certificate, deletion: Deletion) -> None:
+    """Begin a recovery or a purge, and complete it if it is due already."""
+    call.vault.save(replace(certificate, deletion=deletion))
+    lifecycle.settle(call.vault, certificate.name)
 
 
 def _refuse_while_deleting(call: Call, certificate: Certificate) -> None:

@@ -134,8 +134,7 @@ def _signature(key: PrivateKey, algorithm: str, digest: bytes) -> bytes:
 
 def managed(call: Call) -> Answer:
     """Any write to the key of a certificate. Raises 403, and 400 for other keys."""
-    certificate = call.vault.find(call.name)
-    if certificate and not certificate.deletion:
+    if call.live():
         raise forbidden(
             "Operation is not allowed as this object's lifetime is managed by Key Vault.", "KeyManagedByKeyVault"
         )

@@ -188,7 +188,10 @@ def settle(vault: Vault, name: str) -> None:
 def _run(vault: Vault, certificate: Certificate) -> None:
     now = vault.clock.now()
     if certificate.deletion:
-        vault.purge(certificate)
+        if certificate.deletion.recovered is None:
+            vault.purge(certificate)
+        else:
+            vault.save(replace(certificate, deletion=None))
         return
     pending = certificate.pending
     if pending and pending.status == "inProgress":

@@ -64,11 +64,29 @@ class Operation:
 
 @dataclass(frozen=True)
 class Deletion:
-    """When a certificate was deleted, when that becomes visible, and when it is purged automatically."""
+    """When a certificate was deleted, when that becomes visible, and when it is purged automatically.
+
+    `recovered`, `purged`: when a recovery or a purge that somebody asked for is complete; until then it is neither
+    live nor among the deleted ones.
+    """
 
     deleted: int
     visible: float
     scheduled_purge: int
+    recovered: float | None = None
+    purged: float | None = None
+
+    @property
+    def ending(self) -> bool:
+        """Whether somebody asked for its recovery or its purge."""
+        return self.recovered is not None or self.purged is not None
+
+    @property
+    def due(self) -> float:
+        """When it ends (UNIX seconds)."""
+        if self.recovered is not None:
+            return self.recovered
+        return self.scheduled_purge if self.purged is None else self.purged
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ _KEY_MISMATCH = (
 
 
 def _pending(call: Call) -> tuple[Certificate, Operation]:
-    certificate = call.vault.find(call.name)
-    if certificate is None or certificate.deletion or certificate.pending is None:
+    certificate = call.live()
+    if certificate is None or certificate.pending is None:
         raise pending_not_found(call.name)
     wanted = call.query.get("request_id")
     if wanted and wanted.lower() != certificate.pending.request_id:
@@ -45,11 +45,10 @@ def update(call: Call) -> Answer:
             raise invalid_property("cancellation_requested")
         if pending.status != "inProgress":
             raise forbidden(_NOT_IN_PROGRESS)
-        if cancel and pending.issuer == "Unknown":
-            # There is no issuer to cancel the order: only deleting the pending certificate ends it.
-            raise forbidden(_NOT_IN_PROGRESS)
         if cancel and not pending.cancellation_requested:
-            moment = call.vault.clock.now() + call.vault.settings.cancel_delay
+            # Without an issuer who could cancel the order, it stays in progress (recorded): only deleting it ends it.
+            due = call.vault.clock.now() + call.vault.settings.cancel_delay
+            moment = None if pending.issuer == "Unknown" else due
             pending = replace(pending, cancellation_requested=True, cancel_due=moment)
             certificate = call.vault.save(replace(certificate, pending=pending))
     return Answer(render.operation(call, certificate, pending))

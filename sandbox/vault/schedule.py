@@ -16,7 +16,7 @@ def next_due(certificate: Certificate) -> float | None:
 
 def _moments(certificate: Certificate) -> Iterator[float]:
     if certificate.deletion:
-        yield certificate.deletion.scheduled_purge
+        yield certificate.deletion.due
         return
     pending = certificate.pending
     if pending and pending.status == "inProgress":

@@ -15,9 +15,9 @@ from sandbox.vault.render import attributes, page, recovery, tags
 
 def facet(call: Call, kind: str) -> tuple[Certificate, Version]:
     """The certificate and version behind a key or secret; `kind` is `Key` or `Secret`. Raises 404 and 403."""
-    certificate = call.vault.find(call.name)
+    certificate = call.live()
     identifier = call.params.get("version")
-    if certificate is None or certificate.deletion:
+    if certificate is None:
         raise not_found(kind, call.name, identifier)
     version = certificate.version(identifier) if identifier else certificate.current
     if version is None:
@@ -72,8 +72,8 @@ def page_of_current(call: Call, path: str, item: Callable[..., dict[str, Any]]) 
 
 def page_of_versions(call: Call, kind: str, path: str, item: Callable[..., dict[str, Any]]) -> Answer:
     """One page of the completed versions of the certificate that the path names, ordered by id."""
-    certificate = call.vault.find(call.name)
-    if certificate is None or certificate.deletion:
+    certificate = call.live()
+    if certificate is None:
         raise not_found(kind, call.name)
     versions = sorted((version.id, version) for version in certificate.versions if version.certificate)
 
@@ -101,9 +101,8 @@ def value(version: Version) -> str:
 
 def managed(call: Call) -> Answer:
     """Any write to the secret of a certificate. Raises 403, and 400 for other secrets."""
-    certificate = call.vault.find(call.name)
     operation = {"PUT": "set", "DELETE": "delete", "PATCH": "update"}.get(call.params.get("method", "PUT"), "set")
-    if certificate and not certificate.deletion:
+    if call.live():
         raise forbidden(
             f'Operation "{operation}" is not allowed as this object\'s lifetime is managed by Key Vault.',
             "SecretManagedByKeyVault",

@@ -20,8 +20,7 @@ OPERATIONS = ("sign", "verify", "wrapKey", "unwrapKey", "encrypt", "decrypt")
 
 def create(call: Call) -> Answer:
     """CreateKey: a new key, or a new version of one."""
-    certificate = call.vault.find(call.name)
-    if certificate and not certificate.deletion:
+    if call.live():
         return keys.managed(call)
     made = call.vault.keys.take(_properties(call))
     version: Json = {

@@ -28,6 +28,8 @@ class Settings:
     partnered_delay: float = 5.0
     cancel_delay: float = 0.1
     delete_delay: float = 0.0
+    recover_delay: float = 0.0
+    purge_delay: float = 0.0
     retention_days: int = 90
     purge_protection: bool = False
     merge_expired: bool = True

@@ -248,8 +248,26 @@ def test_a_port_in_use_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
         listener.bind(("127.0.0.1", taken))
         listener.listen()
         monkeypatch.setattr("sandbox.processes.random.sample", lambda *_: [taken, free])
+        monkeypatch.setattr("sandbox.processes._given", set())
         assert accepts_connections(taken)
         assert free_ports(1) == [free]
+
+
+def test_a_port_that_was_given_to_somebody_is_given_to_nobody_else_until_he_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing listens there yet."""
+    program = "from sandbox.processes import free_ports; print(*free_ports(2), flush=True); input()"
+    command, piped = [sys.executable, "-c", program], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=piped, stdout=piped, text=True) as other:
+        assert other.stdout is not None
+        theirs = [int(port) for port in other.stdout.readline().split()]
+        [ours] = free_ports(1)
+        monkeypatch.setattr("sandbox.processes.random.sample", lambda *_: [*theirs, ours])
+        with pytest.raises(ProcessError, match="no 1 free ports"):
+            free_ports(1)
+        other.communicate("\n")
+    assert free_ports(2) == theirs
 
 
 def test_too_many_ports_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,6 @@ def test_every_operation_on_an_unknown_name_is_not_found(rest: Rest, name: str) 
         ("GET", f"/certificates/{name}"),
         ("PATCH", f"/certificates/{name}"),
         ("DELETE", f"/certificates/{name}"),
-        ("GET", f"/certificates/{name}/versions"),
         ("GET", f"/certificates/{name}/policy"),
         ("PATCH", f"/certificates/{name}/policy"),
         ("GET", f"/certificates/{name}/pending"),
@@ -58,6 +57,14 @@ def test_every_operation_on_an_unknown_name_is_not_found(rest: Rest, name: str) 
         ("POST", f"/keys/{name}/{'0' * 32}/sign"),
     ]:
         assert rest(method, path).status_code == 404, (method, path)
+
+
+def test_a_name_that_is_not_there_has_no_versions(rest: Rest, client: CertificateClient, name: str) -> None:
+    empty: dict[str, object] = {"value": [], "nextLink": None}
+    assert rest("GET", f"/certificates/{name}/versions").json() == empty
+    self_signed(client, name)
+    delete(client, name)
+    assert rest("GET", f"/certificates/{name}/versions").json() == empty
 
 
 def test_names_are_found_in_any_case_and_keep_their_own(client: CertificateClient, name: str) -> None:
@@ -264,6 +271,30 @@ def test_a_deletion_may_take_its_time(client: CertificateClient, rest: Rest, ser
         assert rest("GET", f"/deletedcertificates/{name}").status_code == 200
     finally:
         server.settings.delete_delay = 0
+
+
+def test_a_recovery_and_a_purge_may_take_their_time(
+    client: CertificateClient, rest: Rest, server: VaultServer, name: str
+) -> None:
+    self_signed(client, name)
+    backup = rest("POST", f"/certificates/{name}/backup").json()
+    delete(client, name)
+    server.settings.recover_delay = server.settings.purge_delay = 60
+    try:
+        recovered = rest("POST", f"/deletedcertificates/{name}/recover")
+        assert (recovered.status_code, "recoveryId" in recovered.json()) == (200, False)
+        for path in (f"certificates/{name}", f"deletedcertificates/{name}", f"secrets/{name}", f"keys/{name}"):
+            assert rest("GET", f"/{path}").status_code == 404, path
+        server.clock.advance(61)
+        assert rest("GET", f"/certificates/{name}").status_code == 200
+        delete(client, name)
+        assert rest("DELETE", f"/deletedcertificates/{name}").status_code == 204
+        assert name not in rest("GET", "/deletedcertificates").text
+        assert rest("POST", "/certificates/restore", json=backup).status_code == 409
+        server.clock.advance(61)
+        assert rest("POST", "/certificates/restore", json=backup).status_code == 200
+    finally:
+        server.settings.recover_delay = server.settings.purge_delay = 0
 
 
 def test_purge_protection_forbids_the_purge(
