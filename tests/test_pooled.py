@@ -1,5 +1,10 @@
 """The sessions of the Azure SDKs: what they take from the environment, and what not."""
 
+import contextlib
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +59,96 @@ def test_the_environment_is_read_once_for_each_host(session: requests.Session, m
         settings(session, f"https://127.0.0.1:8443/{path}")
     assert len(read) == 2
     assert settings(session, "https://contoso.vault.azure.net/")["proxies"], "nobody changes what is kept"
+
+
+def whole(connection: socket.socket) -> bytes:
+    """One request with its body."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        text += connection.recv(65536)
+    header, _, body = text.partition(b"\r\n\r\n")
+    length = int((re.search(rb"Content-Length: (\d+)", header) or [0, 0])[1])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return header + b"\r\n\r\n" + body
+
+
+@contextlib.contextmanager
+def recorded(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """The address of a server that answers one request on each connection with this, and what it received."""
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        received.append(whole(connection))
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+type Send = Callable[..., requests.Response]
+
+
+def each_way(session: requests.Session) -> list[Send]:
+    """The session's own way to send, and that of requests."""
+    plain: Send = lambda *args, **options: requests.Session.request(session, *args, **options)  # noqa: E731
+    return [session.request, plain]
+
+
+CLOSED = b"Connection: close\r\nContent-Length: 2\r\n\r\nOK"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("body", [None, "", b"", '{"a": "\u00e9"}', b'{"a": 1}'])
+def test_what_is_sent_is_what_requests_would_send(
+    session: requests.Session, method: str, body: str | bytes | None
+) -> None:
+    headers = {"Accept": "application/json", "If-Match": 'W/"1"', "user-agent": "azsdk-python"}
+    with recorded(b"HTTP/1.1 200 OK\r\n" + CLOSED) as (url, received):
+        path = "/t(PartitionKey='a%20b',RowKey='%C3%A9')?$filter=x%20eq%20'1'&b"
+        for send in each_way(session):
+            answer = send(method, url + path, headers=headers, data=body, allow_redirects=False, timeout=60)
+            assert answer.status_code == 200
+            answer.close()
+    assert received[0] == received[1]
+    assert b"azsdk-python" in received[0]
+    assert b"python-requests" not in received[0]
+
+
+def test_an_answer_is_read_unless_it_is_a_stream(session: requests.Session) -> None:
+    with recorded(b"HTTP/1.1 200 OK\r\n" + CLOSED) as (url, _):
+        for stream in (False, True):
+            for send in each_way(session):
+                answer = send("GET", url, allow_redirects=False, stream=stream, timeout=60)
+                assert answer.raw.isclosed() is not stream
+                assert answer.content == b"OK"
+
+
+def test_no_redirect_is_followed(session: requests.Session) -> None:
+    with recorded(b"HTTP/1.1 302 Found\r\nLocation: /other\r\nSet-Cookie: a=b\r\n" + CLOSED) as (url, received):
+        for send in each_way(session):
+            answer = send("GET", f"{url}/", allow_redirects=False, timeout=60)
+            assert (answer.status_code, answer.url, answer.request.method) == (302, f"{url}/", "GET")
+    assert len(received) == 2
+
+
+def test_a_header_that_would_become_two_is_refused(session: requests.Session) -> None:
+    for send in each_way(session):
+        with pytest.raises(requests.exceptions.InvalidHeader):
+            send("GET", "http://127.0.0.1:9", headers={"If-Match": "a\r\nb: c"}, allow_redirects=False)
+
+
+def test_a_body_that_is_no_text_is_left_to_requests(session: requests.Session) -> None:
+    with recorded(b"HTTP/1.1 200 OK\r\n" + CLOSED) as (url, received):
+        session.request("POST", url, data={"a": "{}"}, allow_redirects=False, timeout=60)
+    assert b"application/x-www-form-urlencoded" in received[0]
