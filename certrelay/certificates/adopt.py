@@ -116,9 +116,9 @@ def _check_names(name: str, bundle: Mapping[str, Any]) -> None:
     names except UPNs."""
     try:
         lost = other_names(x509.load_der_x509_certificate(base64.b64decode(bundle["cer"])))
-    except ValueError:
+    except (ValueError, Invalid):
         raise Invalid(
-            f"the certificate of {name} cannot be read, so a renewal might lack some of its names; adopt it with force"
+            f"the names of the certificate of {name} cannot be read, so a renewal might lack some; adopt it with force"
         ) from None
     if lost:
         raise Invalid(

@@ -18,6 +18,7 @@ from certrelay.errors import Fault, Invalid
 from certrelay.keyvault.policy import MAX_MONTHS, days_of
 from certrelay.operations.import_now import import_now
 from certrelay.pki import key_bundles
+from certrelay.pki.certificate import identified
 from certrelay.pki.chains import without_root
 from certrelay.pki.encodings import octets_of
 from certrelay.pki.names import common_name, names_of
@@ -81,8 +82,18 @@ def import_certificate(
         renewal_end.refuse(name, current, authority=None, policy=command.policy)
     exportable = bool((command.policy.get("key_props") or {}).get("exportable", True))
     operation = replace(_operation(services, vault, name, requested_by, exportable), chain=_chain(bundle))
-    imported = import_now(services, operation, _body(bundle, command), must_own=must_own)
+    try:
+        imported = import_now(services, operation, _body(bundle, command), must_own=must_own)
+    except Invalid as error:
+        raise Invalid([_explained(fault, bundle) for fault in error.faults], error.code) from error
     return Imported(imported, bundle.changes, is_new=True)
+
+
+def _explained(fault: Fault, bundle: key_bundles.Bundle) -> Fault:
+    """A refusal by Key Vault, which does not say what it is about."""
+    size = sum(len(certificate.public_bytes(Encoding.DER)) for certificate in bundle.chain)
+    sent = f"{identified(bundle.chain[0])} was sent with {len(bundle.chain) - 1} issuers, {size} bytes in all"
+    return Fault("/value", f"{fault.detail.rstrip('.')}; {sent}: have it issued again without what Key Vault refuses")
 
 
 def _bundle(services: Services, command: ImportCommand, faults: list[Fault]) -> key_bundles.Bundle | None:

@@ -96,7 +96,7 @@ def _loaded(der: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(der)
     except ValueError as error:
-        if "ShortData" in str(error):
+        if "ShortData" in str(error) and der[:1] == bytes([SEQUENCE]):
             raise _CutOff from None
         raise
 

@@ -13,8 +13,9 @@ from certrelay.errors import Invalid
 from certrelay.pki.certificate import Unreadable, read_certificate
 from certrelay.pki.der import CONTEXT_0, SEQUENCE, children, content, inside, oid
 from certrelay.pki.encodings import Block, blocks, elements, has_text_outside_pem
+from certrelay.pki.foreign import DAMAGED_LINES, has_damaged_lines
 from certrelay.pki.password_encryption import Budget
-from certrelay.pki.pfx import MAX_KEYS, TOO_MANY_KEYS, read_pfx
+from certrelay.pki.pfx import MAX_KEYS, TOO_MANY_KEYS, open_pfx
 from certrelay.pki.private_keys import (
     Key,
     is_encrypted_pkcs8,
@@ -58,6 +59,15 @@ class Contents:
     changes: dict[str, bool] = field(default_factory=dict)
     others: dict[str, None] = field(default_factory=dict)
     is_pfx: bool = False
+    has_damaged_lines: bool = False
+
+    def blame_unreadable_parts(self) -> None:
+        """What is missing may be in a PEM block whose BEGIN line is damaged, or in an unreadable certificate. Raises
+        Invalid."""
+        if self.has_damaged_lines:
+            raise Invalid(DAMAGED_LINES)
+        if self.unreadable:
+            raise Invalid(self.unreadable[0].refusal)
 
     def require_certificates(self) -> None:
         """Raises Invalid if no certificate could be read, and says why."""
@@ -67,6 +77,11 @@ class Contents:
             raise Invalid(self.unreadable[0].refusal)
         if A_REQUEST in self.others and not self.keys:
             raise Invalid(f"this is {A_REQUEST}, not a certificate; send what the authority made of it")
+        if self.keys and A_REQUEST in self.others:
+            raise Invalid(
+                f"there is no certificate in the file, only {A_REQUEST} and a private key; have an authority sign the "
+                "request, and send its answer together with its key"
+            )
         if self.keys:
             raise Invalid(f"there is no certificate in the file{self.but_others}; send it together with its key")
         raise Invalid(f"there is no certificate in the data{self.but_others}; send what the authority made")
@@ -103,30 +118,35 @@ class _Reader:
         self._count = 0
 
     def read(self, data: bytes) -> Contents:
-        for block in blocks(data):
+        found = blocks(data)
+        for block in found:
             self._read_block(block)
-        if not self._found.is_pfx and has_text_outside_pem(data):
+        self._found.has_damaged_lines = has_damaged_lines(data)
+        is_incomplete = not self._found.certificates or (self._for_keys and not self._found.keys)
+        if is_incomplete and self._found.has_damaged_lines:
+            raise Invalid(DAMAGED_LINES)
+        if not self._found.is_pfx and None not in [block.label for block in found] and has_text_outside_pem(data):
             self._change("the text around the PEM blocks was left out", beyond=True)
         return self._found
 
     def _read_block(self, block: Block) -> None:
         label = block.label or ""
-        if label.endswith(_IGNORED):
-            self._leave_out(A_REQUEST if "REQUEST" in label else f"the {label[:_LONGEST_LABEL]} block")
-            return
         parts = [block.der] if block.text is not None else list(elements(block.der))
+        if label.endswith(_IGNORED) and not any(self._is_key(block, part) or _is_certificate(part) for part in parts):
+            self._leave_out(A_REQUEST if "REQUEST" in label else _described(block))
+            return
         if not parts and "PRIVATE KEY" in label:
             parts = [block.der]
         elif not parts:
-            self._not_der(label)
+            self._not_der(label, block.der)
         for part in parts[:1] if label.startswith("TRUSTED") else parts:
             self._read_part(block, part)
 
-    def _not_der(self, label: str) -> None:
+    def _not_der(self, label: str, der: bytes) -> None:
         if not label:
             raise Invalid(_UNKNOWN)
         if label in _CERTIFICATES:
-            self._add(b"")
+            self._add(der)
         else:
             self._leave_out(f"the {label[:_LONGEST_LABEL]} block")
 
@@ -152,7 +172,7 @@ class _Reader:
     def _is_key(self, block: Block, part: bytes) -> bool:
         """By its label, or by its contents: much else than a key begins with a number."""
         if "PRIVATE KEY" in (block.label or "") or is_encrypted_pkcs8(part):
-            return True
+            return not _is_certificate(part)
         if not is_shaped_like_a_key(part):
             return False
         try:
@@ -169,9 +189,11 @@ class _Reader:
         if self._found.is_pfx:
             raise Invalid("there are several PFX files; send one of them, and import the others by other names")
         self._found.is_pfx = True
-        stored = read_pfx(der, self._password, self._budget)
+        stored, was_needed = open_pfx(der, self._password, self._budget)
         self._found.keys += map(unencrypted_key, stored.keys)
         self._add_all(stored.certificates)
+        if not was_needed:
+            self._change("the PFX has no password, and the one given was not used", beyond=True)
         for what in stored.left_out:
             self._found.others[what] = None
             self._change(f"{what} in the PFX was left out")
@@ -194,6 +216,8 @@ class _Reader:
             self._change("the private key was decrypted", beyond=block.label not in _TAKEN_KEYS)
         if block.label is None:
             self._change("the private key was converted to PEM", beyond=True)
+        elif "PRIVATE KEY" not in block.label:
+            self._change(f"the private key was taken out of {_described(block)}", beyond=True)
         elif block.label not in _TAKEN_KEYS[:2]:
             beyond = block.label not in _TAKEN_KEYS or key.was_encrypted
             self._change(f"the private key was converted from {block.label[:_LONGEST_LABEL]} to PKCS#8", beyond=beyond)
@@ -230,7 +254,13 @@ class _Reader:
 
 
 def _described(block: Block) -> str:
-    return f"the {block.label[:_LONGEST_LABEL]} block" if block.label else "the PKCS#7 file"
+    if block.label is None:
+        return "the PKCS#7 file"
+    return f"the {block.label[:_LONGEST_LABEL]} block" if block.label else "a block without a label"
+
+
+def _is_certificate(der: bytes) -> bool:
+    return content(der)[:1] == bytes([SEQUENCE]) and isinstance(read_certificate(der, 0), x509.Certificate)
 
 
 def _is_no_certificate(der: bytes) -> bool:

@@ -16,6 +16,10 @@ from certrelay.pki.foreign import what_it_is
 _LONGEST_HEADER, _SHORTEST_BASE64 = 128, 64
 _BEGIN = "-----BEGIN "
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
+_MARK = b"\xef\xbb\xbf"
+# What text tools put before a binary file; and base64 as a string in a program or in JSON.
+_BEFORE_DER = re.compile(rb"(?:\xef\xbb\xbf)?\s*0[\x80-\x84][\x00-\xff]")
+_QUOTED_BASE64 = re.compile(rb"[\"']?((?:[A-Za-z0-9+/_=\s-]|\\[rn]){64,}+)[\"']?")
 _HEADER = re.compile(r"[A-Za-z-]+:.*")
 # Labels of blocks that may hold a certificate or its key. What else is no base64 (a signature of PGP, say) is left out.
 _MAY_MATTER = re.compile(r"^(?!PGP |SSH2 |AGE ).*(CERTIFICATE(?! REQUEST)|PRIVATE KEY|PKCS|CMS)|^$")
@@ -59,18 +63,19 @@ def blocks(data: bytes) -> list[Block]:
     or binary data. Raises Invalid."""
     if not data.strip():
         raise Invalid("the data is empty; send the file itself")
+    data = _bare(data)
     if sentence := what_it_is(data):
         raise Invalid(sentence)
     if (data[:1] == b"\x30" and not data[:64].isascii()) or (data[:2] == b"\x30\x80"):
-        return [Block(None, data)]
+        return [Block(None, data), *_pem_behind(data)]
     text = _text(data)
     if text is None:
         return [Block(None, data)]
     if _BEGIN in text:
-        return list(_pem(text))
+        return [*_pem(text), *_der_behind(data)]
     decoded = _from_base64(text)
-    if decoded is None:  # Short DER may be all ASCII, too.
-        return [Block(None, data)]
+    if decoded is None:  # Short DER may be all ASCII, too, but not without control characters.
+        return [Block(None, b"" if all(char.isprintable() or char.isspace() for char in text) else data)]
     if sentence := what_it_is(decoded):
         raise Invalid(sentence)
     inner = _text(decoded) or ""
@@ -79,6 +84,28 @@ def blocks(data: bytes) -> list[Block]:
     if len(inner) >= _SHORTEST_BASE64 and _from_base64(inner) is not None:
         raise Invalid("this is base64 of base64; decode it once: base64 -d FILE")
     return [Block(None, decoded)]
+
+
+def _bare(data: bytes) -> bytes:
+    """DER without what stands before it, and base64 without quotation marks and escaped line ends."""
+    if _BEFORE_DER.match(data):
+        return data.removeprefix(_MARK).lstrip()
+    if quoted := _QUOTED_BASE64.fullmatch(data.strip()):
+        return quoted[1].replace(b"\\n", b"\n").replace(b"\\r", b"")
+    return data
+
+
+def _pem_behind(data: bytes) -> list[Block]:
+    """The PEM that was appended to DER: `cat www.cer www.key`."""
+    rest = data[sum(map(len, elements(data))) :]
+    return list(_pem(rest.decode("latin-1"))) if _BEGIN.encode() in rest else []
+
+
+def _der_behind(data: bytes) -> list[Block]:
+    """The DER that was appended to PEM."""
+    _, _, line = data.rpartition(b"-----END ")
+    rest = line.partition(b"-----")[2].lstrip(b"\r\n")
+    return [Block(None, rest)] if rest[:1] == b"\x30" and not rest[:64].isascii() else []
 
 
 def has_text_outside_pem(data: bytes) -> bool:
@@ -137,7 +164,7 @@ def _pem(text: str) -> Iterator[Block]:
         body, end, _ = rest.partition("-----END ")
         if not dashes or "\n" in label:
             label, end = label.partition("\n")[0], ""
-        label = label.strip()
+        label = "".join(char if char.isprintable() else "?" for char in label.strip())  # it is told and logged
         if not end:
             if not _MAY_MATTER.search(label):
                 continue

@@ -3,10 +3,11 @@
 The functions yield faults, which are sentences without a subject. The extensions of their input must be readable.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from cryptography import x509
 
+from certrelay.pki.certificate import identified
 from certrelay.pki.purposes import ANY, SERVER_AUTH, purposes, usages
 
 type Signed = x509.Certificate | x509.CertificateSigningRequest
@@ -58,7 +59,10 @@ def is_ca(signed: Signed) -> bool:
 
 
 def extension_faults(certificate: x509.Certificate) -> Iterator[str]:
-    """Unknown critical extensions (RFC 5280, section 4.2), and the poison of precertificates (RFC 6962)."""
+    """Unknown critical extensions (RFC 5280, section 4.2), the poison of precertificates (RFC 6962), and extensions in
+    a certificate of version 1, which clients ignore or refuse."""
+    if certificate.version is x509.Version.v1 and len(certificate.extensions):
+        yield "has extensions and is of version 1, which has none (RFC 5280, 4.1.2.1)"
     for found in certificate.extensions:
         if isinstance(found.value, x509.PrecertPoison):
             yield "is a precertificate (it has the critical extension of RFC 6962)"
@@ -74,7 +78,8 @@ def issuer_faults(certificate: x509.Certificate, certificates_below: int) -> Ite
     if constraints is None or not constraints.ca:
         yield "signs another certificate and is no CA certificate"
     elif constraints.path_length is not None and constraints.path_length < certificates_below:
-        yield f"allows {constraints.path_length} intermediates below it and has {certificates_below}"
+        allowed = f"{constraints.path_length} intermediate{'' if constraints.path_length == 1 else 's'}"
+        yield f"allows {allowed} below it and has {certificates_below}"
     usages = key_usages(certificate)
     if usages is not None and "keyCertSign" not in usages:
         yield "signs another certificate and its key usage does not allow it"
@@ -117,6 +122,24 @@ def extended_key_usage_faults(
         yield "has no extended key usages, which the rule requires_extended_key_usage demands"
     if found is not None and requested and not set(requested) & set(found):
         yield f"has the extended key usages {purposes(found)}; the request has {purposes(requested)}"
+
+
+def purpose_left_faults(leaf: x509.Certificate, issuers: Sequence[x509.Certificate]) -> Iterator[str]:
+    """The certificate must be good for at least one purpose that every issuer allows; a root allows all.
+
+    RFC 5280 leaves open what the extension means in an issuer. Windows, OpenSSL, Go and the browsers take it as a bound
+    on all below, as the Baseline Requirements do (7.1.2.2.3). Without a purpose left, nobody accepts it.
+    """
+    left = frozenset(extended_key_usages(leaf) or (ANY,))
+    for issuer in issuers:
+        allowed = frozenset(extended_key_usages(issuer) or (ANY,))
+        if ANY in allowed or issuer.subject == issuer.issuer:
+            continue
+        if ANY not in left and not left & allowed:
+            own, below = purposes(allowed), purposes(left)
+            yield f"the issuer {identified(issuer)} allows only {own}, and what is below it only {below}"
+            return
+        left = allowed if ANY in left else left & allowed
 
 
 def server_usage_faults(certificate: x509.Certificate) -> Iterator[str]:

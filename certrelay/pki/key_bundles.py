@@ -4,7 +4,7 @@ Key Vault takes a PFX, or PEM with a PKCS#8 key:
 https://learn.microsoft.com/azure/key-vault/certificates/tutorial-import-certificate
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certrelay.errors import Fault, Invalid, Unverified
+from certrelay.pki import extensions
+from certrelay.pki.alternative_names import general_names
 from certrelay.pki.certificate import dated, identified, key_type_faults, named
 from certrelay.pki.chains import left_out, ordered_chain
 from certrelay.pki.contents import A_REQUEST, Contents, read_key_file
@@ -87,6 +89,9 @@ def _faults(bundle: Bundle, now: datetime) -> Iterator[str]:
         yield f"the certificate {identified(leaf)} expired on {ended}; import the one that replaces it"
     if leaf.not_valid_before_utc > leaf.not_valid_after_utc:
         yield f"the certificate {identified(leaf)} ends before it begins; have it issued again"
+    if hidden := [name for name in map(str, _names(leaf)) if not name.isprintable()]:
+        shown = listed(map(repr, hidden))
+        yield f"the certificate {identified(leaf)} has names with unprintable characters: {shown}; have it issued again"
     try:
         verify_public_key(leaf.public_key())
         if isinstance(key, RSAPrivateKey) and key.key_size not in RSA_SIZES:
@@ -95,6 +100,12 @@ def _faults(bundle: Bundle, now: datetime) -> Iterator[str]:
         yield f"the certificate {identified(leaf)} is refused: {error}; have it issued for a new key"
     for fault in key_type_faults(leaf):
         yield f"the certificate {identified(leaf)} {fault}; have it issued again"
+
+
+def _names(leaf: x509.Certificate) -> Iterator[object]:
+    for name in general_names(leaf):
+        if isinstance(name, x509.DNSName | x509.RFC822Name | x509.UniformResourceIdentifier):
+            yield name.value
 
 
 def _the_only(contents: Contents) -> PrivateKeyTypes:
@@ -136,8 +147,7 @@ def _why_there_is_no_key(contents: Contents) -> str:
 def _chain(contents: Contents, key: PrivateKeyTypes, now: datetime) -> tuple[x509.Certificate, ...]:
     contents.require_certificates()
     if all(certificate.public_key() != key.public_key() for certificate in contents.certificates):
-        if contents.unreadable:
-            raise Invalid(contents.unreadable[0].refusal)
+        contents.blame_unreadable_parts()
         shown = listed(named(one) for one in contents.certificates)
         raise Invalid(
             f"the private key does not belong to any certificate in the file, which has {shown}; send the key and the "
@@ -146,10 +156,20 @@ def _chain(contents: Contents, key: PrivateKeyTypes, now: datetime) -> tuple[x50
     chain = ordered_chain(contents.certificates, key.public_key(), now, tolerate_gap=True)
     for sentence in left_out(contents.certificates, chain, contents.unreadable, now):
         contents.changes[sentence] = False
-    for issuer in chain[1:]:
-        if issuer.not_valid_after_utc <= now:
-            told = f"{dated(issuer)} has expired; get the authority's new one, or clients refuse the chain"
-            contents.changes[told] = False
+    for told in _faults_of_issuers(chain[1:], now):
+        contents.changes[told] = False
     if not contents.is_pfx and [one for one in contents.certificates if one in chain] != list(chain):
         contents.changes["the certificates were put in order, leaf first"] = True
     return chain
+
+
+def _faults_of_issuers(issuers: Sequence[x509.Certificate], now: datetime) -> Iterator[str]:
+    """Key Vault takes the chain all the same."""
+    for place, issuer in enumerate(issuers):
+        if issuer.not_valid_after_utc <= now:
+            yield f"{dated(issuer)} has expired; get the authority's new one, or clients refuse the chain"
+        if issuer.subject == issuer.issuer:
+            continue
+        below = sum(one.subject != one.issuer for one in issuers[:place])
+        for fault in extensions.issuer_faults(issuer, below):
+            yield f"{dated(issuer)} {fault}; get another chain from the authority, or clients refuse this one"

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from certrelay.pki import names
-from certrelay.pki.alternative_names import other_names
+from certrelay.pki.alternative_names import general_names, other_names
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.wording import listed
 
@@ -40,6 +40,9 @@ def leaf_faults(
     An e-mail address in the subject is a name as well (RFC 5280, section 4.1.2.6)."""
     found = names.names_of(leaf)
     yield from _alternative_name_faults(leaf, found, asked, extra_names=extra_names)
+    if malformed := [str(name.value) for name in general_names(leaf) if _is_malformed(name)]:
+        shown = listed(map(repr, malformed))
+        yield f"has alternative names that no client matches, since they are not A-labels or end in a dot: {shown}"
     yield from _common_name_faults(found, asked)
     known = _subject_addresses(request) | {address.lower() for address in asked.email_addresses}
     strange = sorted(_subject_addresses(leaf) - known)
@@ -69,6 +72,16 @@ def _alternative_name_faults(
         yield "has several common names"
     if common and not _is_asked(common[-1], asked):
         yield f"has the common name {common[-1]!r}, not requested"
+
+
+def _is_malformed(name: x509.GeneralName) -> bool:
+    """Whether it is right in its normal form only, which clients do not make of it."""
+    match name:
+        case x509.DNSName():
+            return not name.value.isascii() or name.value.endswith(".")
+        case x509.RFC822Name():
+            return not name.value.isascii()
+    return False
 
 
 def _is_besides(name: str, asked: set[str | None]) -> bool:

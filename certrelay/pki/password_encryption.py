@@ -43,6 +43,8 @@ _CIPHERS: dict[bytes, tuple[Callable[[bytes], algorithms.AES | TripleDES], int]]
     oid("2.16.840.1.101.3.4.1.42"): (algorithms.AES, 32),
     _DES_EDE3_CBC: (TripleDES, 24),
 }
+# RFC 8018, appendix B.2.3: the size of the key in bytes by the version in the parameters.
+_RC2_CBC, _RC2_SIZES = oid("1.2.840.113549.3.2"), {160: 5, 120: 8, 58: 16}
 # Appendix C: the size of the key in bytes, and whether it is RC2 (else triple DES).
 _PKCS12 = {
     oid(f"1.2.840.113549.1.12.1.{number}"): scheme
@@ -123,7 +125,7 @@ def pbkdf2(parameters: Element, size: int | None) -> Derivation:
     prf = next((next(children(each.content)).content for each in others if each.tag == SEQUENCE), None)
     digest = "sha1" if prf is None else known(HMACS, prf)
     if stated and size and stated != size:
-        raise ValueError("another size")
+        raise Unsupported("another size")
     size = size or stated or 32
     rounds = iterations(count)
     blocks = ceil(size / hashlib.new(digest).digest_size)
@@ -184,10 +186,22 @@ def spend_for(algorithm: Element, budget: Budget) -> None:
 def _pbes2(parameters: Element, ciphertext: bytes, password: Password, budget: Budget) -> bytes:
     kdf, encryption = children(parameters.content)
     cipher, iv = children(encryption.content)
+    if cipher.content == _RC2_CBC:
+        return _pbes2_rc2(kdf, iv, ciphertext, password, budget)
     make, size = known(_CIPHERS, cipher.content)
     derivation = _derivation(kdf, size)
     budget.spend(derivation.work)
     return _cbc(make(derivation.derive(password.utf8)), octets(iv), ciphertext)
+
+
+def _pbes2_rc2(kdf: Element, parameters: Element, ciphertext: bytes, password: Password, budget: Budget) -> bytes:
+    version, iv = children(parameters.content)
+    size = _RC2_SIZES.get(integer(version))
+    if size is None or len(ciphertext) > MAX_RC2_BYTES:
+        raise Unsupported("RC2")
+    derivation = _derivation(kdf, size)
+    budget.spend(derivation.work + RC2_WORK * len(ciphertext))
+    return _unpadded(rc2.decrypt_cbc(derivation.derive(password.utf8), octets(iv), ciphertext), 8)
 
 
 def _derivation(kdf: Element, size: int | None) -> Derivation:

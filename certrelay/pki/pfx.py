@@ -6,14 +6,16 @@ hidden in an encrypted part. This reader does neither: see docs/decisions/0004-p
 
 import hmac
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from certrelay.errors import Invalid
-from certrelay.pki.der import Element, as_der, children, inside, octets, oid
+from certrelay.pki.der import INTEGER, Element, as_der, children, inside, integer, octets, oid
 from certrelay.pki.password_encryption import (
     DIGESTS,
     HMACS,
     Budget,
+    Derivation,
     Password,
     Unsupported,
     decrypted,
@@ -26,6 +28,7 @@ from certrelay.pki.password_encryption import (
 )
 
 MAX_KEYS, MAX_NESTING = 20, 4
+MAC_KEY_SIZES = (20, 64)  # octets
 TOO_MANY_KEYS = f"there are more than {MAX_KEYS} private keys; export the one certificate alone, with its key"
 UNSUPPORTED = (
     "the PFX is encrypted or protected in a way that is not supported; write it again: "
@@ -49,6 +52,17 @@ class PfxContents:
     keys: list[bytes] = field(default_factory=list, repr=False)
     certificates: list[bytes] = field(default_factory=list)
     left_out: dict[str, None] = field(default_factory=dict)
+
+
+def open_pfx(data: bytes, password: str | None, budget: Budget) -> tuple[PfxContents, bool]:
+    """Like `read_pfx`, but without the password if the PFX has none. Returns also whether the password was needed."""
+    try:
+        return read_pfx(data, password, budget), True
+    except Invalid:
+        if password:
+            with suppress(Invalid):
+                return read_pfx(data, None, budget), False
+        raise
 
 
 def read_pfx(data: bytes, password: str | None, budget: Budget) -> PfxContents:
@@ -180,10 +194,18 @@ def _fits(mac: Element, content: bytes, password: Password, budget: Budget) -> b
     if kind.content == _PBMAC1:
         kdf, scheme = children(parameters[0].content)
         digest = known(HMACS, next(children(scheme.content)).content)
-        key = pbkdf2(list(children(kdf.content))[1], None)
+        key = _pbmac1_key(list(children(kdf.content))[1])
     else:
         digest = known(DIGESTS, kind.content)
         key = pkcs12_key(digest, octets(salt), iterations(count[0]) if count else 1, 3)
     budget.spend(key.work)
     secret = key.derive(password.utf8 if kind.content == _PBMAC1 else password.utf16)
     return hmac.compare_digest(hmac.digest(secret, content, digest), octets(stated))
+
+
+def _pbmac1_key(parameters: Element) -> Derivation:
+    """RFC 9579: the size must be stated. With a short key, a PFX can be made that other passwords open as well."""
+    sizes = [integer(each) for each in list(children(parameters.content))[2:] if each.tag == INTEGER]
+    if not sizes or not MAC_KEY_SIZES[0] <= sizes[0] <= MAC_KEY_SIZES[1]:
+        raise Unsupported("a MAC with a short key")
+    return pbkdf2(parameters, sizes[0])

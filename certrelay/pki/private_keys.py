@@ -30,7 +30,7 @@ _SHORTEST_MODULUS = 32  # bytes; no key is shorter
 NO_PASSWORD = "it is encrypted, and no password was given; send its password too"  # noqa: S105 - a message
 UNSUPPORTED = (
     "the private key is encrypted in a way that is not supported; encrypt it again: "
-    "openssl pkcs8 -topk8 -in FILE -out NEW.pem"
+    "openssl pkcs8 -topk8 -in FILE -out NEW.pem -provider default -provider legacy"
 )
 WRONG_PASSWORD = "the password is wrong, or it is damaged; send its own password, and the whole file"  # noqa: S105
 DAMAGED = "it is damaged or of an unknown kind; export it again: openssl pkcs8 -topk8 -in FILE -out NEW.pem"
@@ -51,6 +51,8 @@ def private_key_of(block: Block, der: bytes, password: str | None, budget: Budge
     """The key in `der`, an element of `block`. Raises Invalid if it is unreadable, or the password wrong or missing."""
     if "OPENSSH" in (block.label or ""):
         raise Invalid("the private key is in OpenSSH's format; convert it: ssh-keygen -p -m PKCS8 -f FILE")
+    if (block.label or "").startswith("TSS2 "):
+        raise Invalid("the private key is bound to a TPM, which it cannot leave; request a certificate with a new key")
     is_traditional = block.text is not None and "ENCRYPTED" in block.text.partition("\n\n")[0]
     was_encrypted = is_traditional or is_encrypted_pkcs8(der)
     if is_traditional and not password:

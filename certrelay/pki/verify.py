@@ -142,8 +142,9 @@ def _chain_faults(
         below = sum(one.subject != one.issuer for one in issuers[:place])
         is_root = place == len(issuers) - 1 and is_self_signed(issuer)
         for fault in _issuer_faults(issuer, below, is_root, now):
-            yield f"the issuer {named(issuer)} {fault}"
+            yield f"the issuer {identified(issuer)} {fault}"
     yield from _constraint_faults(issuers, leaf)
+    yield from extensions.purpose_left_faults(leaf, issuers)
     if not all(has_pin(issuers, pins) for pins in (limits.issuer_pins, *limits.more_pins)):
         yield "none of the pinned issuers is in the chain (rule issuer_pins)"
 
@@ -162,8 +163,7 @@ def _chain(
         contents.require_certificates()
         key = request.public_key()
         if all(certificate.public_key() != key for certificate in contents.certificates):
-            if contents.unreadable:
-                raise Invalid(contents.unreadable[0].refusal)
+            contents.blame_unreadable_parts()
             shown = listed(named(certificate) for certificate in contents.certificates)
             raise Invalid(
                 f"no certificate in the answer has the public key of the request: it has {shown}; have the authority "
@@ -230,7 +230,7 @@ def _constraint_faults(issuers: Sequence[x509.Certificate], leaf: x509.Certifica
         return
     for one, names, issuer, place in pairs:
         if forbidden := names_not_allowed(one.subject, names, issuer, is_ca=place > 0):
-            yield f"the issuer {named(issuer)} may not certify {listed(forbidden)}, by its name constraints"
+            yield f"the issuer {identified(issuer)} may not certify {listed(forbidden)}, by its name constraints"
 
 
 def _key_faults(key: Any, expected: Expected) -> Iterator[str]:

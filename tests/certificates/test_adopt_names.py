@@ -7,28 +7,46 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from certrelay.certificates import adopt, import_file
+from certrelay.certificates import adopt
 from certrelay.certificates.adopt import Adoption
-from certrelay.certificates.import_file import ImportCommand
 from certrelay.errors import Invalid
 from certrelay.pki.alternative_names import other_names
+from certrelay.pki.der import encoded
 from certrelay.pki.names import names_of
 from certrelay.renewal import sweep
 from certrelay.storage.operation import State
-from tests.pki.builders import dns, ec_key, sign, subject
+from tests.pki.builders import Key, dns, ec_key, sign, subject
+from tests.pki.files import extension_changed, octets, pem_block, sequence, signed_again
 from tests.world import ALIAS, World
 
 
 def imported(world: World, *names: x509.GeneralName) -> str:
     """The name in the vault of a certificate with these alternative names."""
-    name, key = world.name(), ec_key()
-    own = subject("dir.corp.example")
+    key, own = ec_key(), subject("dir.corp.example")
     sans = x509.SubjectAlternativeName([*dns("dir.corp.example"), *names])
     made = sign(key, own, key.public_key(), own, extensions=[sans], begins=world.services.now(), days=90)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
-    command = ImportCommand(base64.b64encode(pem).decode())
-    import_file.import_certificate(world.services, ALIAS, name, command, requested_by="test")
+    return put(world, key, made.public_bytes(Encoding.DER))
+
+
+def put(world: World, key: Key, certificate: bytes) -> str:
+    """The name in the vault of a certificate (DER), which others put there."""
+    name, private = world.name(), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem = (private + pem_block("CERTIFICATE", certificate)).decode()
+    policy = {"secret_props": {"contentType": "application/x-pem-file"}}
+    world.vault.import_certificate(name, {"value": pem, "policy": policy})
     return name
+
+
+def test_a_certificate_whose_names_cannot_be_read_is_adopted_only_by_force(world: World) -> None:
+    key, own = ec_key(), subject("dir.corp.example")
+    plain = sign(key, own, key.public_key(), own, extensions=[dns("a.example")], begins=world.services.now())
+    party = extension_changed("2.5.29.17", lambda each: octets(sequence(encoded(0xA5, encoded(0xA1, b"\x0c\x01x")))))
+    name = put(world, key, signed_again(plain, key, party))
+    before = world.vault.get(name)
+    with pytest.raises(Invalid, match=rf"the names of the certificate of {name} cannot be read, .* with force$"):
+        adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+    assert world.vault.get(name) == before, "nothing was written"
+    assert adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))
 
 
 def test_a_certificate_whose_renewal_would_lack_a_name_is_adopted_only_by_force(world: World) -> None:

@@ -27,6 +27,7 @@ from certrelay.operations import reconcile
 from certrelay.pki.names import names_of
 from certrelay.renewal import sweep
 from certrelay.storage.operation import State
+from tests.pki.builders import dns, ec_key, pem, sign, subject
 from tests.world import ALIAS, Killed, Life, World
 
 PASSWORD = "canary-a41c"
@@ -110,6 +111,36 @@ def test_a_bad_file_is_refused_in_a_sentence_before_any_call_to_key_vault(
         )
     assert refused.value.faults[0].pointer in ("/value", "/pwd")
     assert PASSWORD not in str(refused.value)
+
+
+def with_names(world: World, *names: str) -> str:
+    """A key and its certificate in PEM, for these DNS names; valid by the world's clock, which other tests move."""
+    key, own = ec_key(), subject("imported.contoso.example")
+    made = sign(key, own, key.public_key(), own, extensions=[dns(*names)], begins=world.services.now(), days=9)
+    return (key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem(made)).decode()
+
+
+def test_a_certificate_with_a_name_that_hides_another_is_refused(world: World) -> None:
+    """CVE-2009-2408."""
+    name = world.name()
+    with pytest.raises(
+        Invalid, match=r"has names with unprintable characters: 'www\.contoso\.example\\x00\.evil'; have"
+    ):
+        imported(world, name, ImportCommand(with_names(world, "www.contoso.example\0.evil")))
+    assert world.vault.get(name) is None
+
+
+def test_a_refusal_by_key_vault_says_which_certificate_it_is_about(world: World) -> None:
+    name, hosts = world.name(), [f"host-{number}.of.many.contoso.example" for number in range(2000)]
+    with pytest.raises(Invalid) as refused:
+        imported(world, name, ImportCommand(with_names(world, *hosts)))
+    [fault] = refused.value.faults
+    assert fault.pointer == "/value"
+    assert fault.detail.startswith(
+        "Key Vault refused the request: The size of the X.509 certificate is too long; 'CN=imp"
+    )
+    assert fault.detail.endswith("have it issued again without what Key Vault refuses")
+    assert world.vault.get(name) is None
 
 
 def test_a_name_with_an_operation_in_progress_is_busy(world: World) -> None:

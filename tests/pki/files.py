@@ -46,11 +46,12 @@ def octets(content: bytes) -> bytes:
 
 
 def changed(data: bytes, change: Change) -> bytes:
-    """`data` with every element replaced for which `change` has something."""
+    """`data` with every element replaced for which `change` has something; `b""` takes it out."""
     made = []
     for each in children(data):
         inner = changed(each.content, change) if each.tag & 0x20 else each.content
-        made.append(change(each) or encoded(each.tag, inner))
+        new = change(each)
+        made.append(encoded(each.tag, inner) if new is None else new)
     return b"".join(made)
 
 
@@ -147,16 +148,15 @@ def pem_block(label: str, der: bytes) -> bytes:
     return f"-----BEGIN {label}-----\n".encode() + base64.encodebytes(der) + f"-----END {label}-----\n".encode()
 
 
-def with_pbmac1(plain: bytes, password: str, claimed: int | None = None) -> bytes:
-    """The PFX with a MAC as RFC 9579 has it, of 1,000 iterations, and claiming others."""
+def with_pbmac1(plain: bytes, password: str, claimed: int | None = None, size: int | None = 32) -> bytes:
+    """The PFX with a MAC as RFC 9579 has it, of 1,000 iterations, and claiming others; `size`: of the MAC's key."""
     version, auth_safe = inside(plain)
     [string] = children(inside(auth_safe.whole)[1].content)
     salt = bytes(8)
-    digest = hmac.digest(pbkdf2_hmac("sha256", password.encode(), salt, 1000, 32), string.content, "sha256")
+    digest = hmac.digest(pbkdf2_hmac("sha256", password.encode(), salt, 1000, size or 32), string.content, "sha256")
     prf = sequence(identifier("1.2.840.113549.2.9"), b"\x05\x00")
-    kdf = sequence(
-        identifier("1.2.840.113549.1.5.12"), sequence(octets(salt), integer(claimed or 1000), integer(32), prf)
-    )
+    stated = integer(size) if size else b""
+    kdf = sequence(identifier("1.2.840.113549.1.5.12"), sequence(octets(salt), integer(claimed or 1000), stated, prf))
     algorithm = sequence(identifier("1.2.840.113549.1.5.14"), sequence(kdf, prf))
     mac = sequence(sequence(algorithm, octets(digest)), octets(b"unused"), integer(1))
     return sequence(version.whole, auth_safe.whole, mac)

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import tarfile
 import zipfile
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -29,6 +31,15 @@ def zipped() -> bytes:
     return made.getvalue()
 
 
+def tar() -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        entry = tarfile.TarInfo("www.pfx")
+        entry.size = len(PFX)
+        archive.addfile(entry, io.BytesIO(PFX))
+    return made.getvalue()
+
+
 def mail() -> bytes:
     builder = PKCS7SignatureBuilder().set_data(b"hello").add_signer(LEAF, KEY, hashes.SHA256())
     return builder.sign(Encoding.SMIME, [PKCS7Options.DetachedSignature])
@@ -46,7 +57,16 @@ FOREIGN = [
     (b"<HTML><BODY>404</BODY></HTML>", "this is a web page (HTML)", "download the file itself"),
     (mail(), "this is an S/MIME mail", "openssl smime -pk7out -in FILE"),
     (b"\0\0\0\x02\0\0\0\x14" + b"\1" * 200, "this is a keystore of Bouncy Castle", "-srcstoretype BKS"),
+    (
+        bytes.fromhex("30820a0d3082094f30819506092a864886f70d01050d308187") + bytes(60),
+        "this is a keystore of Bouncy Castle",
+        "-srcstoretype BCFKS",
+    ),
     (b"%PDF-1.7\n", "this is a PDF document", "the file that the authority made"),
+    (b"7z\xbc\xaf\x27\x1c\0\4", "this is a 7-Zip archive", "7z x FILE"),
+    (b"Rar!\x1a\7\1\0", "this is a RAR archive", "unrar x FILE"),
+    (b"\x28\xb5\x2f\xfd" + bytes(20), "this is a Zstandard archive", "unzstd FILE"),
+    (b"MSCF" + bytes(60), "this is a cabinet of Windows (CAB)", "expand FILE"),
     (b"\x1f\x8b\x08\0\0", "this is a gzip archive", "gunzip FILE"),
     (b"\xfd7zXZ\0", "this is an xz archive", "unxz FILE"),
     (b"BZh91AY", "this is a bzip2 archive", "bunzip2 FILE"),
@@ -74,6 +94,12 @@ FOREIGN = [
     (der(LEAF).hex().encode(), "this is hexadecimal text", "xxd -r -p FILE"),
     (der(LEAF).hex(":").upper().encode(), "this is hexadecimal text", "xxd -r -p FILE"),
     (pem(LEAF).hex().encode(), "this is hexadecimal text", "xxd -r -p FILE"),
+    (pem(LEAF).replace(b"-----BEGIN ", b"-----BEGIN"), "its BEGIN lines are damaged", "send the original file"),
+    (quote(pem(LEAF).decode()).encode(), "this is text in URL encoding", "unquote_plus"),
+    (quote_plus(pem(LEAF).decode()).encode(), "this is text in URL encoding", "unquote_plus"),
+    (tar(), "this is a tar archive", "tar -xf FILE"),
+    (b"00000000: 3082 0a0d 3082 094f  0...0..O\n", "this is a hex dump", "send the file itself"),
+    (b"00000000  2d 2d 2d 2d 2d 42 45 47  |-----BEG|\n", "this is a hex dump", "send the file itself"),
     (pem(LEAF).replace(b"-----", b"----"), "its BEGIN lines are damaged", "send the original file"),
     (
         pem(LEAF).replace(b"-----", "\u2014\u2013\u2014".encode()),
@@ -106,10 +132,13 @@ def test_a_file_of_another_kind_is_named_with_what_to_do(data: bytes, what: str,
         PFX.decode("utf-8", "replace"),
         PFX.decode("latin-1"),
         PFX.decode("cp1252", "replace"),
+        PFX.decode("cp437"),
+        "\ufeff" + PFX.decode("latin-1"),
     ],
 )
 def test_a_pfx_that_went_through_a_text_editor_is_told(pasted: str) -> None:
-    for sent in (octets_of(pasted), pasted.encode()):
+    in_utf16 = [pasted.removeprefix("\ufeff").encode(form) for form in ("utf-16", "utf-16-le", "utf-16-be")]
+    for sent in (octets_of(pasted), pasted.encode(), *in_utf16):
         text = import_refusal(sent)
         assert text.startswith("this is a binary file, such as a PFX, that went through a text editor")
         assert "base64 -w0 FILE" in text

@@ -31,12 +31,17 @@ def refusal(data: bytes) -> str:
         json.dumps({"file": FILE.decode().replace("\n", "\r\n")}, indent=2).encode(),
         b'KEY="' + key_as(key=EC_KEY).replace(b"\n", b"\\n") + b'"\nCERT="' + CHAIN.replace(b"\n", b"\\n") + b'"\n',
         b"# -----BEGIN is what each of these starts with\n" + FILE,
+        b'"' + base64.b64encode(FILE) + b'"\n',
+        base64.encodebytes(FILE).replace(b"\n", b"\\r\\n"),
         b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n" + FILE + SIGNATURE,
         FILE + SIGNATURE,
         FILE + PGP_KEY,
         b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n" + FILE,
     ],
-    ids=["base64", "CRLF", "UTF-16", "JSON", "shell", "comment", "PGP message", "signature", "PGP key", "SSH2"],
+    ids=[
+        *("base64", "CRLF", "UTF-16", "JSON", "shell", "comment", "quotes", "escaped", "PGP message", "signature"),
+        *("PGP key", "SSH2"),
+    ],
 )
 def test_a_certificate_with_its_key_is_found_in_odd_text(data: bytes) -> None:
     assert read_bundle(data, None).chain == (EC_LEAF, ISSUING.certificate)
@@ -88,3 +93,17 @@ def test_what_is_nothing_known_is_told_how_pem_begins() -> None:
 @pytest.mark.parametrize("message", [CHAIN + SIGNATURE, base64.b64encode(CHAIN), json.dumps([CHAIN.decode()]).encode()])
 def test_an_answer_is_read_as_a_file_is(message: bytes) -> None:
     assert read_certificates(message).certificates == [EC_LEAF, ISSUING.certificate]
+
+
+@pytest.mark.parametrize("odd", ["\0", "\x1b[31m", "\u202e"])
+@pytest.mark.parametrize("label", ["PRIVATE KEY", "CERTIFICATE", "X509 CRL"])
+def test_a_label_cannot_bring_control_characters_into_a_sentence(odd: str, label: str) -> None:
+    changed = (
+        FILE
+        + f"-----BEGIN {label[:4]}{odd}{label[4:]}-----\nMAA=\n-----END {label[:4]}{odd}{label[4:]}-----\n".encode()
+    )
+    changes = read_bundle(changed, None).changes
+    assert changes
+    assert all(sentence.isprintable() for sentence in changes)
+    alone = refusal(changed[len(FILE) :])
+    assert alone.isprintable()

@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import PBES
 from certrelay.errors import Invalid
 from certrelay.pki import rc2
 from certrelay.pki.der import CONTEXT_0, encoded, oid
+from certrelay.pki.key_bundles import read_bundle
 from certrelay.pki.password_encryption import MAX_WORK, Budget
 from certrelay.pki.pfx import PfxContents, read_pfx
 from tests.pki import files
-from tests.pki.builders import Authority, der, ec_key, subject
+from tests.pki.builders import NOW, Authority, der, ec_key, subject
 
 VECTORS = Path(cryptography_vectors.__file__).parent
 KEY = ec_key()
@@ -127,6 +128,14 @@ def test_pbmac1_is_verified() -> None:
     assert "too many iterations" in refusal(weak)
 
 
+@pytest.mark.parametrize("size", [1, 19, 65, None])
+def test_a_mac_whose_key_is_short_is_refused_since_other_passwords_fit_as_well(size: int | None) -> None:
+    """RFC 9579; CVE-2026-34181. 256 passwords are enough to find one that fits a key of one octet."""
+    plain = files.pfx(files.safe(files.key_bag(KEY), *map(files.certificate_bag, map(der, CHAIN))))
+    assert "not supported" in refusal(files.with_pbmac1(plain, PASSWORD, size=size))
+    assert is_ours(read(files.with_pbmac1(plain, PASSWORD, size=20)))
+
+
 def test_ber_with_indefinite_lengths_and_strings_in_pieces_is_read() -> None:
     plain = files.pfx(files.safe(files.key_bag(KEY), *map(files.certificate_bag, map(der, CHAIN))))
     assert is_ours(read(files.as_ber(plain)))
@@ -139,6 +148,20 @@ def test_bags_in_bags_are_read_and_everything_else_is_named() -> None:
     found = read(data)
     assert is_ours(found)
     assert list(found.left_out) == ["a certificate revocation list", "a secret key"]
+
+
+def test_a_pfx_without_a_password_is_imported_though_one_was_given() -> None:
+    plain = pkcs12.serialize_key_and_certificates(b"www", KEY, LEAF, [ROOT.certificate], NoEncryption())
+    bundle = read_bundle(plain, "needless", NOW)
+    assert bundle.chain[0] == LEAF
+    assert bundle.changes[0] == "the PFX has no password, and the one given was not used"
+    with pytest.raises(Invalid, match="Key Vault does not take the file as it is: the PFX has no password"):
+        read_bundle(plain, "needless", NOW, strict=True)
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n", b"\xef\xbb\xbf\n "])
+def test_what_text_tools_put_before_a_pfx_does_not_matter(before: bytes) -> None:
+    assert read_bundle(before + written(None, SHA256()), PASSWORD, NOW).chain[0] == LEAF
 
 
 def test_a_key_with_a_password_of_its_own_is_told_and_not_called_a_wrong_password() -> None:

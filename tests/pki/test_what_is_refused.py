@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from tests.pki.builders import NOW, Authority, dns, ec_key, pem, rsa_key, with_explicit_curve, with_sha1
+from tests.pki.files import pem_block, signed_again
 from tests.pki.verification import ISSUING, ROOT, answer, leaf, refusal, verified
 
 PAGE = (Path(__file__).parents[2] / "docs" / "what-is-refused.md").read_text(encoding="utf-8")
 STRANGE = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
 DAY = timedelta(days=1)
+VERSION = 0xA0
 
 
 def table(header: str) -> list[tuple[str, ...]]:
@@ -52,6 +54,15 @@ def with_a_malformed_extension() -> bytes:
     return answer(leaf(ekus=(), extensions=[broken]))
 
 
+def with_a_final_dot() -> bytes:
+    return answer(leaf(sans=dns("www.contoso.example.", "api.contoso.example")))
+
+
+def of_version_1() -> bytes:
+    made = signed_again(leaf(), ISSUING.key, lambda each: b"" if each.tag == VERSION else None)
+    return pem_block("CERTIFICATE", made) + pem(ISSUING.certificate, ROOT.certificate)
+
+
 def with_too_many_names() -> bytes:
     return answer(leaf(sans=dns(*(f"n{number}.contoso.example" for number in range(1001)))))
 
@@ -63,6 +74,7 @@ REFUSED: dict[tuple[str, str], tuple[Callable[[], bytes], str]] = {
         lambda: answer(leaf(public_key=ec_key().public_key())), "no certificate in the answer has the public key"
     ),
     ("names", "certificate"): (lambda: answer(leaf(sans=dns("www.contoso.example"))), "api.contoso.example"),
+    ("form of the names", "certificate"): (with_a_final_dot, "no client matches"),
     ("validity", "all but a dispensable root"): (
         lambda: below(ROOT.intermediate(begins=NOW - 9 * DAY, days=8)), "expired on"
     ),
@@ -79,10 +91,14 @@ REFUSED: dict[tuple[str, str], tuple[Callable[[], bytes], str]] = {
     ("extended key usage", "certificate"): (
         lambda: answer(leaf(ekus=[ExtendedKeyUsageOID.CODE_SIGNING])), "extended key usage"
     ),
+    ("extended key usage", "issuers that are not self-issued"): (
+        lambda: below(ROOT.intermediate(ekus=[ExtendedKeyUsageOID.CODE_SIGNING])), "allows only codeSigning"
+    ),
     ("name constraints", "certificate, and issuers that are not self-issued"): (
         lambda: below(ROOT.intermediate(critical=[NARROW])), "may not certify www.contoso.example"
     ),
     ("critical extensions", "all"): (lambda: answer(leaf(critical=[STRANGE])), "which is not known"),
+    ("version", "all"): (of_version_1, "is of version 1, which has none"),
     ("the same extension twice, malformed DER", "all"): (with_a_malformed_extension, "cannot be read"),
     ("size", "answer"): (with_too_many_names, "at most 1000 are allowed"),
 }  # fmt: skip
@@ -115,10 +131,16 @@ def with_key_identifiers(critical: bool) -> bytes:
     return answer(leaf(critical=own))
 
 
+def with_a_dotted_constraint() -> bytes:
+    below_only = x509.NameConstraints([x509.DNSName(".contoso.example")], None)
+    return below(ROOT.intermediate(critical=[below_only]))
+
+
 TOLERATED: dict[str, Callable[[], bytes]] = {
     "a root that is not trusted anywhere": lambda: answer(leaf()),
     "a weak key, an old signature or odd extensions of a root": with_a_weak_root,
     "an expired root": with_an_expired_root,
+    "a leading dot in a name constraint": with_a_dotted_constraint,
     "a certificate that is valid in a second": lambda: answer(leaf(begins=NOW + DAY)),
     "a missing key identifier": lambda: with_key_identifiers(critical=False),
     "a critical key identifier": lambda: with_key_identifiers(critical=True),
