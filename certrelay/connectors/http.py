@@ -4,16 +4,16 @@ A session raises `requests.RequestException` for what it refuses or cuts off; `f
 ignores the environment: REQUESTS_CA_BUNDLE (which `requests` prefers to `Session.verify`), proxies and ~/.netrc.
 """
 
-import contextlib
+import io
 import os
 import socket
 import ssl
-import threading
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.client import HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,7 @@ from certrelay.redaction import redact
 MAX_BODY_BYTES = 1_000_000
 MAX_RETRY_AFTER = 86_400.0
 CONNECT_TIMEOUT = 10.0
+CONNECTIONS = 40  # that are kept: each of the worker's 32 threads may ask at the same time
 
 
 class UnboundedAnswer(requests.RequestException):
@@ -61,41 +62,52 @@ class AuthoritySession(requests.Session):
         """Never follow a redirect: the response is the 3xx itself."""
 
 
-class _HeaderDeadline:
-    """Cuts off a response whose header does not arrive in time."""
+class _ReadUntil(io.RawIOBase):
+    """A socket's bytes until a deadline. The socket's own timeout limits only the wait for the next byte."""
+
+    def __init__(self, connected: socket.socket, raw: io.RawIOBase, deadline: float) -> None:
+        self._connected, self._raw, self._deadline = connected, raw, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the response is too slow")
+        self._connected.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimelyResponse(HTTPResponse):
+    """A response of which everything, from its first byte to its last, arrives within the socket's timeout."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        deadline = time.monotonic() + (sock.gettimeout() or 0)
+        self.fp = io.BufferedReader(_ReadUntil(sock, self.fp.detach(), deadline))
+
+
+class _Timely:
+    response_class = _TimelyResponse
 
     def getresponse(self: Any) -> Any:
-        # Taken first: a connection that the server closes forgets its socket before the body is read.
-        connected = self.sock
-        peer = connected.getpeercert(binary_form=True) if isinstance(connected, ssl.SSLSocket) else None
-        with _cut_off(connected, self.timeout):
-            answer = super().getresponse()  # type: ignore[misc]
-        answer.connected, answer.peer_certificate = connected, peer
+        # Taken first: a connection that the server closes forgets its socket with the response's header.
+        peer = self.sock.getpeercert(binary_form=True) if isinstance(self.sock, ssl.SSLSocket) else None
+        answer = super().getresponse()  # type: ignore[misc]
+        answer.peer_certificate = peer
         return answer
 
 
-@contextlib.contextmanager
-def _cut_off(connected: socket.socket, seconds: float) -> Iterator[None]:
-    """Limit the time of everything that is read. A socket's own timeout limits only the wait for the next byte."""
-    cut = threading.Timer(seconds, _shut_down, (connected,))
-    cut.daemon = True
-    cut.start()
-    try:
-        yield
-    finally:
-        cut.cancel()
-
-
-def _shut_down(connected: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)
-
-
-class _Http(_HeaderDeadline, HTTPConnection):
+class _Http(_Timely, HTTPConnection):  # type: ignore[misc]  # it says less of its responses than http.client
     pass
 
 
-class _Https(_HeaderDeadline, HTTPSConnection):
+class _Https(_Timely, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
@@ -120,19 +132,18 @@ class _BoundedAdapter(HTTPAdapter):
         self._origin = origin(settings.url)
         self._timeout = settings.timeout
         self._tls = tls
-        super().__init__()
+        super().__init__(pool_maxsize=CONNECTIONS)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def send(self, request: requests.PreparedRequest, *_args: Any, **_kwargs: Any) -> requests.Response:
         if origin(request.url or "") != self._origin:
             raise ForeignOrigin("a request to an origin other than the configured one", request=request)
-        deadline = time.monotonic() + self._timeout
         timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
         response = super().send(request, stream=True, timeout=timeout, verify=True)
         if response.status_code == requests.codes.too_many:
             telemetry.throttled.add(1, {"by": "authority", "name": urlsplit(request.url or "").netloc})
         try:
-            _read_body(response, deadline)
+            _read_body(response)
         except BaseException:
             response.close()
             raise
@@ -161,16 +172,16 @@ def tls_server_end_point(response: requests.Response) -> bytes | None:
     return b"tls-server-end-point:" + digest.finalize()
 
 
-def _read_body(response: requests.Response, deadline: float) -> None:
+def _read_body(response: requests.Response) -> None:
     """Fill `response.content`. Raises UnboundedAnswer, ConnectionError."""
     body = bytearray()
     try:
-        connected: socket.socket = response.raw.connected  # type: ignore[union-attr]
-        with _cut_off(connected, max(deadline - time.monotonic(), 0)):
-            while (chunk := response.raw.read1(65_536, decode_content=True)) and len(body) <= MAX_BODY_BYTES:
-                body += chunk
-        if len(body) > MAX_BODY_BYTES or time.monotonic() > deadline:
-            raise UnboundedAnswer("a response that is too long or too slow", response=response)
+        while (chunk := response.raw.read1(65_536, decode_content=True)) and len(body) <= MAX_BODY_BYTES:
+            body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise UnboundedAnswer("a response that is too long", response=response)
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise UnboundedAnswer(error, response=response) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         if isinstance(error, requests.RequestException):
             raise

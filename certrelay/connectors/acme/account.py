@@ -58,6 +58,7 @@ class Account:
         what `url` raises."""
         if (url := self.find()) is not None:
             self._contact.update(self._client, url)
+            self._url = url
             return
         if self._url:
             self.forget()

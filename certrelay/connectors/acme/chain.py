@@ -7,7 +7,6 @@ from typing import Any
 
 import requests
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 from requests import exceptions
 
@@ -15,7 +14,9 @@ from certrelay.connectors.acme.client import links
 from certrelay.connectors.acme.problem import Problem, UnusableAnswer, json_object
 from certrelay.connectors.base import Issued, Outcome, Unavailable
 from certrelay.connectors.http import ForeignOrigin
+from certrelay.errors import Invalid
 from certrelay.log import logger
+from certrelay.pki.contents import read_certificates
 
 MAX_ALTERNATES = 10
 NO_URL = (ForeignOrigin, exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema)
@@ -65,23 +66,26 @@ def checked(answer: requests.Response) -> bytes:
 def issued(chain: bytes, csr: bytes) -> Outcome:
     """The outcome for a downloaded chain. Some servers give all requests for the same names one order, and only the
     request that finalizes it first gets the certificate."""
-    try:
-        keys = [one.public_key() for one in x509.load_pem_x509_certificates(chain)]
-    except (ValueError, UnsupportedAlgorithm):
-        return Issued(chain)  # the verification says what is wrong with it
-    if x509.load_der_x509_csr(csr).public_key() in keys:
+    contents = read_certificates(chain)
+    ours = x509.load_der_x509_csr(csr).public_key()
+    # The verification says what is wrong with a chain whose leaf may be the one that cannot be read.
+    if contents.unreadable or ours in [one.public_key() for one in contents.certificates]:
         return Issued(chain)
     return Unavailable("the server gave one order to two requests, and the other request was faster", restart=True)
 
 
 def leads_to(answer: requests.Response, root: str) -> bool:
-    """Whether the issuer of the topmost certificate has this common name, or this subject key identifier in hex."""
+    """Whether the issuer of the topmost certificate has this common name, or this subject key identifier in hex.
+
+    What cannot be read does not count: perhaps nobody needs it. Raises UnusableAnswer if nothing can be read."""
     try:
-        top = x509.load_pem_x509_certificates(answer.content)[-1]
-        names = [name.value for name in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]
-        keys = [one.value for one in top.extensions if isinstance(one.value, x509.AuthorityKeyIdentifier)]
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        raise UnusableAnswer("it answered something other than certificates in PEM") from None
+        contents = read_certificates(answer.content)
+        contents.require_certificates()
+    except Invalid as fault:
+        raise UnusableAnswer(f"it answered something other than certificates in PEM or PKCS#7: {fault}") from None
+    top = contents.certificates[-1]
+    names = [name.value for name in top.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    keys = [one.value for one in top.extensions if isinstance(one.value, x509.AuthorityKeyIdentifier)]
     digest = root.replace(":", "").lower()
     return root in names or any(key.key_identifier and key.key_identifier.hex() == digest for key in keys)
 

@@ -35,23 +35,26 @@ def challenge_of(url: str, authorization: dict[str, Any], public_key: Any) -> Ch
     The status is the authorization's, but with a challenge that was answered it is no longer `pending`. Raises
     KeyError, TypeError, AttributeError or ValueError if the document is not an authorization."""
     identifier, status = str(authorization["identifier"]["value"]), str(authorization["status"])
-    challenges = authorization["challenges"]
-    found = next((one for one in challenges if one["type"] == "dns-01"), None)
-    persist = next((one for one in challenges if one["type"] == PERSIST), None)
+    # Some servers hide the challenges of what is valid, and parts of them.
+    challenges = authorization["challenges"] if status == "pending" else authorization.get("challenges") or []
+    challenges = [one for one in challenges if isinstance(one, dict)]
+    found = next((one for one in challenges if one.get("type") == "dns-01"), None)
+    persist = next((one for one in challenges if one.get("type") == PERSIST), None)
     failed = next((one for one in challenges if one.get("error")), None)
     if status == "pending":
-        known = [str(one["status"]) for one in (found, persist) if one]
+        known = [str(one["status"]) for one in (found, persist) if one and "status" in one]
         status = next((one for one in known if one != "pending"), status)
+    usable = found if status == "pending" else None
     return Challenge(
         authorization=url,
         identifier=identifier,
         status=status,
-        url=str(found["url"]) if found else None,
-        record=(f"{PREFIX}{identifier.removeprefix('*.')}", _digest(found["token"], public_key)) if found else None,
+        url=str(usable["url"]) if usable else None,
+        record=(f"{PREFIX}{identifier.removeprefix('*.')}", _digest(usable["token"], public_key)) if usable else None,
         error=dict(failed["error"]) if failed else None,
         persist=_offer(persist) if persist else None,
         wildcard=authorization.get("wildcard") is True or identifier.startswith("*."),
-        failed=str(failed["type"]) if failed else "",
+        failed=str(failed.get("type", "")) if failed else "",
     )
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from acme.jws import JWS
@@ -21,7 +21,7 @@ from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from certrelay.connectors.acme.directory import Directory
 from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object, problem_of
-from certrelay.connectors.http import AuthoritySession, retry_after
+from certrelay.connectors.http import AuthoritySession, retry_after, sentence
 
 MAX_NONCE_TRIES, MAX_NONCE_SECONDS = 40, 60.0
 MAX_KEPT_NONCES = 32
@@ -48,6 +48,16 @@ def location(answer: requests.Response) -> str | None:
     """The URL of the Location header, which may be relative (RFC 9110, section 10.2.2); None without one."""
     found = answer.headers.get("Location")
     return _resolved(answer, found) if found else None
+
+
+def _redirected(answer: requests.Response) -> str:
+    """Without the path and the query, which may hold a secret."""
+    try:
+        where = "{0.scheme}://{0.hostname}".format(urlsplit(location(answer) or ""))
+    except ValueError:
+        where = "nowhere"
+    step = "redirects are not followed: correct the url in the settings"
+    return sentence(f"it answered HTTP {answer.status_code}, to {where}; {step}")
 
 
 def _resolved(answer: requests.Response, reference: str) -> str:
@@ -154,6 +164,8 @@ class AcmeClient:
         if requests.codes.ok <= answer.status_code < requests.codes.multiple_choices:
             return answer
         wait = retry_after(answer.headers, self._now())
+        if answer.is_redirect:
+            raise Problem("", _redirected(answer), answer.status_code, wait)
         try:
             document = answer.json()
         except MALFORMED:

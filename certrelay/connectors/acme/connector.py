@@ -12,7 +12,7 @@ from typing import ClassVar
 from certrelay.connectors.acme.dns import DnsFailure, Solver
 from certrelay.connectors.acme.dns.lookup import Lookup
 from certrelay.connectors.acme.dns.settings import LookedUp
-from certrelay.connectors.acme.faults import FAULTS, outcome_of
+from certrelay.connectors.acme.faults import FAULTS, after_losses, outcome_of
 from certrelay.connectors.acme.session import AcmeSession
 from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import (
@@ -21,7 +21,6 @@ from certrelay.connectors.base import (
     Context,
     Feature,
     Outcome,
-    Pending,
     Rejected,
     RenewalWindow,
     RevocationReason,
@@ -61,7 +60,7 @@ class Acme:
         names = identifiers(request)
 
         def place() -> Outcome:
-            return Pending(self._session().new_order(names, request.replaces), 0.0)
+            return self._session().new_order(names, request.replaces).begin(request, names)
 
         return self._outcome(place) if names else Rejected("an ACME order needs a DNS name")
 
@@ -70,7 +69,10 @@ class Acme:
             order = self._session().order(reference)
             return order.advance(request, identifiers(request), self._settings.preferred_chain)
 
-        return self._outcome(advance)
+        outcome = self._outcome(advance)
+        if isinstance(outcome, Unavailable) and outcome.restart:
+            return after_losses(outcome, request.lost_orders)
+        return outcome
 
     def cancel(self, reference: str) -> None:
         self._or_raise(lambda: self._session().order(reference).cancel())

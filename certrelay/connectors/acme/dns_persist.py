@@ -69,13 +69,15 @@ class Record:
 
 
 def offer_of(challenge: dict[str, Any]) -> Offer:
-    """From a challenge of the type dns-persist-01. Raises NotUsable if it is not as the drafts say, and KeyError."""
+    """From a challenge of the type dns-persist-01. Raises NotUsable if it is not as the drafts say."""
     hashed = "issuerDomainNames" in challenge
     names = issuer_names(challenge.get("issuerDomainNames" if hashed else "issuer-domain-names"))
     account = None if hashed else challenge.get("accounturi")
     if account is not None and not isinstance(account, str):
         raise NotUsable("the challenge names an account that is no URL")
-    return Offer(str(challenge["url"]), Format.HASHED if hashed else Format.ACCOUNT_URL, names, account)
+    if not isinstance(challenge.get("url"), str):
+        raise NotUsable("the challenge has no URL")
+    return Offer(challenge["url"], Format.HASHED if hashed else Format.ACCOUNT_URL, names, account)
 
 
 def format_of(meta: dict[str, Any]) -> Format:

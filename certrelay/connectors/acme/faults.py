@@ -1,6 +1,7 @@
 """What an ACME server's problem documents (RFC 8555, section 6.7) and other faults mean for an order."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import requests
@@ -33,6 +34,7 @@ NOT_OURS = "accountDoesNotExist"
 # of its look-ups is repeated, so each gets a new order, after so many seconds.
 LOOK_UPS = frozenset({"connection", "dns"})
 NEW_ORDER_DELAYS = (600.0, 3600.0)
+MAX_LOST_ORDERS = 4
 FORBIDDEN = re.compile(r"prevent|forbid|prohibit|disallow|not (?:allow|permit|authori[sz])|unauthori[sz]", re.I)
 PAUSED = re.compile(r"unpause|paused|temporarily prevented", re.I)
 
@@ -62,10 +64,10 @@ def is_passing(problem: Problem) -> bool:
 
 def is_final(problem: Problem) -> bool:
     """Whether the same question would get the same answer. Let's Encrypt pauses accounts until a person asks it not to,
-    and then names no Retry-After."""
+    and then names no Retry-After. A URL that is gone may have moved: the directory is not read again at once."""
     if problem.code == "rateLimited" and problem.wait is None and PAUSED.search(problem.detail):
         return True
-    return problem.code in FINAL and problem.status not in (429, 503)
+    return problem.code in FINAL and problem.status not in (404, 410, 429, 503)
 
 
 def outcome_of(fault: Exception) -> Rejected | Unavailable:
@@ -106,6 +108,16 @@ def failed_order(problem: Problem, name: str, lost_orders: int) -> Rejected | Un
     if is_passing(problem) and lost_orders < len(NEW_ORDER_DELAYS):
         return Unavailable(reason, NEW_ORDER_DELAYS[lost_orders], restart=True, everywhere=True)
     return Rejected(reason)
+
+
+def after_losses(outcome: Unavailable, lost_orders: int) -> Rejected | Unavailable:
+    """What is done when an order is lost, after so many others: the next one is placed later, or none any more."""
+    if not lost_orders:
+        return outcome
+    if lost_orders >= MAX_LOST_ORDERS:
+        return Rejected(_sentence(f"{lost_orders + 1} orders failed one after the other: {outcome.reason}"))
+    pause = NEW_ORDER_DELAYS[min(lost_orders, len(NEW_ORDER_DELAYS)) - 1]
+    return replace(outcome, retry_after=max(pause, outcome.retry_after or 0.0))
 
 
 def _sentence(text: object) -> str:

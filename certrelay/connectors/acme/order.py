@@ -4,16 +4,17 @@ import base64
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import requests
 
-from certrelay.connectors.acme.account import Account
+from certrelay.connectors.acme.authorizations import Authorizations
 from certrelay.connectors.acme.chain import NO_URL, AlternatesNotReady, download, fetched, issued, valid_order
-from certrelay.connectors.acme.challenge import PERSIST, Challenge, challenge_of
-from certrelay.connectors.acme.client import AcmeClient
+from certrelay.connectors.acme.challenge import PERSIST, Challenge
 from certrelay.connectors.acme.dns import DnsFailure, NoSolver, SilentServers, Solver
-from certrelay.connectors.acme.faults import FinalizeFailed, OrderDead, failed_order
+from certrelay.connectors.acme.exchange import Exchange
+from certrelay.connectors.acme.faults import FAULTS, FinalizeFailed, OrderDead, failed_order
 from certrelay.connectors.acme.patience import (
     ANSWER_AGAIN,
     CHAIN_WAIT,
@@ -23,20 +24,22 @@ from certrelay.connectors.acme.patience import (
     SILENCE,
     grown,
 )
-from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object, problem_of, text_of
+from certrelay.connectors.acme.problem import Problem, UnusableAnswer, json_object, problem_of, text_of
 from certrelay.connectors.acme.reference import OrderGone, Reference
-from certrelay.connectors.acme.standing_records import StandingRecords, proof
+from certrelay.connectors.acme.seen import Seen, SeenOrders
+from certrelay.connectors.acme.standing_records import StandingRecords, proofs
 from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from certrelay.connectors.http import retry_after, sentence
 from certrelay.log import logger
 
-PAUSES = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
-# functionTimeout is five minutes. After WORK_SECONDS no further step starts; all answers together may take MAX_SECONDS.
-# Canceling has CANCEL_SECONDS, since no other call continues it.
-WORK_SECONDS, MAX_SECONDS, CANCEL_SECONDS = 60.0, 90.0, 100.0
-TAKEN, DEAD = ("processing", "valid"), ("invalid", "deactivated", "expired", "revoked")  # of orders, authorizations
+PAUSES = (0.05, 0.2, 0.75)  # seconds before each further look, once a step was taken: a fast server is done then
+# functionTimeout is five minutes. After WORK_SECONDS no further step starts. Canceling has CANCEL_SECONDS, since no
+# other call continues it.
+WORK_SECONDS, CANCEL_SECONDS = 60.0, 100.0
+TAKEN = ("processing", "valid")
 CHAIN_TRIES = 3
-GONE = ("accountDoesNotExist", "malformed", "unauthorized")
+
+type Waiting = tuple[Challenge, ...] | None
 
 log = logger("acme")
 
@@ -46,21 +49,39 @@ class _TimeIsUp(DnsFailure):
 
 
 class Order:
-    """The order that a reference names. Its methods raise what AcmeClient, Account and Solver raise."""
+    """The order that a reference names. Its methods raise what Exchange and Solver raise."""
 
     def __init__(
         self,
-        client: AcmeClient,
-        account: Account,
+        exchange: Exchange,
         reference: Reference,
         solver: Solver,
-        now: Callable[[], Any],
+        now: Callable[[], datetime],
+        seen: SeenOrders,
         standing: StandingRecords | None = None,
     ) -> None:
-        self._client, self._account, self._reference, self._solver, self._now = client, account, reference, solver, now
-        self._standing, self._has_dns = standing, not isinstance(solver, NoSolver)
-        self._wait, self._seconds = 0.0, 0.0
+        self._exchange, self._reference, self._solver, self._now = exchange, reference, solver, now
+        self._authorizations = Authorizations(self._part, exchange, now)
+        self._seen, self._standing, self._has_dns = seen, standing, not isinstance(solver, NoSolver)
+        self._wait, self._answered, self._finalized = 0.0, False, False
         self._end = time.monotonic() + WORK_SECONDS
+
+    def begin(self, request: SigningRequest, names: list[str]) -> Pending:
+        """Read what a new order asks for, so that its records are stored together with it. Changes nothing; what fails
+        is done by `advance`."""
+        wait = 0.0
+        try:
+            seen = self._seen.take(self._reference.url)
+            if seen and seen.order.get("status") == "pending":
+                seen = self._with_challenges(seen, request, names)
+                self._has_new_records(seen.waiting)
+            if seen:
+                self._keep(seen)
+        except OrderDead:
+            pass
+        except FAULTS as fault:
+            wait = (isinstance(fault, Problem) and fault.wait) or DEFAULT_WAIT
+        return Pending(self._reference.text(), min(wait, LONGEST_WAIT))
 
     def advance(self, request: SigningRequest, names: list[str], preferred_chain: str | None) -> Outcome:
         """Take the next step, and all that follow without a wait. `names` are the identifiers that were ordered."""
@@ -74,32 +95,51 @@ class Order:
             return failed_order(failed.problem, "", request.lost_orders)
 
     def _advance(self, request: SigningRequest, names: list[str], preferred_chain: str | None) -> Outcome:
-        wait: float | None = None
-        finalized: dict[str, Any] | None = None
-        for pause in PAUSES:
-            time.sleep(0 if finalized else pause)
-            order, wait = (finalized, None) if finalized else self.poll()
+        seen = self._seen.take(self._reference.url)
+        pauses: Iterator[float] = iter(())
+        while True:
+            order, wait = (seen.order, None) if seen else self.poll()
             match order.get("status"):
                 case "valid":
                     return self._download(order, request.csr, preferred_chain)
                 case "invalid":
                     return self._failed(order, request.lost_orders)
-                case "ready":
-                    finalized = self._finalize(order, request.csr)
-                    continue
-                case "processing":
-                    pass
-                case "pending":
-                    waiting = self._chosen(self._waiting(order), names, request.lost_orders)
-                    if self._has_new_records(waiting):
-                        return Pending(self._reference.text(), 0.0)
-                    if self._authorize(waiting):
-                        continue
-                    wait = wait or self._wait
+                case "ready" if not self._finalized:
+                    seen, wait, pauses = self._finalize(order, request.csr), None, iter(PAUSES)
+                case "pending" if not self._is_answered():
+                    if pending := self._proved(seen or Seen(order, self._now()), wait, request, names):
+                        return pending
+                    seen, wait, pauses = None, None, iter(PAUSES)
+                case "pending" | "processing" | "ready":
+                    seen = None
                 case _:
                     raise UnusableAnswer("it answered an order without a known status")
-            if wait or time.monotonic() >= self._end:
-                break
+            if not seen and (wait or not self._has_paused(pauses)):
+                return self._later(wait or self._wait_of_challenges(order))
+
+    def _proved(self, seen: Seen, wait: float | None, request: SigningRequest, names: list[str]) -> Pending | None:
+        """Answer the challenges, or say what that has to wait for."""
+        seen = self._with_challenges(seen, request, names)
+        if self._has_new_records(seen.waiting):
+            pending = Pending(self._reference.text(), 0.0)
+        elif not self._authorize(seen.waiting):
+            pending = self._later(wait or self._wait)
+        else:
+            return None
+        self._keep(seen)
+        return pending
+
+    def _keep(self, seen: Seen) -> None:
+        """Remember it for the next step, unless that is the server's: then it is asked."""
+        if seen.waiting or seen.order.get("status") != "pending":
+            self._seen.keep(self._reference.url, seen)
+
+    def _has_paused(self, pauses: Iterator[float]) -> bool:
+        pause = None if time.monotonic() >= self._end else next(pauses, None)
+        time.sleep(pause or 0)
+        return pause is not None
+
+    def _later(self, wait: float) -> Pending:
         wait = wait or grown(DEFAULT_WAIT, self._reference.answered, self._now().timestamp())
         return Pending(self._reference.text(), min(wait, LONGEST_WAIT))
 
@@ -124,7 +164,8 @@ class Order:
             except DnsFailure as failure:
                 reason = str(failure)
             else:
-                self._without(record)
+                kept = tuple(one for one in self._reference.records if one != record)
+                self._reference = replace(self._reference, records=kept)
             if time.monotonic() >= self._end:
                 break
         if left := ", ".join(dict.fromkeys(name for name, _ in self._reference.records)):
@@ -135,78 +176,60 @@ class Order:
     def cancel(self) -> None:
         """Remove the records, even if the server is down, and deactivate pending authorizations (section 7.5.2)."""
         self._end = time.monotonic() + CANCEL_SECONDS
+        self._seen.take(self._reference.url)  # what was seen is true no more
         self.clean()
         order, _ = self.poll()
-        for challenge in self._challenges(order):
+        for challenge in self._authorizations.of(order):
             if challenge.status == "pending":
-                self._post(challenge.authorization, {"status": "deactivated"})
-
-    def _without(self, record: tuple[str, str]) -> None:
-        kept = tuple(one for one in self._reference.records if one != record)
-        self._reference = replace(self._reference, records=kept)
+                self._exchange.post(challenge.authorization, {"status": "deactivated"})
 
     def _check_time(self) -> None:
         if time.monotonic() >= self._end:
             raise _TimeIsUp
 
     def _part(self, url: str) -> requests.Response:
-        """Read the order or one of its authorizations. Raises OrderGone if it does not exist any more."""
-        account = self._account.url()  # outside of `try`: a refusal here says nothing about the order
+        """Read the order or one of its authorizations."""
         try:
-            return self._ask(url, None, account)
-        except Problem as problem:
-            if problem.status != requests.codes.not_found and problem.code not in GONE:
-                raise
+            return self._exchange.part(url)
+        except OrderGone:
             self.clean()
-            raise OrderGone(f"the server does not know the order any more: {problem.detail}") from None
+            raise
 
-    def _post(self, url: str, payload: dict[str, Any] | None) -> requests.Response:
-        return self._ask(url, payload, self._account.url())
+    def _is_answered(self) -> bool:
+        """Whether the server may still validate what was answered; it is not answered again so soon."""
+        return self._answered or self._now().timestamp() < self._reference.answered + ANSWER_AGAIN
 
-    def _ask(self, url: str, payload: dict[str, Any] | None, account: str) -> requests.Response:
-        if self._seconds > MAX_SECONDS:
-            raise UnusableAnswer("its answers take too long")
-        begin = time.monotonic()
-        try:
-            return self._client.post(url, payload, account)
-        finally:
-            self._seconds += time.monotonic() - begin
+    def _wait_of_challenges(self, order: dict[str, Any]) -> float:
+        """What the server says of challenges that it validates; 0 if it validates none."""
+        return self._authorizations.wait(order) if order.get("status") == "pending" else 0.0
 
-    def _waiting(self, order: dict[str, Any]) -> list[Challenge]:
-        """The challenges to answer. Keeps the longest Retry-After, also of those that the server validates now."""
-        every = list(self._challenges(order))
-        if any(one.status in DEAD for one in every):  # the order follows them, at some servers never
-            raise OrderDead(order)
-        found = [one for one in every if one.status in ("pending", "processing")]
-        self._wait = max((one.wait for one in found), default=0.0)
-        return [one for one in found if one.status == "pending"]
+    def _with_challenges(self, seen: Seen, request: SigningRequest, names: list[str]) -> Seen:
+        """With the challenges to answer, read from the server if they were not yet.
 
-    def _chosen(self, waiting: list[Challenge], names: list[str], lost_orders: int) -> list[Challenge]:
-        """The challenges to answer, for names that were asked. After a lost order dns-01 is preferred."""
-        asked = {name.removeprefix("*.") for name in names}
-        standing = None if lost_orders and self._has_dns else self._standing
-        for challenge in waiting:
-            if challenge.identifier.removeprefix("*.").lower() not in asked:
-                raise UnusableAnswer(
-                    f"it wants proof of {sentence(challenge.identifier, 100)}, which was not requested"
-                )
-        return [proof(standing, challenge, has_dns=self._has_dns) for challenge in waiting]
+        Keeps the longest Retry-After, also of those that the server validates now."""
+        if seen.waiting is not None:
+            return seen
+        unfinished = self._authorizations.unfinished(seen.order)
+        self._wait = max((one.wait for one in unfinished), default=0.0)
+        pending = [one for one in unfinished if one.status == "pending"]
+        standing = None if request.lost_orders and self._has_dns else self._standing
+        return replace(seen, waiting=tuple(proofs(pending, names, standing, has_dns=self._has_dns)))
 
-    def _has_new_records(self, waiting: list[Challenge]) -> bool:
+    def _has_new_records(self, waiting: Waiting) -> bool:
         """Add the records to the reference. Whether some are new: then the reference must be stored first."""
-        wanted = [challenge.record for challenge in waiting if challenge.record]
+        wanted = [challenge.record for challenge in waiting or () if challenge.record]
         records = tuple(dict.fromkeys([*self._reference.records, *wanted]))
         if records == self._reference.records:
             return False
         self._reference = replace(self._reference, records=records, answered=0.0, stored=self._now().timestamp())
         return True
 
-    def _authorize(self, waiting: list[Challenge]) -> bool:
+    def _authorize(self, waiting: Waiting) -> bool:
         """Publish all records, since they take effect at the same time; answer the challenges once all are visible.
 
         Returns whether challenges were answered."""
         now = self._now().timestamp()
-        if not waiting or now < self._reference.answered + ANSWER_AGAIN:
+        if not waiting:
             return False
         records = [challenge.record for challenge in waiting if challenge.record]
         unseen = [record for record in records if not self._is_visible(record, now)]
@@ -217,9 +240,9 @@ class Order:
             self._wait = max(self._wait, grown(DNS_WAIT, self._reference.stored, now))
             return False
         for challenge in waiting:
-            self._answer(challenge)
+            self._authorizations.answer(challenge)
             self._check_time()
-        self._reference = replace(self._reference, answered=now)
+        self._reference, self._answered = replace(self._reference, answered=now), True
         return True
 
     def _is_visible(self, record: tuple[str, str], now: float) -> bool:
@@ -231,26 +254,20 @@ class Order:
             log.warning("%s: %s; the order goes on without them", record[0], silent)
             return True
 
-    def _answer(self, challenge: Challenge) -> None:
-        """Answer a challenge. A refusal is ignored if the challenge was answered before, whatever its code."""
-        try:
-            self._post(str(challenge.url), {})
-        except Problem:
-            if self._read(challenge.authorization).status == "pending":
-                raise
-
-    def _finalize(self, order: dict[str, Any], csr: bytes) -> dict[str, Any] | None:
+    def _finalize(self, order: dict[str, Any], csr: bytes) -> Seen | None:
         """Remove the records, which are not needed any more, and finalize the order. It may be finalized already.
 
-        Returns its document if the answer says that the certificate is there (section 7.4)."""
+        Returns what was seen if the answer says that the certificate is there (section 7.4)."""
         self.clean()
+        self._finalized = True
         answered = self._reference.answered or self._now().timestamp()
         self._reference = replace(self._reference, answered=answered)
         encoded = base64.urlsafe_b64encode(csr).rstrip(b"=").decode()
         if not order.get("finalize") and self._reference.finalize:
             order = {**order, "finalize": self._reference.finalize}
         try:
-            return valid_order(self._post(text_of(order, "finalize"), {"csr": encoded}))
+            valid = valid_order(self._exchange.post(text_of(order, "finalize"), {"csr": encoded}))
+            return Seen(valid, self._now()) if valid else None
         except Problem as problem:
             status = self.poll()[0].get("status")
             if status == "invalid":
@@ -261,7 +278,7 @@ class Order:
 
     def _failed(self, order: dict[str, Any], lost_orders: int) -> Outcome:
         self.clean()
-        challenges = self._challenges(order) if order.get("authorizations") else ()
+        challenges = self._authorizations.of(order) if order.get("authorizations") else ()
         failed = next((one for one in challenges if one.error), None)
         error, name = (failed.error, failed.identifier) if failed else (order.get("error"), "")
         if not isinstance(error, dict):
@@ -272,24 +289,9 @@ class Order:
             return Unavailable(sentence(f"{name}: its standing record failed: {problem.detail}"), restart=True)
         return failed_order(problem, name or (identifier if isinstance(identifier, str) else ""), lost_orders)
 
-    def _challenges(self, order: dict[str, Any]) -> Iterator[Challenge]:
-        urls = order.get("authorizations")
-        if not (isinstance(urls, list) and all(isinstance(url, str) for url in urls)):
-            raise UnusableAnswer("it answered an order without authorizations")
-        return (self._read(url) for url in urls)
-
-    def _read(self, url: str) -> Challenge:
-        answer = self._part(url)
-        authorization = json_object(answer)
-        try:
-            challenge = challenge_of(url, authorization, self._client.public_key)
-        except MALFORMED:
-            raise UnusableAnswer("it answered an authorization that cannot be read") from None
-        return replace(challenge, wait=retry_after(answer.headers, self._now()) or 0.0)
-
     def _download(self, order: dict[str, Any], csr: bytes, preferred_chain: str | None) -> Outcome:
         def post(url: str) -> requests.Response:
-            return self._post(url, None)
+            return self._exchange.post(url, None)
 
         first, tries = fetched(post, text_of(order, "certificate")), self._reference.chain_tries + 1
         try:

@@ -1,6 +1,6 @@
 """What is wrong with an answer of an ACME server: a problem document (RFC 8555, section 6.7), or no ACME at all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import requests
@@ -29,18 +29,25 @@ class Problem(Exception):
 def problem_of(document: Any, status: int = 0, wait: float | None = None, terms: Iterable[str] = ()) -> Problem:
     """From the JSON of a problem document, with what its subproblems say (section 6.7.1). Raises UnusableAnswer.
 
-    `terms` are the URLs of the answer's Link headers with the relation `terms-of-service`."""
-    try:
-        code = document["type"].removeprefix(PROBLEM_PREFIX)
-        words = [str(document.get("detail") or document.get("title") or code)]
-        for part in document.get("subproblems") or ():
-            words.append(f"{part.get('identifier', {}).get('value', '')}: {part.get('detail', part.get('type'))}")
-    except MALFORMED:
-        raise UnusableAnswer(f"it answered HTTP {status}" if status else "it named no reason") from None
+    Without a type it is `about:blank` (RFC 9457, section 3.1.1). `terms` are the URLs of the answer's Link headers with
+    the relation `terms-of-service`."""
+    if not isinstance(document, dict):
+        raise UnusableAnswer(f"it answered HTTP {status}" if status else "it named no reason")
+    kind = document.get("type")
+    code = kind.removeprefix(PROBLEM_PREFIX) if isinstance(kind, str) else "about:blank"
+    words = [str(document.get("detail") or document.get("title") or code), *_subproblems(document.get("subproblems"))]
     detail = sentence("; ".join(words), MAX_DETAIL - 100)
     if code == "userActionRequired":
         detail = _with_pages(detail, [*terms, document.get("instance")])
     return Problem(sentence(code, 100), detail, status, wait)
+
+
+def _subproblems(found: Any) -> Iterator[str]:
+    for part in found if isinstance(found, list) else ():
+        if isinstance(part, dict):
+            identifier = part.get("identifier")
+            name = identifier.get("value", "") if isinstance(identifier, dict) else ""
+            yield f"{name}: {part.get('detail', part.get('type'))}"
 
 
 def _with_pages(detail: str, urls: Iterable[object]) -> str:

@@ -15,7 +15,8 @@ class OrderGone(Exception):
 
 
 class OrderElsewhere(Exception):
-    """The server placed the order at another origin, where it is not asked about; the next one would be there too."""
+    """The server placed the order at another origin, where it is not asked about, or did not say where; the next one
+    would be there too."""
 
 
 class TooManyNames(Exception):
@@ -47,7 +48,8 @@ class Reference:
         text = json.dumps(found | {key: value for key, value in others.items() if value}, separators=(",", ":"))
         if len(text.encode()) > MAX_REFERENCE_BYTES:
             what = f"an order of {len(records)} such long names is too large: ask for fewer at once"
-            raise TooManyNames(what if records else "the URL that the server gave the order is too long")
+            is_url = len(self.url) > MAX_URL_LENGTH
+            raise TooManyNames("the URL that the server gave the order is too long" if is_url else what)
         return text
 
     @classmethod

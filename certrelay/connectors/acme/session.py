@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ from certrelay.connectors.acme.client import AcmeClient, location
 from certrelay.connectors.acme.contact import Contact
 from certrelay.connectors.acme.dns import NoSolver, Solver
 from certrelay.connectors.acme.dns_persist import NotUsable
+from certrelay.connectors.acme.exchange import Exchange
 from certrelay.connectors.acme.faults import FAULTS, NOT_OURS
 from certrelay.connectors.acme.order import Order
 from certrelay.connectors.acme.problem import Problem, UnusableAnswer, json_object
 from certrelay.connectors.acme.reference import OrderElsewhere, OrderGone, Reference
 from certrelay.connectors.acme.renewal_info import certificate_id, is_about_replacing, refusal, window_of
+from certrelay.connectors.acme.seen import Seen, SeenOrders
 from certrelay.connectors.acme.standing_records import MADE, StandingRecords, digest_of
 from certrelay.connectors.base import ConnectorError, Context, RenewalWindow, StandingRecord
 from certrelay.connectors.http import AuthoritySession, is_of, sentence
@@ -49,6 +52,7 @@ class AcmeSession:
             self._version = self._version_of_the_account(self._keys.versions())
             key = self._version.key
         self._client = self._client_of(key)
+        self._seen = SeenOrders(context.now)
         self._account = self._account_of(self._client)
         self._solver = solver or make_solver(settings.dns, context)
         self._standing = (
@@ -111,8 +115,8 @@ class AcmeSession:
     def check(self) -> None:
         self._account.check()
 
-    def new_order(self, names: list[str], replaces: bytes | None) -> str:
-        """Place an order (section 7.4) and return its reference. The account is created again if the server lost it."""
+    def new_order(self, names: list[str], replaces: bytes | None) -> Order:
+        """Place an order (section 7.4). The account is created again if the server lost it."""
         asked: dict[str, Any] = {"identifiers": [{"type": "dns", "value": name} for name in names]}
         if self._settings.profile:
             asked["profile"] = self._settings.profile
@@ -123,10 +127,14 @@ class AcmeSession:
             if not replaced or not is_about_replacing(problem):
                 raise
             placed = self._place(asked)
-        return placed.text()
+        return self._order(placed)
 
     def order(self, reference: str) -> Order:
-        return Order(self._client, self._account, Reference.of(reference), self._solver, self._now, self._standing)
+        return self._order(Reference.of(reference))
+
+    def _order(self, reference: Reference) -> Order:
+        exchange = Exchange(self._client, self._account)
+        return Order(exchange, reference, self._solver, self._now, self._seen, self._standing)
 
     def standing_record(self, name: str, until: datetime | None) -> StandingRecord:
         """The record to publish for a name."""
@@ -185,16 +193,18 @@ class AcmeSession:
             self._account.forget()
             answer = self._client.at("newOrder", place)
         if not (url := location(answer)):
-            raise UnusableAnswer("it answered an order without its URL")
+            json_object(answer)
+            raise OrderElsewhere("the server placed an order and did not say where (no Location); report it to the CA")
         if not is_of(self._settings.url, url):
             raise OrderElsewhere(
                 f"the server says that its order is at {sentence(url, 100)}, another origin than that of the "
                 "authority's url; correct the url, or the server's own name of itself"
             )
-        try:
-            finalize = json_object(answer).get("finalize")
-        except UnusableAnswer:  # the order itself may have it
-            finalize = None
+        finalize = None
+        with suppress(UnusableAnswer):  # the order itself may have it all
+            order = json_object(answer)
+            finalize = order.get("finalize")
+            self._seen.keep(url, Seen(order, self._now()))
         return Reference(url, finalize=finalize if isinstance(finalize, str) else "")
 
 

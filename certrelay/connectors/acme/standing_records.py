@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +30,7 @@ from certrelay.connectors.acme.dns_persist import (
 from certrelay.connectors.acme.problem import UnusableAnswer, json_object
 from certrelay.connectors.acme.settings import AcmeSettings, DnsPersist
 from certrelay.connectors.base import Context, StandingRecord
+from certrelay.connectors.http import sentence
 from certrelay.connectors.http_settings import origin
 from certrelay.errors import CertRelayError
 from certrelay.log import logger
@@ -60,7 +62,7 @@ class StandingRecords:
     def chosen(self, challenge: Challenge) -> tuple[Challenge, str]:
         """The challenge that proves the name by its standing record, without a record to publish; else the challenge as
         it is, and the reason in one clause. Raises what AcmeClient and Account raise."""
-        name = challenge.identifier.removeprefix("*.")
+        name = challenge.identifier.removeprefix("*.").removesuffix(".").lower()
         try:
             offer = self._offer(challenge)
             wanted, accounts = self._wanted(name, offer.format, wildcard=challenge.wildcard)
@@ -77,7 +79,7 @@ class StandingRecords:
         """The record to publish for a normalised name, which may be a wildcard, good until `until` (UTC), and what is
         there now. With `confirm`, the server confirms the account first (draft -02, section 4.5).
 
-        Raises NotUsable, DnsFailure, and what AcmeClient and Account raise."""
+        Raises NotUsable, and what AcmeClient and Account raise."""
         base, wildcard = name.removeprefix("*."), name.startswith("*.")
         meta = self._client.meta()
         spoken, offered = format_of(meta), self._remembered(OFFERED)
@@ -89,7 +91,7 @@ class StandingRecords:
             self._confirm_account()
         wanted, accounts = self._wanted(base, spoken, wildcard=wildcard)
         wanted = replace(wanted, until=until)
-        found = self._look(base, wanted, accounts)
+        found, fault = self._looked_up(base, wanted, accounts)
         return StandingRecord(
             name=PREFIX + base,
             value=wanted.text(),
@@ -97,8 +99,16 @@ class StandingRecords:
             format=spoken.value,
             offered=None if not offered else offered != NO_OFFER,
             until=found.until if found else None,
-            fault=self._fault(base, found),
+            fault=fault,
         )
+
+    def _looked_up(self, name: str, wanted: Record, accounts: list[str]) -> tuple[Record | None, str]:
+        """The record that is there now, and its fault: what to publish can be told although the DNS is silent."""
+        try:
+            found = self._look(name, wanted, accounts)
+        except DnsFailure as reason:
+            return None, str(reason)
+        return found, self._fault(name, found)
 
     def remember_key(self) -> None:
         """Keep the thumbprint of the key before it is rolled over: records with it stay good (section 7.2.1)."""
@@ -207,6 +217,17 @@ class StandingRecords:
             self._context.memory[key] = text
         except CertRelayError as error:
             log.warning("%s could not be stored: %s", key, error)
+
+
+def proofs(
+    challenges: Iterable[Challenge], names: Iterable[str], standing: StandingRecords | None, *, has_dns: bool
+) -> Iterator[Challenge]:
+    """The challenges to answer: each as `proof` says. `names` were asked for; raises UnusableAnswer for another one."""
+    asked = {name.removeprefix("*.") for name in names}
+    for challenge in challenges:
+        if challenge.identifier.removeprefix("*.").lower() not in asked:
+            raise UnusableAnswer(f"it wants proof of {sentence(challenge.identifier, 100)}, which was not requested")
+        yield proof(standing, challenge, has_dns=has_dns)
 
 
 def proof(standing: StandingRecords | None, challenge: Challenge, *, has_dns: bool) -> Challenge:

@@ -65,9 +65,17 @@ class AcmeProxy:
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # connections are kept on both sides: a handshake costs more than a request
+            disable_nagle_algorithm = True
+
+            def handle(self) -> None:
+                with requests.Session() as self.session:
+                    self.session.trust_env = False
+                    super().handle()
+
             def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                answer = proxy.ask(self.command, self.path, body, self.headers["Host"])
+                answer = proxy.ask(self.session, self.command, self.path, body, self.headers["Host"])
                 if self.command == "POST":
                     proxy.change(answer)
                 self.send_response(answer.status)
@@ -93,14 +101,10 @@ class AcmeProxy:
         self._thread.join()
         self._server.server_close()
 
-    def ask(self, method: str, path: str, body: bytes, host: str) -> Answer:
+    def ask(self, session: requests.Session, method: str, path: str, body: bytes, host: str) -> Answer:
         url = self._pebble.directory.removesuffix("/dir") + path
         headers = {"Host": host, "Content-Type": "application/jose+json"}
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.request(
-                method, url, data=body, headers=headers, verify=self._pebble.roots_file, timeout=60
-            )
+        answer = session.request(method, url, data=body, headers=headers, verify=self._pebble.roots_file, timeout=60)
         kept = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
         return Answer(path, answer.status_code, answer.content, kept, body)
 

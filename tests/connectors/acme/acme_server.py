@@ -139,6 +139,8 @@ class AcmeServer:
                 self._new_account(request, answer)
             case "account", [_]:
                 self._account(request, answer)
+            case "keyChange", []:
+                self._change_key(request, answer)
             case "newOrder", []:
                 self._new_order(request, answer)
             case "renewalInfo", [certificate_id]:
@@ -164,6 +166,13 @@ class AcmeServer:
         if request.payload and "contact" in request.payload:
             self.accounts[owner] = request.payload["contact"]
         answer.say({"status": "valid"}, 200)  # without the contacts, as Let's Encrypt answers
+
+    def _change_key(self, request: Request, answer: Answer) -> None:
+        new = json.loads(decode_b64jose(request.payload["protected"]))["jwk"]
+        old = json.loads(decode_b64jose(request.payload["payload"]))["oldKey"]
+        before, after = (json.dumps(key, sort_keys=True) for key in (old, new))
+        self.accounts = {after if key == before else key: contacts for key, contacts in self.accounts.items()}
+        answer.say({"status": "valid"}, 200)
 
     def _new_order(self, request: Request, answer: Answer) -> None:
         self.orders.append(Order(request.payload["identifiers"], request.payload.get("replaces")))
@@ -258,3 +267,17 @@ class MemorySolver:
 
     def remove(self, name: str, value: str) -> None:
         self.records.discard((name, value))
+
+
+def failed_orders(error: Any, member: str) -> Callable[[Request, Answer], None]:
+    """A change with which every order fails when its challenges were answered; its `member` (order, challenge) has the
+    error."""
+
+    def change(request: Request, answer: Answer) -> None:
+        if "/order/" in request.target and answer.document["status"] in ("ready", "valid"):
+            answer.say({**answer.document, "status": "invalid", **({"error": error} if member == "order" else {})})
+        if "/authorization/" in request.target and answer.document["status"] == "valid" and member == "challenge":
+            challenge = {**answer.document["challenges"][0], "status": "invalid", "error": error}
+            answer.say({**answer.document, "status": "invalid", "challenges": [challenge]})
+
+    return change

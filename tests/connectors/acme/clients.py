@@ -25,8 +25,8 @@ class TestClock:
         self.time += timedelta(**parts)
 
 
-def connect(server: Any, solver: Any = None, clock: TestClock | None = None, **settings: Any) -> Acme:
-    """A new connector, as after a restart. `server` has `directory` and perhaps `tls_roots`."""
+def connect(server: Any, solver: Any = None, clock: Any = None, **settings: Any) -> Acme:
+    """A new connector, as after a restart. `server` has `directory` and perhaps `tls_roots`; `clock` has `now`."""
     roots = getattr(server, "tls_roots", None)
     defaults = {"url": server.directory, "ca_certificates": roots, "account_key_pem": pem_of("account")}
     now = clock.now if clock else lambda: datetime.now(UTC)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
 from certrelay.connectors.acme.settings import AcmeSettings
-from certrelay.connectors.base import Issued, Pending
+from certrelay.connectors.base import Issued, Pending, Unavailable
 from tests.connectors.acme.acme_server import AcmeServer, MemorySolver
 from tests.connectors.acme.clients import TestClock, connect, follow
 from tests.connectors.acme.ordering import fresh_name, pem_of, request_for
@@ -66,6 +66,21 @@ def test_a_404_that_the_directory_cannot_explain_makes_it_be_read_once_a_minute(
         with pytest.raises(Exception, match="no such certificate"):
             connector.renewal_window(_leaf(issued))
         assert server.count("directory") == 3
+
+
+def test_an_order_outlives_that_its_urls_moved_just_after_the_directory_was_read() -> None:
+    """The server answers 404 for certificates of others, after which the directory is not read for a minute."""
+    with AcmeServer() as server:
+        clock, request = TestClock(), request_for(fresh_name())
+        connector = connect(server, MemorySolver(), clock)
+        issued = follow(connector, request)
+        assert isinstance(issued, Issued)
+        with pytest.raises(Exception, match="no such certificate"):
+            connector.renewal_window(_leaf(issued))
+        server.prefix = "/moved"
+        assert connector.submit(request) == Unavailable("there is no such page (malformed)")
+        clock.advance(seconds=61)
+        assert isinstance(follow(connector, request), Issued)
 
 
 def test_the_directory_is_read_again_every_day_and_an_old_one_serves_while_it_cannot_be_read() -> None:

@@ -1,9 +1,7 @@
 """Name servers of a zone that do not answer, or not as they should. The servers are the tests' own, over UDP."""
 
-import socket
-import threading
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -20,43 +18,10 @@ from certrelay.connectors.acme.patience import SILENCE
 from certrelay.connectors.base import Issued, Pending, Unavailable
 from tests.connectors.acme.acme_server import AcmeServer, MemorySolver
 from tests.connectors.acme.clients import TestClock, connect, follow
+from tests.connectors.acme.name_server import NameServer
 from tests.connectors.acme.ordering import fresh_name, request_for
 
 NAME, VALUE = "_acme-challenge.www.example.com", "digest"
-
-
-class NameServer:
-    """Answers TXT at NAME with `values`, with `rcode`, or not at all."""
-
-    def __init__(self, *values: str, rcode: dns.rcode.Rcode = dns.rcode.NOERROR, silent: bool = False) -> None:
-        self.values, self.rcode, self.silent = values, rcode, silent
-        self.queries: list[dns.message.Message] = []
-
-    def __enter__(self) -> Self:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                wire, peer = self._socket.recvfrom(4096)
-            except OSError:
-                return
-            query = dns.message.from_wire(wire)
-            self.queries.append(query)
-            if self.silent:
-                continue
-            answer = dns.message.make_response(query)
-            answer.set_rcode(self.rcode)
-            if self.values and query.question[0].rdtype == dns.rdatatype.TXT:
-                answer.answer = [dns.rrset.from_text_list(query.question[0].name, 60, "IN", "TXT", self.values)]
-            self._socket.sendto(answer.to_wire(), peer)
 
 
 @pytest.fixture

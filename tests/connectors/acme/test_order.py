@@ -36,12 +36,10 @@ def test_a_slow_validation_stays_pending(start: Callable[..., Pebble], solver: T
     request = request_for(*(f"slow{number}.example.com" for number in range(10)))
     outcome = connector.submit(request)
     assert isinstance(outcome, Pending)
-    outcome = connector.collect(request, outcome.reference)  # which notes the records
-    assert isinstance(outcome, Pending)
     begin = time.monotonic()
     outcome = connector.collect(request, outcome.reference)
     assert isinstance(outcome, Pending)
-    assert outcome.retry_after >= 1
+    assert outcome.retry_after > 0  # pebble gives seconds or a date, by chance: up to a second less
     assert time.monotonic() - begin < 9
     assert isinstance(follow(connector, request, outcome), Issued)
 

@@ -9,7 +9,7 @@ import pytest
 from certrelay.connectors.acme.patience import LONGEST_WAIT
 from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
 from tests.connectors.acme.acme_proxy import Answer
-from tests.connectors.acme.acme_server import AcmeServer, MemorySolver, Request
+from tests.connectors.acme.acme_server import AcmeServer, MemorySolver, Request, failed_orders
 from tests.connectors.acme.clients import TestClock, connect, follow
 from tests.connectors.acme.ordering import fresh_name, request_for
 
@@ -45,17 +45,7 @@ def test_a_new_order_without_a_body_is_an_order(server: AcmeServer) -> None:
 
 
 def failing(code: str, detail: str, member: str = "challenge") -> Any:
-    """Every order fails when its challenges were answered: `member` has the error."""
-    error = {"type": f"urn:ietf:params:acme:error:{code}", "detail": detail}
-
-    def change(request: Request, answer: Answer) -> None:
-        if "/order/" in request.target and answer.document["status"] in ("ready", "valid"):
-            answer.say({**answer.document, "status": "invalid", **({"error": error} if member == "order" else {})})
-        if "/authorization/" in request.target and answer.document["status"] == "valid" and member == "challenge":
-            challenge = {**answer.document["challenges"][0], "status": "invalid", "error": error}
-            answer.say({**answer.document, "status": "invalid", "challenges": [challenge]})
-
-    return change
+    return failed_orders({"type": f"urn:ietf:params:acme:error:{code}", "detail": detail}, member)
 
 
 PASSING = [
@@ -227,7 +217,7 @@ def test_an_order_that_lasts_is_asked_about_at_a_tenth_of_its_age(server: AcmeSe
         outcome = connector.collect(request, outcome.reference)
         assert isinstance(outcome, Pending), outcome
         waits.append(outcome.retry_after)
-    assert waits == [0, 2, 2, 10, 100, 300]
+    assert waits == [2, 2, 2, 10, 100, 300]
 
 
 @pytest.mark.parametrize("resource", ["newOrder", "newAccount"])

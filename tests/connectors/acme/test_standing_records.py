@@ -1,5 +1,4 @@
-"""dns-persist-01 in orders and reports: against pebble 2.10, which speaks draft -00, and against a server of the tests'
-own, which speaks draft -02."""
+"""dns-persist-01 against pebble 2.10, which speaks draft -00, and a server of our own, which speaks draft -02."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,48 +8,20 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from certrelay.connectors.acme.connector import Acme
 from certrelay.connectors.acme.settings import AcmeSettings
-from certrelay.connectors.base import ConnectorError, Context, Issued, Pending, Rejected, StandingRecord, Unavailable
+from certrelay.connectors.base import ConnectorError, Issued, Pending, Rejected, Unavailable
 from tests.connectors.acme.acme_proxy import AcmeProxy
 from tests.connectors.acme.acme_server import MemorySolver
-from tests.connectors.acme.clients import TestClock
 from tests.connectors.acme.ordering import TestSolver, follow, fresh_name, pem_of, request_for
 from tests.connectors.acme.pebble import Pebble, TestDns
 from tests.connectors.acme.persist_server import ISSUER, PersistServer
-
-PEBBLE_ISSUER = "pebble.letsencrypt.org"
+from tests.connectors.acme.persist_site import PEBBLE_ISSUER, Site
 
 
 @pytest.fixture
 def hashing(dns: TestDns) -> Iterator[PersistServer]:
     with PersistServer(dns.port) as server:
         yield server
-
-
-class Site:
-    """A connector to a server, by whose DNS the records are looked up; `memory` outlives it."""
-
-    def __init__(self, server: Any, dns: TestDns, solver: Any = None, **settings: Any) -> None:
-        self.server, self.dns, self.solver, self.settings = server, dns, solver, settings
-        self.memory: dict[str, str] = {}
-        self.clock = TestClock()
-
-    def connect(self, **changes: Any) -> Acme:
-        issuer = ISSUER if isinstance(self.server, PersistServer) else PEBBLE_ISSUER
-        address = f"127.0.0.1:{self.dns.port}"
-        persist = {"issuer": issuer, "resolvers": [address], "name_servers": [address]}
-        defaults = {
-            "url": self.server.directory,
-            "ca_certificates": getattr(self.server, "tls_roots", None),
-            "account_key_pem": pem_of("standing"),
-            "dns_persist": {**persist, **changes.pop("persist", {})},
-        }
-        context = Context("acme", self.clock.now, lambda: None, memory=self.memory)
-        return Acme(AcmeSettings(**{**defaults, **self.settings, **changes}), context, self.solver)
-
-    def publish(self, record: StandingRecord) -> None:
-        self.dns.tell("set-txt", host=f"{record.name}.", value=record.value)
 
 
 def issued_by_standing_record(site: Site, *names: str, asked: str = "") -> bool:
@@ -226,8 +197,7 @@ def test_an_authorization_that_is_valid_from_the_start_needs_no_challenge(hashin
 def test_readiness_names_the_records_that_are_missing_where_nothing_else_proves_the_name(
     hashing: PersistServer, dns: TestDns
 ) -> None:
-    here, missing = fresh_name(), fresh_name()
-    site = Site(hashing, dns)
+    site, here, missing = Site(hashing, dns), fresh_name(), fresh_name()
     site.publish(site.connect().standing_record(here))
     names = {"names": [here, missing]}
     with pytest.raises(ConnectorError, match=f"no record for this account was found at _validation-persist.{missing}$"):
@@ -357,6 +327,14 @@ def test_a_directory_without_its_lists_rules_out_publishing_in_advance_only(
     assert "issuer domain name" in refused(site, name)
     hashing.extra_meta = {"issuerDomainNames": None}
     assert isinstance(follow(site.connect(), request_for(name)), Issued)
+
+
+def test_the_record_to_publish_is_told_although_the_dns_does_not_answer(hashing: PersistServer, dns: TestDns) -> None:
+    connector, name = Site(hashing, dns).connect(), fresh_name()
+    usual = connector.standing_record(name)
+    dns.tell("set-servfail", host=f"_validation-persist.{name}.")
+    told = connector.standing_record(name)
+    assert told == replace(usual, fault=f"the resolvers did not answer for {usual.name}. CNAME (NoNameservers)")
 
 
 def test_an_authority_that_does_not_offer_it_is_said_to(dns: TestDns, hashing: PersistServer) -> None:

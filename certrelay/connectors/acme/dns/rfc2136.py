@@ -13,6 +13,13 @@ from certrelay.connectors.acme.dns import DnsFailure
 from certrelay.connectors.acme.dns.lookup import SECONDS, Lookup
 from certrelay.connectors.acme.dns.settings import Rfc2136Dns, host_port
 
+# What a server says of the signature (RFC 8945, section 5.3), and what to do.
+_REFUSALS: dict[type[Exception], str] = {
+    dns.tsig.PeerBadKey: "the server does not know key_name with this key_algorithm: correct them",
+    dns.tsig.PeerBadSignature: "the server has another secret for the key: correct key_secret",
+    dns.tsig.PeerBadTime: "the clock of the server is wrong, or ours: they may differ by five minutes",
+}
+
 
 class Rfc2136:
     """One primary server and one key."""
@@ -49,6 +56,7 @@ class Rfc2136:
         try:
             answer = dns.query.tcp(update, self._server[0], SECONDS, self._server[1])
         except (dns.exception.DNSException, OSError) as error:
-            raise DnsFailure(f"the DNS update of {zone} failed ({type(error).__name__})") from None
+            why = _REFUSALS.get(type(error), type(error).__name__)
+            raise DnsFailure(f"the DNS update of {zone} failed ({why})") from None
         if answer.rcode() != dns.rcode.NOERROR:
             raise DnsFailure(f"the DNS server refused to update {zone} ({dns.rcode.to_text(answer.rcode())})")

@@ -1,5 +1,6 @@
 """`acme` with challenge records in a real name server: BIND, changed over RFC 2136, asked by pebble and by us."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,18 +98,30 @@ def test_the_alias_of_a_wildcard_is_none_of_a_challenge_name(bind: Bind, pebble:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "what"),
     [
-        {"key_secret": "d3Jvbmctc2VjcmV0LXdyb25nLXNlY3JldC13cm9uZyE="},
-        {"key_name": "unknown-key"},
-        {"key_secret": "not base64!"},
+        (
+            {"key_secret": "d3Jvbmctc2VjcmV0LXdyb25nLXNlY3JldC13cm9uZyE="},
+            "another secret for the key: correct key_secret",
+        ),
+        ({"key_name": "unknown-key"}, "the server does not know key_name with this key_algorithm"),
+        ({"key_secret": "not base64!"}, "key_secret must be in base64"),
     ],
 )
-def test_a_wrong_key_makes_the_order_unavailable(bind: Bind, pebble: Pebble, changes: dict[str, str]) -> None:
+def test_a_wrong_key_makes_the_order_unavailable(
+    bind: Bind, pebble: Pebble, changes: dict[str, str], what: str
+) -> None:
     outcome = order(pebble, settings(bind, **changes), "refused.example.com")
     assert isinstance(outcome, Unavailable)
-    assert "key_secret" in outcome.reason or "example.com" in outcome.reason
+    assert what in outcome.reason
     assert changes.get("key_secret", KEY_SECRET) not in outcome.reason
+
+
+def test_clocks_that_differ_are_told(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    solver, now = Rfc2136(Rfc2136Dns.model_validate(settings(bind))), time.time()
+    monkeypatch.setattr("dns.message.time.time", lambda: now + 3600)
+    with pytest.raises(DnsFailure, match=r"example\.com\. failed \(the clock of the server is wrong, or ours: "):
+        solver.publish("_acme-challenge.clocks.example.com", "value")
 
 
 def test_a_name_server_that_is_down_is_named(bind: Bind) -> None:
