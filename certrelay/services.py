@@ -12,6 +12,7 @@ from certrelay.connectors.base import Connector, Context
 from certrelay.errors import NotFound, NotReady
 from certrelay.redaction import protect
 from certrelay.setting_models import Authority, Grant, Settings, VaultSettings
+from certrelay.side_by_side import Both, both
 from certrelay.storage.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Services:
     """`vault`: the client of a vault, by alias. `connector`: of an authority, by name. `now`: the time (UTC).
 
     `jitter`: randomness for back-off, and for the renewal time in a window. `caller`: on whose behalf, for an HTTP
-    request; None: the app acts by itself, which it may everywhere."""
+    request; None: the app acts by itself, which it may everywhere. `both`: two requests at the same time."""
 
     settings: Settings
     storage: Ledger
@@ -32,6 +33,7 @@ class Services:
     now: Callable[[], datetime]
     jitter: random.Random = field(default_factory=random.SystemRandom)
     caller: Caller | None = None
+    both: Both = both
 
     def authority(self, name: str) -> Authority:
         """The authority with this name. Raises NotFound, listing those that the caller may know."""

@@ -32,6 +32,9 @@ queue_age = _meter.create_gauge("certrelay.queue.age", "s", "How long the longes
 incidents = _meter.create_gauge(
     "certrelay.incidents", "{incident}", "What people were told and is not over, at a poll."
 )
+endpoints = _meter.create_gauge(
+    "certrelay.endpoints", "{certificate}", "Certificates that are served somewhere, by what is served, at a sweep."
+)
 poison_messages = _meter.create_gauge("certrelay.poison.messages", "{message}", "Messages in the poison queues.")
 
 

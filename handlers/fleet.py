@@ -1,6 +1,7 @@
 """HTTP: all certificates at once: the forecast of renewals, and replacements."""
 
 from dataclasses import asdict
+from typing import Any
 
 import azure.functions as func
 
@@ -24,15 +25,19 @@ blueprint: Blueprint = {}
     ),
 )  # fmt: skip
 def get_forecast(req: func.HttpRequest) -> Answer:
-    """What will be renewed when, by which authority, and how much its rate limit allows; the renewals page by page."""
+    """What will be renewed when, by which authority, and how much the rate limits allow; the renewals page by page."""
     limit, continuation = number(req, "max") or 500, query(req, "continuation")
     expected = forecast.expected(acting_for(req), number(req, "days") or 30, limit, continuation)
-    days = [{"date": d.date, "authority": d.authority, "renewals": d.renewals, "capacity": d.capacity}
-            for d in expected.days]  # fmt: skip
     renewals = [{"vault": r.vault, "name": r.name, "authority": r.authority, "due": r.due.isoformat(),
                  "expires": r.expires.isoformat()} for r in expected.renewals]  # fmt: skip
-    found = {"days": days, "renewals": renewals, "unreadable_vaults": expected.unreadable_vaults}
-    return Answer(found | {"continuation": expected.continuation})
+    found: dict[str, Any] = {
+        "days": [asdict(day) for day in expected.days],
+        "vault_days": [asdict(day) for day in expected.vault_days],
+        "renewals": renewals,
+        "unreadable_vaults": expected.unreadable_vaults,
+        "continuation": expected.continuation,
+    }
+    return Answer(found)
 
 
 @route(

@@ -12,6 +12,13 @@ class Day(Body):
     capacity: int | None
 
 
+class VaultDay(Body):
+    date: str
+    vault: str
+    renewals: int
+    capacity: int
+
+
 class ExpectedRenewal(Body):
     vault: str
     name: str
@@ -21,9 +28,10 @@ class ExpectedRenewal(Body):
 
 
 class Forecast(Body):
-    """`days` counts all renewals, `renewals` has a page of them."""
+    """`days` counts all renewals, `vault_days` those in vaults with a `rate`; `renewals` has a page of them."""
 
     days: list[Day]
+    vault_days: list[VaultDay]
     renewals: list[ExpectedRenewal]
     unreadable_vaults: list[str]
     continuation: str | None

@@ -167,6 +167,11 @@ def number(req: func.HttpRequest, name: str) -> int | None:
     return None if value is None else int(value)
 
 
+def listed(req: func.HttpRequest, name: str) -> frozenset[str]:
+    """The values of a parameter with commas between them; empty without it."""
+    return frozenset((query(req, name) or "").split(",")) - {""}
+
+
 def is_set(req: func.HttpRequest, name: str) -> bool:
     """Whether the query says `true`."""
     return query(req, name) == "true"

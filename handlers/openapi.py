@@ -113,7 +113,8 @@ def _in_path(name: str, constraint: str) -> Json:
 
 
 def _parameter(place: str, declared: Query | Header) -> Json:
-    return {"name": declared.name, "in": place, "description": declared.description, "schema": declared.schema}
+    described = {"name": declared.name, "in": place, "description": declared.description, "schema": declared.schema}
+    return described | ({"style": "form", "explode": False} if declared.schema["type"] == "array" else {})
 
 
 def _reference(model: type[BaseModel]) -> Json:

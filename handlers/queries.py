@@ -16,16 +16,16 @@ from certrelay.renewal import alerts
 from certrelay.services import Services
 from handlers import render, response_models
 from handlers.certificates import where
-from handlers.http import Answer, number, query
+from handlers.http import Answer, listed, number, query
 from handlers.roles import Role, acting_for
-from handlers.routes import Blueprint, choice, route, text, whole
+from handlers.routes import Blueprint, choices, route, text, whole
 
 FILTERS = (
     text("authority", "Only certificates that this authority renews."),
     text("issuer", "Only certificates whose policy has this issuer; a page may be short."),
     whole("expiring_within_days", "Only certificates that expire within this number of days.", 0, 100_000),
-    choice(
-        "state", "Only certificates in this state.",
+    choices(
+        "state", "Only certificates in one of these states, with commas between them.",
         "managed", "unmanaged", "enabled", "disabled", "due", "expiring", "expired",
     ),
     whole("max", "How many certificates to return at most (default 25).", 1, 100),
@@ -42,7 +42,7 @@ def list_certificates(req: func.HttpRequest) -> Answer:
         query(req, "authority"),
         query(req, "issuer"),
         number(req, "expiring_within_days"),
-        query(req, "state"),
+        listed(req, "state"),
     )
     limit, vault = number(req, "max") or 25, req.route_params["vault"]
     acting = acting_for(req)
@@ -116,6 +116,7 @@ def _line(acting: Services, line: Line) -> dict[str, Any]:
         "renewal_due": due.isoformat() if due else None,
         "renewal_reason": line.plan.reason,
         "failed_renewals": line.failures,
+        "last_failure": line.last_failure or None,
         "owner": line.owner,
         "names": line.names.first if line.names else None,
         "more_names": line.names.more if line.names else 0,

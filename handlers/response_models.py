@@ -153,7 +153,7 @@ class CertificateDetail(Certificate):
 
 class CertificateLine(Body):
     """`names`: the first ten names in the newest version, `more_names`: how many more; null unless CertRelay has merged
-    or imported it. `failed_renewals`: how many failed in a row."""
+    or imported it. `failed_renewals`: how many failed in a row, the last one because of `last_failure`."""
 
     name: str
     enabled: bool
@@ -163,6 +163,7 @@ class CertificateLine(Body):
     renewal_due: str | None
     renewal_reason: str
     failed_renewals: int
+    last_failure: str | None
     owner: str | None
     names: list[str] | None
     more_names: int
@@ -266,12 +267,14 @@ class DnsPersist(Body):
 
 
 class Vault(Body):
-    """`rate` and `concurrency` only where the settings limit them."""
+    """`rate` and `concurrency` only where the settings limit them. `endpoints`: the patterns of those that a tag may
+    name, as in the setting."""
 
     name: str
     url: str
     authorities: list[str]
     rules: dict[str, Any]
+    endpoints: list[str]
     rate: Rate = Field(default=None)  # type: ignore[assignment]
     concurrency: int = 1
 

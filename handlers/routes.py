@@ -26,17 +26,26 @@ type Blueprint = dict[str, Callable[[func.HttpRequest], func.HttpResponse]]  # a
 class Query:
     """One query parameter: its JSON Schema is in OpenAPI, and a value that does not meet it is refused.
 
-    `schema`: `type` is string, integer or boolean; an integer has `minimum` and `maximum`, a string `enum` or
-    `maxLength`."""
+    `schema`: `type` is string, integer, boolean or array; an integer has `minimum` and `maximum`, a string `enum` or
+    `maxLength`, an array `items` with `enum`, and `maxItems`."""
 
     name: str
     description: str
     schema: dict[str, Any]
 
+    def expected(self) -> str:
+        """What a value is, in words."""
+        if self.schema["type"] != "array":
+            return expected(self.schema)
+        return f"one or more of {', '.join(self.schema['items']['enum'])}, with commas between them"
+
     def is_met(self, value: str) -> bool:
         """Whether a value is in its range."""
         if self.schema["type"] == "boolean":
             return value in ("true", "false")
+        if self.schema["type"] == "array":
+            parts = value.split(",")
+            return len(parts) <= self.schema["maxItems"] and set(parts) <= set(self.schema["items"]["enum"])
         if self.schema["type"] == "integer":
             whole = re.fullmatch(r"[0-9]{1,9}", value, re.ASCII)
             return whole is not None and self.schema["minimum"] <= int(value) <= self.schema["maximum"]
@@ -52,6 +61,12 @@ def text(name: str, description: str, longest: int = 2000) -> Query:
 def choice(name: str, description: str, *values: str) -> Query:
     """A query parameter with one of these values."""
     return Query(name, description, {"type": "string", "enum": list(values)})
+
+
+def choices(name: str, description: str, *values: str) -> Query:
+    """A query parameter with one or more of these values, with commas between them."""
+    items = {"type": "string", "enum": list(values)}
+    return Query(name, description, {"type": "array", "items": items, "minItems": 1, "maxItems": len(values)})
 
 
 def whole(name: str, description: str, lowest: int, highest: int) -> Query:
@@ -169,4 +184,4 @@ def _query_faults(req: func.HttpRequest, queries: tuple[Query, ...]) -> list[Fau
         for name in sorted(name[:100] for name in req.params.keys() - known)
     ]
     wrong = [query for query in queries if query.name in req.params and not query.is_met(req.params[query.name])]
-    return unknown + [Fault(f"/{query.name}", f"must be {expected(query.schema)}") for query in wrong]
+    return unknown + [Fault(f"/{query.name}", f"must be {query.expected()}") for query in wrong]

@@ -33,6 +33,7 @@ def list_vaults(req: func.HttpRequest) -> Answer:
             "url": vault.url,
             "authorities": _usable(acting, alias, vault),
             "rules": vault.rules.model_dump(mode="json", exclude_none=True),
+            "endpoints": [rule.pattern for rule in acting.settings.endpoints],
             **_limits(vault),
         }
         for alias, vault in acting.settings.vaults.items()

@@ -26,6 +26,7 @@ FILTERS = (
     choice("state", "Only operations in this state.", *listing.STATES),
     text("vault", "Only operations of this vault.", 24),
     text("authority", "Only operations of this authority.", 127),
+    text("name", "Only operations of certificates whose names begin with this.", 127),
     text("since", "Only operations that were requested at this time or later (ISO 8601 with a time zone).", 40),
     whole("max", "How many operations to return at most (default 50).", 1, 200),
     text("continuation", "The continuation of the previous response.", 9000),
@@ -47,7 +48,9 @@ blueprint: Blueprint = {}
 )  # fmt: skip
 def list_operations(req: func.HttpRequest) -> Answer:
     """The operations of all certificates, open ones first, page by page, as JSON or CSV; a page may be short."""
-    filters = Filters(query(req, "state"), query(req, "vault"), query(req, "authority"), _since(req))
+    filters = Filters(
+        query(req, "state"), query(req, "vault"), query(req, "authority"), since=_since(req), name=query(req, "name")
+    )
     limit, after = number(req, "max") or 50, query(req, "continuation")
     found, continuation = listing.page(acting_for(req), filters, limit, after)
     if query(req, "format") == "csv":
@@ -69,6 +72,7 @@ def get_status(req: func.HttpRequest) -> Answer:
         "now": found.now.isoformat(),
         "runs": [_written(asdict(run)) for run in found.runs],
         "operations": found.operations,
+        "authorities": [_written(asdict(one)) for one in found.authorities],
         "certificates": certificates,
         "endpoints": found.endpoints,
         "not_deployed": found.not_deployed,

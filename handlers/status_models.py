@@ -43,6 +43,18 @@ class OpenOperations(Body):
     crowded: int
 
 
+class AuthorityState(Body):
+    """How an authority stands. `open`: its open operations. `issued_at`: when it issued last; null: never.
+    `down_since`: since when operations fail because of it and it has issued nothing; null if that is not so. `detail`:
+    the last error then."""
+
+    name: str
+    open: int
+    issued_at: str | None
+    down_since: str | None
+    detail: str
+
+
 class Certificates(Body):
     authority: str | None
     state: Literal["disabled", "expired", "expiring", "due", "valid"]
@@ -62,6 +74,7 @@ class Status(Body):
     now: str
     runs: list[Run]
     operations: OpenOperations
+    authorities: list[AuthorityState]
     certificates: list[Certificates]
     endpoints: dict[str, int]
     not_deployed: list[str]

@@ -1,4 +1,4 @@
-metadata description = 'Eight alerts on what the app logs and counts; docs/operations.md says what to do about each.'
+metadata description = 'Nine alerts on what the app logs and counts; docs/operations.md says what to do about each.'
 
 @description('Region.')
 param location string
@@ -106,6 +106,17 @@ var rules = [
     threshold: 0
     window: 'PT15M'
     frequency: 'PT5M'
+  }
+  {
+    name: 'not-deployed'
+    title: 'A new version is not deployed'
+    text: 'An endpoint still serves another certificate a day after the newest version came into the vault.'
+    severity: 2
+    query: 'union (${traces} and Message startswith \'not-deployed (\'), (${metrics} and Name == \'certrelay.endpoints\' and tostring(Properties.state) == \'not-deployed\' and Max > 0)'
+    operator: 'GreaterThan'
+    threshold: 0
+    window: 'PT2H'
+    frequency: 'PT15M'
   }
   {
     name: 'server-errors'

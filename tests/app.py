@@ -56,8 +56,9 @@ class App:
         with TableServiceClient.from_connection_string(connection) as tables:
             return name in [row["name"] for row in tables.get_table_client("operations").list_entities()]
 
-    def vault_requests(self) -> dict[str, int]:
-        answer: dict[str, int] = self.client.get(self.settings["VAULT_ADMIN_URL"] + "/requests").json()
+    def vault_requests(self) -> dict[str, Any]:
+        """How many there were by now: `total`, and `counts` by operation."""
+        answer: dict[str, Any] = self.client.get(self.settings["VAULT_ADMIN_URL"] + "/requests").json()
         return answer
 
     def run(self, function: str, value: Any = "") -> int:
@@ -71,7 +72,9 @@ class App:
 
 
 def until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
+    """Look again and again, ever more rarely: a look costs the app and its servers as much as what is waited for."""
+    deadline, pause = time.monotonic() + seconds, 0.05
     while not condition():
         assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.5)

@@ -32,7 +32,7 @@ FLOORS = (
         "certrelay.log",
         "certrelay.telemetry",
     ),
-    ("certrelay.redaction", "certrelay.pooled"),
+    ("certrelay.redaction", "certrelay.pooled", "certrelay.side_by_side"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

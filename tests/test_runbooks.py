@@ -89,7 +89,8 @@ def test_every_error_code_and_every_error_line_of_the_log_has_an_entry(
 
 ALERTS = (
     "No sweep for three hours", "No poll for ten minutes", "Poison messages", "Operations failed",
-    "A certificate is inside its last sixth", "A vault is unreadable", "An authority is down", "Requests end with 5xx",
+    "A certificate is inside its last sixth", "A vault is unreadable", "An authority is down",
+    "A new version is not deployed", "Requests end with 5xx",
 )  # fmt: skip
 
 

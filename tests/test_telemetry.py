@@ -1,6 +1,7 @@
 """Metrics and traces, read from in-memory exporters: one trace from request to merge, and what alerts are made of."""
 
 import json
+from typing import Any
 
 import azure.functions as func
 import pytest
@@ -13,10 +14,12 @@ from certrelay.connectors.http_settings import HttpSettings
 from certrelay.keyvault.refusals import without_names
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
+from certrelay.renewal.endpoints import State
 from certrelay.watch import timers
 from handlers.http import Answer, endpoint
 from tests.connectors.hostile import hostile_server, too_many_requests
 from tests.exported import Exported
+from tests.renewal.last_mile import served_by_a_server
 from tests.world import ALIAS, DAY, World, create, made
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -129,6 +132,22 @@ def test_renewals_due_late_days_left_queue_age_and_poison_are_measured(exported:
     timers.poll(world.services)
     assert exported.value("certrelay.queue.age") == pytest.approx(17 * DAY, abs=60)
     assert exported.value("certrelay.poison.messages", queue="notifications") == 1
+
+
+def test_endpoints_are_counted_by_what_they_serve(exported: Exported, lonely_world: World, receiver: Any) -> None:
+    none = dict.fromkeys(map(str, State), 0)
+
+    def swept() -> dict[str, int]:
+        timers.sweep(estate.services)
+        return {point.attributes["state"]: point.value for point in exported.points("certrelay.endpoints")}
+
+    with served_by_a_server(lonely_world, receiver) as estate:
+        assert swept() == none | {"deployed": 1}
+        estate.put(newest := estate.made())
+        estate.world.clock.advance(2 * DAY)
+        assert swept() == none | {"not-deployed": 1}
+        estate.serve(newest)
+        assert swept() == none | {"deployed": 1}
 
 
 @pytest.mark.parametrize(

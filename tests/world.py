@@ -42,6 +42,7 @@ from certrelay.storage.operation import Operation
 from certrelay.storage.tables import Account
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
+from sandbox.simulation.world import in_turn
 from sandbox.vault import VaultServer
 
 ALIAS = "main"
@@ -190,19 +191,25 @@ class World:
             operation = self.services.storage.open(ALIAS, name)
             if operation is None:
                 return result
-            wait = (operation.next_attempt_at - self.services.now()).total_seconds()
-            if wait > 0:
-                self.clock.advance(wait + 0.001)
-            result = reconcile.advance(self.services, ALIAS, name)
+            result = self._advance(operation)
         return result
 
     def finish(self, name: str) -> Operation:
         """Advance until the operation has ended."""
+        operation = self.services.storage.open(ALIAS, name)
         for _ in range(60):
-            self.advance(name)
-            if self.services.storage.open(ALIAS, name) is None:
+            if operation is None:
                 return self.services.storage.ended(ALIAS, name)[0]
-        raise AssertionError(f"{name} does not end: {self.services.storage.open(ALIAS, name)}")
+            operation = self._advance(operation) or self.services.storage.open(ALIAS, name)
+            if operation and not operation.etag:  # its row is gone
+                operation = None
+        raise AssertionError(f"{name} does not end: {operation}")
+
+    def _advance(self, operation: Operation) -> Operation | None:
+        wait = (operation.next_attempt_at - self.services.now()).total_seconds()
+        if wait > 0:
+            self.clock.advance(wait + 0.001)
+        return reconcile.advance(self.services, ALIAS, operation.name)
 
     def outlive_lease(self) -> None:
         self.clock.advance(lease.LEASE.total_seconds() + 1)
@@ -286,7 +293,7 @@ def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities:
     def connector(name: str) -> Connector:
         return ca if name == "test-ca" else others().connector(name)
 
-    made = Services(found, ledger, lambda alias: vault, connector, now, random.Random(7))
+    made = Services(found, ledger, lambda alias: vault, connector, now, random.Random(7), both=in_turn)
     return World(made, clock, server, ca, prefix)
 
 

@@ -35,13 +35,13 @@ type Json = dict[str, Any]
 class Filters:
     """Which certificates to list: those that meet all filters that are set.
 
-    `state`: managed, unmanaged, enabled, disabled, due, expiring or expired. `issuer`: the name of the policy's
-    issuer."""
+    `states`: managed, unmanaged, enabled, disabled, due, expiring or expired; one of them is enough. `issuer`: the name
+    of the policy's issuer."""
 
     authority: str | None = None
     issuer: str | None = None
     expiring_within_days: int | None = None
-    state: str | None = None
+    states: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,13 @@ class Line:
     """A certificate of a list with what CertRelay knows of it.
 
     `names`: those in the newest version, if CertRelay has merged or imported it. `failures`: renewals that failed in a
-    row. `owner`, `endpoint`: as in Detail."""
+    row, the last one for the reason `last_failure`. `owner`, `endpoint`: as in Detail."""
 
     item: CertificateItem
     plan: Plan
     names: ShownNames | None
     failures: int
+    last_failure: str
     owner: str | None
     endpoint: EndpointRecord | None
 
@@ -127,8 +128,9 @@ def lines(services: Services, vault: str, items: list[CertificateItem]) -> list[
     for item in items:
         key = item.name.lower()
         record = (records.get(key) or RenewalRecord(vault, item.name)).about(item.thumbprint)
-        known, failures = shown_names.read(record.names), record.failures
-        found.append(Line(item, _plan(item, record, now), known, failures, owners.get(key), seen.get(item.name)))
+        known, plan = shown_names.read(record.names), _plan(item, record, now)
+        failed = record.failures, record.last_failure
+        found.append(Line(item, plan, known, *failed, owners.get(key), seen.get(item.name)))
     return found
 
 
@@ -225,7 +227,7 @@ def _matches(services: Services, item: CertificateItem, filters: Filters) -> boo
     days = filters.expiring_within_days
     if days is not None and (item.expires is None or item.expires > now + timedelta(days=days)):
         return False
-    return filters.state is None or filters.state in _states(item, now)
+    return not filters.states or not filters.states.isdisjoint(_states(item, now))
 
 
 def _states(item: CertificateItem, now: datetime) -> set[str]:

@@ -87,7 +87,10 @@ def _back_off(services: Services, operation: Operation) -> None:
     record = services.storage.renewals.record(operation.vault, operation.name)
     current = record.about(item.thumbprint) if item else record
     expires = item.expires if item and item.expires else now
-    services.storage.renewals.save(current.backed_off(max(failures, 1), operation.ended_at or now, expires), record)
+    why = operation.failure.message if operation.failure else ""
+    services.storage.renewals.save(
+        current.backed_off(max(failures, 1), why, operation.ended_at or now, expires), record
+    )
 
 
 def announce_to_sweep(services: Services, operation: Operation) -> None:

@@ -13,6 +13,7 @@ from certrelay.storage.operation import Operation, State
 from certrelay.storage.rows import Stale
 
 LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
+FIRST_STEPS = timedelta(minutes=1)
 MAX_TRANSITIONS = 60
 MAX_CRASHES = 5  # maxDequeueCount in host.json
 
@@ -48,6 +49,11 @@ def is_held(operation: Operation, now: datetime) -> bool:
     """Whether a worker holds the operation's lease. An impossibly late end, which a wrong clock has set, is ignored."""
     until = operation.lease_until
     return until is not None and now < until <= now + LEASE + CLOCK_SKEW
+
+
+def has_time(operation: Operation, now: datetime) -> bool:
+    """Whether this worker, which holds the lease, has only begun: it can go on well within functionTimeout."""
+    return operation.lease_until is not None and operation.lease_until - now > LEASE - FIRST_STEPS
 
 
 def is_due(operation: Operation, now: datetime) -> bool:

@@ -111,8 +111,11 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
         if decide.next_step(operation, anew).act is Act.CREATE:
             raise
         return _act_on(services, operation, anew)
+    now = services.now()
     seen = replace(operation, pending=pending, newest_tags=facts.newest_tags)
-    return lease.save(services, seen.moved(State.PENDING, services.now(), request_id=pending.request_id))
+    moved = seen.moved(State.PENDING, now, request_id=pending.request_id)
+    # The next step writes the row. Whoever takes over before finds the pending operation, as after a death just here.
+    return moved if lease.has_time(operation, now) else lease.save(services, moved)
 
 
 def _throttled(services: Services, operation: Operation, error: Throttled) -> Operation:
@@ -173,11 +176,14 @@ def _with_outcome(services: Services, operation: Operation, pending: PendingOper
             if awaits:
                 outbox.operation_waits(services, operation, awaits)
                 concurrency.release_of_vault(services, operation)
-            if operation.state is not State.SUBMITTED:
+            is_new = operation.state is not State.SUBMITTED
+            goes_on = is_new and retry_after <= 0 and not awaits and lease.has_time(operation, now)
+            if is_new:
                 operation = operation.moved(State.SUBMITTED, now)
             due = min(now + timedelta(seconds=max(retry_after, 0)), operation.deadline)
             good = replace(operation, attempts=0, failure=None, unavailable_since=None)
-            return lease.save(services, replace(good, reference=reference, next_attempt_at=due), release_lease=True)
+            kept = replace(good, reference=reference, next_attempt_at=due)
+            return lease.save(services, kept, release_lease=not goes_on)
         case Pending():
             text = "the connector's reference is too long"
             return end_as(services, operation, State.FAILED, Failure("ConnectorError", text))
@@ -248,9 +254,7 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
     if operation.state is not State.COMPLETED and operation.request.authority is not None:
         signing.cancel_order(services, operation)
         closing.free_in_key_vault(services, operation)
-    services.storage.record(operation)
-    if operation.kind is Kind.RENEW or operation.chain:
-        closing.update_renewal_record(services, operation)
+    _write_down(services, operation)
     closing.announce_to_sweep(services, operation)
     queued = outbox.operation_ended(services, operation)
     if not queued and services.now() < (operation.ended_at or services.now()) + closing.LONGEST_NOTIFICATION_WAIT:
@@ -259,6 +263,18 @@ def _close(services: Services, operation: Operation, facts: Facts, step: Step) -
     lease.remove(services, operation)
     closing.log_end(operation)
     return replace(operation, etag="")
+
+
+def _write_down(services: Services, operation: Operation) -> None:
+    """Write the history and the renewal record: of a failure one after the other, since the record counts those."""
+    if operation.state is State.COMPLETED and operation.chain:
+        services.both(
+            lambda: services.storage.record(operation), lambda: closing.update_renewal_record(services, operation)
+        )
+        return
+    services.storage.record(operation)
+    if operation.kind is Kind.RENEW or operation.chain:
+        closing.update_renewal_record(services, operation)
 
 
 _ACTS: dict[Act, Callable[[Services, Operation, Facts, Step], Operation]] = {

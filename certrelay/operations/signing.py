@@ -100,7 +100,8 @@ def accept(services: Services, operation: Operation, pending: PendingOperation, 
     size = sum(map(len, verified.chain))
     if size > MAX_CHAIN_BYTES:
         raise Unverified(
-            f"the chain has {size} bytes, and at most {MAX_CHAIN_BYTES} are allowed: send no needless ones"
+            f"the chain has {size} bytes, and at most {MAX_CHAIN_BYTES} are allowed: have it issued by an issuer with "
+            "smaller certificates"
         )
     leaf = x509.load_der_x509_certificate(verified.chain[0])
     exportable = operation.request.policy["key_props"].get("exportable")

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from certrelay import telemetry
 from certrelay.access import ownership
-from certrelay.errors import NameBusy
+from certrelay.errors import CertRelayError, NameBusy
 from certrelay.operations import fallback, lease, signing
 from certrelay.operations.find import by_key_or_open
 from certrelay.operations.rate import reserve
@@ -32,7 +32,8 @@ class Origin:
     `replaced_signer`: the authority that signed it, "" if that is not known; `expires`: when it expires (UTC).
     `idempotency_key`: a second request with the same key returns the operation of the first. `must_own`: a creation is
     refused if the caller does not become, or is not, the certificate's owner. `hold`: the caller takes the first steps
-    itself, and at once: the operation is opened with its lease taken, if it is due."""
+    itself, and at once (certrelay.operations.waiting): the operation is opened with its lease taken, if it is due, and
+    without a wake-up."""
 
     requested_by: str
     kind: Kind = Kind.CREATE
@@ -53,15 +54,19 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
     returned without a lease; a new one has one, which is this worker's, if `origin` says so.
     Of a creation, the caller becomes the certificate's owner, unless it has one.
     Raises NameBusy (the certificate has another operation), NotPermitted `NotOwner`, NotReady."""
-    existing = by_key_or_open(services, vault, name, origin.idempotency_key)
+    existing, earlier = services.both(
+        lambda: by_key_or_open(services, vault, name, origin.idempotency_key),
+        lambda: _earlier(services, vault, name, request, origin),
+    )
     if existing is not None:
         if origin.must_own:  # somebody else may have claimed the name since that was checked
             ownership.require_owner(services, vault, name)
         return _same(existing, request)
-    earlier = "" if origin.kind is Kind.RENEW else earlier_request(services, vault, name, request)
-    operation = _requested(services, vault, name, request, origin)
-    if origin.kind is Kind.CREATE:
-        ownership.claim(services, vault, name, "created", must_own=origin.must_own)
+    if isinstance(earlier, CertRelayError):
+        raise earlier
+    operation, _ = services.both(
+        lambda: _requested(services, vault, name, request, origin), lambda: _claim(services, vault, name, origin)
+    )
     if origin.hold and lease.is_due(operation, operation.requested_at):
         operation = lease.with_lease(operation, operation.requested_at)
     opened = services.storage.insert(replace(operation, earlier_request_id=earlier))
@@ -73,9 +78,24 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
     if origin.kind is Kind.RENEW and origin.expires is not None:
         left = (origin.expires - opened.requested_at).total_seconds() / 86_400
         telemetry.days_left.record(left, {"authority": request.authority or request.issuer})
-    due = opened.lease_until or opened.next_attempt_at  # while the lease is held, nobody else could do anything
-    lease.wake_up(services, opened, (due - opened.requested_at).total_seconds())
+    if not opened.lease_id:  # else it is queued while this worker takes the first steps
+        lease.wake_up(services, opened, (opened.next_attempt_at - opened.requested_at).total_seconds())
     return opened
+
+
+def _earlier(
+    services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin
+) -> str | CertRelayError:
+    """What `earlier_request` returns or raises; it does not matter if the certificate has an operation."""
+    try:
+        return "" if origin.kind is Kind.RENEW else earlier_request(services, vault, name, request)
+    except CertRelayError as error:
+        return error
+
+
+def _claim(services: Services, vault: str, name: str, origin: Origin) -> None:
+    if origin.kind is Kind.CREATE:
+        ownership.claim(services, vault, name, "created", must_own=origin.must_own)
 
 
 def earlier_request(services: Services, vault: str, name: str, request: CertificateRequest) -> str:

@@ -1,7 +1,8 @@
 """Take an operation's steps for a caller who waits (RFC 7240, `Prefer: wait`), beside the queue and the timer.
 
-The row and its wake-up are written before. So nothing depends on the caller: whoever has the lease takes the steps. A
-new operation is written with this worker's lease; its wake-up is due when that expires.
+The row is written before. So nothing depends on the caller: whoever has the lease takes the steps. A new operation is
+written with this worker's lease; its wake-up, which is due when that expires, is queued beside the first steps. If both
+end with this process before that, the poll timer finds the row.
 """
 
 import threading
@@ -11,7 +12,7 @@ from datetime import timedelta
 
 from certrelay.errors import NotReady
 from certrelay.log import about, logger
-from certrelay.operations import find, reconcile
+from certrelay.operations import find, lease, reconcile
 from certrelay.services import Services
 from certrelay.storage.operation import Operation
 
@@ -48,8 +49,11 @@ def until_ended(
 
 
 def _stepped(services: Services, operation: Operation) -> Operation:
-    if operation.lease_id:
-        advanced = reconcile.go_on(services, operation)
+    if operation.lease_until is not None:
+        left = (operation.lease_until - services.now()).total_seconds()
+        advanced, _ = services.both(
+            lambda: reconcile.go_on(services, operation), lambda: lease.wake_up(services, operation, left)
+        )
     else:
         advanced = reconcile.advance(services, operation.vault, operation.name, operation.id)
     return advanced or find.by_id(services, operation.id).freed()

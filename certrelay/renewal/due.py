@@ -26,9 +26,14 @@ def due_at(not_before: datetime, expires: datetime, threshold: tuple[str, int] |
     return expires - min(max(left, min(lifetime / 6, SHORTEST_LEFT)), lifetime * 2 / 3)
 
 
+def is_renewed(item: CertificateItem) -> bool:
+    """Whether a certificate from the list will ever be due: it is managed, enabled, and has an expiry date."""
+    return item.enabled and item.expires is not None and is_managed(item.tags)
+
+
 def due_of(item: CertificateItem) -> datetime | None:
-    """When a certificate from the list is due; None if it is not managed, is disabled, or has no expiry date."""
-    if not is_managed(item.tags) or not item.enabled or item.expires is None:
+    """When a certificate from the list is due; None if it never is."""
+    if item.expires is None or not is_renewed(item):
         return None
     begins = item.not_before or item.created or item.expires
     return due_at(begins, item.expires, threshold_of(item.tags))

@@ -1,8 +1,8 @@
-"""The forecast: what will be renewed when, and whether the rate limits of the authorities allow it."""
+"""The forecast: what will be renewed when, and whether the rate limits of authorities and vaults allow it."""
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -12,12 +12,15 @@ from certrelay.errors import BadContinuation, CertRelayError, Fault, Invalid
 from certrelay.keyvault.certificate import CertificateItem
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
-from certrelay.renewal.due import due_of
+from certrelay.renewal.due import due_of, is_renewed
+from certrelay.renewal.vault_list import blocks_until
 from certrelay.services import Services
+from certrelay.setting_models import VaultRate
 from certrelay.storage.renewal_record import RenewalRecord
 
 LIST = "forecast"  # for its continuations
 LONGEST_PAGING = timedelta(days=1)  # from the first page to the last one
+BUDGET = timedelta(minutes=3)  # Azure ends an HTTP request after 230 seconds
 SHORTEST_PERIOD = timedelta(hours=1)
 
 log = logger("forecast")
@@ -49,12 +52,23 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultDay:
+    """The number of renewals in one vault on one day (YYYY-MM-DD, UTC), and how many its `rate` allows a day."""
+
+    date: str
+    vault: str
+    renewals: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """`renewals`: a page of them, soonest first; `continuation`: where the next one starts, None at the end. `days`:
-    counts of all. Certificates of `unreadable_vaults` are in neither."""
+    counts of all; `vault_days`: of vaults with a `rate`. Of `unreadable_vaults`, certificates are missing in all."""
 
     renewals: list[Expected]
     days: list[Day]
+    vault_days: list[VaultDay]
     unreadable_vaults: list[str]
     continuation: str | None
 
@@ -64,28 +78,36 @@ def expected(services: Services, days: int, limit: int = 500, continuation: str 
 
     They follow from the certificate lists and the renewal records (renewal windows and back-offs).
     A new version is assumed to live as long as the one before it, and to be renewed again. Overdue renewals count for
-    today. A vault that cannot be read is listed in `unreadable_vaults`. The pages after the first one are as of
-    its time. Raises Invalid if `continuation` is nothing that a call has returned within a day, NotReady."""
+    today. A vault that cannot be read, or not within three minutes, is listed in `unreadable_vaults`. The pages after
+    the first one are as of its time. Raises Invalid if `continuation` is nothing that a call has returned within a day,
+    NotReady."""
     now, after = _position(services, continuation)
-    services = replace(services, now=lambda: now)
-    counted: Counter[tuple[str, str]] = Counter()
+    then, read_by = replace(services, now=lambda: now), services.now() + BUDGET
+    by_authority: Counter[tuple[str, str]] = Counter()
+    by_vault: Counter[tuple[str, str]] = Counter()
     unreadable: list[str] = []
 
     def renewals() -> Iterator[Expected]:
         for alias in [alias for alias in services.settings.vaults if grants.may(services, Role.READER, alias)]:
-            for renewal in _in_vault(services, alias, now + timedelta(days=days), unreadable):
-                counted[max(renewal.due, now).date().isoformat(), renewal.authority] += 1
+            blocks = blocks_until(services, alias, read_by)
+            for renewal in _in_vault(then, alias, blocks, now + timedelta(days=days), unreadable):
+                date = max(renewal.due, now).date().isoformat()
+                by_authority[date, renewal.authority] += 1
+                by_vault[date, alias] += 1
                 if after is None or _place(renewal) > after:
                     yield renewal
 
     soonest = heapq.nsmallest(limit + 1, renewals(), key=_place)
-    by_day = [
-        Day(date, authority, count, _capacity(services, authority))
-        for (date, authority), count in sorted(counted.items())
-    ]
     page = soonest[:limit]
     more = _continuation(services, now, page[-1]) if len(soonest) > limit else None
-    return Forecast(page, by_day, unreadable, more)
+    days_of_authorities = [Day(*key, count, _capacity(services, key[1])) for key, count in sorted(by_authority.items())]
+    return Forecast(page, days_of_authorities, _vault_days(services, by_vault), unreadable, more)
+
+
+def _vault_days(services: Services, counted: Mapping[tuple[str, str], int]) -> list[VaultDay]:
+    """Without a `rate`, Key Vault's own limit allows more a day than anybody has."""
+    rates = {vault: known.rate for vault, known in services.settings.vaults.items()}
+    return [VaultDay(*key, count, _a_day(rate)) for key, count in sorted(counted.items()) if (rate := rates[key[1]])]
 
 
 def _place(renewal: Expected) -> tuple[datetime, str, str]:
@@ -116,14 +138,20 @@ def _position(services: Services, continuation: str | None) -> tuple[datetime, t
 def _capacity(services: Services, authority: str) -> int | None:
     known = services.settings.authorities.get(authority)
     rate = known.settings.rate if known else None
-    return int(rate.requests * 86_400 / rate.seconds) if rate else None
+    return _a_day(rate) if rate else None
 
 
-def _in_vault(services: Services, alias: str, until: datetime, unreadable: list[str]) -> Iterator[Expected]:
+def _a_day(rate: VaultRate) -> int:
+    return int(rate.requests * 86_400 / rate.seconds)
+
+
+def _in_vault(
+    services: Services, alias: str, blocks: Iterator[list[CertificateItem]], until: datetime, unreadable: list[str]
+) -> Iterator[Expected]:
     try:
-        for page in services.vault(alias).certificates():
-            readable = [item for item in page if grants.may(services, Role.READER, alias, item.name)]
-            managed = [item for item in readable if due_of(item) is not None]
+        for block in blocks:
+            readable = [item for item in block if grants.may(services, Role.READER, alias, item.name)]
+            managed = [item for item in readable if is_renewed(item)]
             records = services.storage.renewals.records(alias, [item.name for item in managed])
             for item in managed:
                 record = records.get(item.name.lower()) or RenewalRecord(alias, item.name)

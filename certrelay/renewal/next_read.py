@@ -27,6 +27,23 @@ def read_by(item: CertificateItem, record: RenewalRecord, now: datetime, period:
     return now + rest
 
 
+def is_quiet(item: CertificateItem, record: RenewalRecord | None, suggests: bool, until: datetime) -> bool:
+    """Whether a certificate asks for nothing until then: it is not due, is not to be asked for, and gets no alert; and
+    its record, if it has one, is about the newest version and has nothing to finish.
+
+    `suggests`: whether its authority suggests renewals."""
+    if not item.enabled or item.expires is None:
+        return True
+    first = due_of(item) or overdue_at(item) or item.expires
+    if min(first, item.expires) <= until:
+        return False
+    if record is None:
+        return not suggests
+    if record.unfinished or record.thumbprint not in ("", item.thumbprint) or (suggests and record.ask_at is None):
+        return False
+    return record.due(first) > until and (record.ask_at is None or record.ask_at > until)
+
+
 def _moments(item: CertificateItem, record: RenewalRecord, now: datetime) -> Iterator[tuple[datetime, bool]]:
     """When it is due (now, if it was due before), is to be asked for, or gets an alert; and whether each can wait."""
     by_dates = due_of(item)

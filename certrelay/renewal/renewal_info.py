@@ -41,10 +41,15 @@ class Inquiry:
     record: RenewalRecord = field(compare=False)
 
 
+def suggests(services: Services, authority: str) -> bool:
+    """Whether an authority of the settings suggests renewals."""
+    known = services.settings.authorities.get(authority)
+    return known is not None and hasattr(known.connector_class, "renewal_window")
+
+
 def inquiry(services: Services, item: CertificateItem, record: RenewalRecord) -> Inquiry | None:
     """The inquiry that is due, if the certificate's authority suggests renewals and it has not expired."""
-    known = services.settings.authorities.get(record.signer or authority_of(item.tags) or "")
-    if known is None or not hasattr(known.connector_class, "renewal_window"):
+    if not suggests(services, record.signer or authority_of(item.tags) or ""):
         return None
     since, now = record.ask_at or LONG_AGO, services.now()
     return Inquiry(since, item, record) if since <= now and (item.expires is None or now < item.expires) else None

@@ -29,6 +29,7 @@ from certrelay.storage.rows import ETAG, Row, Stale
 BUDGET = timedelta(seconds=60)  # of one run
 LONGEST_WAIT = timedelta(days=1)  # for a vault or a certificate that cannot be used, until it counts as refused
 AHEAD = timedelta(hours=1)  # how far ahead a replacement reserves start times
+OPEN = "PartitionKey eq @id and (state eq 'inProgress' or state eq 'waiting')"
 DONE = "~"  # the cursor of a vault without further pages
 PATIENCE = 3  # certificates in a row that fail because the vault is not ready; the next run then continues there
 
@@ -78,8 +79,10 @@ def _start_in_vault(services: Services, job: Replacement, alias: str, until: dat
         except Invalid:  # Key Vault no longer accepts the position; start over, rows tell which renewals were started
             return _moved(services, job, alias, CERTIFICATES, job.looked_at)
         trouble = 0
-        for item in map(item_of, page):
-            if _listed(job.criteria, item) and _row_of(services, job, alias, item.name) is None:
+        items = [item for item in map(item_of, page) if _listed(job.criteria, item)]
+        begun = _begun(services, job, alias, items)
+        for item in items:
+            if item.name.lower() not in begun:
                 if renew.booked(services, alias, authority_of(item.tags) or "", AHEAD):
                     return _moved(services, job, alias, path, job.looked_at) if alias in job.failing_since else job
                 trouble = 0 if _renew(services, job, alias, item.name) else trouble + 1
@@ -153,8 +156,11 @@ def _numbers(serial_numbers: tuple[str, ...]) -> frozenset[int]:
     return frozenset(serial_number(text) for text in serial_numbers)
 
 
-def _row_of(services: Services, job: Replacement, alias: str, name: str) -> Row | None:
-    return services.storage.replacements.get(job.id, f"{alias}|{name.lower()}")
+def _begun(services: Services, job: Replacement, alias: str, items: list[CertificateItem]) -> set[str]:
+    """The names, in lower case, of those on a page of the list that have a row: one request."""
+    keys = [f"{alias}|{item.name.lower()}" for item in items]
+    rows = services.storage.replacements.named(job.id, keys, ["RowKey"])
+    return {row["RowKey"].partition("|")[2] for row in rows}
 
 
 def _renew(services: Services, job: Replacement, alias: str, name: str, waits_since: str = "") -> bool:
@@ -207,20 +213,17 @@ def _retry_waiting(services: Services, job: Replacement, until: datetime) -> Non
 
 def _record_ends(services: Services, job: Replacement, until: datetime) -> None:
     """Copy the final states of ended operations into the rows; settle the replacement when no row is left open."""
-    open_ids = {entry.id for entry in services.storage.worklist()}
     table, left = services.storage.replacements, 0
-    for row in list(table.query("PartitionKey eq @id", id=job.id)):
+    rows = list(table.query(OPEN, ["PartitionKey", "RowKey", "operation", "state"], id=job.id))
+    open_ids = {entry.id for entry in services.storage.worklist()} if rows else set()
+    for row in rows:
         where = split_operation_id(str(row["operation"]))
-        if row["state"] == "waiting":
-            left += 1
-        elif row["state"] != "inProgress":
-            continue
-        elif row["operation"] in open_ids or where is None or services.now() >= until:
+        if row["operation"] in open_ids or where is None or services.now() >= until:
             left += 1
         else:
             history = services.storage.ended(*where)
             ended = next((operation for operation in history if operation.id == row["operation"]), None)
             if ended is not None:
-                table.upsert({key: row[key] for key in row if key != ETAG} | {"state": ended.state.value})
+                table.merge({"PartitionKey": job.id, "RowKey": row["RowKey"], "state": ended.state.value})
     if job.state in ("started", "canceled") and not left:
         save(services, replace(find(services, job.id), state="settled"))

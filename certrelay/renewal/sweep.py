@@ -5,7 +5,7 @@ one while its certificates can wait (certrelay.renewal.next_read).
 """
 
 import heapq
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,12 +18,13 @@ from certrelay.log import about, logger
 from certrelay.operations import intervene, reconcile
 from certrelay.operations.submit import Origin
 from certrelay.renewal import alerts, looks, renew, renewal_info, replacement_run, two_writes
-from certrelay.renewal.due import can_wait, due_of
+from certrelay.renewal.due import can_wait, due_of, is_renewed
+from certrelay.renewal.next_read import LONGEST_REST, is_quiet
 from certrelay.renewal.renewal_info import Inquiry
-from certrelay.renewal.vault_list import VaultList, period_of
+from certrelay.renewal.sweep_alerts import SweepAlerts
+from certrelay.renewal.vault_list import VaultList, in_blocks, period_of
 from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord
-from certrelay.storage.watch import told_of
 
 # functionTimeout is five minutes; the last operation of a poll, and then the replacements, may take a minute each.
 # The other three, and LOOKING_BUDGET, count from the start of a sweep.
@@ -110,14 +111,12 @@ class _Sweep:
         self._booked: set[tuple[str, str]] = set()
         self._looks = looks.Looks(services)
         self._swept = Swept(endpoints=self._looks.states, not_deployed=self._looks.not_deployed)
-        self._can_notify = True
-        self._incidents = told_of(services.storage.watch.rows("incident"))
-        self._grouped: dict[tuple[str, str], list[tuple[str, CertificateItem, RenewalRecord]]] = defaultdict(list)
+        self._alerts = SweepAlerts(services, self._begun + LISTING_BUDGET)
 
     def run(self) -> Swept:
         # A batch of each vault, so that an unusable vault does not take up the batch of the others.
         batches = [heapq.nsmallest(self._batch, self._due_in(alias)) for alias in self._vaults()]
-        self._send_grouped()
+        self._alerts.send_together()
         for due in heapq.merge(*batches):
             self._renew(due)
         self._looks.run(min(self._services.now() + LONGEST_LOOKING, self._begun + LOOKING_BUDGET))
@@ -139,13 +138,14 @@ class _Sweep:
         try:
             listed = self._lists[alias] = VaultList(self._services, alias, self._begun, self._period)
             if not listed.due:
-                listed.check()
-                self._swept.skipped.append(alias)
+                if not self._time_is_up(LISTING_BUDGET):  # a vault that is down takes half a minute to say so
+                    listed.check()
+                    self._swept.skipped.append(alias)
                 return
-            for page in listed.pages(self._begun + LISTING_BUDGET):
-                self._swept.looked_at += len(page)
-                self._looks.collect(alias, page)
-                yield from self._due_on(alias, page)
+            for block in in_blocks(listed.pages(self._begun + LISTING_BUDGET)):
+                self._swept.looked_at += len(block)
+                self._looks.collect(alias, block)
+                yield from self._due_in_block(alias, block)
         except CertRelayError as error:  # one vault that is down or forbidden must not stop the others
             self._refused(alias, str(error))
             self._swept.unreadable[alias] = error
@@ -157,37 +157,43 @@ class _Sweep:
                 if listed.clock_ahead is not None:
                     self._swept.clock_ahead[alias] = listed.clock_ahead
 
-    def _due_on(self, alias: str, page: list[CertificateItem]) -> Iterator[_Due]:
-        services, now, listed = self._services, self._services.now(), self._lists[alias]
-        listed.states.update((authority_of(item.tags) or "", alerts.state(item, now)) for item in page)
-        watched = {item.name: item for item in page if due_of(item) or alerts.stage(item, now)}
-        records = services.storage.renewals.records(alias, [*watched])
-        for item in page:
-            if item.name not in watched:
-                listed.saw(item, RenewalRecord(alias, item.name))
-        for item in watched.values():
-            saved = records.get(item.name.lower()) or RenewalRecord(alias, item.name)
-            record = self._up_to_date(alias, item, saved)
-            listed.saw(item, record)
-            due, operation = _due(item, record, now), self._open.get((alias, item.name.lower()))
-            if operation is not None:
-                if due is not None and operation.next_attempt_at - now > (due.expires - now) / 2:
-                    intervene.expedite(services, operation)
-            elif due is not None:
-                listed.unsettled += 1
-                yield due
-            elif (inquiry := renewal_info.inquiry(services, item, record)) is not None:
-                listed.unsettled += 1
-                self._inquiries.append(inquiry)
+    def _due_in_block(self, alias: str, block: list[CertificateItem]) -> Iterator[_Due]:
+        now, states = self._services.now(), self._lists[alias].states
+        watched = [item.name for item in block if is_renewed(item) or alerts.stage(item, now)]
+        records = self._services.storage.renewals.records(alias, watched)
+        for item in block:
+            record, authority = records.get(item.name.lower()), authority_of(item.tags) or ""
+            suggests = renewal_info.suggests(self._services, (record and record.signer) or authority)
+            if is_quiet(item, record, suggests, now + LONGEST_REST):
+                states[authority, "valid" if item.enabled else "disabled"] += 1
+            else:
+                states[authority, alerts.state(item, now)] += 1
+                yield from self._due_now(alias, item, record or RenewalRecord(alias, item.name))
         if len(self._inquiries) > 10 * self._batch:
             self._inquiries = heapq.nsmallest(self._batch, self._inquiries)
+
+    def _due_now(self, alias: str, item: CertificateItem, saved: RenewalRecord) -> Iterator[_Due]:
+        """The certificate if it is due now; else it is noted when it is, or that its authority is to be asked."""
+        services, now, listed = self._services, self._services.now(), self._lists[alias]
+        record = self._up_to_date(alias, item, saved)
+        listed.saw(item, record)
+        due, operation = _due(item, record, now), self._open.get((alias, item.name.lower()))
+        if operation is not None:
+            if due is not None and operation.next_attempt_at - now > (due.expires - now) / 2:
+                intervene.expedite(services, operation)
+        elif due is not None:
+            listed.unsettled += 1
+            yield due
+        elif (inquiry := renewal_info.inquiry(services, item, record)) is not None:
+            listed.unsettled += 1
+            self._inquiries.append(inquiry)
 
     def _up_to_date(self, alias: str, item: CertificateItem, saved: RenewalRecord) -> RenewalRecord:
         """The record, about the newest version, with its change finished and its alert sent if that can be done now."""
         record = saved.about(item.thumbprint)
         if saved.thumbprint not in ("", record.thumbprint):
             self._services.storage.renewals.save(record, saved)
-        record = self._alerted(alias, item, self._finished(item, record))
+        record = self._alerts.send(alias, item, self._finished(item, record))
         if record.unfinished or alerts.unsent(item, record, self._services.now()):
             self._lists[alias].unsettled += 1
         return record
@@ -200,32 +206,6 @@ class _Sweep:
             with about(vault=record.vault, certificate=item.name):
                 log.warning("a change that was cut off cannot be finished now: %s", error)
             return record
-
-    def _alerted(self, alias: str, item: CertificateItem, record: RenewalRecord) -> RenewalRecord:
-        """Send the certificate's alert if one is due; returns its record."""
-        if not self._can_notify:  # each try costs seconds while the queue is down; the sweep must not wait for it
-            return record
-        if cause := alerts.known_cause(self._incidents, alias, item):
-            now = self._services.now()
-            if alerts.unsent(item, record, now):
-                self._grouped[cause, alerts.stage(item, now)].append((alias, item, record))
-            return record
-        try:
-            alerted = alerts.send(self._services, alias, item, record)
-            self._can_notify = not alerts.unsent(item, alerted, self._services.now())
-            return alerted
-        except Exception:  # a failed alert must not stop any renewal
-            with about(vault=alias, certificate=item.name):
-                log.exception("the alert could not be sent")
-            return record
-
-    def _send_grouped(self) -> None:
-        """Send one alert for all certificates that one known cause holds up."""
-        try:
-            for (cause, reached), entries in self._grouped.items():
-                alerts.send_together(self._services, cause, reached, entries)
-        except NotReady as error:
-            log.warning("the alerts of this sweep were not all sent; the next sweep continues: %s", error)
 
     def _ask(self) -> None:
         """Fetch renewal information, and renew what is due by it."""
@@ -257,7 +237,7 @@ class _Sweep:
             self._refused(f"{due.vault}/{due.name}", str(error))
             with about(vault=due.vault, certificate=due.name):
                 log.error("the certificate is due but cannot be renewed: %s", error)
-            self._back_off(due)
+            self._back_off(due, str(error))
             if isinstance(error, VaultForbidden):
                 self._swept.unreadable.setdefault(due.vault, error)
             self._trouble[due.vault] += isinstance(error, NotReady)
@@ -265,7 +245,7 @@ class _Sweep:
             self._refused(f"{due.vault}/{due.name}", type(error).__name__)
             with about(vault=due.vault, certificate=due.name):
                 log.exception("the certificate is due but could not be renewed")
-            self._back_off(due)
+            self._back_off(due, f"an unexpected {type(error).__name__}; the log has more")
 
     def _postpone(self, due: _Due, error: Booked) -> None:
         self._lists[due.vault].unsettled += 1
@@ -275,9 +255,9 @@ class _Sweep:
             self._booked.add((due.vault, due.authority))
             self._left += 1
 
-    def _back_off(self, due: _Due) -> None:
+    def _back_off(self, due: _Due, why: str) -> None:
         """Let the next sweeps skip a certificate that cannot be renewed, so that such certificates starve no others."""
-        backed_off = due.record.backed_off(due.record.failures + 1, self._services.now(), due.expires)
+        backed_off = due.record.backed_off(due.record.failures + 1, why, self._services.now(), due.expires)
         try:
             self._services.storage.renewals.save(backed_off, due.record)
         except NotReady as error:

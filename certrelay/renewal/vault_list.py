@@ -1,10 +1,10 @@
 """The list of one vault in one sweep: where to read on, whether it is due, and when it is due again."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from certrelay.errors import Invalid, NotReady
+from certrelay.errors import CertRelayError, Invalid, NotReady
 from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, items_of
 from certrelay.log import about, logger
 from certrelay.renewal.next_read import LONGEST_REST, read_by
@@ -14,9 +14,50 @@ from certrelay.storage.renewal_record import RenewalRecord
 from certrelay.storage.renewals import ListState
 
 CLOCK_SKEW = timedelta(minutes=5)  # between the workers that sweep and those that change certificates
+BLOCK = 500  # certificates; a request to a table has at most 1,000 rows
 ONE = "/certificates?maxresults=1"
 
 log = logger("sweep")
+
+
+def in_blocks(pages: Iterable[list[CertificateItem]]) -> Iterator[list[CertificateItem]]:
+    """The certificates of these pages, some hundred at a time: what the tables know of them is read by one request.
+
+    An error of the list comes after what was read before it."""
+    block: list[CertificateItem] = []
+    try:
+        for page in pages:
+            block += page
+            if len(block) >= BLOCK:
+                yield block
+                block = []
+    except CertRelayError:
+        if block:
+            yield block
+        raise
+    if block:
+        yield block
+
+
+class OutOfTime(NotReady):
+    """A list could not be read to its end in the time that there was."""
+
+
+def blocks_until(services: Services, alias: str, until: datetime) -> Iterator[list[CertificateItem]]:
+    """All certificates of a vault, in blocks. Raises OutOfTime if they cannot be read by then, and CertRelayErrors.
+
+    The time is looked at before each page, and nothing is asked of a vault for which none is left."""
+
+    def pages() -> Iterator[list[CertificateItem]]:
+        rest = iter(services.vault(alias).certificates())
+        while services.now() < until:
+            page = next(rest, None)
+            if page is None:
+                return
+            yield page
+        raise OutOfTime("there was no time to read its list to the end")
+
+    return in_blocks(pages())
 
 
 class VaultList:

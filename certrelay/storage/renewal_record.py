@@ -7,6 +7,7 @@ from typing import Any
 
 SWEEP_INTERVAL = timedelta(hours=1)
 MAX_FAILURES = 10_000  # a row holds no more than 32 bits
+LONGEST_REASON = 500  # characters
 FIRST_DELAY, SHORTEST_DELAY, LONGEST_SHARE = timedelta(hours=1), timedelta(minutes=10), 1 / 8
 
 
@@ -15,7 +16,8 @@ class RenewalRecord:
     """One certificate's record. Times are UTC.
 
     It is about the version with this SHA-1 `thumbprint` (hex; empty: whichever is the newest). `failures` renewals of
-    it failed in a row; the next one starts no sooner than `backed_off_until`. The authority's renewal information says
+    it failed in a row, the last one for the reason `last_failure`; the next one starts no sooner than
+    `backed_off_until`. The authority's renewal information says
     to renew at `renew_at`, and is asked again at `ask_at`; for what Key Vault renews itself, `ask_at` is when to read
     its policy again. `alerted` is the last alert that was sent: its stage and version. `unfinished` is a change of tags
     and policy that was begun (certrelay.renewal.two_writes). `signer` is the authority that signed the version, if it
@@ -36,6 +38,7 @@ class RenewalRecord:
     unfinished: str = ""
     signer: str = ""
     names: str = ""
+    last_failure: str = ""
 
     def about(self, thumbprint: str) -> "RenewalRecord":
         """The record as it holds for this version. What it says of an older one is dropped."""
@@ -56,16 +59,17 @@ class RenewalRecord:
             return self.renew_at
         return start if self.renew_at - start <= SWEEP_INTERVAL else self.renew_at - SWEEP_INTERVAL
 
-    def backed_off(self, failures: int, failed_at: datetime, expires: datetime) -> "RenewalRecord":
-        """Back off for an hour, doubled with each failure, but for at most an eighth of the time left."""
+    def backed_off(self, failures: int, why: str, failed_at: datetime, expires: datetime) -> "RenewalRecord":
+        """Remember why, and back off for an hour, doubled with each failure, but at most an eighth of the time left."""
         doubled = FIRST_DELAY * 2.0 ** min(failures - 1, 10)
         left = max(expires - failed_at, timedelta(0)) * LONGEST_SHARE
         until = failed_at + max(min(doubled, left), SHORTEST_DELAY)
-        return replace(self, failures=min(failures, MAX_FAILURES), backed_off_until=until)
+        counted, shown = min(failures, MAX_FAILURES), why[:LONGEST_REASON]
+        return replace(self, failures=counted, last_failure=shown, backed_off_until=until)
 
 
 _TIMES = ("backed_off_until", "window_start", "window_end", "renew_at", "ask_at")
-_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted", "unfinished", "signer", "names")
+_OTHERS = ("failures", "thumbprint", "explanation_url", "alerted", "unfinished", "signer", "names", "last_failure")
 _ALWAYS = ("vault", "name", "thumbprint")
 
 

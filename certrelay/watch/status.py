@@ -1,15 +1,17 @@
 """How the service stands: its timers, operations, certificates and incidents. Reads tables only, never a vault."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from certrelay.schedules import late_at
 from certrelay.services import Services
+from certrelay.storage.ledger import OpenOperation
 from certrelay.storage.operation import State
 from certrelay.storage.rows import Row
-from certrelay.storage.watch import time_of, told_of
+from certrelay.storage.watch import incident_key, time_of, told_of
 
 RUNS = {"poll": "POLL", "sweep": "SWEEP", "digest": "DIGEST", "crl": "SWEEP"}
 
@@ -32,6 +34,20 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorityState:
+    """How an authority stands. Times are UTC.
+
+    `open`: its open operations. `issued_at`: when it issued last; None: never. `down_since`: since when operations fail
+    because of it and it has issued nothing, told or not; None if that is not so. `detail`: the last error then."""
+
+    name: str
+    open: int
+    issued_at: datetime | None
+    down_since: datetime | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """`operations`: numbers of open, failing, waiting (for an authority) and crowded ones. `certificates`: by authority
     ("" for none) and state, as the last sweep saw them. `endpoints`: numbers of certificates by the state of their
@@ -41,6 +57,7 @@ class Status:
     now: datetime
     runs: list[Run]
     operations: dict[str, int]
+    authorities: list[AuthorityState]
     certificates: list[tuple[str, str, int]]
     endpoints: dict[str, int]
     not_deployed: list[str]
@@ -50,27 +67,38 @@ class Status:
 
 def read(services: Services) -> Status:
     """Read it: three requests to the tables, and one more for each thousand open operations. Raises NotReady."""
-    rows, now = services.storage.watch.all(), services.now()
+    rows, now, worklist = services.storage.watch.all(), services.now(), list(services.storage.worklist())
     runs = [_run(services, name, rows["run"].get(name, {})) for name in (*RUNS, "event")]
     sweep = next(run.detail for run in runs if run.name == "sweep")
     swept = sweep if isinstance(sweep, dict) else {}
     incidents = rows["incident"]
     return Status(
-        now, runs, _operations(services), [(str(a), str(s), int(n)) for a, s, n in swept.get("certificates", [])],
+        now, runs, _operations(services, worklist), _authorities(services, rows, worklist),
+        [(str(a), str(s), int(n)) for a, s, n in swept.get("certificates", [])],
         dict(swept.get("endpoints", {})), list(swept.get("not_deployed", [])),
         [_incident(key, incidents[key]) for key in sorted(told_of(incidents))], len(rows["poison"]),
     )  # fmt: skip
 
 
-def _operations(services: Services) -> dict[str, int]:
+def _operations(services: Services, worklist: list[OpenOperation]) -> dict[str, int]:
     counted = dict.fromkeys(("open", "failing", "waiting", "crowded"), 0)
     failing = services.storage.failing()
     counted["crowded"] = sum(operation.code == "Crowded" for operation in failing)
     counted["failing"] = len(failing) - counted["crowded"]
-    for entry in services.storage.worklist():
-        counted["open"] += 1
-        counted["waiting"] += entry.state == State.SUBMITTED
+    counted["open"] = len(worklist)
+    counted["waiting"] = sum(entry.state == State.SUBMITTED for entry in worklist)
     return counted
+
+
+def _authorities(
+    services: Services, rows: dict[str, dict[str, Row]], worklist: list[OpenOperation]
+) -> list[AuthorityState]:
+    opened, found = Counter(entry.authority for entry in worklist), []
+    for name in services.settings.authorities:
+        down, issued = rows["incident"].get(incident_key("authority-down", name), {}), rows["answered"].get(name)
+        times = time_of(issued, "at"), time_of(down, "since")
+        found.append(AuthorityState(name, opened[name], *times, str(down.get("detail", ""))))
+    return found
 
 
 def _run(services: Services, name: str, row: Row) -> Run:

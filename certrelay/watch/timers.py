@@ -11,6 +11,7 @@ from certrelay.errors import NotReady
 from certrelay.log import logger
 from certrelay.renewal import digest as renewal_digest
 from certrelay.renewal import sweep as renewal_sweep
+from certrelay.renewal.endpoints import State
 from certrelay.renewal.sweep import Swept
 from certrelay.services import Services
 from certrelay.setting_models import ServiceEvent
@@ -116,11 +117,14 @@ def _after_digest(services: Services) -> None:
 
 
 def _measure(services: Services, swept: Swept) -> None:
-    """How many certificates of each authority are due, and how many of them late."""
+    """How many certificates of each authority are due, and how many of them late; what the endpoints serve, if any may
+    be looked at."""
     for authority in services.settings.authorities:
         late = swept.states[authority, "expiring"] + swept.states[authority, "expired"]
         telemetry.renewals_due.set(swept.states[authority, "due"] + late, {"authority": authority})
         telemetry.renewals_late.set(late, {"authority": authority})
+    for state in State if services.settings.endpoints else ():
+        telemetry.endpoints.set(swept.endpoints[state], {"state": str(state)})
 
 
 def _of_sweep(swept: Swept) -> dict[str, Any]:

@@ -6,10 +6,20 @@ with Client("https://certrelay.contoso.example", EntraId("api://certrelay/.defau
 """
 
 from certrelay_client.client import Client
-from certrelay_client.errors import ClientError, NoSuchRoute, NotFound, NotSignedIn, Refused, TimedOut, Unreachable
+from certrelay_client.errors import (
+    BadValue,
+    ClientError,
+    NoSuchRoute,
+    NotFound,
+    NotSignedIn,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
 from certrelay_client.sign_in import EntraId, FunctionKey
 
 __all__ = [
+    "BadValue",
     "Client",
     "ClientError",
     "EntraId",

@@ -1,5 +1,6 @@
 """The routes of certificates and of their pending operations."""
 
+from collections.abc import Collection
 from typing import Any, cast
 
 from certrelay_client import request_models as requests
@@ -53,7 +54,7 @@ class CertificateRoutes(Routes):
         authority: str | None = None,
         issuer: str | None = None,
         expiring_within_days: int | None = None,
-        state: str | None = None,
+        state: str | Collection[str] | None = None,
         max: int | None = None,
         continuation: str | None = None,
     ) -> responses.CertificateList:

@@ -8,6 +8,10 @@ class ClientError(Exception):
     """The base of all errors of this package; its text says what to do."""
 
 
+class BadValue(ClientError, ValueError):
+    """A value that no request can have; nothing was sent."""
+
+
 class Refused(ClientError):
     """CertRelay answered that it will not do it (4xx), and wrote nothing.
 

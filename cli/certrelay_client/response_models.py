@@ -93,6 +93,7 @@ class CertificateLine(TypedDict):
     renewal_due: str | None
     renewal_reason: NotRequired[str]
     failed_renewals: NotRequired[int]
+    last_failure: NotRequired[str | None]
     owner: NotRequired[str | None]
     names: NotRequired[list[str] | None]
     more_names: NotRequired[int]
@@ -132,8 +133,16 @@ class Fault(TypedDict):
     detail: str
 
 
+class VaultDay(TypedDict):
+    date: str
+    vault: str
+    renewals: int
+    capacity: int
+
+
 class Forecast(TypedDict):
     days: list[Day]
+    vault_days: list[VaultDay]
     renewals: list[ExpectedRenewal]
     unreadable_vaults: list[str]
     continuation: str | None

@@ -127,6 +127,14 @@ class Me(TypedDict):
     vaults: list[Access]
 
 
+class AuthorityState(TypedDict):
+    name: str
+    open: int
+    issued_at: str | None
+    down_since: str | None
+    detail: str
+
+
 class OpenOperations(TypedDict):
     open: int
     failing: int
@@ -175,9 +183,10 @@ class Status(TypedDict):
     now: str
     runs: list[Run]
     operations: OpenOperations
+    authorities: list[AuthorityState]
     certificates: list[Certificates]
-    endpoints: NotRequired[dict[str, int]]
-    not_deployed: NotRequired[list[str]]
+    endpoints: dict[str, int]
+    not_deployed: list[str]
     incidents: list[Incident]
     poison_messages: int
 
@@ -189,6 +198,7 @@ class Vault(TypedDict):
     rules: NotRequired[dict[str, Any]]
     rate: NotRequired[Rate]
     concurrency: NotRequired[int]
+    endpoints: list[str]
 
 
 class Vaults(TypedDict):

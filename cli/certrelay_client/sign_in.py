@@ -18,9 +18,11 @@ class Credential(Protocol):
 
 
 class FunctionKey(httpx.Auth):
-    """Sends a function key of the app in each request."""
+    """Sends a function key of the app in each request. Raises ValueError for what no key is, such as two lines."""
 
     def __init__(self, key: str) -> None:
+        if not (key.isascii() and key.isprintable()):  # the text of the library's own error would have it
+            raise ValueError("the function key has characters that no key has: is it more than one line?")
         self._key = key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from certrelay_client.errors import NoSuchRoute, NotFound, NotSignedIn, Refused, Unreachable
+from certrelay_client.errors import BadValue, NoSuchRoute, NotFound, NotSignedIn, Refused, Unreachable
 
 TRIES = 4
 LONGEST_WAIT = 30.0  # seconds that a Retry-After may ask for before a retry
@@ -62,8 +62,8 @@ class Transport:
     ) -> httpx.Response:
         """The response, below 400 or one of `expected`. `path` has its values quoted (see `at`).
 
-        `raw`: content type and content. `key`: an Idempotency-Key, which makes repeating safe.
-        Raises Refused, NotSignedIn, Unreachable."""
+        `raw`: content type and content. `key`: an Idempotency-Key, which makes repeating safe. Long: the parts of a
+        request. Raises Refused, NotSignedIn, Unreachable."""
         headers = {"idempotency-key": key} if key else {}
         content = {} if body is None else {"json": body}
         if raw is not None:
@@ -106,14 +106,16 @@ class Transport:
 
 
 def at(pattern: str, **values: str) -> str:
-    """A path with its values quoted. Raises ValueError for an empty value, which would be another path."""
+    """A path with its values quoted. Raises BadValue for an empty value, which would be another path."""
     for name, value in values.items():
         if not value or value in (".", ".."):
-            raise ValueError(f"{name} must not be {value!r}")
+            raise BadValue(f"{name} must not be {value!r}")
     return pattern.format(**{name: quote(value, safe="") for name, value in values.items()})
 
 
 def _written(value: Any) -> str:
+    if not isinstance(value, str) and isinstance(value, Collection):
+        return ",".join(sorted(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -39,6 +39,11 @@ ALIAS = "main"
 type Message = tuple[datetime, int, str, str]  # visible from, order, certificate, operation
 
 
+def in_turn[First, Second](first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+    """Call both, the second after the first, so that what happens does not depend on threads."""
+    return first(), second()
+
+
 class SteppedClock(Clock):
     """A clock that stands still until it is set."""
 
@@ -174,7 +179,7 @@ class World:
 
         self.services = Services(
             known, ledger, lambda alias: vault, connector, self.now,
-            random.Random(self._plan.seed),  # noqa: S311 - jitter
+            random.Random(self._plan.seed), both=in_turn,  # noqa: S311 - jitter
         )  # fmt: skip
 
     def _authority(self, known: setting_models.Settings, name: str) -> SimulatedAuthority:

@@ -51,9 +51,9 @@ def test_renewals_that_failed_are_counted_with_the_next_try(world: World) -> Non
     made(world, name)
     record = world.services.storage.renewals.record(ALIAS, name)
     until = world.services.now().replace(year=2040)
-    world.services.storage.renewals.save(replace(record, failures=3, backed_off_until=until), record)
+    world.services.storage.renewals.save(replace(record, failures=3, last_failure="no", backed_off_until=until), record)
     found = line(world, name)
-    assert (found.failures, found.plan.due) == (3, until)
+    assert (found.failures, found.last_failure, found.plan.due) == (3, "no", until)
     assert "backed off after 3 failed tries" in found.plan.reason
     assert found.names is not None
 

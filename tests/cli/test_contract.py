@@ -95,3 +95,16 @@ def test_a_value_cannot_lead_to_another_route() -> None:
         for value in ("", ".", ".."):
             with pytest.raises(ValueError, match="must not be"):
                 client.get_certificate("main", value)
+
+
+def test_several_states_are_one_parameter_with_commas() -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params.get("state"))
+        return httpx.Response(200, json={"value": [], "continuation": None})
+
+    with Client("https://app.example", FunctionKey("k"), transport=httpx.MockTransport(answer)) as client:
+        for states in ("due", ["expired", "due"], {"expired"}, None):
+            client.list_certificates("main", state=states)
+    assert asked == ["due", "due,expired", "expired", None]

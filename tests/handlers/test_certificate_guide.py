@@ -232,7 +232,10 @@ def test_certificates_are_listed_in_parts_and_filtered(app: App) -> None:
     assert set(names) <= set(listed)
     assert len(listed) == len(set(listed))
     assert app.call("GET", "/api/vaults/main/certificates?expiring_within_days=0").json()["value"] == []
-    assert app.call("GET", "/api/vaults/main/certificates?state=nonsense").status_code == 400
+    for states in ("nonsense", "due,nonsense", "due,", "due;expired", ",".join(["due"] * 8)):
+        refused = app.call("GET", f"/api/vaults/main/certificates?state={states}")
+        assert refused.status_code == 400, states
+        assert "one or more of managed, " in refused.json()["errors"][0]["detail"]
     assert app.call("GET", "/api/vaults/main/certificates?continuation=eA==").status_code == 400
     assert app.call("GET", "/api/vaults/gone/certificates").status_code == 404
 

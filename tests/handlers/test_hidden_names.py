@@ -136,7 +136,7 @@ def paths_of(team: Team, route: Route) -> Iterator[str]:
     yield path_of(route, "d-ours", vault="nothing", authority="nothing", issuer="nothing", id="nothing")
     path = path_of(route, "d-ours", id=team.ids[0])
     for query in route.query:
-        for value in query.schema.get("enum", ()):
+        for value in query.schema.get("enum", query.schema.get("items", {}).get("enum", ())):
             yield f"{path}?{query.name}={value}"
         if "maximum" in query.schema:
             yield f"{path}?{query.name}={query.schema['maximum']}"

@@ -225,7 +225,7 @@ def test_alerts_ask_for_functions_that_exist() -> None:
     assert {"poll_operations", "sweep_certificates", "fail_operation"} <= functions
     for function in functions:
         assert f"def {function}(" in handlers, function
-    assert len(variable("rules", "alerts")) == 8
+    assert len(variable("rules", "alerts")) == 9
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

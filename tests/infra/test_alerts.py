@@ -1,6 +1,7 @@
 """Alerts and workbook, run on what the app really logs and measures in good and bad nights: a phrase that the code no
 longer says, a metric or an attribute that it no longer has, is an alert that never comes."""
 
+import contextlib
 import itertools
 import json
 import logging
@@ -16,8 +17,10 @@ from certrelay.watch import poison, timers
 from handlers import functions, schedule
 from sandbox.identity import SYSTEM_ASSIGNED
 from tests.exported import Exported
+from tests.fixtures import webhook
 from tests.infra import kql
 from tests.infra.bicep import INFRA, variable
+from tests.renewal.last_mile import served_by_a_server
 from tests.world import DAY, World, create, made
 
 APP = "certrelay-abc"
@@ -48,8 +51,10 @@ COUNTERS = {"certrelay.operations", "certrelay.throttled"}
 class Telemetry:
     """What Application Insights would have of the app: its log lines and measurements; the host's requests."""
 
-    def __init__(self, world: World, caplog: pytest.LogCaptureFixture, exported: Exported) -> None:
-        self.world, self._caplog, self._exported = world, caplog, exported
+    def __init__(
+        self, world: World, caplog: pytest.LogCaptureFixture, exported: Exported, stack: contextlib.ExitStack
+    ) -> None:
+        self.world, self.stack, self._caplog, self._exported = world, stack, caplog, exported
         self._requests: list[dict[str, Any]] = []
         self.forget()
 
@@ -95,13 +100,14 @@ class Telemetry:
 @pytest.fixture
 def seen(
     lonely_world: World, caplog: pytest.LogCaptureFixture, exported: Exported, monkeypatch: pytest.MonkeyPatch
-) -> Telemetry:
+) -> Iterator[Telemetry]:
     """An evening on which all is well."""
     caplog.set_level(logging.INFO, "certrelay")
-    monkeypatch.setattr(schedule, "services", lambda: lonely_world.services)
-    seen = Telemetry(lonely_world, caplog, exported)
-    pass_(seen, 30)
-    return seen
+    with contextlib.ExitStack() as stack:
+        seen = Telemetry(lonely_world, caplog, exported, stack)
+        monkeypatch.setattr(schedule, "services", lambda: seen.world.services)
+        pass_(seen, 30)
+        yield seen
 
 
 def run(seen: Telemetry, function: str) -> None:
@@ -159,12 +165,23 @@ def certificates_expire(seen: Telemetry) -> Callable[[], object]:
     return world.ca.answers.clear
 
 
+def server_keeps_the_old_certificate(seen: Telemetry) -> Callable[[], object]:
+    estate = seen.stack.enter_context(served_by_a_server(seen.world, seen.stack.enter_context(webhook())))
+    seen.world = estate.world
+    estate.put(newest := estate.made())
+    seen.world.clock.advance(DAY)
+    pass_(seen, 10)
+    return lambda: estate.serve(newest)
+
+
 LASTING: dict[str, Callable[[Telemetry], Callable[[], object]]] = {
     "vault-unreadable": vault_refuses, "authority-down": authority_is_down,
     "poison-messages": messages_are_poison, "expiring": certificates_expire,
+    "not-deployed": server_keeps_the_old_certificate,
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", LASTING)
 def test_an_alert_comes_lasts_as_long_as_its_cause_and_goes(seen: Telemetry, rule: str) -> None:
     """Azure tells that an alert is resolved: not before it is."""
@@ -189,7 +206,7 @@ def the_end_is_no_alert(rule: str, rows: kql.Rows) -> None:
     ends = [
         row for row in rows["AppTraces"] if row["Message"].startswith(f"{kind} ") and "it began at" in row["Message"]
     ]
-    assert bool(ends) == (rule != "expiring"), "only an incident ends with a line"
+    assert bool(ends) == (rule not in ("expiring", "not-deployed")), "only an incident ends with a line"
     assert kql.found(RULES[rule]["query"], {"AppTraces": ends}) == []
 
 
@@ -228,9 +245,9 @@ def test_answers_with_5xx_are_an_alert_from_the_sixth_on(seen: Telemetry) -> Non
 
 
 def test_the_workbook_shows_measurements_and_attributes_that_the_app_has(seen: Telemetry) -> None:
-    world = seen.world
     for fails in LASTING.values():
         fails(seen)()
+    world = seen.world
     world.server.faults.add(operation="GetCertificates", status=429, times=None, retry_after=30)
     timers.sweep(world.services)
     rows = seen.rows()

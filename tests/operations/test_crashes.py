@@ -2,7 +2,8 @@
 doubled (checks 2, 5 and 6 of the promises that CONTRIBUTING lists)."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -13,11 +14,23 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import renew as renewal
 from certrelay.services import Services
 from certrelay.storage.operation import Operation, State
+from sandbox.simulation.world import in_turn
 from tests.world import ALIAS, Killed, Life, World, run_to_the_end
 
 pytestmark = pytest.mark.slow
 
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
+
+
+def second_first[First, Second](first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+    """The other order of two effects that are under way at the same time."""
+    done = second()
+    return first(), done
+
+
+@pytest.fixture(params=[in_turn, second_first])
+def world(world: World, request: pytest.FixtureRequest) -> World:
+    return replace(world, services=replace(world.services, both=request.param))
 
 
 def asked(name: str) -> CertificateSpec:
@@ -75,7 +88,9 @@ def test_a_death_at_any_effect_ends_in_exactly_one_version(
 
 
 @pytest.mark.parametrize("wait", [0, 1])
-def test_a_death_while_a_caller_waits_ends_in_exactly_one_version(world: World, wait: int) -> None:
+def test_a_death_while_a_caller_waits_ends_in_exactly_one_version(
+    world: World, wait: int, request: pytest.FixtureRequest
+) -> None:
     """The row has a lease from its first moment on, so nobody takes the steps meanwhile."""
 
     def start(services: Services, name: str) -> Operation:
@@ -88,7 +103,7 @@ def test_a_death_while_a_caller_waits_ends_in_exactly_one_version(world: World, 
     baseline, probe = Life(), world.name("baseline")
     run_to_the_end(world, probe, baseline, lambda services: start(services, probe))
     assert len(baseline.effects) > 7
-    for death in itertools.product(range(len(baseline.effects)), MOMENTS):
+    for death in each_death(baseline.effects, request):
         name = world.name(f"-{death[0]}-{death[1]}")
         world.ca.orders.clear()
         run_to_the_end(world, name, Life({death}), lambda services, name=name: start(services, name))  # type: ignore[misc]

@@ -51,6 +51,15 @@ def test_open_and_ended_operations_are_listed_in_pages_and_by_every_filter(world
         Filters(authority="another"): [],
         Filters(since=begun): ["-c", "-d", "-a", "-b"],
         Filters(since=begun + timedelta(days=1)): [],
+        Filters(name=world.prefix): ["-c", "-d", "-a", "-b"],
+        Filters(name=f"{world.prefix.upper()}-B"): ["-b"],
+        Filters(name=f"{world.prefix}-a", vault=ALIAS): ["-a"],
+        Filters(name=f"{world.prefix}-c", state="failing"): ["-c"],
+        Filters(name=f"{world.prefix}-a", state="failing"): [],
+        Filters(name=world.prefix, since=later): ["-c", "-d"],
+        Filters(name=f"{world.prefix}-aa"): [],
+        Filters(name=world.prefix[1:]): [],
+        Filters(name="{"): [],
     }
     for filters, found in expected.items():
         for limit in (1, 3, 100):
@@ -61,7 +70,11 @@ def test_a_vault_whose_alias_begins_as_anothers_is_not_in_its_list(world: World)
     made(world, world.name())
     services = with_vaults(world, 10, **{ALIAS: world.vault, "mai": world.vault, "main-2": world.vault})
     other = replace(world, services=services)
-    assert [names(other, Filters(vault=alias)) for alias in (ALIAS, "mai", "main-2")] == [[""], [], []]
+    for name in (None, world.prefix):
+        found = [names(other, Filters(vault=alias, name=name)) for alias in (ALIAS, "mai", "main-2")]
+        assert found == [[""], [], []]
+    for limit in (1, 100):
+        assert names(other, Filters(name=world.prefix), limit) == [""], "of all vaults"
     with pytest.raises(NotFound, match="there is no vault 'gone'"):
         listing.page(services, Filters(vault="gone"), 5)
 

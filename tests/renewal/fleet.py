@@ -1,13 +1,14 @@
 """Vaults whose lists are in memory, and whose renewals are a word: for tests of what a sweep reads and starts."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from certrelay.keyvault.certificate import CERTIFICATES
+from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, items_of
+from certrelay.renewal.sweep import Swept
 from certrelay.services import Services
 from certrelay.setting_models import Settings, VaultSettings
 from certrelay.storage.ledger import OpenOperation
@@ -34,6 +35,7 @@ class Fleet:
     seed: int = 7
     positions: dict[str, ListState] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=lambda: {"certrelay-authority": "corp"})
+    asked: list[list[str]] = field(default_factory=list)  # the names whose records were read, by request
 
     def page(self, alias: str, path: str) -> tuple[list[dict[str, Any]], str]:
         self.events.append(f"list {alias} {path}")
@@ -50,6 +52,16 @@ class Fleet:
         ]  # fmt: skip
         number = int(path.rpartition("|")[2]) if "|" in path else 1
         return items, "" if number == self.pages else f"{CERTIFICATES}|{number + 1}"
+
+    def certificates(self, alias: str) -> Iterator[list[CertificateItem]]:
+        path = CERTIFICATES
+        while path:
+            page, path = self.page(alias, path)
+            yield items_of(page)
+
+    def known(self, _vault: str, names: list[str]) -> dict[str, RenewalRecord]:
+        self.asked += [names] if names else []
+        return {name: self.records[name] for name in names if name in self.records}
 
     def save(self, record: RenewalRecord, _known: RenewalRecord) -> None:
         self.records[record.name] = record
@@ -70,7 +82,7 @@ class Fleet:
         known = {alias: VaultSettings(url="https://contoso.vault.azure.net") for alias in self.vaults}
         settings = Settings(known, {}, {}, {}, self.batch, False, "Administrator")
         renewals = SimpleNamespace(
-            records=lambda _, names: {name: self.records[name] for name in names if name in self.records},
+            records=self.known,
             save=self.save,
             list_state=lambda alias: self.positions.get(alias, ListState()),
             save_list_state=self.positions.__setitem__,
@@ -81,6 +93,11 @@ class Fleet:
         unused: Any = None
 
         def vault(alias: str) -> Any:
-            return SimpleNamespace(page=lambda path: self.page(alias, path), date=None)
+            return SimpleNamespace(
+                page=lambda path: self.page(alias, path), certificates=lambda: self.certificates(alias), date=None
+            )
 
         return Services(settings, storage, vault, unused, lambda: self.now, random.Random(self.seed))
+
+
+type Run = Callable[[Fleet], Swept]

@@ -15,7 +15,7 @@ from certrelay.errors import Invalid
 from certrelay.keyvault.certificate import CertificateItem
 from certrelay.renewal import forecast
 from certrelay.services import Services
-from certrelay.setting_models import Grant, Rate, Settings, VaultSettings
+from certrelay.setting_models import Grant, Rate, Settings, VaultRate, VaultSettings
 from certrelay.storage.renewal_record import RenewalRecord
 from tests.world import ALIAS, DAY, World, configured, made, vault_that_fails, with_vaults
 
@@ -157,7 +157,8 @@ def test_the_forecast_has_what_its_caller_may_read_by_day_and_soonest_first() ->
              for day in (2, 1, -3)]  # fmt: skip
     known = VaultSettings(url="https://contoso.vault.azure.net")
     corp: Any = SimpleNamespace(settings=SimpleNamespace(rate=None))
-    settings = Settings({"main": known, "other": known}, {"corp": corp}, {}, {}, 10, True, "Reader")
+    limited = VaultSettings(url=known.url, rate=VaultRate(requests=2, seconds=172_800))
+    settings = Settings({"main": limited, "other": known}, {"corp": corp}, {}, {}, 10, True, "Reader")
     records = {"1": RenewalRecord("main", "1", thumbprint="older", backed_off_until=NOW + 9 * DAYS)}
     storage: Any = SimpleNamespace(renewals=SimpleNamespace(records=lambda *_: records))
     asked: list[str] = []
@@ -172,6 +173,8 @@ def test_the_forecast_has_what_its_caller_may_read_by_day_and_soonest_first() ->
     assert [one.name for one in everything.renewals] == ["-3", "-3", "1", "1", "2", "2"]
     days = [(day.date, day.authority, day.renewals, day.capacity) for day in everything.days]
     assert days == [(f"2026-11-{23 + after}", "corp", 2, None) for after in (0, 1, 2)]
+    in_vaults = [(day.date, day.vault, day.renewals, day.capacity) for day in everything.vault_days]
+    assert in_vaults == [(f"2026-11-{23 + after}", "main", 1, 1) for after in (0, 1, 2)], "only where a rate is set"
     assert [one.name for one in forecast.expected(services, 1).renewals] == ["-3", "-3", "1", "1"]
     grant = Grant(principal="Reader", role="Reader", vaults=("main",), certificates=("2", "-*"))
     asked.clear()

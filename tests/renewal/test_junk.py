@@ -95,6 +95,7 @@ def survived(world: World) -> list[str]:
     return wrong + [str(error) for error in swept.unreadable.values()] + [one for one in swept.refused if "-b" in one]
 
 
+@pytest.mark.slow
 def test_junk_costs_itself_only_and_heals(lonely_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world = lonely_world
     first, second = world.name("-a"), world.name("-b")

@@ -1,6 +1,8 @@
 """A replacement among certificates and vaults that are out of order, and cut off in the middle."""
 
 import secrets
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -221,6 +223,33 @@ def test_a_replacement_that_is_canceled_while_a_vault_fails_starts_nothing_more(
     assert replacements.progress(services, jobs[0].id) == {"matched": 0}
     assert replacements.find(services, jobs[0].id).state in ("canceled", "settled")
     assert len(world.versions(name)) == 1
+
+
+def test_a_poll_asks_for_a_page_of_the_list_once_and_for_those_rows_only_that_are_open(
+    lonely_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, table = lonely_world, lonely_world.services.storage.replacements
+    names, until = [world.name(f"-{number}") for number in range(3)], world.services.now() + timedelta(minutes=1)
+    for name in names:
+        made(world, name)
+    job = start(world.services)
+    ended = {"PartitionKey": job.id, "name": "x", "operation": "main.x.1", "detail": "", "state": "completed"}
+    for number in range(4):
+        table.upsert({**ended, "RowKey": f"{ALIAS}|gone-{number}"})
+    asked, rows, query = list[str](), list[str](), table.query
+
+    def counting(condition: str = "", select: list[str] | None = None, **parameters: str) -> Iterator[dict[str, Any]]:
+        asked.append(condition)
+        for row in query(condition, select, **parameters):
+            rows.append(str(row["RowKey"]))
+            yield row
+
+    monkeypatch.setattr(table, "query", counting)
+    started = replacement_run._start_in_vault(world.services, job, ALIAS, until)
+    assert len(asked) == 1, "for three certificates"
+    rows.clear()
+    replacement_run._record_ends(world.services, started, until)
+    assert sorted(rows) == [f"{ALIAS}|{name}" for name in names]
 
 
 def test_thousands_of_serial_numbers_are_taken(world: World) -> None:

@@ -36,13 +36,13 @@ def test_a_renewal_that_failed_rests_longer_each_time_and_never_too_long(lonely_
         world.clock.advance(3600)
     assert 10 <= tries <= 30, "doubling from an hour, and never more than an eighth of what is left"
     note = world.services.storage.renewals.records(ALIAS, [name])[name]
-    assert note.failures == tries
+    assert (note.failures, note.last_failure) == (tries, "closed")
     world.ca.answers = []
     world.clock.advance(2 * DAY)
     assert sweep.sweep(world.services).started
     assert world.finish(name).state is State.COMPLETED
     record = world.services.storage.renewals.record(ALIAS, name)
-    assert (record.failures, record.backed_off_until) == (0, None)
+    assert (record.failures, record.last_failure, record.backed_off_until) == (0, "", None)
 
 
 def test_a_lost_event_is_made_good_by_the_sweep(lonely_world: World) -> None:

@@ -259,7 +259,7 @@ def test_what_others_write_into_a_note_meanwhile_stays(world: World) -> None:
     empty = RenewalRecord(ALIAS, name)
     storage.renewals.save(replace(empty, thumbprint="aa", ask_at=now), empty)
     read = storage.renewals.records(ALIAS, [name])[name]
-    storage.renewals.save(read.backed_off(3, now, now + timedelta(days=30)), read)  # an operation failed
+    storage.renewals.save(read.backed_off(3, "why", now, now + timedelta(days=30)), read)  # an operation failed
     storage.renewals.save(replace(read, alerted="expiring:aa", ask_at=None), read)  # the sweep that had read before
     found = storage.renewals.records(ALIAS, [name])[name]
     assert (found.failures, found.backed_off_until) == (3, now + timedelta(hours=4))

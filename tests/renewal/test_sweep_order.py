@@ -1,6 +1,6 @@
 """What a sweep starts, skips and remembers, and in which order; its lists are in memory, and a renewal is a word."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,26 +9,13 @@ import pytest
 from certrelay.errors import Booked, Invalid, NotDue, NotReady, VaultForbidden
 from certrelay.keyvault.certificate import CERTIFICATES
 from certrelay.operations import intervene, reconcile
-from certrelay.renewal import alerts, renew, replacement_run, sweep, two_writes
+from certrelay.renewal import replacement_run, sweep, two_writes
 from certrelay.services import Services
 from certrelay.storage.ledger import OpenOperation
 from certrelay.storage.renewal_record import RenewalRecord
 from certrelay.storage.renewals import ListState
-from tests.renewal.fleet import DAY, HOUR, Fleet
+from tests.renewal.fleet import DAY, HOUR, Fleet, Run
 from tests.renewal.memory import NOW
-
-
-@pytest.fixture
-def swept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fleet], sweep.Swept]:
-    def run(fleet: Fleet) -> sweep.Swept:
-        monkeypatch.setattr(renew, "renew_if_due", fleet.start)
-        monkeypatch.setattr(alerts, "send", lambda _services, _alias, _item, record: record)
-        return sweep.sweep(fleet.services())
-
-    return run
-
-
-type Run = Callable[[Fleet], sweep.Swept]
 
 
 def test_what_expires_sooner_is_started_first_whichever_its_vault_and_no_more_than_a_batch(swept: Run) -> None:

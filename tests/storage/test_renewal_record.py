@@ -14,6 +14,7 @@ RECORD = RenewalRecord("main", "Www", thumbprint="aa")
 FULL = replace(
     RECORD, failures=2, backed_off_until=NOW, window_start=NOW, window_end=NOW + DAY, renew_at=NOW + HOUR, ask_at=NOW,
     explanation_url="https://ca.example/x", alerted="7 aa", unfinished="{}",
+    last_failure="no",
 )  # fmt: skip
 
 
@@ -66,8 +67,9 @@ def test_a_renewal_is_due_by_its_dates_or_its_window_and_never_before_its_rest_i
 def test_a_rest_doubles_from_an_hour_up_to_an_eighth_of_what_is_left(
     failures: int, left: timedelta, rest: timedelta
 ) -> None:
-    rested = RECORD.backed_off(failures, NOW, NOW + left)
-    assert rested == replace(RECORD, failures=failures, backed_off_until=NOW + rest)
+    rested = RECORD.backed_off(failures, "why" * 1000, NOW, NOW + left)
+    assert rested == replace(RECORD, failures=failures, backed_off_until=NOW + rest, last_failure=rested.last_failure)
+    assert rested.last_failure == ("why" * 167)[:500]
 
 
 def test_a_record_survives_its_way_through_a_row_and_only_what_changed_is_written() -> None:

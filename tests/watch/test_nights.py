@@ -15,17 +15,18 @@ from certrelay.renewal import events
 from certrelay.renewal import sweep as renewal_sweep
 from certrelay.schedules import SCHEDULES
 from certrelay.storage.operation import State
-from certrelay.watch import poison, timers
+from certrelay.watch import poison, status, timers
 from sandbox.identity import SYSTEM_ASSIGNED, object_id
 from tests.notifications.receiver import listening
-from tests.watch.nights import Night
+from tests.watch.nights import Night, evening
 from tests.world import ALIAS, DAY, World, configured, create, made
 
 
 @pytest.fixture
 def night(lonely_world: World, receiver: Any) -> Night:
-    """An evening on which all is well."""
+    """An evening on which all is well, from 20:30 UTC, so that no test depends on the time at which it runs."""
     url, got, _ = receiver
+    lonely_world.clock.set(evening(lonely_world.clock.now()))
     begun = Night(listening(lonely_world, url), got, skip=7)
     begun.pass_(70)
     assert begun.told() == []
@@ -74,10 +75,16 @@ def test_authority_down(night: Night) -> None:
     world.ca.answers = [Unavailable("it could not be reached")] * 10_000
     for name in names:
         create(world, name)
-    night.pass_(20)
+    night.pass_(12)
+    assert night.kinds() == []
+    [standing] = status.read(world.services).authorities
+    assert (standing.name, standing.open, standing.issued_at) == ("test-ca", 4, None)
+    assert standing.down_since is not None, "it is seen before people are told"
+    night.pass_(8)
     assert night.kinds() == ["authority-down"]
     (event,) = night.told()
     assert event["subject"] == "test-ca"
+    assert event["data"]["since"] == standing.down_since.isoformat()
     assert "4 operations wait" in event["data"]["detail"]
     assert "it could not be reached" in event["data"]["detail"]
     night.pass_(4 * 60)  # past all deadlines
@@ -88,6 +95,9 @@ def test_authority_down(night: Night) -> None:
     assert made(world, world.name("-later")).state is State.COMPLETED
     night.pass_(2 * 60)
     assert night.kinds() == ["authority-down", "recovered"]
+    [standing] = status.read(world.services).authorities
+    assert (standing.open, standing.down_since, standing.detail) == (0, None, "")
+    assert standing.issued_at is not None
 
 
 @pytest.mark.slow
@@ -178,6 +188,7 @@ def test_both_timers_stopped(night: Night) -> None:
 @pytest.mark.slow
 def test_a_sweep_that_never_ran_is_late_too(lonely_world: World, receiver: Any) -> None:
     url, got, _ = receiver
+    lonely_world.clock.set(evening(lonely_world.clock.now()))
     first = Night(listening(lonely_world, url), got, stopped={"sweep"}, skip=10)
     first.pass_(3 * 60)
     assert first.kinds() == ["sweep-late"]
