@@ -34,17 +34,35 @@ FLOORS = (
     ),
     ("certrelay.redaction", "certrelay.pooled", "certrelay.side_by_side"),
 )
+# A house of its own: the command knows the app by its HTTP API alone, and its client can be installed without it.
+COMMAND_FLOORS = (
+    ("certrelay_cli.__main__",),
+    ("certrelay_cli.main",),
+    tuple(f"certrelay_cli.{name}" for name in (
+        "certificates", "changes", "files", "fleet", "issuers", "service", "signin",
+    )),
+    ("certrelay_cli.follow",),
+    ("certrelay_cli.options", "certrelay_cli.session"),
+    ("certrelay_cli.code",),
+    ("certrelay_cli.config", "certrelay_cli.keys", "certrelay_cli.triggers", "certrelay_cli.words"),
+    ("certrelay_cli.exits", "certrelay_cli.inputs"),
+    ("certrelay_client",),
+)  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+COMMAND_FLOOR = {room: number for number, rooms in enumerate(COMMAND_FLOORS) for room in rooms}
+HOUSES = {"product": FLOOR, "command": COMMAND_FLOOR}
+IN_ROOMS = ("certrelay", "certrelay_cli")  # packages that are divided into rooms
 
 
 def name_of(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    parts = path.with_suffix("").parts
+    return ".".join(parts[1:] if parts[0] == "cli" else parts).removesuffix(".__init__")
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of the product and of the sandbox, by its dotted name."""
-    roots = ("function_app.py", "handlers", "certrelay", "sandbox")
+    """Every module of the product, the sandbox and the command, by its dotted name."""
+    roots = ("function_app.py", "handlers", "certrelay", "sandbox", "cli")
     paths = [path for root in map(Path, roots) for path in ([root] if root.is_file() else sorted(root.rglob("*.py")))]
     return {name_of(path): path for path in paths}
 
@@ -64,26 +82,39 @@ def imports_of(name: str) -> frozenset[str]:
 
 def room_of(name: str) -> str:
     parts = name.split(".")
-    return ".".join(parts[:2]) if parts[0] == "certrelay" else parts[0]
+    return ".".join(parts[:2]) if parts[0] in IN_ROOMS else parts[0]
 
 
 def arrows() -> Iterator[tuple[str, str]]:
     yield from ((name, imported) for name in modules() for imported in sorted(imports_of(name)))
 
 
-def test_every_module_of_the_product_stands_on_a_floor() -> None:
-    rooms = {room_of(name) for name in modules()} - {"sandbox", "certrelay"}
-    assert rooms == FLOOR.keys(), "a room is new or gone: give it its place in FLOORS"
+def test_every_module_of_the_product_and_of_the_command_stands_on_a_floor() -> None:
+    rooms = {room_of(name) for name in modules()} - {"sandbox", *IN_ROOMS}
+    assert rooms == FLOOR.keys() | COMMAND_FLOOR.keys(), "a room is new or gone: give it its place in a house"
 
 
-def test_imports_go_down_the_floors() -> None:
+@pytest.mark.parametrize("house", HOUSES)
+def test_imports_go_down_the_floors(house: str) -> None:
+    floor = HOUSES[house]
     wrong = [
         f"{name} imports {imported}"
         for name, imported in arrows()
-        if room_of(name) != room_of(imported) and {room_of(name), room_of(imported)} <= FLOOR.keys()
-        and FLOOR[room_of(imported)] <= FLOOR[room_of(name)]
+        if room_of(name) != room_of(imported) and {room_of(name), room_of(imported)} <= floor.keys()
+        and floor[room_of(imported)] <= floor[room_of(name)]
     ]  # fmt: skip
     assert wrong == []
+
+
+def test_the_command_and_the_rest_know_nothing_of_each_other() -> None:
+    """The command speaks HTTP, so that it can be installed alone and be older or newer than the app."""
+    wrong = [
+        f"{name} imports {imported}"
+        for name, imported in arrows()
+        if (room_of(name) in COMMAND_FLOOR) != (room_of(imported) in COMMAND_FLOOR)
+    ]
+    assert wrong == []
+    assert {room_of(name) for name, _ in arrows()} >= {"certrelay_cli.main", "certrelay_client"}, "nothing was read"
 
 
 def test_nothing_that_is_deployed_knows_the_sandbox() -> None:

@@ -1,15 +1,14 @@
 """Commands: list, show, create, import, csr, merge, operation, history, versions."""
 
 import base64
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
-from certrelay_cli import keys, options
+from certrelay_cli import keys, options, words
 from certrelay_cli.follow import finish
+from certrelay_cli.inputs import Malformed, read_bytes, read_object
 from certrelay_cli.options import (
     Days,
     Disabled,
@@ -30,11 +29,6 @@ from certrelay_cli.options import (
 from certrelay_cli.session import Session
 from certrelay_client.request_models import CreateCertificate, ImportCertificate
 
-SHOWN = (
-    "name", "vault", "version", "subject", "issuer", "dns_names", "ip_addresses", "email_addresses", "uris", "key_type",
-    "key_size", "serial_number", "not_before", "not_after", "thumbprint_sha256", "owner", "signed_by", "tags",
-)  # fmt: skip
-
 
 def register(app: typer.Typer) -> None:
     app.command("list")(list_)
@@ -49,7 +43,8 @@ def list_(
     authority: Annotated[str | None, typer.Option(help="Only those that this authority renews.")] = None,
     issuer: Annotated[str | None, typer.Option(help="Only those with this issuer of Key Vault.")] = None,
     state: Annotated[
-        str | None, typer.Option(help="managed, unmanaged, enabled, disabled, due, expiring or expired.")
+        str | None,
+        typer.Option(help="managed, unmanaged, enabled, disabled, due, expiring or expired; several with commas."),
     ] = None,
     expiring_within: Annotated[int | None, typer.Option(metavar="DAYS", help="Only those that expire soon.")] = None,
     json: Json = False,
@@ -78,7 +73,7 @@ def show(
     version: Version = "",
     json: Json = False,
 ) -> None:
-    """One certificate: its names, its validity, and when it is renewed.
+    """One certificate: names, validity, when it is renewed.
 
     Example: certrelay show www --vault main
     """
@@ -90,29 +85,7 @@ def show(
         if version
         else session.client.get_certificate(alias, name),
     )
-    session.show(found, ("certificate", ""), _rows(found), json=json)
-
-
-def _rows(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield from ((key, found[key]) for key in SHOWN if found.get(key))
-    if "renewal" in found:
-        yield "renewal", f"{found['renewal']['due'] or 'never'}: {found['renewal']['reason']}"
-    if endpoint := found.get("endpoint"):
-        yield "endpoint", _endpoint_text(endpoint)
-    if fallback := found.get("fallback"):
-        yield "fall-back", f"of {fallback['of']}: {fallback['why']}"
-
-
-def _endpoint_text(endpoint: dict[str, Any]) -> str:
-    served = endpoint.get("served")
-    parts = [f"{endpoint['address']}: {endpoint['state']}"]
-    if endpoint.get("error"):
-        parts.append(f"{endpoint['error']}, since {endpoint['unreachable_since']}")
-    if served and endpoint["state"] not in ("deployed", "not-allowed"):
-        which = "an earlier version" if served["earlier_version"] else "another certificate"
-        parts.append(f"serves {which} ({served['thumbprint']}), which expires {served.get('expires')}")
-        parts.append(f"the newest version is in the vault since {endpoint['newest_since']}")
-    return "; ".join([*parts, f"looked at {endpoint.get('looked_at') or 'never'}"])
+    session.show(found, ("certificate", ""), words.certificate(found), json=json)
 
 
 def create(
@@ -141,7 +114,7 @@ def create(
     timeout: Timeout = 3600,
     json: Json = False,
 ) -> None:
-    """Create a certificate, or a new version of one, and follow it until it is in Key Vault.
+    """Create a certificate, or a new version of one. It is followed until it is in Key Vault.
 
     Example: certrelay create www --authority corp --dns www.contoso.example --key EC-P256 --renew 30d
     """
@@ -152,14 +125,14 @@ def create(
         tags=options.tags(tag), enabled=False if disabled else None, force=force or None,
     )  # fmt: skip
     started = session.client.create_certificate(
-        session.vault(vault), name, body, idempotency_key=idempotency_key or uuid.uuid4().hex
+        session.vault(vault), name, body, idempotency_key=options.key(idempotency_key)
     )
     finish(session, started, json=json, wait=not no_wait, timeout=timeout)
 
 
 def _policy(file: Path | None, key: str | None, issuer: str | None, renew: str | None, *, managed: bool) -> Any:
     """Key Vault's policy: what the file says, and over it what the options say."""
-    policy: dict[str, Any] = options.read_json(file) if file else {}
+    policy = _read_policy(file) if file else {}
     if key:
         policy["key_props"] = {**policy.get("key_props", {}), **_key_properties(key)}
     if issuer:
@@ -167,6 +140,14 @@ def _policy(file: Path | None, key: str | None, issuer: str | None, renew: str |
     if trigger := options.trigger(renew):
         action = "EmailContacts" if managed else "AutoRenew"
         policy["lifetime_actions"] = [{"trigger": trigger, "action": {"action_type": action}}]
+    return policy
+
+
+def _read_policy(file: Path) -> dict[str, Any]:
+    policy = read_object(file)
+    for part in ("key_props", "issuer"):  # the options add to these
+        if not isinstance(policy.get(part, {}), dict):
+            raise Malformed(file, [f"{part}: must be an object"])
     return policy
 
 
@@ -196,7 +177,7 @@ def import_(
     """
     session: Session = ctx.obj
     asked = f"Password of {file.name} (empty: none)" if file.suffix.lower() in (".pfx", ".p12") else None
-    content = options.read_file(file)
+    content = read_bytes(file)
     password = options.password(password_env, password_file, asked)
     body: ImportCertificate = without_none(
         value=base64.b64encode(content).decode(), pwd=password, tags=options.tags(tag),
@@ -214,7 +195,7 @@ def csr(
     out: Annotated[Path | None, typer.Option(help="The file to write; by default standard output.")] = None,
     format: Annotated[str, typer.Option(help="pem or der.")] = "pem",
 ) -> None:
-    """The CSR of the pending operation, to have it signed by hand.
+    """The CSR of the pending operation, to be signed by hand.
 
     Example: certrelay csr paper --out paper.csr
     """
@@ -223,7 +204,7 @@ def csr(
     if out:
         options.write_file(out, content)
     else:
-        typer.echo(content, nl=False)
+        session.write(content)
 
 
 def merge(
@@ -235,12 +216,12 @@ def merge(
     timeout: Timeout = 3600,
     json: Json = False,
 ) -> None:
-    """Provide the certificate that was signed by hand, with its chain.
+    """Provide what was signed by hand, with its chain.
 
     Example: certrelay merge paper chain.pem
     """
     session: Session = ctx.obj
-    content = ("application/octet-stream", options.read_file(file))
+    content = ("application/octet-stream", read_bytes(file))
     started = session.client.merge_certificate(session.vault(vault), name, content)
     finish(session, started, json=json, wait=not no_wait, timeout=timeout)
 
@@ -254,7 +235,7 @@ def operation(
     timeout: Timeout = 3600,
     json: Json = False,
 ) -> None:
-    """Follow an operation of a certificate to its end; how it ended.
+    """Follow the operation of a certificate to its end.
 
     Example: certrelay operation www
     """
@@ -271,7 +252,7 @@ def history(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = Fals
     session: Session = ctx.obj
     found = session.client.get_certificate_history(session.vault(vault), name)
     rows = (
-        (one["requested_at"], one["kind"], one["status"], one.get("authority"), one["requested_by"],
+        (one["requested_at"], one["kind"], one["status"], words.authority(one), one["requested_by"],
          one.get("error", {}).get("message", ""))
         for one in found["value"]
     )  # fmt: skip

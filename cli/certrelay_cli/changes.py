@@ -1,13 +1,13 @@
 """Commands that change certificates: renew, revoke, cancel, adopt, release, policy, update, delete and others."""
 
-import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from certrelay_cli import options
 from certrelay_cli.follow import finish
+from certrelay_cli.inputs import read_object
 from certrelay_cli.options import (
     Days,
     Force,
@@ -24,7 +24,13 @@ from certrelay_cli.options import (
     without_none,
 )
 from certrelay_cli.session import Session
-from certrelay_client.request_models import AdoptCertificate, RenewCertificate, RevocationReason, RevokeCertificate
+from certrelay_client.request_models import (
+    AdoptCertificate,
+    Policy,
+    RenewCertificate,
+    RevocationReason,
+    RevokeCertificate,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +58,7 @@ def renew(
     session: Session = ctx.obj
     body: RenewCertificate = without_none(authority=authority, reuse_key=reuse_key)
     started = session.client.renew_certificate(
-        session.vault(vault), name, body, idempotency_key=idempotency_key or uuid.uuid4().hex
+        session.vault(vault), name, body, idempotency_key=options.key(idempotency_key)
     )
     finish(session, started, json=json, wait=not no_wait, timeout=timeout)
 
@@ -79,7 +85,7 @@ def revoke(
     chosen = version or session.client.get_certificate(alias, name)["version"]
     options.confirm(f"Revoke version {chosen} of {name} in {alias}?", yes)
     body: RevokeCertificate = {"reason": reason, "version": chosen, "replace": replace}
-    done = session.client.revoke_certificate(alias, name, body, idempotency_key=idempotency_key or uuid.uuid4().hex)
+    done = session.client.revoke_certificate(alias, name, body, idempotency_key=options.key(idempotency_key))
     if done["operation"] is not None:
         finish(session, done["operation"], json=json, wait=not no_wait, timeout=timeout)
     else:
@@ -98,7 +104,7 @@ def cancel(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Cancel the operation of a certificate; it takes effect unless the certificate is merged first.
+    """Cancel the operation of a certificate. It takes effect unless the certificate is merged first.
 
     Example: certrelay cancel never
     """
@@ -124,7 +130,7 @@ def adopt(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Let an authority renew a certificate from now on that was created elsewhere. It is not renewed at once.
+    """Let an authority renew what was created elsewhere. It is not renewed at once.
 
     Example: certrelay adopt old --authority corp --renew 10d
     """
@@ -155,7 +161,7 @@ def policy(
     ] = None,
     force: Force = False,
 ) -> None:
-    """The policy, which applies to the next version; or change it.
+    """The policy of the next version; or change it.
 
     Example: certrelay policy www --set policy.json
     """
@@ -164,7 +170,8 @@ def policy(
     if set is None:
         found = session.client.get_certificate_policy(alias, name)
     else:
-        found = session.client.update_certificate_policy(alias, name, options.read_json(set), force=force or None)
+        body = cast("Policy", read_object(set))
+        found = session.client.update_certificate_policy(alias, name, body, force=force or None)
     session.print_json(found)
 
 
@@ -178,7 +185,7 @@ def update(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Replace the tags (CertRelay's own stay), and enable or disable the newest version.
+    """Replace the tags, enable or disable the newest version. CertRelay's own tags stay.
 
     Example: certrelay update www --tag team=shop --enable
     """
@@ -195,7 +202,7 @@ def update(
 
 
 def delete(ctx: typer.Context, name: Name, vault: Vault = "", yes: Yes = False) -> None:
-    """Soft-delete a certificate with all its versions; it can be recovered.
+    """Soft-delete a certificate with all its versions. It can be recovered.
 
     Example: certrelay delete www --yes
     """

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import typer
 
+from certrelay_cli.inputs import Malformed, read_object
+
 ENDPOINT, KEY, SCOPE, VAULT, CONFIG = (
     f"CERTRELAY_{name}" for name in ("ENDPOINT", "FUNCTION_KEY", "SCOPE", "VAULT", "CONFIG")
 )
@@ -46,22 +48,35 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
 
 
 def saved(file: Path) -> Config:
-    """The saved configuration; an empty one without a file. Raises ValueError if the file cannot be read."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    """The saved configuration; an empty one without a file. Raises Malformed."""
+    if not file.exists():
         return Config()
-    known = {one.name for one in fields(Config)}
     try:
-        values = {str(name): str(value) for name, value in json.loads(text).items() if name in known}
-    except (ValueError, AttributeError):
-        raise ValueError(f"{file} is no configuration of certrelay: delete it, and run `certrelay login`") from None
-    return Config(**values)
+        content = read_object(file)
+    except Malformed as error:
+        raise Malformed(file, [f"{fault}; delete it, and run `certrelay login`" for fault in error.faults]) from None
+    known = {one.name for one in fields(Config)}
+    return Config(**{name: str(value) for name, value in content.items() if name in known})
 
 
 def save(file: Path, config: Config) -> None:
-    """Write it for its owner alone (mode 0600), whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Write it for its owner alone (mode 0600), whole or not at all. Raises Malformed."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(file, config)
+    except OSError as error:
+        raise Malformed(file, [f"cannot be written: {error.strerror}"]) from None
+
+
+def forget(file: Path) -> None:
+    """Delete the saved configuration, if there is one. Raises Malformed."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise Malformed(file, [f"cannot be deleted: {error.strerror}"]) from None
+
+
+def _write(file: Path, config: Config) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".certrelay")  # of mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

@@ -8,7 +8,8 @@ REFUSED = 3  # by CertRelay, its rules or the authority; and a certificate that 
 NOT_SIGNED_IN = 4
 UNREACHABLE = 5
 TIMED_OUT = 6
-INTERRUPTED = 130
+CLOSED = 141  # nobody reads the output any more; shells have it for other programs, too
+INTERRUPTED = 130  # by Ctrl-C, as shells have it
 
 # What `plan` raises inside, so that `main` tells it from a wrong use.
 RAISED_FOR_CHANGES = 102

@@ -1,8 +1,9 @@
 """Commands: plan, apply, export, schema."""
 
-import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from certrelay_cli.options import Json, Timeout, Vault, Yes
 from certrelay_cli.session import Session, printable
 
 if TYPE_CHECKING:  # what reads YAML is imported by the commands that do
+    from certrelay_cli.code.apply import Outcome, Result
     from certrelay_cli.code.planner import Plan
 
 File = Annotated[Path | None, typer.Option("--file", "-f", help="The file with what is wanted.")]
@@ -76,10 +78,7 @@ def apply(
     session: Session = ctx.obj
     if (file is None) == (saved is None) or (saved and prune):
         raise typer.BadParameter("give either --file (with --prune or not), or --plan")
-    if saved:
-        todo = _read(lambda: prepare.saved(session.client, prepare.load(saved)))
-    else:
-        todo = _planned(session, file, prune=prune)
+    todo = prepare.saved(session.client, prepare.load(saved)) if saved else _planned(session, file, prune=prune)
     for line, style in render.lines(todo):
         session.note(line, style)
     if todo.problems:
@@ -95,7 +94,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The file to write; by default standard output.")] = None,
     managed: Annotated[bool, typer.Option("--managed", help="Only what CertRelay renews.")] = False,
 ) -> None:
-    """Write the file for what is there: the way in for existing certificates, and a backup of what is wanted.
+    """Write the file for what is there. It is the way in for existing certificates, and a backup of what is wanted.
 
     Example: certrelay export --vault main --out certificates.yaml
     """
@@ -104,7 +103,7 @@ def export(
 
     session: Session = ctx.obj
     alias = session.vault(vault)
-    known = _read(lambda: prepare.service(session.client, alias))
+    known = prepare.service(session.client, alias)
     filters = {"state": "managed"} if managed else {}
     names = [line["name"] for line in session.client.certificates(alias, **filters)]
     found = actual.read(session.client, alias, names, ())
@@ -112,7 +111,7 @@ def export(
     if out:
         options.write_file(out, text.encode())
     else:
-        sys.stdout.write(text)
+        session.write(text.encode())
     for note in notes:
         session.note(note, "yellow")
 
@@ -130,44 +129,59 @@ def schema(ctx: typer.Context) -> None:
 def _planned(session: Session, file: Path | None, *, prune: bool) -> "Plan":
     from certrelay_cli.code import document, prepare, wanted
 
-    def read() -> "Plan":
-        content = document.load(file or Path("certificates.yaml"))
-        return prepare.fresh(session.client, content.vault, wanted.all_of(content, str(file)), prune=prune)
-
-    return _read(read)
-
-
-def _read[Found](reading: Callable[[], Found]) -> Found:
-    from certrelay_cli.code.document import Malformed
-
-    try:
-        return reading()
-    except Malformed as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(exits.REFUSED) from None
+    content = document.load(file or Path("certificates.yaml"))
+    return prepare.fresh(session.client, content.vault, wanted.all_of(content, str(file)), prune=prune)
 
 
 def _apply(session: Session, todo: "Plan", timeout: float, *, json: bool) -> None:
     from certrelay_cli.code import render
-    from certrelay_cli.code.apply import Outcome, Result
+    from certrelay_cli.code.apply import Interrupted
     from certrelay_cli.code.apply import apply as applying
 
-    with session.notes.status("") as status:
-
-        def seen(outcomes: Sequence[Outcome]) -> None:
-            status.update(Text(printable(render.progress(outcomes))))
-
-        outcomes = applying(session.client, todo, timeout, time.sleep, seen)
+    with _progress(session) as seen:
+        try:
+            outcomes = applying(session.client, todo, timeout, time.sleep, seen)
+        except Interrupted as interrupted:
+            session.note(render.interrupted(interrupted.outcomes))
+            if json:
+                session.print_json(render.outcomes_json(interrupted.outcomes))
+            raise
     if json:
         session.print_json(render.outcomes_json(outcomes))
     else:
         for line, style in render.outcome_lines(outcomes):
             session.say(line, style)
+    raise typer.Exit(_code_of({outcome.result for outcome in outcomes}))
+
+
+@contextmanager
+def _progress(session: Session) -> "Iterator[Callable[[Sequence[Outcome]], None]]":
+    """On a terminal a line shows how it stands, else each change that has ended is a line."""
+    from certrelay_cli.code import render
+
+    if session.notes.is_terminal:
+        with session.notes.status("") as status:
+            yield lambda outcomes: status.update(Text(printable(render.progress(outcomes))))
+        return
+    told: set[int] = set()
+    one_at_a_time = threading.Lock()
+
+    def seen(outcomes: "Sequence[Outcome]") -> None:
+        with one_at_a_time:
+            ended = [outcome for outcome in outcomes if outcome.has_ended and id(outcome) not in told]
+            told.update(map(id, ended))
+            for outcome in ended:
+                session.note(render.ended(outcome))
+
+    yield seen
+
+
+def _code_of(results: "Collection[Result]") -> int:
+    """What hinders most first: who is not signed in is refused nothing yet."""
+    from certrelay_cli.code.apply import Result
+
     codes = {
         Result.NOT_SIGNED_IN: exits.NOT_SIGNED_IN, Result.UNREACHABLE: exits.UNREACHABLE,
         Result.REFUSED: exits.REFUSED, Result.FAILED: exits.REFUSED, Result.TIMED_OUT: exits.TIMED_OUT,
     }  # fmt: skip
-    results = {outcome.result for outcome in outcomes}
-    for result, code in codes.items():
-        if result in results:
-            raise typer.Exit(code)
+    return next((code for result, code in codes.items() if result in results), exits.DONE)

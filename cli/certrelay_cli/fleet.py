@@ -1,13 +1,12 @@
 """Commands about many certificates: operations, replace, replacements, forecast."""
 
-import uuid
 from datetime import datetime
 from itertools import islice
 from typing import Annotated
 
 import typer
 
-from certrelay_cli import options
+from certrelay_cli import options, words
 from certrelay_cli.options import IdempotencyKey, Json, Yes, without_none
 from certrelay_cli.session import Session
 from certrelay_client.paging import pages
@@ -27,10 +26,11 @@ def operations(
     vault: Annotated[str | None, typer.Option(help="Only those of this vault.")] = None,
     authority: Annotated[str | None, typer.Option(help="Only those of this authority.")] = None,
     since: Annotated[str | None, typer.Option(help="Only those requested since then (ISO 8601).")] = None,
+    name: Annotated[str | None, typer.Option(help="Only those of certificates whose names begin with this.")] = None,
     limit: Annotated[int, typer.Option(help="How many to print at most.")] = 200,
     json: Json = False,
 ) -> None:
-    """The operations of all certificates, open ones first; or one of them.
+    """The operations of all certificates; or one of them. Open ones are first.
 
     Example: certrelay operations --state failed
     """
@@ -38,15 +38,16 @@ def operations(
 
     def page(after: str | None) -> OperationList:
         return session.client.list_operations(
-            state=state, vault=vault, authority=authority, since=since, max=min(limit, 200), continuation=after
-        )
+            state=state, vault=vault, authority=authority, since=since, name=name, max=min(limit, 200),
+            continuation=after,
+        )  # fmt: skip
 
     if id:
         found = [session.client.get_operation(id)]
     else:
         found = list(islice((one for part in pages(page) for one in part["value"]), max(limit, 0)))
     rows = (
-        (one["id"], one["vault"], one["name"], one["kind"], one["status"], one["step"], one.get("authority"))
+        (one["id"], one["vault"], one["name"], one["kind"], one["status"], one["step"], words.authority(one))
         for one in found
     )
     columns = ("id", "vault", "name", "kind", "status", "step", "authority")
@@ -68,7 +69,7 @@ def replace(
     idempotency_key: IdempotencyKey = None,
     json: Json = False,
 ) -> None:
-    """Renew all certificates that meet every criterion that is given, as fast as the rate limits allow.
+    """Renew all certificates that meet every criterion. It goes as fast as the rate limits allow.
 
     Example: certrelay replace --authority corp --name "www*" --yes
     """
@@ -80,7 +81,7 @@ def replace(
     if not body:
         raise typer.BadParameter("give at least one criterion")
     options.confirm(f"Renew all certificates with {body}?", yes)
-    job = session.client.start_replacement(body, idempotency_key=idempotency_key or uuid.uuid4().hex)
+    job = session.client.start_replacement(body, idempotency_key=options.key(idempotency_key))
     _show(session, job, json)
 
 
@@ -111,7 +112,7 @@ def forecast(
     days: Annotated[int, typer.Option(help="How many days ahead.")] = 30,
     json: Json = False,
 ) -> None:
-    """What will be renewed when, by which authority, and how much its rate limit allows.
+    """What will be renewed when, and by which authority.
 
     Example: certrelay forecast --days 90
     """

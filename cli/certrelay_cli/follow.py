@@ -24,6 +24,15 @@ def finish(session: Session, operation: Operation, *, json: bool, wait: bool, ti
 
 def followed(session: Session, operation: Operation, timeout: float) -> Operation:
     """The operation at its end. On a terminal a line shows its step, else each new step is a line."""
+    try:
+        return _followed(session, operation, timeout)
+    except KeyboardInterrupt:
+        name = operation["name"]
+        session.note(f"{name}: the operation goes on; `certrelay operation {name}` follows it")
+        raise
+
+
+def _followed(session: Session, operation: Operation, timeout: float) -> Operation:
     if not session.notes.is_terminal:
         steps = [operation["step"]]
 

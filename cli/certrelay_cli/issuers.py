@@ -54,7 +54,7 @@ def set_issuer(
     organization_id: Annotated[str | None, typer.Option(help="The organization at the provider.")] = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable")] = None,
 ) -> None:
-    """Create an issuer, or replace it, with --provider; else change what is given.
+    """Create an issuer, or replace it; or change it. Without --provider only what is given changes.
 
     Example: certrelay issuers set digicert --provider DigiCert --account-id 1234 --password-env CA_PASSWORD
     """

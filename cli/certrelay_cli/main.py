@@ -1,6 +1,9 @@
 """The command: its global options, its commands, and what an error is worth."""
 
+import io
+import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -8,22 +11,29 @@ import typer
 
 from certrelay_cli import certificates, changes, config, exits, files, fleet, issuers, service, signin
 from certrelay_cli.config import Config
-from certrelay_cli.options import read_file
-from certrelay_cli.session import Session, printable
-from certrelay_client import ClientError, NotSignedIn, Refused, TimedOut, Unreachable
+from certrelay_cli.inputs import Malformed, read_text
+from certrelay_cli.session import Closed, Session, printable
+from certrelay_client import BadValue, ClientError, NotSignedIn, Refused, TimedOut, Unreachable
 
 HELP = """Certificates of Azure Key Vault, from any certificate authority.
 
 Example: certrelay create www --authority corp --dns www.contoso.example
 
-Exit codes: 0 done, 2 wrong use, 3 refused, 4 not signed in, 5 unreachable, 6 timed out. `plan` alone exits with 2 when
-there is something to do, and with 1 for a wrong use."""
+Exit codes: 0 done, 2 wrong use, 3 refused, 4 not signed in, 5 unreachable, 6 timed out, 130 interrupted. `plan` alone
+exits with 2 when there is something to do, and with 1 for a wrong use."""
 
 app = typer.Typer(
     name="certrelay", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 for part in (signin, certificates, changes, fleet, service, issuers, files):
     part.register(app)
+
+
+@dataclass
+class Run:
+    """One run of the program. `command`: the one that was called; empty before that is known."""
+
+    command: str = ""
 
 
 @app.callback()
@@ -36,38 +46,60 @@ def options(
     function_key_file: Annotated[
         Path | None, typer.Option(help="A file with a function key, to sign in with [env: CERTRELAY_FUNCTION_KEY].")
     ] = None,
-    request_timeout: Annotated[float, typer.Option(help="How many seconds a request may take.")] = 60,
+    request_timeout: Annotated[float, typer.Option(min=0.1, help="How many seconds a request may take.")] = 60,
 ) -> None:
-    key = read_file(function_key_file).decode().strip() if function_key_file else ""
-    flags = Config(endpoint, scope, key)
-    try:
-        known = flags.over(config.from_environment()).over(config.saved(config.path()))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    ctx.obj = Session(known, request_timeout)
+    def read() -> Config:
+        key = read_text(function_key_file).strip() if function_key_file else ""
+        flags = Config(endpoint, scope, key)
+        return flags.over(config.from_environment()).over(config.saved(config.path()))
+
+    ctx.obj.command = ctx.invoked_subcommand or ""
+    ctx.obj = Session(read, request_timeout)
     ctx.call_on_close(ctx.obj.close)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    _open_streams()
     given = sys.argv[1:] if arguments is None else arguments
+    run = Run()
+    code = _run(given, run)
+    is_plan = run.command == "plan" if run.command else "plan" in given
+    if is_plan and code == exits.USAGE:
+        return exits.UNEXPECTED
+    return exits.CHANGES if code == exits.RAISED_FOR_CHANGES else code
+
+
+def _run(given: list[str], run: Run) -> int:
     try:
-        app(given, prog_name="certrelay")
+        app(given, prog_name="certrelay", obj=run)
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else exits.UNEXPECTED
-        if code == exits.USAGE and "plan" in given:
-            return exits.UNEXPECTED
-        return exits.CHANGES if code == exits.RAISED_FOR_CHANGES else code
-    except ClientError as error:
+        return end.code if isinstance(end.code, int) else exits.UNEXPECTED
+    except (ClientError, Malformed) as error:
         tell(error)
         return code_of(error)
+    except UnicodeEncodeError:
+        print("certrelay: an argument or a variable is no text in Unicode", file=sys.stderr)
+        return exits.USAGE
     except KeyboardInterrupt:
         return exits.INTERRUPTED
+    except Closed:
+        return exits.CLOSED
     return exits.DONE
 
 
-def code_of(error: ClientError) -> int:
+def _open_streams() -> None:
+    """A stream that is closed (`>&-`) takes everything, and has nothing; what a terminal cannot show is escaped."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def code_of(error: ClientError | Malformed) -> int:
     for kind, code in (
+        ((BadValue, Malformed), exits.USAGE),
         (Refused, exits.REFUSED),
         (NotSignedIn, exits.NOT_SIGNED_IN),
         (Unreachable, exits.UNREACHABLE),
@@ -78,8 +110,11 @@ def code_of(error: ClientError) -> int:
     return exits.UNEXPECTED
 
 
-def tell(error: ClientError) -> None:
+def tell(error: ClientError | Malformed) -> None:
     """The error and each of its faults, on standard error."""
+    if isinstance(error, Malformed):
+        print(printable(str(error)), file=sys.stderr)
+        return
     code = f" ({error.code})" if isinstance(error, Refused) and error.code else ""
     print(printable(f"certrelay: {error}{code}"), file=sys.stderr)
     if isinstance(error, Refused):

@@ -3,15 +3,16 @@
 Typer takes each option from a parameter, so the functions of commands have as many as the commands have options.
 """
 
-import json
 import os
 import sys
+import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from certrelay_cli import triggers
+from certrelay_cli.inputs import read_text
 
 Name = Annotated[str, typer.Argument(help="The certificate's name in the vault.")]
 Vault = Annotated[str, typer.Option("--vault", help="The vault's alias [env: CERTRELAY_VAULT].")]
@@ -40,6 +41,11 @@ def tags(given: list[str] | None) -> dict[str, str]:
     return found
 
 
+def key(given: str | None) -> str:
+    """The Idempotency-Key as given, else a new one: then what is not answered can be sent again."""
+    return given or uuid.uuid4().hex
+
+
 def trigger(text: str | None) -> dict[str, int] | None:
     """`--renew` as a lifetime action's trigger. Raises typer.BadParameter."""
     try:
@@ -55,25 +61,10 @@ def password(variable: str | None, file: Path | None, prompt: str | None) -> str
             raise typer.BadParameter(f"the variable {variable} is not set")
         return os.environ[variable]
     if file is not None:
-        text = sys.stdin.read() if str(file) == "-" else read_file(file).decode()
-        return text.removesuffix("\n").removesuffix("\r")
+        return read_text(file, may_be_empty=True).removesuffix("\n").removesuffix("\r")
     if prompt and sys.stdin.isatty():
         return str(typer.prompt(prompt, hide_input=True, default="", show_default=False)) or None
     return None
-
-
-def read_file(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}") from None
-
-
-def read_json(file: Path) -> Any:
-    try:
-        return json.loads(read_file(file))
-    except ValueError as error:
-        raise typer.BadParameter(f"{file} is no JSON: {error}") from None
 
 
 def write_file(file: Path, content: bytes) -> None:

@@ -34,7 +34,7 @@ def vaults(ctx: typer.Context, json: Json = False) -> None:
 
 
 def authorities(ctx: typer.Context, json: Json = False) -> None:
-    """The authorities of the settings, what each can do, and its rules.
+    """The authorities, what each can do, and its rules.
 
     Example: certrelay authorities
     """
@@ -63,7 +63,7 @@ def dns_persist(
     until: Annotated[str | None, typer.Option(help="When the record shall end (RFC 3339).")] = None,
     json: Json = False,
 ) -> None:
-    """The TXT record to publish once, so that an ACME authority needs none at each renewal (dns-persist-01).
+    """The TXT record that proves a name for good. With it no renewal needs one at an ACME authority (dns-persist-01).
 
     Example: certrelay dns-persist letsencrypt www.contoso.example
     """
@@ -77,7 +77,7 @@ def dns_persist(
 
 
 def status(ctx: typer.Context, json: Json = False) -> None:
-    """How the service stands: timers, operations, certificates, incidents.
+    """How the service stands: timers, operations, incidents.
 
     Example: certrelay status
     """
@@ -89,11 +89,13 @@ def status(ctx: typer.Context, json: Json = False) -> None:
     late = [run["name"] for run in found["runs"] if run["late"]]
     rows = [("version", found["version"]), ("now", found["now"]), ("operations", found["operations"])]
     session.table(("status", ""), [*rows, ("late timers", late), ("poison messages", found["poison_messages"])])
+    states = [(one["name"], one["open"], one["issued_at"], one["down_since"]) for one in found["authorities"]]
+    session.table(("authority", "open", "issued at", "down since"), states)
     counts = [(one["authority"], one["state"], one["count"]) for one in found["certificates"]]
     session.table(("authority", "certificates", "count"), counts)
-    if found.get("endpoints"):
+    if found["endpoints"]:
         session.table(("endpoints", "count"), sorted(found["endpoints"].items()))
-    for name in found.get("not_deployed", []):
+    for name in found["not_deployed"]:
         session.say(f"not-deployed {name}: its endpoint does not serve the newest version", "red")
     for incident in found["incidents"]:
         text = f"{incident['event']} {incident['subject']} since {incident['since']}: {incident['detail']}"
@@ -101,7 +103,7 @@ def status(ctx: typer.Context, json: Json = False) -> None:
 
 
 def doctor(ctx: typer.Context, json: Json = False) -> None:
-    """What is wrong with the deployment, and the command that mends each finding. Exits with 3 if something is.
+    """What is wrong with the deployment, and what mends it. Exits with 3 if something is.
 
     Example: certrelay doctor
     """
@@ -169,7 +171,7 @@ def drop_poison(ctx: typer.Context, id: Id, yes: Yes = False) -> None:
 
 @notifications.command("list")
 def list_notifications(ctx: typer.Context, json: Json = False) -> None:
-    """The targets, the events that each gets, and how the last deliveries went.
+    """The targets, their events, and the last deliveries.
 
     Example: certrelay notifications list
     """

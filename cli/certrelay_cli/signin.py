@@ -9,7 +9,6 @@ import typer
 from certrelay_cli import config
 from certrelay_cli.options import Json
 from certrelay_cli.session import Session
-from certrelay_client import NoSuchRoute
 from certrelay_client.transport import check_endpoint
 
 
@@ -42,7 +41,7 @@ def login(
         chosen = replace(chosen, endpoint=check_endpoint(chosen.endpoint))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    trial = Session(chosen)
+    trial = Session(lambda: chosen)
     try:
         count = len(trial.client.list_vaults()["value"])
     finally:
@@ -56,25 +55,17 @@ def logout(ctx: typer.Context) -> None:
 
     Example: certrelay logout
     """
-    config.path().unlink(missing_ok=True)
+    config.forget(config.path())
     ctx.obj.say("forgotten")
 
 
 def whoami(ctx: typer.Context, json: Json = False) -> None:
-    """Who you are for CertRelay, and what you may do in which vault.
+    """Who you are for CertRelay, and what you may do where.
 
     Example: certrelay whoami
     """
     session: Session = ctx.obj
-    try:
-        me = session.client.get_me()
-    except NoSuchRoute:  # an older deployment: what can be said without it
-        vaults = [vault["name"] for vault in session.client.list_vaults()["value"]]
-        how = "a function key" if session.config.function_key else f"Entra ID ({session.config.scope})"
-        known = {"endpoint": session.config.endpoint, "vaults": vaults}
-        rows = [("endpoint", session.config.endpoint), ("signs in with", how), ("vaults", vaults)]
-        session.show(known, ("whoami", ""), rows, json=json)
-        return
+    me = session.client.get_me()
     if json:
         session.print_json(me)
         return

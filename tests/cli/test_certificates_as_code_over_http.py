@@ -1,17 +1,16 @@
-"""`certificates.yaml` against the app in the sandbox: plan, apply, drift, crash, export, and back."""
+"""`certificates.yaml` against the app in the sandbox: plan, apply, drift, crash."""
 
-import contextlib
 import json
-import ssl
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
-import httpx
 import pytest
 
 from certrelay_cli.code import apply as applying
-from tests.app import App, until
+from tests.app import App
 from tests.cli.conftest import Run
+from tests.cli.pages import ROOT
+from tests.cli.terminal import on_terminal
 
 WANTED = """
 vault: main
@@ -19,20 +18,6 @@ defaults: {{authority: openbao, key: EC-P256, tags: {{team: shop}}}}
 certificates:
   {name}: {{names: [{names}], renew: 30d}}
 """
-VERSION = "api-version=2025-07-01"
-
-
-@contextlib.contextmanager
-def vault(app: App) -> Iterator[httpx.Client]:
-    """Key Vault itself, as somebody who may purge."""
-    settings = app.settings
-    trusted = ssl.create_default_context(cafile=settings["CA_BUNDLE"])
-    query = {"resource": "https://vault.azure.net", "api-version": "2019-08-01"}
-    header = {"X-IDENTITY-HEADER": settings["IDENTITY_HEADER"]}
-    with httpx.Client(base_url=settings["VAULT_URL"], verify=trusted, timeout=30, trust_env=False) as client:
-        token = client.get(settings["IDENTITY_ENDPOINT"], params=query, headers=header).json()["access_token"]
-        client.headers["authorization"] = f"Bearer {token}"
-        yield client
 
 
 @pytest.fixture
@@ -53,7 +38,9 @@ def test_a_file_becomes_a_certificate_and_then_there_is_nothing_to_do(app: App, 
     write(name, f"{name}.contoso.example")
     assert f"+ {name}: create" in certrelay("plan", code=2).out
     assert app.certificate(name).status_code == 404, "plan wrote something"
-    certrelay("apply", "-f", "certificates.yaml", "--yes")
+    done = certrelay("apply", "-f", "certificates.yaml", "--yes")
+    assert done.err.count(f"{name}: create done") == 1, "without a terminal each change is a line when it has ended"
+    assert done.out == "1 done\n"
     found = app.certificate(name).json()
     assert found["dns_names"] == [f"{name}.contoso.example"]
     assert (found["key_type"], found["key_size"]) == ("EC", 256)
@@ -64,6 +51,15 @@ def test_a_file_becomes_a_certificate_and_then_there_is_nothing_to_do(app: App, 
     certrelay("apply", "-f", "certificates.yaml", "--yes")
     assert set(app.certificate(name).json()["dns_names"]) == {f"{name}.contoso.example", f"www.{name}.contoso.example"}
     assert changes(certrelay, code=0) == []
+
+
+def test_a_terminal_shows_how_an_apply_stands(app: App, certrelay: Run, name: str) -> None:
+    write(name, f"{name}.contoso.example")
+    written = on_terminal(
+        100, {**os.environ, "PYTHONPATH": str(ROOT / "cli")}, "apply", "-f", "certificates.yaml", "--yes"
+    )
+    assert f"0 of 1; waiting for {name}" in written
+    assert "1 done" in written.splitlines()[-1]
 
 
 def test_what_was_changed_in_the_portal_is_found_and_mended(app: App, certrelay: Run, name: str) -> None:
@@ -152,38 +148,3 @@ def test_an_apply_that_dies_anywhere_goes_on_with_the_same_orders(
     for one in (name, f"{name}-b"):
         assert len(app.certificate(one, "/history").json()["value"]) == 1, "ordered twice"
     assert changes(certrelay, code=0) == []
-
-
-def test_an_estate_that_is_exported_emptied_and_applied_anew_is_equal(
-    app: App, certrelay: Run, name: str, pytestconfig: pytest.Config
-) -> None:
-    count = 500 if pytestconfig.getoption("--soak") else 12
-    kinds = (
-        "", ", key: RSA-3072", ", renew: 20%, tags: {owner: me, cost: '42'}", ", days: 45, reuse_key: true",
-        ", content_type: pem, exportable: false", ", subject: 'CN=NAME.contoso.example,O=Contoso', tags: {on: 'yes'}",
-    )  # fmt: skip
-    lines = [
-        f"  {name}-{number}: {{names: [{name}-{number}.contoso.example, www.{name}-{number}.contoso.example]"
-        f"{kinds[number % len(kinds)].replace('NAME', f'{name}-{number}')}}}"
-        for number in range(count)
-    ]
-    write(name, f"{name}.contoso.example", more="\n".join(lines) + "\n")
-    certrelay("apply", "-f", "certificates.yaml", "--yes")
-    assert changes(certrelay, code=0) == []
-
-    def exported(file: str) -> str:
-        certrelay("export", "--out", file)
-        return "\n".join(line for line in Path(file).read_text().splitlines() if name in line)
-
-    before = exported("before.yaml")
-    assert before.count("\n") == count
-    for one in [name] + [f"{name}-{number}" for number in range(count)]:
-        assert app.certificate(one, "", "DELETE").status_code == 200
-    with vault(app) as client:
-        for one in [name] + [f"{name}-{number}" for number in range(count)]:
-            until(lambda one=one: client.get(f"/deletedcertificates/{one}?{VERSION}").status_code == 200)  # type: ignore[misc]
-            assert client.delete(f"/deletedcertificates/{one}?{VERSION}").status_code == 204
-    head = Path("before.yaml").read_text().split("certificates:\n")[0]
-    Path("estate.yaml").write_text(f"{head}certificates:\n{before}\n")
-    certrelay("apply", "-f", "estate.yaml", "--yes")
-    assert exported("after.yaml") == before

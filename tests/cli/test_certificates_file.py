@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from certrelay_cli.code import document
-from certrelay_cli.code.document import Malformed, parse
+from certrelay_cli.code.document import parse
 from certrelay_cli.code.wanted import all_of
+from certrelay_cli.inputs import Malformed
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "certificates.schema.json"
 EXAMPLE = """
@@ -37,7 +38,9 @@ def test_the_published_schema_is_that_of_the_models() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "the file: "),
+        ("", "is empty"),
+        ("# nothing\n", "is empty"),
+        ("- main", "the file: must be a mapping"),
         ("vault: main\nvault: other", "'vault' is there twice"),
         ("certificates: {}", "vault: is missing"),
         (
@@ -48,9 +51,22 @@ def test_the_published_schema_is_that_of_the_models() -> None:
         ("vault: main\ncertificates: {a: {names: [b.example], renew: soon}}", "certificates.a.renew: "),
         ("vault: main\ncertificates: {a_b: {names: [b.example]}}", "letters, digits and hyphens"),
         ("vault: main\ncertificates: {a: {tags: {cost: 42}}}", "certificates.a.tags.cost: "),
-        ("vault: [main", "while parsing"),
-        ("vault: " + "[" * 5000, ""),
+        ("vault: main\ncertificates: []", "certificates: must be a mapping"),
+        ("vault: [main", "line 1, column 13: expected ',' or ']'"),
+        ("vault: main\ncertificates:\n\twww: {}", "line 3, column 1: found character '\\t'"),
+        ("vault: main\ncertificates:\n\twww: {}", "indent with spaces, not with tabs"),
+        ("vault: main\n---\nvault: other", "line 2, column 1: but found another document"),
+        ("vault: main\n\0", "line 2: YAML does not allow the character U+0000"),
+        ("vault: " + "[" * 1000, "is nested too deeply"),
+        ("? [vault]\n: main", "line 1, column 3: a key must be a plain text"),
+        ("vault: " + "9" * 5000, "999' is no int"),
+        ("vault: !!bool maybe", "'maybe' is no bool"),
+        ("vault: !!int ''", "'' is no int"),
+        ("vault: !!map [main]", "line 1, column 8: it must be a mapping"),
+        ("vault: !!timestamp now", "could not determine a constructor"),
         ("vault: !!python/object/apply:os.system [true]", "could not determine a constructor"),
+        ("vault: &vault [*vault]", "an alias stands within what it repeats"),
+        ('vault: "\\ud800"', "vault: "),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_the_place(text: str, fault: str) -> None:
@@ -81,6 +97,28 @@ def test_an_entry_that_nobody_could_issue_is_refused(entry: str, fault: str) -> 
 def test_names_that_key_vault_takes_for_the_same_are_refused() -> None:
     with pytest.raises(Malformed, match="takes it for the same as"):
         all_of(parse("vault: m\ndefaults: {authority: x}\ncertificates: {a: {names: [a.b]}, A: {names: [a.b]}}"))
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_few_lines_with_aliases_do_not_become_a_million_values(merged: bool) -> None:
+    pattern = "{{<<: [{0}]}}" if merged else "[{0}]"
+    lines = ["a0: &a0 {x: y}"]
+    lines += [f"a{n + 1}: &a{n + 1} {pattern.format(', '.join([f'*a{n}'] * 10))}" for n in range(12)]
+    with pytest.raises(Malformed, match="aliases make more than 1,000,000 values of it"):
+        parse("\n".join(lines))
+
+
+def test_what_many_certificates_share_may_be_an_alias() -> None:
+    found = all_of(
+        parse(
+            "vault: main\ndefaults: {authority: x}\ncertificates:\n"
+            "  a: &shared {names: &names [a.example], tags: {team: shop}, days: 30}\n"
+            "  b: {<<: *shared, days: 60}\n  c: {<<: [{days: 90}, *shared]}\n  d: {names: *names}\n"
+        )
+    )
+    assert {one.dns for one in found.values()} == {("a.example",)}
+    assert {name: one.days for name, one in found.items()} == {"a": 30, "b": 60, "c": 90, "d": None}
+    assert found["b"].tags == {"team": "shop"}
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -5,10 +5,6 @@ import re
 import stat
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,67 +12,17 @@ import httpx
 import pytest
 
 from certrelay.keyvault import tags
+from certrelay_cli import exits
 from certrelay_cli.code import actual
 from certrelay_cli.config import Config
 from certrelay_cli.session import printable
 from certrelay_client import Client, EntraId, FunctionKey, NoSuchRoute, NotSignedIn, Refused, TimedOut, Unreachable
 from certrelay_client.transport import TRIES
 from sandbox.vault import VaultServer
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, Server
+from tests.cli.pages import PAGE
 
 PROBLEM = "application/problem+json"
-
-
-@dataclass
-class Server:
-    """An app on loopback that answers with what the test gives, one after the other; the last one again and again."""
-
-    url: str = ""
-    answers: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
-    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-
-    def gives(self, status: int, body: Any = None, **headers: str) -> None:
-        self.answers.append((status, body, {key.replace("_", "-"): value for key, value in headers.items()}))
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            state.requests.append(
-                (self.command, self.path, {key.lower(): value for key, value in self.headers.items()})
-            )
-            status, body, headers = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
-            content = b"" if body is None else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
-        setattr(Handler, f"do_{method}", Handler.answer)
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{running.server_address[1]}"
-    yield state
-    running.shutdown()
-    thread.join()
-    running.server_close()
-
-
-@pytest.fixture
-def signed_in(server: Server, alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CERTRELAY_ENDPOINT", server.url)
-    monkeypatch.setenv("CERTRELAY_FUNCTION_KEY", "s3cret")
-    monkeypatch.setenv("CERTRELAY_VAULT", "main")
 
 
 def test_login_saves_what_was_tried_for_its_owner_alone(
@@ -108,13 +54,30 @@ def test_a_saved_key_goes_to_no_other_endpoint(server: Server, command: Run, tmp
     assert server.requests == []
 
 
-@pytest.mark.parametrize("content", ["[]", "not JSON", '"text"'])
-def test_a_broken_configuration_says_what_to_do(command: Run, tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", [b"[]", b"not JSON", b'"text"', b"\xff", b""])
+def test_a_broken_configuration_says_what_to_do(command: Run, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "config.json").write_text(content)
+    (tmp_path / "config" / "config.json").write_bytes(content)
     done = command("vaults")
     assert done.code == 2
     assert "certrelay login" in " ".join(done.err.split())
+
+
+def test_a_broken_configuration_holds_up_no_help(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.json").write_text("{")
+    assert command("list", "--help").code == 0
+
+
+@pytest.mark.parametrize("key", ["s3cret\nsecond line", "s3crét", "s3cret\t"])
+def test_what_is_no_function_key_is_told_without_it(
+    server: Server, command: Run, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("CERTRELAY_FUNCTION_KEY", key + "x")
+    done = command("--endpoint", server.url, "vaults")
+    assert done.code == 2
+    assert "s3cr" not in done.out + done.err
+    assert server.requests == []
 
 
 def test_an_option_wins_over_the_environment_over_what_is_saved() -> None:
@@ -212,6 +175,20 @@ def test_an_operation_that_does_not_end_times_out_and_one_that_fails_is_told() -
 
 
 @pytest.mark.usefixtures("signed_in")
+def test_who_stops_waiting_is_told_that_the_operation_goes_on(
+    server: Server, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "follow", stopped)
+    server.gives(202, {"id": "1", "name": "www", "vault": "main", "status": "inProgress", "step": "requested"})
+    done = command("renew", "www")
+    assert done.code == 130
+    assert "www: the operation goes on; `certrelay operation www` follows it" in done.err
+
+
+@pytest.mark.usefixtures("signed_in")
 def test_a_list_is_read_page_by_page(server: Server, command: Run) -> None:
     line: dict[str, Any] = {
         "enabled": True,
@@ -243,7 +220,9 @@ def test_text_from_elsewhere_is_neither_markup_nor_control(server: Server, comma
         (["plan", "--nonsense"], 1), (["apply"], 2), (["create", "www", "--nonsense"], 2), (["update", "www"], 2),
         (["create", "www", "--key", "RSA-1024"], 2), (["create", "www", "--tag", "x"], 2), (["replace", "--yes"], 2),
         (["create", "www", "--renew", "soon"], 2), (["delete", "www"], 2), (["import", "www", "nowhere.pfx"], 2),
-        (["plan", "-f", "nowhere.yaml"], 3), (["nonsense"], 2),
+        (["plan", "-f", "nowhere.yaml"], 1), (["apply", "-f", "nowhere.yaml"], 2), (["nonsense"], 2),
+        (["show", "plan", "--nonsense"], 2), (["--nonsense", "plan"], 1), (["show", ""], 2), (["show", "\udcff"], 2),
+        (["--request-timeout", "0", "vaults"], 2),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("signed_in")
@@ -259,7 +238,7 @@ def test_a_wrong_use_has_its_code_and_sends_nothing(
 @pytest.mark.usefixtures("signed_in")
 def test_a_plan_that_cannot_be_written_says_where(server: Server, command: Run, tmp_path: Path, option: str) -> None:
     (tmp_path / "certificates.yaml").write_text("vault: main\n")
-    server.gives(200, {"value": [{"name": "main", "url": "u", "authorities": []}]})
+    server.gives(200, {"value": [{"name": "main", "url": "u", "authorities": [], "endpoints": []}]})
     server.gives(200, {"value": []})
     server.gives(200, {"value": [], "continuation": None})
     done = command("plan", option, "nowhere/plan")
@@ -300,6 +279,12 @@ def test_the_client_knows_the_tags_of_the_app() -> None:
         ("days_before_expiry", 3),
         {"team": "x"},
     )
+
+
+def test_every_exit_code_is_on_the_page() -> None:
+    codes = {value for name, value in vars(exits).items() if name.isupper()}
+    known = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE.read_text(), re.MULTILINE)}
+    assert known == codes - {exits.UNEXPECTED, exits.RAISED_FOR_CHANGES}
 
 
 def test_what_a_command_needs_not_is_not_imported() -> None:

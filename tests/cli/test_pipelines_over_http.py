@@ -1,24 +1,24 @@
-"""The steps of the action and of the Azure pipeline, run in a shell against the app in the sandbox."""
+"""The steps of the action and of the Azure pipeline, all of them, run in a shell against the app in the sandbox."""
 
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from tests.app import App
+from tests.cli.conftest import Entra, bash
+from tests.cli.pages import PAGE, ROOT
+from tools.scripts import example_of
 
-ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "cli" / "action" / "action.yml").read_text())
+WORKFLOW = yaml.safe_load(example_of(PAGE.read_text()))
 PIPELINE = yaml.safe_load((ROOT / "docs" / "azure-pipelines.yaml").read_text())
-BASH = shutil.which("bash") or ""
+# With these an identity may plan, and apply; docs/cli.md says so.
+ROLES = {"plan": "Reader", "apply": "Operator"}
 
 # GitHub itself is not here: this takes the place of its command, and keeps the comments in a file, one a line of JSON.
 GH = """#!{python}
@@ -42,23 +42,22 @@ kept.write_text(json.dumps(comments))
 
 
 @pytest.fixture
-def name(app: App) -> str:
-    return app.name().replace("accepted", "pipeline")
+def name(entra: Entra) -> str:
+    return entra.app.name().replace("accepted", "pipeline")
 
 
 @pytest.fixture
-def runner(app: App, alone: None, scripts: Path, tmp_path: Path) -> dict[str, str]:
-    """The environment of a runner that has the command."""
-    gh = scripts / "gh"
+def runner(alone: None, installed: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a runner, in a checkout."""
+    gh = installed / "gh"
     gh.write_text(GH.format(python=sys.executable, comments=str(tmp_path / "comments.json")))
     gh.chmod(0o700)
     (tmp_path / "runner").mkdir()
+    (tmp_path / "cli").symlink_to(ROOT / "cli")
     return {
         **os.environ,
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-        # A runner signs in by OIDC; Entra ID is not here, so the sandbox's key does.
-        "CERTRELAY_ENDPOINT": app.settings["APP_URL"],
-        "CERTRELAY_FUNCTION_KEY": app.settings["FUNCTION_KEY"],
+        "PATH": f"{installed}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
         "RUNNER_TEMP": str(tmp_path / "runner"),
         "AGENT_TEMPDIRECTORY": str(tmp_path / "runner"),
         "GITHUB_OUTPUT": str(tmp_path / "output"),
@@ -66,35 +65,55 @@ def runner(app: App, alone: None, scripts: Path, tmp_path: Path) -> dict[str, st
     }
 
 
-def action(environment: dict[str, str], command: str) -> list[int]:
-    """Run the action's steps as GitHub does, but for the installation; the exit code of each."""
-    values = {
-        "inputs.file": "certificates.yaml", "inputs.prune": "false", "github.token": "a token",
-        "github.repository": "contoso/certificates", "github.event.pull_request.number": "7",
+def address(entra: Entra, what: str) -> str:
+    """The sandbox's endpoint, or its scope."""
+    known = entra.app.settings
+    return {"endpoint": known["APP_URL"], "scope": f"{known['APP_AUDIENCE']}/.default"}[what]
+
+
+def contexts(entra: Entra, command: str) -> dict[str, str]:
+    """What the expressions of the action stand for when the workflow of docs/cli.md uses it."""
+    [given] = [step["with"] for step in WORKFLOW["jobs"]["certificates"]["steps"] if step["uses"] == "./cli/action"]
+    defaults = {name: one["default"] for name, one in ACTION["inputs"].items() if "default" in one}
+    chosen = {"command": command, "endpoint": address(entra, "endpoint"), "scope": address(entra, "scope")}
+    assert given.keys() <= chosen.keys()
+    values = {f"inputs.{name}": value for name, value in {**defaults, **chosen}.items()}
+    return values | {
+        "github.action_path": str(ROOT / "cli" / "action"), "github.token": "a token",
+        "github.repository": "contoso/certificates",
+        "github.event.pull_request.number": "7" if command == "plan" else "",
     }  # fmt: skip
-    codes = []
-    for step in ACTION["runs"]["steps"][1:]:
+
+
+def holds(condition: str, values: Mapping[str, str]) -> bool:
+    """Whether GitHub would run a step with this condition."""
+    for part in condition.split(" && "):
+        name, is_compared, text = part.partition(" == ")
+        if values[name] != text.strip("'") if is_compared else not values[name]:
+            return False
+    return True
+
+
+def action(entra: Entra, runner: dict[str, str], command: str, role: str = "") -> dict[str, int]:
+    """Run the action's steps as GitHub does; the exit code of each that runs."""
+    values = contexts(entra, command)
+    identity = entra.identity(role or ROLES[command])
+    codes: dict[str, int] = {}
+    for step in ACTION["runs"]["steps"]:
         assert step["shell"] == "bash"
         assert "${{" not in step["run"], "a value from elsewhere would become code"
-        if f"inputs.command == '{command}'" not in step["if"]:
+        if not holds(step.get("if", "inputs.command"), values):
             continue
-        output = Path(environment["GITHUB_OUTPUT"])
-        if output.exists():
-            values["steps.plan.outputs.exit-code"] = output.read_text().splitlines()[-1].partition("=")[2]
-        given = {key: re.sub(r"\$\{\{ (.*?) \}\}", lambda found: values.get(found[1], ""), str(value))
+        given = {key: re.sub(r"\$\{\{ (.*?) \}\}", lambda found: values[found[1]], str(value))
                  for key, value in step["env"].items()}  # fmt: skip
-        # The endpoint and the scope of the inputs stay those of the sandbox.
-        given = {key: value for key, value in given.items() if not key.startswith("CERTRELAY_")}
-        done = shell(step["run"], environment | given)
-        codes.append(done.returncode)
-        if done.returncode:
+        codes[step["name"]] = bash(step["run"], runner | identity | given).returncode
+        if codes[step["name"]]:
             break
+        output = Path(runner["GITHUB_OUTPUT"])
+        if "id" in step and output.exists():
+            name, _, value = output.read_text().splitlines()[-1].partition("=")
+            values[f"steps.{step['id']}.outputs.{name}"] = value
     return codes
-
-
-def shell(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [BASH, "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def wanted(name: str, *names: str) -> None:
@@ -102,66 +121,104 @@ def wanted(name: str, *names: str) -> None:
     Path("certificates.yaml").write_text(f"vault: main\ncertificates:\n  {entry}\n")
 
 
+PLANNED = {"Install": 0, "Plan": 0, "Comment": 0, "Result": 0}
+APPLIED = {"Install": 0, "Apply": 0}
+
+
 def test_a_name_in_a_pull_request_reaches_key_vault(
-    app: App, runner: dict[str, str], name: str, tmp_path: Path
+    entra: Entra, runner: dict[str, str], name: str, tmp_path: Path
 ) -> None:
     wanted(name, f"{name}.contoso.example")
-    assert action(runner, "apply") == [0]
+    assert action(entra, runner, "apply") == APPLIED
     wanted(name, f"{name}.contoso.example", f"www.{name}.contoso.example")
-    assert action(runner, "plan") == [0, 0, 0]
-    assert action(runner, "plan") == [0, 0, 0]
+    assert action(entra, runner, "plan") == PLANNED
+    assert action(entra, runner, "plan") == PLANNED
     [comment] = json.loads((tmp_path / "comments.json").read_text())
     assert f"| {name} | new version | the certificate lacks www.{name}.contoso.example |" in comment
     assert "exit-code=2" in (tmp_path / "output").read_text()
     assert comment in (tmp_path / "summary").read_text()
-    assert app.certificate(name).json()["dns_names"] == [f"{name}.contoso.example"], "a plan wrote something"
-    assert action(runner, "apply") == [0]
-    assert f"www.{name}.contoso.example" in app.certificate(name).json()["dns_names"]
-    assert action(runner, "plan") == [0, 0, 0]
+    assert action(entra, runner, "apply", role="Reader") == {"Install": 0, "Apply": 3}
+    assert entra.app.certificate(name).json()["dns_names"] == [f"{name}.contoso.example"], "a plan wrote something"
+    assert action(entra, runner, "apply") == APPLIED
+    assert f"www.{name}.contoso.example" in entra.app.certificate(name).json()["dns_names"]
+    assert action(entra, runner, "plan") == PLANNED
     assert "nothing to do" in json.loads((tmp_path / "comments.json").read_text())[0]
 
 
 def test_a_plan_that_cannot_be_applied_fails_the_pull_request_after_its_comment(
-    runner: dict[str, str], name: str, tmp_path: Path
+    entra: Entra, runner: dict[str, str], name: str, tmp_path: Path
 ) -> None:
     Path("certificates.yaml").write_text(
         f"vault: main\ncertificates: {{{name}: {{names: [a.contoso.example], authority: '@everyone <b>'}}}}\n"
     )
-    assert action(runner, "plan") == [0, 0, 3]
+    assert action(entra, runner, "plan") == PLANNED | {"Result": 3}
     [comment] = json.loads((tmp_path / "comments.json").read_text())
     assert "It cannot be applied" in comment
     assert "@everyone" not in comment
     assert "<b>" not in comment
-    assert action(runner, "apply") == [3]
+    assert action(entra, runner, "apply") == APPLIED | {"Apply": 3}
 
 
-def test_the_azure_pipeline_comments_the_plan_and_applies_it(
-    app: App,
-    runner: dict[str, str],
-    name: str,
-    receiver: tuple[str, list[tuple[dict[str, str], bytes]], Callable[[int], None]],
+def test_a_file_that_is_not_as_it_must_be_fails_the_pull_request(entra: Entra, runner: dict[str, str]) -> None:
+    Path("certificates.yaml").write_text("vault: [")
+    assert action(entra, runner, "plan") == PLANNED | {"Result": 1}
+
+
+type Webhook = tuple[str, list[tuple[dict[str, str], bytes]], Callable[[int], None]]
+
+
+def pipeline(entra: Entra, runner: dict[str, str], url: str, **variables: str) -> dict[str, int]:
+    """Run the steps of the Azure pipeline as its agent does; the exit code of each that runs."""
+    role = "plan" if variables["Build.Reason"] == "PullRequest" else "apply"
+    environment = runner | entra.identity(ROLES[role]) | {
+        "SYSTEM_COLLECTIONURI": url, "SYSTEM_TEAMPROJECTID": "project", "BUILD_REPOSITORY_ID": "repository",
+        "SYSTEM_PULLREQUEST_PULLREQUESTID": "7",
+    }  # fmt: skip
+    assert PIPELINE["variables"].keys() == {"CERTRELAY_ENDPOINT", "CERTRELAY_SCOPE"}
+    environment |= {key: address(entra, key.removeprefix("CERTRELAY_").lower()) for key in PIPELINE["variables"]}
+    codes: dict[str, int] = {}
+    for step in PIPELINE["steps"]:
+        compared = re.findall(r"eq\(variables\['(.*?)'\], '(.*?)'\)", step.get("condition", ""))
+        if not all(variables[name] == value for name, value in compared):
+            continue
+        given = {key: value.replace("$(System.AccessToken)", "a token") for key, value in step.get("env", {}).items()}
+        done = bash(step.get("script") or step["inputs"]["inlineScript"], environment | given, options=())
+        environment |= dict(re.findall(r"##vso\[task\.setvariable variable=(\w+)\](\w+)", done.stdout))
+        codes[step["displayName"]] = done.returncode
+        if done.returncode:
+            break
+    return codes
+
+
+PULL_REQUEST = {"Build.Reason": "PullRequest", "Build.SourceBranch": "refs/pull/7/merge"}
+MAIN = {"Build.Reason": "IndividualCI", "Build.SourceBranch": "refs/heads/main"}
+
+
+def test_a_name_in_a_pull_request_of_azure_repos_reaches_key_vault(
+    entra: Entra, runner: dict[str, str], name: str, receiver: Webhook
 ) -> None:
     url, got, _ = receiver
     wanted(name, f"{name}.contoso.example")
-    plan, comment, apply = (script_of(step) for step in PIPELINE["steps"][1:])
-    done = shell(plan, runner)
-    assert done.returncode == 0, done.stderr
-    found = re.search(r"##vso\[task.setvariable variable=PLAN_CODE\](\d+)", done.stdout)
-    assert found
-    assert found[1] == "2"
-    pull_request = {
-        "PLAN_CODE": found[1], "SYSTEM_COLLECTIONURI": url, "SYSTEM_TEAMPROJECTID": "project",
-        "BUILD_REPOSITORY_ID": "repository", "SYSTEM_PULLREQUEST_PULLREQUESTID": "7", "SYSTEM_ACCESSTOKEN": "a token",
-    }  # fmt: skip
-    done = shell(comment, runner | pull_request)
-    assert done.returncode == 0, done.stderr
+    assert pipeline(entra, runner, url, **MAIN) == APPLIED
+    wanted(name, f"{name}.contoso.example", f"www.{name}.contoso.example")
+    assert pipeline(entra, runner, url, **PULL_REQUEST) == {"Install": 0, "Plan": 0, "Comment": 0}
     [(headers, body)] = got
     assert headers["Authorization"] == "Bearer a token"
-    assert f"| {name} | create |" in json.loads(body)["comments"][0]["content"]
-    assert shell(comment, runner | pull_request | {"PLAN_CODE": "3"}).returncode == 3
-    assert shell(apply, runner).returncode == 0
-    assert app.certificate(name).json()["dns_names"] == [f"{name}.contoso.example"]
+    comment = json.loads(body)["comments"][0]["content"]
+    assert f"| {name} | new version | the certificate lacks www.{name}.contoso.example |" in comment
+    assert entra.app.certificate(name).json()["dns_names"] == [f"{name}.contoso.example"], "a plan wrote something"
+    assert pipeline(entra, runner, url, **MAIN) == APPLIED
+    assert f"www.{name}.contoso.example" in entra.app.certificate(name).json()["dns_names"]
 
 
-def script_of(step: dict[str, Any]) -> str:
-    return str(step.get("script") or step["inputs"]["inlineScript"])
+def test_a_plan_that_cannot_be_applied_fails_the_azure_pipeline_after_its_comment(
+    entra: Entra, runner: dict[str, str], name: str, receiver: Webhook
+) -> None:
+    url, got, _ = receiver
+    Path("certificates.yaml").write_text(
+        f"vault: main\ncertificates: {{{name}: {{names: [a.example], authority: x}}}}\n"
+    )
+    assert pipeline(entra, runner, url, **PULL_REQUEST) == {"Install": 0, "Plan": 0, "Comment": 3}
+    [(_, body)] = got
+    assert "there is no authority x" in json.loads(body)["comments"][0]["content"]
+    assert pipeline(entra, runner, url, **MAIN) == APPLIED | {"Apply": 3}

@@ -1,14 +1,15 @@
 """What a plan finds, from values alone: no network, no clock."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certrelay_cli.code import export, planner
+from certrelay_cli.code import export, planner, prepare
 from certrelay_cli.code.actual import Actual
 from certrelay_cli.code.document import Document
-from certrelay_cli.code.planner import Change, Kind
+from certrelay_cli.code.planner import Change, Kind, Plan
 from certrelay_cli.code.wanted import Wanted, all_of
 
 DAYS = {"corp": 90, "other": 90}
@@ -200,10 +201,11 @@ def test_what_is_not_in_the_file_is_never_deleted(prune: bool) -> None:
     assert "delete_certificate" not in str(found)
 
 
-def test_a_change_survives_its_way_through_json() -> None:
-    for one in (wanted(renew="30d"), wanted(authority=None, issuer="Self")):
-        [change] = changes(one, None)
-        assert planner.change_from_json(change.to_json()) == change
+def test_a_plan_survives_its_way_through_a_file(tmp_path: Path) -> None:
+    made = [changes(one, None)[0] for one in (wanted(renew="30d"), wanted(authority=None, issuer="Self"))]
+    plan = Plan("main", tuple(made), endpoint="https://app.example")
+    (tmp_path / "plan.json").write_text(prepare.to_text(plan), encoding="utf-8")
+    assert prepare.load(tmp_path / "plan.json") == plan
 
 
 def test_an_endpoint_is_a_tag_and_is_written_and_exported_as_an_endpoint() -> None:

@@ -1,18 +1,17 @@
 """One certificate as it is in the vault, read through the API."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from certrelay_cli.code.threads import each
 from certrelay_cli.triggers import Trigger
 from certrelay_client import Client, NotFound
 
 # CertRelay's own tags on a certificate in Key Vault; a test holds them to those of the app.
 AUTHORITY_TAG, RENEWAL_TAG, VALIDITY_TAG = "certrelay-authority", "certrelay-renewal", "certrelay-validity-days"
 OWN_TAGS = (AUTHORITY_TAG, RENEWAL_TAG, VALIDITY_TAG)
-THREADS = 8
 _TRIGGER = re.compile(r"(lifetime_percentage|days_before_expiry)=([0-9]{1,5})")
 _KINDS = ("dns_names", "ip_addresses", "email_addresses", "uris")
 
@@ -62,9 +61,7 @@ def from_detail(detail: Mapping[str, Any], was_managed: bool = False) -> Actual:
     )
 
 
-def read(
-    client: Client, vault: str, names: Iterable[str], managed: Collection[str], seen: Callable[[], None] = lambda: None
-) -> dict[str, Actual]:
+def read(client: Client, vault: str, names: Iterable[str], managed: Collection[str]) -> dict[str, Actual]:
     """Those of `names` that exist, by their names in lower case. `managed`: names that an authority shall renew.
 
     Raises what the client raises."""
@@ -76,15 +73,12 @@ def read(
             if error.code != "CertificateNotFound":
                 raise
             return None
-        finally:
-            seen()
         if not detail.get("cer"):  # its first version is being issued
             return None
         lost = name in managed and AUTHORITY_TAG not in (detail.get("tags") or {})
         return from_detail(detail, lost and _was_managed(client, vault, name, detail["version"]))
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        return {found.name.lower(): found for found in pool.map(one, names) if found is not None}
+    return {found.name.lower(): found for found in each(one, names) if found is not None}
 
 
 def managed_names(client: Client, vault: str) -> set[str]:

@@ -2,16 +2,19 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
-from certrelay_cli.code.actual import THREADS
 from certrelay_cli.code.planner import Change, Plan
+from certrelay_cli.code.threads import each
 from certrelay_client import Client, ClientError, NotSignedIn, Refused, Unreachable
+from certrelay_client.paging import pages
 from certrelay_client.polling import pauses
-from certrelay_client.response_models import Operation
+from certrelay_client.response_models import Operation, OperationList
+
+PAGE = 200  # operations that one request lists at most
 
 
 class Result(StrEnum):
@@ -28,16 +31,29 @@ class Result(StrEnum):
 
 @dataclass(slots=True)
 class Outcome:
-    """`detail`: who refused it and why, or why it is not done."""
+    """`detail`: who refused it and why, or why it is not done. `sent`: its request has been sent, answered or not."""
 
     change: Change
     result: Result = Result.LEFT
     detail: str = ""
+    sent: bool = False
     operation: Operation | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.result is not Result.LEFT
 
     @property
     def is_open(self) -> bool:
         return self.operation is not None and self.operation["status"] == "inProgress"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody has pressed Ctrl-C: no other request is sent, and those that were sent are not waited for."""
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        super().__init__()
+        self.outcomes = outcomes
 
 
 def apply(
@@ -49,7 +65,8 @@ def apply(
 ) -> list[Outcome]:
     """An outcome for each change, in the plan's order. `seen` is called whenever something has changed.
 
-    May be repeated after a crash at any line. `timeout`: seconds to wait for orders, which go on after that."""
+    May be repeated after a crash at any line. `timeout`: seconds to wait for orders, which go on after that. Raises
+    Interrupted."""
     outcomes = [Outcome(change) for change in plan.changes]
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:  # changes of the same certificate, one after the other
@@ -67,9 +84,12 @@ def apply(
             if outcome.result is not Result.DONE and not outcome.is_open:
                 return
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(run, groups.values()))
-    _follow(client, outcomes, timeout, sleep, seen)
+    try:
+        each(run, groups.values())
+        _follow(client, plan.vault, outcomes, timeout, sleep, seen)
+    except KeyboardInterrupt:
+        cut_off.set()
+        raise Interrupted(outcomes) from None
     return outcomes
 
 
@@ -77,6 +97,7 @@ def _do(client: Client, vault: str, outcome: Outcome) -> None:
     change = outcome.change
     arguments: list[Any] = [vault, change.name] + ([] if change.body is None else [dict(change.body)])
     more = {"idempotency_key": change.key} if change.key else {}
+    outcome.sent = True
     try:
         answer = getattr(client, change.request)(*arguments, **more)
     except ClientError as error:
@@ -90,6 +111,7 @@ def _do(client: Client, vault: str, outcome: Outcome) -> None:
 
 def _follow(
     client: Client,
+    vault: str,
     outcomes: Sequence[Outcome],
     timeout: float,
     sleep: Callable[[float], None],
@@ -103,17 +125,41 @@ def _follow(
                 outcome.detail = "its order goes on; `certrelay apply` again follows it"
             return
         sleep(pause)
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda outcome: _look(client, outcome), waiting))
+        _look(client, vault, waiting)
         seen(outcomes)
 
 
-def _look(client: Client, outcome: Outcome) -> None:
-    assert outcome.operation is not None  # noqa: S101 - of those that are open
+def _look(client: Client, vault: str, waiting: Sequence[Outcome]) -> None:
+    """Note how the orders stand. One request tells it of PAGE open ones; only those that it does not tell of are asked
+    for. Of a vault with many more open than these no more pages are read than asking for each would take."""
     try:
-        _note(outcome, client.get_operation(outcome.operation["id"]))
+        still_open = _open_operations(client, vault, most_pages=len(waiting))
+    except Refused:  # who may not list operations may ask for each of them
+        still_open = {}
     except ClientError as error:
-        outcome.result, outcome.detail, outcome.operation = _result_of(error), _told(error), None
+        for outcome in waiting:
+            _give_up(outcome, error)
+        return
+
+    def look(outcome: Outcome) -> None:
+        identifier = outcome.operation["id"] if outcome.operation else ""
+        try:
+            _note(outcome, still_open.get(identifier) or client.get_operation(identifier))
+        except ClientError as error:
+            _give_up(outcome, error)
+
+    each(look, waiting)
+
+
+def _open_operations(client: Client, vault: str, most_pages: int) -> dict[str, Operation]:
+    def page(after: str | None) -> OperationList:
+        return client.list_operations(state="open", vault=vault, max=PAGE, continuation=after)
+
+    return {operation["id"]: operation for part in islice(pages(page), most_pages) for operation in part["value"]}
+
+
+def _give_up(outcome: Outcome, error: ClientError) -> None:
+    outcome.result, outcome.detail, outcome.operation = _result_of(error), _told(error), None
 
 
 def _note(outcome: Outcome, operation: Operation) -> None:

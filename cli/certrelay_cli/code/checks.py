@@ -5,17 +5,23 @@ CertRelay checks everything again, and decides; what is refused here would be re
 
 import contextlib
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from certrelay_cli import keys
-from certrelay_cli.code.wanted import Wanted, normalised
+from certrelay_cli.code import endpoints
+from certrelay_cli.code.actual import OWN_TAGS
+from certrelay_cli.code.planner import Change
+from certrelay_cli.code.wanted import ENDPOINT_TAG, Wanted, normalised
+
+MAX_TAGS = 15  # Key Vault's
 
 
 def problems(wanted: Wanted, vault: Mapping[str, Any], authorities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """What the rules do not allow, in one clause each, with the rule's owner.
 
     `vault` and `authorities` (by name) are as `list_vaults` and `list_authorities` answer."""
+    yield from _tag_violations(wanted.tags)
     yield from _violations(f"vault {vault['name']}", vault.get("rules") or {}, wanted)
     if wanted.authority is None:
         return
@@ -27,6 +33,25 @@ def problems(wanted: Wanted, vault: Mapping[str, Any], authorities: Mapping[str,
         yield f"vault {vault['name']} does not allow authority {wanted.authority} (setting authorities)"
     yield from _violations(f"authority {wanted.authority}", authority.get("rules") or {}, wanted)
     yield from _unsupported(wanted, authority)
+
+
+def endpoint_problems(change: Change, patterns: Sequence[str]) -> Iterator[str]:
+    """Whether CertRelay may look at the endpoint that a change writes; one that stays as it is, is not written anew.
+
+    `patterns`: the vault's."""
+    written = ((change.body or {}).get("tags") or {}).get(ENDPOINT_TAG)
+    if written is None:
+        return
+    if not any(endpoints.allowed(pattern, endpoints.normalised(written)) for pattern in patterns):
+        known = ", ".join(patterns) or "none"
+        yield f"{change.name}: endpoint {written} is not allowed by CERTRELAY_ENDPOINTS, which allows: {known}"
+
+
+def _tag_violations(tags: Mapping[str, str]) -> Iterator[str]:
+    if len({*tags, *OWN_TAGS}) > MAX_TAGS:
+        own = len(OWN_TAGS)
+        yield f"at most {MAX_TAGS - own} tags are allowed, since CertRelay needs {own}"
+    yield from (f"{name} is a tag that CertRelay sets; leave it out" for name in tags if name in OWN_TAGS)
 
 
 def _violations(owner: str, rules: Mapping[str, Any], wanted: Wanted) -> Iterator[str]:

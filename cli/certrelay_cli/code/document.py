@@ -1,14 +1,18 @@
 """`certificates.yaml`: its fields, as models that check it and that its JSON Schema is generated from."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from certrelay_cli import keys, triggers
+from certrelay_cli.code import yaml_text
+from certrelay_cli.inputs import Malformed, read_text
 
+_SENTENCES = {
+    "extra_forbidden": "is not a known field", "missing": "is missing", "model_type": "must be a mapping (name: value)",
+    "dict_type": "must be a mapping (name: value)", "list_type": "must be a list",
+}  # fmt: skip
 CERTIFICATE_NAME = r"^[0-9A-Za-z-]{1,127}$"
 Text = Annotated[str, Field(min_length=1, max_length=2048)]
 Texts = Annotated[list[Text], Field(max_length=100)]
@@ -72,51 +76,14 @@ class Document(BaseModel):
     )
 
 
-class Malformed(Exception):
-    """The file is not as it must be; `faults` has a line for each fault."""
-
-    def __init__(self, file: str, faults: list[str]) -> None:
-        self.faults = faults
-        super().__init__("\n".join(f"{file}: {fault}" for fault in faults))
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, and takes no, off and dates for text, as a name or a tag is meant."""
-
-
-def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", key_node.start_mark)
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return {
-        loader.construct_object(key_node, deep=True): loader.construct_object(value_node, deep=True)
-        for key_node, value_node in node.value
-    }
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":bool", ":timestamp"))]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _word in ("true", "false"):
-    _Loader.yaml_implicit_resolvers.setdefault(_word[0], []).insert(
-        0, ("tag:yaml.org,2002:bool", re.compile(f"^{_word}$"))
-    )
-
-
 def parse(text: str, file: str = "certificates.yaml") -> Document:
     """The file's content. Raises Malformed with every fault."""
     try:
-        content = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise Malformed(file, [" ".join(str(error).split())]) from None
-    except RecursionError:
-        raise Malformed(file, ["is nested too deeply"]) from None
+        content = yaml_text.load(text)
+    except ValueError as error:
+        raise Malformed(file, [str(error)]) from None
+    if content is None:
+        raise Malformed(file, ["is empty"])
     try:
         return Document.model_validate(content)
     except ValidationError as error:
@@ -125,10 +92,7 @@ def parse(text: str, file: str = "certificates.yaml") -> Document:
 
 def load(file: Path) -> Document:
     """Raises Malformed; also when the file cannot be read."""
-    try:
-        return parse(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise Malformed(str(file), [getattr(error, "strerror", None) or "is not UTF-8"]) from None
+    return parse(read_text(file), str(file))
 
 
 def schema() -> dict[str, Any]:
@@ -140,7 +104,7 @@ def schema() -> dict[str, Any]:
 def _fault(details: Any) -> str:
     where = ".".join(str(part) for part in details["loc"] if part != "[key]") or "the file"
     kind = details["type"]
-    text = {"extra_forbidden": "is not a known field", "missing": "is missing"}.get(kind, str(details["msg"]))
+    text = _SENTENCES.get(kind, str(details["msg"]))
     if kind == "string_type":
         text += "; put it in quotes"
     if details["loc"][-1:] == ("[key]",) and kind == "string_pattern_mismatch":

@@ -9,8 +9,9 @@ import yaml
 from certrelay_cli import keys, triggers
 from certrelay_cli.code import wanted
 from certrelay_cli.code.actual import Actual
-from certrelay_cli.code.document import Document, Malformed
+from certrelay_cli.code.document import Document
 from certrelay_cli.code.wanted import CONTENT_TYPES, EKUS, KEY_USAGE, KEY_VAULTS_SHARE, MONTH_DAYS
+from certrelay_cli.inputs import Malformed
 
 type Json = dict[str, Any]
 

@@ -1,16 +1,14 @@
 """What would change, and why. Pure: no network, no clock."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from certrelay_cli import keys, triggers
 from certrelay_cli.code.actual import Actual
-from certrelay_cli.code.wanted import EKUS, KEY_USAGE, Wanted
+from certrelay_cli.code.policy_change import policy_change, sans_in, shown
+from certrelay_cli.code.wanted import Wanted
 
 
 class Kind(StrEnum):
@@ -67,11 +65,6 @@ class Plan:
     unchanged: int = 0
 
 
-def change_from_json(content: Any) -> Change:
-    """What `Change.to_json` made. Raises ValueError for anything else."""
-    return TypeAdapter(Change).validate_python(content)
-
-
 def plan(
     vault: str,
     wanted: Mapping[str, Wanted],
@@ -116,9 +109,9 @@ def _changes(wanted: Wanted, actual: Actual, default_days: int | None) -> Iterat
         body = wanted.create_body()
         yield Change(Kind.NEW_VERSION, wanted.name, reasons, "create_certificate", body, actual.version, wanted)
         return
-    policy, why = _policy(wanted, actual)
-    if policy:
-        yield Change(Kind.POLICY, wanted.name, why, "update_certificate_policy", policy, actual.version, wanted)
+    if (policy := policy_change(wanted, actual.policy)).body:
+        why, body = tuple(policy.why), policy.body
+        yield Change(Kind.POLICY, wanted.name, why, "update_certificate_policy", body, actual.version, wanted)
     if wanted.authority:
         yield from _renewal(wanted, actual, default_days)
     elif actual.authority:
@@ -157,56 +150,6 @@ def _reasons_for_a_new_version(wanted: Wanted, actual: Actual) -> Iterator[str]:
         yield f"the issuer is {issuer}, the file wants {wanted.issuer}"
 
 
-def _policy(wanted: Wanted, actual: Actual) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The fields of the policy to change, and why."""
-    properties = actual.policy.get("x509_props") or {}
-    key = actual.policy.get("key_props") or {}
-    body: dict[str, Any] = {}
-    why: list[str] = []
-
-    def compare(section: str, fields: dict[str, Any], what: str, now: Any, then: Any) -> None:
-        if now != then:
-            body.setdefault(section, {}).update(fields)
-            why.append(f"{what}: {_shown(now)} becomes {_shown(then)}")
-
-    compare("key_props", keys.to_properties(wanted.key), "key", keys.from_properties(key), wanted.key)
-    for name in ("exportable", "reuse_key"):
-        value = getattr(wanted, name)
-        compare("key_props", {name: value}, name, bool(key.get(name, name == "exportable")), value)
-    content_type = (actual.policy.get("secret_props") or {}).get("contentType", wanted.content_type)
-    compare("secret_props", {"contentType": wanted.content_type}, "content type", content_type, wanted.content_type)
-    sans = {kind: sorted(values) for kind, values in wanted.sans.items()}
-    now = {kind: sorted(values) for kind, values in _sans_in(actual.policy).items()}
-    emptied: dict[str, list[str]] = {kind: [] for kind in now if kind not in sans}
-    compare("x509_props", {"sans": wanted.sans | emptied}, "names", now, sans)
-    subject = properties.get("subject") or wanted.subject
-    if _subject(subject) != _subject(wanted.subject):
-        compare("x509_props", {"subject": wanted.subject}, "subject", subject, wanted.subject)
-    for name, default in (("key_usage", KEY_USAGE), ("ekus", EKUS)):
-        then = list(getattr(wanted, name) or default)
-        present = list(properties.get(name) or default)
-        compare("x509_props", {name: then}, name.replace("_", " "), sorted(present), sorted(then))
-    if wanted.issuer and wanted.issuer.lower() != "unknown":
-        _issuers_policy(wanted, actual, compare, body, why)
-    return body, tuple(why)
-
-
-def _issuers_policy(wanted: Wanted, actual: Actual, compare: Any, body: dict[str, Any], why: list[str]) -> None:
-    """What only concerns certificates that Key Vault itself has issued and renews."""
-    [action, *_] = actual.policy.get("lifetime_actions") or [{}]
-    then = wanted.lifetime_action
-    trigger, kind = then["trigger"], then["action"]["action_type"]
-    if (action.get("trigger"), (action.get("action") or {}).get("action_type")) != (trigger, kind):
-        body["lifetime_actions"] = [then]
-        why.append(f"renewal: {kind} at {trigger}")
-    issuer = actual.policy.get("issuer") or {}
-    if wanted.certificate_type and issuer.get("cty") != wanted.certificate_type:
-        compare("issuer", {"cty": wanted.certificate_type}, "type", issuer.get("cty"), wanted.certificate_type)
-    months = (actual.policy.get("x509_props") or {}).get("validity_months")
-    if wanted.days:
-        compare("x509_props", {"validity_months": wanted.validity_months}, "months", months, wanted.validity_months)
-
-
 def _renewal(wanted: Wanted, actual: Actual, default_days: int | None) -> Iterator[Change]:
     """By which authority, when and for how long it is renewed: all of that is one `adopt`."""
     days = wanted.days or default_days
@@ -234,13 +177,8 @@ def _issuer(policy: Mapping[str, Any]) -> str:
     return str((policy.get("issuer") or {}).get("name") or "")
 
 
-def _sans_in(policy: Mapping[str, Any]) -> dict[str, list[str]]:
-    sans = (policy.get("x509_props") or {}).get("sans") or {}
-    return {kind: list(values) for kind, values in sans.items() if values}
-
-
 def _names_in(policy: Mapping[str, Any]) -> frozenset[str]:
-    sans = _sans_in(policy)
+    sans = sans_in(policy)
     return frozenset(
         name.lower() if kind == "dns_names" else name
         for kind, values in sans.items()
@@ -249,23 +187,7 @@ def _names_in(policy: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
-def _subject(text: str) -> list[str]:
-    """The parts, however they are spaced and the types are written."""
-    parts = (part.partition("=") for part in re.split(r"(?<!\\),", text))
-    return [f"{kind.strip().upper()}={value.strip()}" for kind, _, value in parts]
-
-
 def _differences(now: Mapping[str, str], then: Mapping[str, str]) -> Iterator[str]:
     for name in sorted({*now, *then}):
         if now.get(name) != then.get(name):
-            yield f"{name}: {_shown(now.get(name))} becomes {_shown(then.get(name))}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(one for values in value.values() for one in values) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value in (None, "") else str(value)
+            yield f"{name}: {shown(now.get(name))} becomes {shown(then.get(name))}"

@@ -2,19 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import BaseModel, ValidationError
+
 from certrelay_cli.code import actual, checks, planner
-from certrelay_cli.code.document import Malformed
 from certrelay_cli.code.planner import Change, Plan
+from certrelay_cli.code.threads import each
 from certrelay_cli.code.wanted import Wanted
+from certrelay_cli.inputs import Malformed, read_object
 from certrelay_client import Client, NotFound
 
 FORMAT = "certrelay-plan-1"
+
+
+class _Saved(BaseModel):
+    """A plan in a file."""
+
+    endpoint: str
+    vault: str
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +40,11 @@ class Service:
 
 
 def service(client: Client, vault: str) -> Service:
-    """Raises Malformed if there is no such vault."""
+    """Raises NotFound if there is no such vault."""
     vaults = {one["name"]: one for one in client.list_vaults()["value"]}
     if vault not in vaults:
-        raise Malformed("vault", [f"there is no vault {vault!r}; there are: {', '.join(sorted(vaults)) or 'none'}"])
+        detail = f"there is no vault {vault!r}; there are: {', '.join(sorted(vaults)) or 'none'}"
+        raise NotFound(404, {"detail": detail, "code": "VaultNotFound"})
     authorities = {one["name"]: cast("Mapping[str, Any]", one) for one in client.list_authorities()["value"]}
     return Service(cast("Mapping[str, Any]", vaults[vault]), authorities)
 
@@ -44,9 +55,8 @@ def fresh(
     wanted: Mapping[str, Wanted],
     *,
     prune: bool,
-    seen: Callable[[], None] = lambda: None,
 ) -> Plan:
-    """The plan for the file. With problems it has nothing else that counts. Raises Malformed, ClientError."""
+    """The plan for the file. With problems it has nothing else that counts. Raises ClientError."""
     known = service(client, vault)
     faults = tuple(
         f"{name}: {fault}"
@@ -56,7 +66,7 @@ def fresh(
     if faults:
         return Plan(vault, problems=faults, endpoint=client.endpoint)
     renewed = {name for name, one in wanted.items() if one.authority}
-    there = actual.read(client, vault, wanted, renewed, seen)
+    there = actual.read(client, vault, wanted, renewed)
     managed = frozenset(actual.managed_names(client, vault))
     first = planner.plan(vault, wanted, there, known.default_days, managed, prune)
     ordered = [change.name for change in first.changes if change.orders]
@@ -65,9 +75,10 @@ def fresh(
     kept = there.keys() - {name.lower() for name in ordered}
     there = {name: there[name] for name in kept} | actual.read(client, vault, ordered, renewed)
     found = planner.plan(vault, wanted, there, known.default_days, managed, prune)
-    return replace(
-        found, changes=tuple(_with_key(vault, one, ended) for one in found.changes), endpoint=client.endpoint
-    )
+    patterns = known.vault["endpoints"]
+    faults = tuple(fault for change in found.changes for fault in checks.endpoint_problems(change, patterns))
+    changes = tuple(_with_key(vault, one, ended) for one in found.changes)
+    return replace(found, changes=changes, problems=found.problems + faults, endpoint=client.endpoint)
 
 
 def to_text(plan: Plan) -> str:
@@ -79,19 +90,17 @@ def to_text(plan: Plan) -> str:
 
 def load(file: Path) -> Plan:
     """A saved plan. Raises Malformed."""
+    content = read_object(file)
+    if content.get("format", FORMAT) != FORMAT:
+        raise Malformed(file, [f"is a plan of another version: make it anew ({content['format']!r})"])
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise Malformed(str(file), [f"is a plan of another version: make it anew ({content['format']!r})"])
-        changes = tuple(planner.change_from_json(one) for one in content["changes"])
-        return Plan(content["vault"], changes, endpoint=content["endpoint"])
-    except OSError as error:
-        raise Malformed(str(file), [error.strerror or str(error)]) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise Malformed(str(file), ["is no plan: `certrelay plan --out` writes one"]) from None
+        found = _Saved.model_validate(content)
+    except ValidationError:
+        raise Malformed(file, ["is no plan: `certrelay plan --out` writes one"]) from None
+    return Plan(found.vault, found.changes, endpoint=found.endpoint)
 
 
-def saved(client: Client, plan: Plan, seen: Callable[[], None] = lambda: None) -> Plan:
+def saved(client: Client, plan: Plan) -> Plan:
     """What of a saved plan is still to be done.
 
     A change that is done is left out; one that no longer fits what is there is a problem: the plan is then too old.
@@ -100,7 +109,7 @@ def saved(client: Client, plan: Plan, seen: Callable[[], None] = lambda: None) -
         raise Malformed("the plan", [f"is for {plan.endpoint}, not for {client.endpoint}"])
     known = service(client, plan.vault)
     wanted = {change.name: change.wanted for change in plan.changes if change.wanted is not None}
-    there = actual.read(client, plan.vault, wanted, {name for name, one in wanted.items() if one.authority}, seen)
+    there = actual.read(client, plan.vault, wanted, {name for name, one in wanted.items() if one.authority})
     pruned = {change.name for change in plan.changes if change.wanted is None}
     managed = frozenset(pruned & actual.managed_names(client, plan.vault)) if pruned else frozenset()
     now = planner.plan(plan.vault, wanted, there, known.default_days, managed, prune=True)
@@ -136,5 +145,4 @@ def _last_ended(client: Client, vault: str, names: Iterable[str]) -> dict[str, s
         ended = client.get_certificate_history(vault, name)["value"]
         return name, ended[0]["id"] if ended else ""
 
-    with ThreadPoolExecutor(actual.THREADS) as pool:
-        return dict(pool.map(one, names))
+    return dict(each(one, names))

@@ -73,16 +73,33 @@ def outcome_lines(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
     """What was not done, and a line with numbers."""
     for one in outcomes:
         if one.result is not Result.DONE:
-            yield (
-                f"! {one.change.name}: {one.change.kind} {one.result}: {one.detail or 'it comes after another'}",
-                "red",
-            )
+            yield f"! {ended(one)}: {one.detail or 'it comes after another'}", "red"
     counts = Counter(str(one.result) for one in outcomes)
     yield ", ".join(f"{count} {result}" for result, count in counts.items()) or "nothing to do", "bold"
 
 
+def ended(outcome: Outcome) -> str:
+    """How a change ended, without why."""
+    return f"{outcome.change.name}: {outcome.change.kind} {outcome.result}"
+
+
+def interrupted(outcomes: Sequence[Outcome]) -> str:
+    """What goes on after Ctrl-C, and what does not."""
+    counts = Counter(map(_state, outcomes))
+    told = "; ".join(f"{count} {state}" for state, count in counts.items())
+    return f"interrupted: {told}; the same command again follows what was ordered, and does the rest"
+
+
+def _state(outcome: Outcome) -> str:
+    if outcome.is_open:
+        return "ordered: CertRelay goes on with them"
+    if outcome.has_ended:
+        return str(outcome.result)
+    return "sent and not answered yet" if outcome.sent else "not begun"
+
+
 def progress(outcomes: Sequence[Outcome]) -> str:
-    done = sum(one.result is not Result.LEFT for one in outcomes)
+    done = sum(one.has_ended for one in outcomes)
     waiting = [one.change.name for one in outcomes if one.is_open]
     more = f"; waiting for {', '.join(waiting[:3])}{' …' if len(waiting) > 3 else ''}" if waiting else ""
     return f"{done} of {len(outcomes)}{more}"

@@ -1,7 +1,6 @@
 """One certificate as the file wants it, with all defaults, and its requests to the API. Pure."""
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +8,9 @@ from typing import Any
 import idna
 
 from certrelay_cli import keys, triggers
-from certrelay_cli.code.document import Common, Document, Entry, Malformed
+from certrelay_cli.code import endpoints
+from certrelay_cli.code.document import Common, Document, Entry
+from certrelay_cli.inputs import Malformed
 from certrelay_cli.triggers import Trigger
 
 KEY_USAGE = ("digitalSignature", "keyEncipherment")
@@ -19,7 +20,6 @@ MONTH_DAYS = 365 / 12
 KEY_VAULTS_SHARE = 80  # of the lifetime, at which Key Vault's own renewal begins by default
 MAX_COMMON_NAME = 64
 ENDPOINT_TAG = "certrelay-endpoint"
-_ENDPOINT = re.compile(r"([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +159,8 @@ def _endpoint_tag(entry: Entry, defaults: Common) -> dict[str, str]:
     """The tag for the entry's endpoint, if it has one. Raises ValueError."""
     if ENDPOINT_TAG in {**defaults.tags, **entry.tags}:
         raise ValueError(f"has the tag {ENDPOINT_TAG}: write endpoint instead")
-    if entry.endpoint is not None and not _ENDPOINT.fullmatch(entry.endpoint):
-        raise ValueError(f"{entry.endpoint!r} is no endpoint: write HOST:PORT, such as www.contoso.example:443")
+    if entry.endpoint is not None:
+        endpoints.normalised(entry.endpoint)
     return {ENDPOINT_TAG: entry.endpoint} if entry.endpoint else {}
 
 
