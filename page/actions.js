@@ -1,14 +1,22 @@
 // What can be done with one certificate. Each action says first what will happen, and what the API refuses is shown.
 
-import { call, get, of } from "./api.js";
-import { bdi, button, h, say } from "./dom.js";
+import { call, of } from "./api.js";
+import { bdi, button, code, h, li, notice, p, say } from "./dom.js";
 import { confirmed, told } from "./dialog.js";
-import { forget } from "./estate.js";
+import { forget, readAuthorities } from "./estate.js";
+import { choice } from "./form.js";
 import { relativeText } from "./format.js";
 import { may } from "./session.js";
 
-const REASONS = ["unspecified", "keyCompromise", "cACompromise", "affiliationChanged", "superseded", "cessationOfOperation",
-  "privilegeWithdrawn"];
+const REASONS = [
+  "unspecified",
+  "keyCompromise",
+  "cACompromise",
+  "affiliationChanged",
+  "superseded",
+  "cessationOfOperation",
+  "privilegeWithdrawn",
+];
 
 /** The buttons that this caller may use now. */
 export function actions(screen, pending) {
@@ -36,8 +44,16 @@ async function attempt(action) {
     await action();
   } catch (error) {
     if (error.name === "AbortError") return;
-    told("That was refused", h("p", {}, bdi(error.message)),
-      error.faults?.length > 1 && h("ul", {}, error.faults.map((fault) => h("li", {}, h("code", {}, fault.pointer), " ", bdi(fault.detail)))));
+    told(
+      "That was refused",
+      p(bdi(error.message)),
+      error.faults?.length > 1 &&
+        h(
+          "ul",
+          {},
+          error.faults.map((fault) => li(code(fault.pointer), " ", bdi(fault.detail))),
+        ),
+    );
   }
 }
 
@@ -47,7 +63,8 @@ async function unlessRefused(send, title) {
     return await send(false);
   } catch (error) {
     if (!error.offersForce) throw error;
-    if (!(await confirmed(title, [h("p", {}, bdi(error.message))], "Do it all the same", "danger"))) throw new DOMException("", "AbortError");
+    if (!(await confirmed(title, [p(bdi(error.message))], "Do it all the same", "danger")))
+      throw new DOMException("", "AbortError");
     return send(true);
   }
 }
@@ -61,35 +78,49 @@ async function done(screen, text) {
 async function renew(screen) {
   const { vault, name, detail } = screen;
   const authority = detail.tags["certrelay-authority"];
-  const text = `${authority} is asked for a new version now, with the same policy, names and tags. The version that is used today stays valid.`;
-  if (!(await confirmed(`Renew ${name}`, [h("p", {}, text)], "Renew"))) return;
+  const text =
+    `${authority} is asked for a new version now, with the same policy, names and tags. ` +
+    "The version that is used today stays valid.";
+  if (!(await confirmed(`Renew ${name}`, [p(text)], "Renew"))) return;
   await call("POST", of(vault, name, "/renew"), { body: {}, headers: { "Idempotency-Key": crypto.randomUUID() } });
   await done(screen, "The renewal is requested.");
 }
 
 async function cancel(screen, pending) {
-  const text = "The operation ends without a new version, unless the certificate is merged first. An order at the authority is withdrawn where it can be.";
-  if (!(await confirmed(`Cancel the operation of ${screen.name}`, [h("p", {}, text)], "Cancel it", "danger"))) return;
+  const text =
+    "The operation ends without a new version, unless the certificate is merged first. " +
+    "An order at the authority is withdrawn where it can be.";
+  if (!(await confirmed(`Cancel the operation of ${screen.name}`, [p(text)], "Cancel it", "danger"))) return;
   await call("PATCH", of(screen.vault, screen.name, "/pending"), { body: { cancellation_requested: true } });
   await done(screen, `The cancellation of ${pending.id} is requested.`);
 }
 
 async function deleteOperation(screen) {
-  const text = "This is for an operation that is stuck: it is deleted, in Key Vault too, so that the name is free again. An order at the authority stays there.";
-  if (!(await confirmed(`Delete the operation of ${screen.name}`, [h("p", {}, text)], "Delete it", "danger"))) return;
+  const text =
+    "This is for an operation that is stuck: it is deleted, in Key Vault too, so that the name is free again. " +
+    "An order at the authority stays there.";
+  if (!(await confirmed(`Delete the operation of ${screen.name}`, [p(text)], "Delete it", "danger"))) return;
   await call("DELETE", of(screen.vault, screen.name, "/pending"));
   await done(screen, "The operation is deleted.");
 }
 
 async function adopt(screen) {
-  const authorities = (await get("authorities")).value;
-  const select = h("select", { id: "adopt-authority" }, authorities.map((one) => h("option", {}, one.name)));
+  const select = choice((await readAuthorities()).map((one) => one.name));
+  select.id = "adopt-authority";
   const days = h("input", { id: "adopt-days", type: "number", min: 1, max: 3650, placeholder: "as long as now" });
-  const fields = [h("p", {}, "The authority renews it from now on. The version that it has stays as it is."),
-    h("label", { for: "adopt-authority" }, "Authority"), select, h("label", { for: "adopt-days" }, "Days that the next versions live"), days];
+  const fields = [
+    p("The authority renews it from now on. The version that it has stays as it is."),
+    h("label", { for: "adopt-authority" }, "Authority"),
+    select,
+    h("label", { for: "adopt-days" }, "Days that the next versions live"),
+    days,
+  ];
   if (!(await confirmed(`Adopt ${screen.name}`, fields, "Adopt"))) return;
   const body = { authority: select.value, ...(days.value ? { validity_days: Number(days.value) } : {}) };
-  await unlessRefused((force) => call("POST", of(screen.vault, screen.name, "/adopt"), { body: force ? { ...body, force } : body }), "Adopt");
+  await unlessRefused(
+    (force) => call("POST", of(screen.vault, screen.name, "/adopt"), { body: force ? { ...body, force } : body }),
+    "Adopt",
+  );
   await done(screen, "It is adopted.");
 }
 
@@ -97,23 +128,44 @@ async function release(screen) {
   const { attributes } = screen.detail;
   const end = attributes.exp ? ` It expires ${relativeText(attributes.exp)} unless something else renews it.` : "";
   const text = `CertRelay will no longer renew it. Nothing else changes.${end}`;
-  if (!(await confirmed(`Release ${screen.name}`, [h("p", {}, text)], "Release", "danger"))) return;
+  if (!(await confirmed(`Release ${screen.name}`, [p(text)], "Release", "danger"))) return;
   await call("POST", of(screen.vault, screen.name, "/release"));
   await done(screen, "It is released.");
 }
 
 async function enable(screen) {
   const enabled = !screen.detail.attributes.enabled;
-  const text = enabled ? "Applications can read the newest version again." : "Applications can no longer read the newest version, and it is not renewed.";
-  if (!(await confirmed(`${enabled ? "Enable" : "Disable"} ${screen.name}`, [h("p", {}, text)], enabled ? "Enable" : "Disable", enabled ? "primary" : "danger"))) return;
-  await unlessRefused((force) => call("PATCH", of(screen.vault, screen.name), { body: force ? { enabled, force } : { enabled } }), "Disable");
+  const text = enabled
+    ? "Applications can read the newest version again."
+    : "Applications can no longer read the newest version, and it is not renewed.";
+  if (
+    !(await confirmed(
+      `${enabled ? "Enable" : "Disable"} ${screen.name}`,
+      [p(text)],
+      enabled ? "Enable" : "Disable",
+      enabled ? "primary" : "danger",
+    ))
+  )
+    return;
+  await unlessRefused(
+    (force) => call("PATCH", of(screen.vault, screen.name), { body: force ? { enabled, force } : { enabled } }),
+    "Disable",
+  );
   await done(screen, enabled ? "It is enabled." : "It is disabled.");
 }
 
 async function transfer(screen) {
-  const field = h("input", { id: "new-owner", required: true, value: "", placeholder: "00000000-0000-0000-0000-000000000000" });
-  const fields = [h("p", {}, "The new owner may renew it and order new versions with the same names. The history keeps all owners."),
-    h("label", { for: "new-owner" }, "Object id or application id in Entra ID, or “function key”"), field];
+  const field = h("input", {
+    id: "new-owner",
+    required: true,
+    value: "",
+    placeholder: "00000000-0000-0000-0000-000000000000",
+  });
+  const fields = [
+    p("The new owner may renew it and order new versions with the same names. The history keeps all owners."),
+    h("label", { for: "new-owner" }, "Object id or application id in Entra ID, or “function key”"),
+    field,
+  ];
   if (!(await confirmed(`Transfer ${screen.name}`, fields, "Transfer"))) return;
   await call("PUT", of(screen.vault, screen.name, "/owner"), { body: { owner: field.value.trim() } });
   await done(screen, "It is transferred.");
@@ -121,10 +173,19 @@ async function transfer(screen) {
 
 async function revoke(screen) {
   const { vault, name, detail } = screen;
-  const reason = h("select", { id: "reason" }, REASONS.map((one) => h("option", {}, one)));
-  const replace = h("input", { type: "checkbox", id: "replace", checked: Boolean(detail.tags?.["certrelay-authority"]) });
-  const fields = [h("p", { class: "notice bad" }, "Whoever checks for revocation refuses this version from then on. This cannot be undone."),
-    h("label", { for: "reason" }, "Reason (RFC 5280)"), reason, h("label", { class: "check" }, replace, "Order a replacement at once")];
+  const reason = choice(REASONS);
+  reason.id = "reason";
+  const replace = h("input", {
+    type: "checkbox",
+    id: "replace",
+    checked: Boolean(detail.tags?.["certrelay-authority"]),
+  });
+  const fields = [
+    notice("bad", "Whoever checks for revocation refuses this version from then on. This cannot be undone."),
+    h("label", { for: "reason" }, "Reason (RFC 5280)"),
+    reason,
+    h("label", { class: "check" }, replace, "Order a replacement at once"),
+  ];
   if (!(await confirmed(`Revoke ${name}`, fields, "Revoke this version", "danger"))) return;
   const body = { reason: reason.value, version: detail.version, replace: replace.checked };
   await call("POST", of(vault, name, "/revoke"), { body });
@@ -132,8 +193,10 @@ async function revoke(screen) {
 }
 
 async function remove(screen) {
-  const text = "All versions, their keys and secrets are deleted; applications can no longer read them. It can be recovered during the vault's retention period, on the screen Authorities.";
-  if (!(await confirmed(`Delete ${screen.name}`, [h("p", {}, text)], "Delete it", "danger"))) return;
+  const text =
+    "All versions, their keys and secrets are deleted; applications can no longer read them. " +
+    "It can be recovered during the vault's retention period, on the screen Authorities.";
+  if (!(await confirmed(`Delete ${screen.name}`, [p(text)], "Delete it", "danger"))) return;
   await call("DELETE", of(screen.vault, screen.name));
   forget();
   say("It is deleted.");

@@ -1,5 +1,7 @@
 // Speaks the public API. Nothing else of the page sends a request.
 
+import { useClock } from "./format.js";
+
 const KEY = "certrelay-key";
 const listeners = new Set();
 let down = false;
@@ -62,7 +64,9 @@ function reachable(yes) {
  */
 export async function call(method, path, options = {}) {
   const response = await sent(method, `/api/${path}`, options);
-  reachable(response.status < 502 || response.headers.has("x-correlation-id")); // what is in front of the app may answer, too
+  // What is in front of the app may answer, too.
+  reachable(response.status < 502 || response.headers.has("x-correlation-id"));
+  useClock(response.headers.get("Date"));
   if (!response.ok) throw await refusal(response);
   if (options.raw) return response;
   const text = await response.text();
@@ -93,6 +97,12 @@ async function refusal(response) {
 /** GET. */
 export const get = (path, signal) => call("GET", path, { signal });
 
+/** For what not everybody may read: in place of a refusal, `instead`. */
+export const ifAllowed = (instead) => (error) => {
+  if (error instanceof ApiError && error.status === 403) return instead;
+  throw error;
+};
+
 /** The path of a certificate. */
 export function of(vault, name, rest = "") {
   return `vaults/${encodeURIComponent(vault)}/certificates/${encodeURIComponent(name)}${rest}`;
@@ -104,23 +114,38 @@ export function withQuery(path, parameters) {
   return kept.length ? `${path}?${new URLSearchParams(kept)}` : path;
 }
 
-/** Every page of a list, one after the other. */
-export async function* pages(path, parameters, signal) {
+/** Every page of a list, one after the other. `first`: how many the first page has at most, to have it soon. */
+export async function* pages(path, parameters, signal, first = parameters.max) {
   let continuation = null;
   do {
-    const page = await get(withQuery(path, { ...parameters, continuation }), signal);
+    const max = continuation ? parameters.max : first;
+    const page = await get(withQuery(path, { ...parameters, max, continuation }), signal);
     yield page.value;
     continuation = page.continuation;
   } while (continuation);
 }
 
-/** Wait. Ends with an AbortError when the screen is left. */
+/** Wait; while nobody can see the tab, until it is shown again. Ends with an AbortError when the screen is left. */
 export function wait(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const end = () => { clearTimeout(timer); reject(new DOMException("left", "AbortError")); };
-    if (signal?.aborted) { reject(new DOMException("left", "AbortError")); return; }
-    const timer = setTimeout(() => { signal?.removeEventListener("abort", end); resolve(); }, seconds * 1000);
-    signal?.addEventListener("abort", end, { once: true });
+    const listening = new AbortController();
+    const end = (settle, value) => {
+      clearTimeout(timer);
+      listening.abort();
+      settle(value);
+    };
+    const leave = () => end(reject, new DOMException("left", "AbortError"));
+    let due = false;
+    const look = () => {
+      if (due && document.visibilityState !== "hidden") end(resolve);
+    };
+    const timer = setTimeout(() => {
+      due = true;
+      look();
+    }, seconds * 1000);
+    document.addEventListener("visibilitychange", look, { signal: listening.signal });
+    signal?.addEventListener("abort", leave, { signal: listening.signal });
+    if (signal?.aborted) leave();
   });
 }
 

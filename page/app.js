@@ -1,8 +1,8 @@
 // The frame: who is signed in, the navigation, and one screen at a time, each with its own address.
 
-import { ApiError, functionKey, get, keepKey, onReachable, wait } from "./api.js";
-import { bdi, button, fill, h, link, say } from "./dom.js";
-import { useClock } from "./format.js";
+import { ApiError, functionKey, keepKey, onReachable, wait } from "./api.js";
+import { told } from "./dialog.js";
+import { bdi, button, buttons, code, fill, h, hint, link, p, say } from "./dom.js";
 import { hasSignIn, highestRole, identify, isAtLeast, me } from "./session.js";
 import { authorities } from "./authorities.js";
 import { calendar } from "./calendar.js";
@@ -14,9 +14,11 @@ import { create } from "./create.js";
 import { importFile } from "./import.js";
 import { notifications } from "./notifications.js";
 import { now } from "./now.js";
-import { replacement, replacements } from "./replace.js";
+import { replacements } from "./replace.js";
+import { replacement } from "./replacement.js";
 
-// What comes after `#/`; a screen is a function of the element to fill, the rest of the address, and a signal for its end.
+// What comes after `#/`; a screen is a function of the element to fill, the rest of the address, and a signal for its
+// end.
 const SCREENS = {
   now: [now, "Now", "Reader"],
   certificates: [certificates, "Certificates", "Reader"],
@@ -56,7 +58,7 @@ async function show(moveFocus = true) {
   const { signal } = leaving;
   const { screen, parts, query } = address();
   navigation(PARENT[screen] ?? screen);
-  const content = h("div", { class: `screen ${screen}` }, h("p", { class: "quiet" }, "Loading…"));
+  const content = h("div", { class: `screen ${screen}` }, hint("Loading…"));
   fill(main, content);
   document.title = `${SCREENS[screen][1] || parts.at(-1) || "CertRelay"} · CertRelay`;
   if (moveFocus) main.focus({ preventScroll: true });
@@ -73,32 +75,57 @@ async function failed(content, error, signal) {
     return;
   }
   if (!(error instanceof ApiError)) console.error(error);
-  fill(content, trouble(error, () => show(false)));
+  fill(
+    content,
+    trouble(error, () => show(false)),
+  );
   if (!(error instanceof ApiError && error.passes)) return;
   try {
     await wait(Math.min(error.retryAfter, 30), signal);
     show(false);
-  } catch { /* the screen was left */ }
+  } catch {
+    /* the screen was left */
+  }
 }
 
 /** What went wrong, in the API's words. */
 export function trouble(error, again) {
-  const title = error.status === 404 ? "There is no such thing" : error.status === 403 ? "You may not see this"
-    : error.status === 0 ? "CertRelay does not answer" : "That did not work";
-  return h("section", { class: "card trouble", role: "alert" }, h("h1", {}, title), h("p", {}, bdi(error.message)),
-    error.correlation && h("p", { class: "quiet" }, "In the log: ", h("code", {}, error.correlation)),
-    again && button("Try again", again, "primary"));
+  const title =
+    error.status === 404
+      ? "There is no such thing"
+      : error.status === 403
+        ? "You may not see this"
+        : error.status === 0
+          ? "CertRelay does not answer"
+          : "That did not work";
+  return h(
+    "section",
+    { class: "card trouble", role: "alert" },
+    h("h1", {}, title),
+    p(bdi(error.message)),
+    error.correlation && hint("In the log: ", code(error.correlation)),
+    again && button("Try again", again, "primary"),
+  );
 }
 
 function navigation(current) {
   const shown = Object.entries(SCREENS).filter(([, [, title, role]]) => title && isAtLeast(role));
-  fill(document.getElementById("nav"), shown.map(([name, [, title]]) =>
-    link(`#/${name}`, title, { "aria-current": name === current ? "page" : null })));
+  fill(
+    document.getElementById("nav"),
+    shown.map(([name, [, title]]) => link(`#/${name}`, title, { "aria-current": name === current ? "page" : null })),
+  );
 }
 
 function who() {
   const out = functionKey()
-    ? button("Forget the key", () => { keepKey(""); location.reload(); }, "link")
+    ? button(
+        "Forget the key",
+        () => {
+          keepKey("");
+          location.reload();
+        },
+        "link",
+      )
     : link("/.auth/logout?post_logout_redirect_uri=/", "Sign out");
   fill(document.getElementById("who"), h("span", { class: "role", title: me.name }, highestRole()), out);
 }
@@ -106,23 +133,39 @@ function who() {
 /** Ask for a function key, and keep it for this tab. */
 function askForKey(wrong) {
   const field = h("input", { type: "password", id: "key", name: "key", required: true, autocomplete: "off" });
-  const form = h("form", { class: "card narrow", onsubmit: (event) => {
-    event.preventDefault();
-    keepKey(field.value.trim());
-    start();
-  } }, h("h1", {}, "Sign in"),
-  h("p", {}, "This deployment is opened by a function key. The page keeps it until the tab is closed, and nowhere else."),
-  wrong && h("p", { class: "fault", role: "alert" }, "This key does not open it."),
-  h("label", { for: "key" }, "Function key"), field, h("div", { class: "buttons" }, h("button", { class: "primary" }, "Continue")));
+  const form = h(
+    "form",
+    {
+      class: "card narrow",
+      onsubmit: (event) => {
+        event.preventDefault();
+        keepKey(field.value.trim());
+        start();
+      },
+    },
+    h("h1", {}, "Sign in"),
+    p("This deployment is opened by a function key. The page keeps it until the tab is closed, and nowhere else."),
+    wrong && h("p", { class: "fault", role: "alert" }, "This key does not open it."),
+    h("label", { for: "key" }, "Function key"),
+    field,
+    buttons(h("button", { class: "primary" }, "Continue")),
+  );
   fill(main, form);
   field.focus();
 }
 
 function askToSignIn() {
   const target = `/.auth/login/aad?${new URLSearchParams({ post_login_redirect_uri: `/${location.hash}` })}`;
-  fill(main, h("section", { class: "card narrow" }, h("h1", {}, "Sign in"),
-    h("p", {}, "Your organization's account decides what you see and may do here."),
-    h("p", {}, link(target, "Sign in with Microsoft Entra ID", { class: "button primary" }))));
+  fill(
+    main,
+    h(
+      "section",
+      { class: "card narrow" },
+      h("h1", {}, "Sign in"),
+      p("Your organization's account decides what you see and may do here."),
+      p(link(target, "Sign in with Microsoft Entra ID", { class: "button primary" })),
+    ),
+  );
 }
 
 async function start() {
@@ -134,11 +177,17 @@ async function start() {
   }
   who();
   if (!isAtLeast("Reader")) {
-    fill(main, h("section", { class: "card narrow" }, h("h1", {}, "You have no role here"),
-      h("p", {}, "You are signed in as ", h("code", {}, me.name), ". Ask an administrator of CertRelay for a role.")));
+    fill(
+      main,
+      h(
+        "section",
+        { class: "card narrow" },
+        h("h1", {}, "You have no role here"),
+        p("You are signed in as ", code(me.name), ". Ask an administrator of CertRelay for a role."),
+      ),
+    );
     return;
   }
-  get("status").then((status) => useClock(status.now)).catch(() => {});
   show(false);
 }
 
@@ -163,6 +212,17 @@ onReachable((yes) => {
   banner.textContent = yes ? "" : "CertRelay does not answer. What you see may be old; the page tries again by itself.";
   if (yes) say("CertRelay answers again.");
 });
-addEventListener("hashchange", () => { if (me) show(); });
-document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+// What a click begins and nobody waits for ends here, so that no error is lost.
+addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof ApiError || event.reason?.name === "AbortError")) return;
+  event.preventDefault();
+  if (event.reason instanceof ApiError) told("That did not work", p(bdi(event.reason.message)));
+});
+addEventListener("hashchange", () => {
+  if (me) show();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 start();

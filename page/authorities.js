@@ -1,20 +1,62 @@
 // The screen Authorities: what each authority can do and how it stands; each vault; what was deleted in it.
 
-import { ApiError, call, get } from "./api.js";
-import { badge, bdi, button, card, facts, fill, h, link, say } from "./dom.js";
+import { ApiError, call, get, ifAllowed, pages } from "./api.js";
+import {
+  badge,
+  bdi,
+  button,
+  card,
+  code,
+  facts,
+  fill,
+  h,
+  heading,
+  hint,
+  li,
+  link,
+  notice,
+  p,
+  quiet,
+  say,
+  showError,
+} from "./dom.js";
 import { confirmed } from "./dialog.js";
-import { count, duration, relative } from "./format.js";
+import { readAuthorities } from "./estate.js";
+import { count, dateTime, digits, duration, relative } from "./format.js";
 import { mayIn } from "./session.js";
 
 /** The screen. Health takes longest, and comes last. */
 export async function authorities(element, { signal }) {
-  const [{ value: list }, { value: vaults }, status, failing] = await Promise.all([get("authorities", signal), get("vaults", signal),
-    get("status", signal), get("operations?state=failing&max=200", signal)]);
-  const health = new Map([...list.map((one) => `authority ${one.name}`), ...vaults.map((one) => `vault ${one.name}`)].map((what) => [what, h("span", {}, badge("checking…", "quiet"))]));
-  fill(element, h("div", { class: "heading" }, h("h1", {}, "Authorities and vaults")),
-    h("div", { class: "columns" }, list.map((one) => authority(one, status, failing.value, health))),
-    h("h2", {}, "Vaults"), h("div", { class: "columns" }, vaults.map((one) => vault(one, health, signal))));
+  const [list, { value: vaults }, status, failing] = await Promise.all([
+    readAuthorities(),
+    get("vaults", signal),
+    get("status", signal).catch(ifAllowed({ authorities: [], certificates: [] })),
+    readFailing(signal),
+  ]);
+  const places = [...list.map((one) => `authority ${one.name}`), ...vaults.map((one) => `vault ${one.name}`)];
+  const health = new Map(places.map((what) => [what, h("span", {}, badge("checking…", "quiet"))]));
+  fill(
+    element,
+    heading("Authorities and vaults"),
+    h(
+      "div",
+      { class: "columns" },
+      list.map((one) => authority(one, status, failing, health)),
+    ),
+    h("h2", {}, "Vaults"),
+    h(
+      "div",
+      { class: "columns" },
+      vaults.map((one) => vault(one, health, signal)),
+    ),
+  );
   await check(health, signal);
+}
+
+async function readFailing(signal) {
+  const found = [];
+  for await (const page of pages("operations", { state: "failing", max: 200 }, signal)) found.push(...page);
+  return found;
 }
 
 async function check(health, signal) {
@@ -29,7 +71,7 @@ async function check(health, signal) {
   for (const [what, place] of health) {
     const part = parts.get(what);
     fill(place, verdict(part));
-    if (part && !part.ok) place.closest(".heading").after(h("p", { class: "notice bad" }, bdi(part.detail)));
+    if (part && !part.ok) place.closest(".heading").after(notice("bad", bdi(part.detail)));
   }
 }
 
@@ -39,64 +81,141 @@ function verdict(part) {
 }
 
 function authority(one, status, failing, health) {
-  const counts = status.certificates.filter((entry) => entry.authority === one.name);
-  const total = counts.reduce((sum, entry) => sum + entry.count, 0);
-  const mine = failing.filter((operation) => operation.authority === one.name);
-  const down = status.incidents.find((incident) => incident.event === "authority-down" && incident.subject === one.name);
-  return card(null, h("div", { class: "heading" }, h("h2", {}, bdi(one.name)), health.get(`authority ${one.name}`)),
-    down && h("p", { class: "notice bad" }, bdi(down.detail)),
+  const state = status.authorities.find((entry) => entry.name === one.name);
+  const down = state?.down_since;
+  return card(
+    null,
+    h("div", { class: "heading" }, h("h2", {}, bdi(one.name)), health.get(`authority ${one.name}`)),
+    down && notice("bad", "Down since ", dateTime(down), ", ", relative(down), ": ", bdi(state.detail)),
     facts([
       ["Connector", one.connector],
-      ["Certificates", link(`#/certificates?authority=${encodeURIComponent(one.name)}`, total ? `${total}: ${counts.map((entry) => `${entry.count} ${entry.state}`).join(", ")}` : "show them")],
-      ["Failing", mine.length ? [link(`#/history?state=failing&authority=${encodeURIComponent(one.name)}`, count(mine.length, "operation")),
-        h("small", { class: "clip" }, bdi(mine[0].last_error?.message ?? ""))] : "none"],
+      ["Last issued", state && (state.issued_at ? relative(state.issued_at) : "not yet")],
+      ["Certificates", certificatesOf(one, status)],
+      ["Failing", failingOf(one, failing)],
       ["Lifetime", `${one.default_validity_days} days unless asked otherwise`],
       ["Rate", one.rate && rateText(one.rate)],
+      [
+        "Running",
+        state &&
+          `${count(state.open, "operation")}${one.concurrency ? `; ${count(one.concurrency, "order")} at once` : ""}`,
+      ],
       ["Fall-back", one.fallback.length ? one.fallback.join(", then ") : "none"],
-      ["At once", one.concurrency && `${one.concurrency} orders`],
       ["Can", one.abilities.length ? one.abilities.join(", ") : "issue only"],
-      ["Takes", h("ul", { class: "tags" }, one.features.map((feature) => h("li", {}, feature.replaceAll("_", " "))))],
-    ]), h("details", {}, h("summary", {}, "Rules"), facts(Object.entries(one.rules).map(([name, value]) => [name.replaceAll("_", " "), ruleText(value)]))));
+      [
+        "Takes",
+        h(
+          "ul",
+          { class: "tags" },
+          one.features.map((feature) => li(feature.replaceAll("_", " "))),
+        ),
+      ],
+    ]),
+    h(
+      "details",
+      {},
+      h("summary", {}, "Rules"),
+      facts(Object.entries(one.rules).map(([name, value]) => [name.replaceAll("_", " "), ruleText(value)])),
+    ),
+  );
 }
 
-const rateText = ({ requests, seconds, burst }) => `${count(requests, "order")} in ${duration(seconds)}${burst ? `, ${burst} at once` : ""}`;
+function certificatesOf({ name }, status) {
+  const counts = status.certificates.filter((entry) => entry.authority === name);
+  const text = counts.map((entry) => `${digits(entry.count)} ${entry.state}`).join(", ") || "show them";
+  return link(`#/certificates?authority=${encodeURIComponent(name)}`, text);
+}
+
+function failingOf({ name }, failing) {
+  const mine = failing.filter((operation) => operation.authority === name);
+  return mine.length
+    ? [
+        link(`#/history?state=failing&authority=${encodeURIComponent(name)}`, count(mine.length, "operation")),
+        h("small", { class: "clip" }, bdi(mine[0].last_error?.message ?? "")),
+      ]
+    : "none";
+}
+
+const rateText = ({ requests, seconds, burst }) =>
+  `${count(requests, "order")} in ${duration(seconds)}${burst ? `, ${burst} at once` : ""}`;
 
 function ruleText(value) {
-  if (Array.isArray(value)) return value.length ? h("ul", { class: "names" }, value.map((one) => h("li", {}, bdi(typeof one === "object" ? JSON.stringify(one) : one)))) : "any";
-  if (typeof value === "object") return JSON.stringify(value);
-  return value === true ? "yes" : value === false ? "no" : String(value);
+  const text = (one) => (typeof one === "object" ? JSON.stringify(one) : String(one));
+  if (Array.isArray(value))
+    return value.length
+      ? h(
+          "ul",
+          { class: "names" },
+          value.map((one) => li(bdi(text(one)))),
+        )
+      : "any";
+  return value === true ? "yes" : value === false ? "no" : text(value);
 }
 
 function vault(one, health, signal) {
   const deleted = h("div");
-  return card(null, h("div", { class: "heading" }, h("h2", {}, one.name), health.get(`vault ${one.name}`)), facts([
-    ["Address", h("code", {}, one.url)], ["Authorities", one.authorities.join(", ")],
-    ["Certificates", link(`#/certificates?vault=${encodeURIComponent(one.name)}`, "show them")]]),
-  one.rate && facts([["Rate", rateText(one.rate)]]), button("Show what was deleted", (event) => { event.target.remove(); showDeleted(one.name, deleted, signal); }, "link"), deleted);
+  const show = button(
+    "Show what was deleted",
+    () => {
+      show.remove();
+      showDeleted(one.name, deleted, signal);
+    },
+    "link",
+  );
+  return card(
+    null,
+    h("div", { class: "heading" }, h("h2", {}, one.name), health.get(`vault ${one.name}`)),
+    facts([
+      ["Address", code(one.url)],
+      ["Authorities", one.authorities.join(", ")],
+      ["Certificates", link(`#/certificates?vault=${encodeURIComponent(one.name)}`, "show them")],
+      ["Rate", one.rate && rateText(one.rate)],
+    ]),
+    show,
+    deleted,
+  );
 }
 
 async function showDeleted(name, place, signal) {
   try {
     const { value } = await get(`vaults/${encodeURIComponent(name)}/deletedcertificates`, signal);
-    fill(place, value.length ? h("ul", { class: "plainlist" }, value.map((one) => deletedLine(name, one))) : h("p", { class: "quiet" }, "Nothing that can be recovered."));
+    fill(
+      place,
+      value.length
+        ? h(
+            "ul",
+            { class: "plainlist" },
+            value.map((one) => deletedLine(name, one)),
+          )
+        : hint("Nothing that can be recovered."),
+    );
   } catch (error) {
-    if (error.name !== "AbortError") fill(place, h("p", { class: "notice bad" }, bdi(error.message)));
+    showError(place, error);
   }
 }
 
 function deletedLine(vaultName, one) {
   const certificate = one.name ?? one.id.split("/").pop();
-  const line = h("li", {}, bdi(certificate), " ", h("span", { class: "quiet" }, one.scheduledPurgeDate && ["is purged ", relative(one.scheduledPurgeDate)]), " ",
-    mayIn(vaultName, "recover_certificate") && button("Recover", async () => {
-      const text = "The certificate comes back with all its versions and keys.";
-      if (!(await confirmed(`Recover ${certificate}`, [h("p", {}, text)], "Recover"))) return;
-      try {
-        await call("POST", `vaults/${encodeURIComponent(vaultName)}/deletedcertificates/${encodeURIComponent(certificate)}/recover`);
-        say("It is recovered.");
-        fill(line, bdi(certificate), " is recovered.");
-      } catch (error) {
-        line.append(h("p", { class: "fault", role: "alert" }, bdi(error.message)));
-      }
-    }));
+  const line = li(
+    bdi(certificate),
+    " ",
+    one.scheduledPurgeDate && quiet("is purged ", relative(one.scheduledPurgeDate)),
+    " ",
+    mayIn(vaultName, "recover_certificate") && button("Recover", () => recover(vaultName, certificate, line)),
+  );
   return line;
+}
+
+async function recover(vaultName, certificate, line) {
+  const text = "The certificate comes back with all its versions and keys.";
+  if (!(await confirmed(`Recover ${certificate}`, [p(text)], "Recover"))) return;
+  try {
+    await call(
+      "POST",
+      `vaults/${encodeURIComponent(vaultName)}/deletedcertificates/${encodeURIComponent(certificate)}/recover`,
+    );
+    say("It is recovered.");
+    fill(line, bdi(certificate), " is recovered.");
+  } catch (error) {
+    line.append(h("p", { class: "fault", role: "alert" }, bdi(error.message)));
+  }
 }

@@ -1,30 +1,53 @@
 // The screen of one certificate: what happens now, what it is, its plan, its versions, its history.
 
 import { ApiError, call, follow, get, of } from "./api.js";
-import { badge, bdi, button, card, fill, h, link, save, say, table } from "./dom.js";
+import {
+  badge,
+  bdi,
+  button,
+  card,
+  fill,
+  h,
+  hint,
+  lead,
+  li,
+  link,
+  p,
+  refill,
+  save,
+  say,
+  showError,
+  strong,
+  table,
+} from "./dom.js";
 import { actions } from "./actions.js";
-import { byHand, learnAuthorities } from "./byhand.js";
+import { byHand, learnAuthorities, waitsForPeople } from "./byhand.js";
+import { endpointCard } from "./endpoint.js";
 import { forget } from "./estate.js";
-import { STATE_KINDS, date, dateTime, daysUntil, moment, now, relative, relativeText } from "./format.js";
+import { date, dateTime, daysUntil, moment, now, relativeText, STATE_KINDS } from "./format.js";
 import { contents, pathOf } from "./path.js";
 import { policyCard } from "./policy.js";
-import { ownerText } from "./session.js";
+import { whoText } from "./session.js";
 import { timeline } from "./timeline.js";
 
 /** The screen. It stays the same while an operation runs: only what changes is drawn again. */
 export async function certificate(element, { parts: [vault, name], signal }) {
   const screen = { vault, name, signal, element, parts: {} };
-  for (const part of ["top", "operation", "rest"]) screen.parts[part] = h("div", { class: "stack" });
-  screen.reload = () => draw(screen).catch((error) => failed(screen, error));
-  const [found] = await Promise.all([read(screen), learnAuthorities(signal)]);
+  for (const part of ["top", "operation", "hand", "rest"]) screen.parts[part] = h("div", { class: "stack" });
+  screen.reload = () => draw(screen).catch((error) => showError(screen.parts.top, error));
+  const [found] = await Promise.all([read(screen), learnAuthorities()]);
   fill(element, Object.values(screen.parts));
   drawAll(screen, found);
   await watch(screen);
 }
 
 async function read({ vault, name, signal }) {
-  const [detail, pending] = await Promise.all([missing(get(of(vault, name), signal)), missing(get(of(vault, name, "/pending"), signal))]);
-  if (!detail && !pending) throw new ApiError(404, { detail: `There is no certificate ${name} in the vault ${vault}.` }, 0);
+  const [detail, pending] = await Promise.all([
+    missing(get(of(vault, name), signal)),
+    missing(get(of(vault, name, "/pending"), signal)),
+  ]);
+  if (!detail && !pending)
+    throw new ApiError(404, { detail: `There is no certificate ${name} in the vault ${vault}.` }, 0);
   return { detail, pending };
 }
 
@@ -36,10 +59,6 @@ async function missing(answer) {
     if (error instanceof ApiError && error.status === 404) return null;
     throw error;
   }
-}
-
-function failed(screen, error) {
-  if (error.name !== "AbortError") fill(screen.parts.top, h("p", { class: "notice bad", role: "alert" }, bdi(error.message)));
 }
 
 async function draw(screen) {
@@ -60,11 +79,23 @@ function drawAll(screen, { detail, pending }) {
 function drawTop(screen, pending) {
   const { vault, name, detail } = screen;
   const state = detail ? stateOf(detail) : "new";
-  fill(screen.parts.top,
-    h("p", { class: "crumbs" }, link("#/certificates", "Certificates"), " / ", link(`#/certificates?vault=${encodeURIComponent(vault)}`, vault)),
-    h("div", { class: "heading" }, h("h1", {}, bdi(name), " ", badge(state, STATE_KINDS[state] ?? "busy")),
-      h("div", { class: "buttons", role: "group", "aria-label": "Actions" }, actions(screen, pending))),
-    detail && plan(detail));
+  refill(
+    screen.parts.top,
+    h(
+      "p",
+      { class: "crumbs" },
+      link("#/certificates", "Certificates"),
+      " / ",
+      link(`#/certificates?vault=${encodeURIComponent(vault)}`, vault),
+    ),
+    h(
+      "div",
+      { class: "heading" },
+      h("h1", {}, bdi(name), " ", badge(state, STATE_KINDS[state] ?? "busy")),
+      h("div", { class: "buttons", role: "group", "aria-label": "Actions" }, actions(screen, pending)),
+    ),
+    detail && plan(detail),
+  );
 }
 
 function stateOf({ attributes, renewal }) {
@@ -73,43 +104,60 @@ function stateOf({ attributes, renewal }) {
   return renewal.due && moment(renewal.due) <= now() ? "due" : "valid";
 }
 
-function plan({ attributes, renewal, tags = {}, owner, signed_by: signer, fallback, endpoint }) {
+function plan({ attributes, renewal, tags = {}, owner, signed_by: signer, fallback }) {
   const authority = tags["certrelay-authority"];
-  const expires = attributes.exp ? [h("strong", {}, daysUntil(attributes.exp) < 0 ? "expired " : "expires ", relativeText(attributes.exp)),
-    ", on ", date(attributes.exp)] : "never expires";
+  const expires = attributes.exp
+    ? [
+        strong(daysUntil(attributes.exp) < 0 ? "expired " : "expires ", relativeText(attributes.exp)),
+        ", on ",
+        date(attributes.exp),
+      ]
+    : "never expires";
   const next = renewal.due
-    ? ["Its next renewal is due ", h("strong", {}, relativeText(renewal.due)), " (", date(renewal.due), "): ", renewal.reason, "."]
+    ? [
+        "Its next renewal is due ",
+        strong(relativeText(renewal.due)),
+        " (",
+        date(renewal.due),
+        "): ",
+        renewal.reason,
+        ".",
+      ]
     : ["It is not renewed: ", renewal.reason, "."];
-  return h("p", { class: "lead" }, "It ", expires, ". ", next, authority && [" Renewed by ", bdi(authority, { class: "strong" }), "."],
-    fallback && [" This version was signed by ", bdi(signer, { class: "strong" }), ", a fall-back of ", bdi(fallback.of), ": ", bdi(fallback.why), "."],
-    " Owned by ", bdi(ownerText(owner)), ".", endpoint && served(endpoint));
+  return lead(
+    "It ",
+    expires,
+    ". ",
+    next,
+    authority && [" Renewed by ", bdi(authority, { class: "strong" }), "."],
+    signer && [
+      " This version was signed by ",
+      bdi(signer, { class: "strong" }),
+      fallback && [", a fall-back of ", bdi(fallback.of), " since ", dateTime(fallback.since), ": ", bdi(fallback.why)],
+      ".",
+    ],
+    " Owned by ",
+    bdi(whoText(owner)),
+    ".",
+  );
 }
 
-/** Whether the server has the newest version, in a sentence. */
-function served({ address, state, served: one, error, looked_at: at, newest_since: since }) {
-  const where = bdi(address, { class: "strong" }), when = at && [" (looked at ", relative(at), ")"];
-  const which = one?.earlier_version ? "an earlier version" : "another certificate";
-  const text = {
-    deployed: [" ", where, " serves it", when, "."],
-    unseen: [" ", where, " has not been looked at yet."],
-    unreachable: [" ", where, " could not be looked at", when, ": ", bdi(error ?? ""), "."],
-    "not-allowed": [" ", where, " is not looked at: the setting CERTRELAY_ENDPOINTS does not allow it."],
-  }[state] ?? [" ", where, ` serves ${which}`, one?.expires && [", which expires ", relative(one.expires)], when, "; this one is in the vault since ", dateTime(since), "."];
-  return [text, state === "not-deployed" && [" ", badge(state, "warn")]];
-}
-
+/** What is typed into the part for people stays: it is drawn once for each order. */
 function drawOperation(screen, pending) {
-  const isNew = !screen.last || screen.last.id !== pending?.id;
-  screen.last = pending;
+  const { operation, hand } = screen.parts;
+  const order = pending && waitsForPeople(pending) ? pending.id : null;
+  if (screen.order !== order) {
+    screen.order = order;
+    fill(hand, order && byHand(screen));
+  }
   if (!pending || isOld(pending)) {
-    fill(screen.parts.operation);
+    fill(operation);
     return;
   }
   const title = pending.status === "inProgress" ? "Happening now" : "Last operation";
-  const open = screen.parts.operation.querySelector("details")?.open;
-  if (isNew || !screen.hand) screen.hand = byHand(screen);
-  fill(screen.parts.operation, card(title, timeline(pending), screen.hand.shown(pending)));
-  if (open) screen.parts.operation.querySelector("details").open = true;
+  const open = operation.querySelector("details")?.open;
+  refill(operation, card(title, timeline(pending)));
+  if (open) operation.querySelector("details").open = true;
 }
 
 /** Whether an operation that ended well is a thing of the past, which the history has. */
@@ -122,16 +170,22 @@ async function watch(screen) {
   screen.watching?.abort();
   if (!screen.open) return;
   screen.watching = new AbortController();
-  const { vault, name } = screen, signal = AbortSignal.any([screen.signal, screen.watching.signal]);
+  const { vault, name } = screen,
+    signal = AbortSignal.any([screen.signal, screen.watching.signal]);
   const id = screen.open.id;
   const path = of(vault, name, `/pending?request_id=${encodeURIComponent(id)}`);
   let step = screen.open.step;
-  const ended = await follow(path, (operation) => {
-    drawOperation(screen, operation);
-    if (operation.step !== step) say(`${name}: ${operation.step}`);
-    if (operation.step !== step || operation.cancellation_requested) drawTop(screen, operation);
-    step = operation.step;
-  }, (operation) => operation.status !== "inProgress", signal);
+  const ended = await follow(
+    path,
+    (operation) => {
+      drawOperation(screen, operation);
+      if (operation.step !== step) say(`${name}: ${operation.step}`);
+      if (operation.step !== step || operation.cancellation_requested) drawTop(screen, operation);
+      step = operation.step;
+    },
+    (operation) => operation.status !== "inProgress",
+    signal,
+  );
   forget();
   say(`${name}: ${ended.status}`);
   drawAll(screen, await read(screen));
@@ -139,51 +193,89 @@ async function watch(screen) {
 
 function drawRest(screen) {
   const { detail } = screen;
-  const versions = h("div"), history = h("div"), policy = h("div");
-  fill(screen.parts.rest,
-    h("div", { class: "columns" }, card("Contents", contents(detail)), card("Path", pathOf(detail.path ?? []), pem(screen))),
+  const versions = h("div"),
+    history = h("div"),
+    policy = h("div");
+  fill(
+    screen.parts.rest,
+    h(
+      "div",
+      { class: "columns" },
+      card("Contents", contents(detail)),
+      card("Path", pathOf(detail.path ?? []), pem(screen)),
+    ),
+    detail.endpoint && endpointCard(detail.endpoint),
     h("div", { class: "columns" }, card("Versions", versions), card("Policy and tags", policy)),
-    card("History", history));
+    card("History", history),
+  );
   lazily(versions, screen, "/versions", (found) => versionTable(found.value, detail.version));
   lazily(history, screen, "/history", (found) => historyList(found));
   fill(policy, policyCard(screen));
 }
 
 async function lazily(place, { vault, name, signal }, rest, show) {
-  fill(place, h("p", { class: "quiet" }, "Loading…"));
+  fill(place, hint("Loading…"));
   try {
     fill(place, show(await call("GET", of(vault, name, rest), { signal })));
   } catch (error) {
-    if (error.name !== "AbortError") fill(place, h("p", { class: "notice bad" }, bdi(error.message)));
+    showError(place, error);
   }
 }
 
 function pem({ name, detail }) {
   const text = (detail.chain ?? []).join("");
   if (!text) return null;
-  return h("p", {}, button("Download the chain (PEM)", () => save(`${name}.pem`, text, "application/x-pem-file")));
+  return p(button("Download the chain (PEM)", () => save(`${name}.pem`, text, "application/x-pem-file")));
 }
 
 function versionTable(versions, newest) {
-  const rows = [...versions].sort((a, b) => (b.attributes.created ?? 0) - (a.attributes.created ?? 0)).map((one) => [
-    [h("code", { title: one.version }, one.version.slice(0, 8)), one.version === newest && [" ", badge("newest", "busy")]],
-    date(one.attributes.created), one.attributes.exp ? date(one.attributes.exp) : "never",
-    one.attributes.enabled ? badge("enabled", "good") : badge("disabled", "quiet"),
-  ]);
+  const rows = [...versions]
+    .sort((a, b) => (b.attributes.created ?? 0) - (a.attributes.created ?? 0))
+    .map((one) => [
+      [
+        h("code", { title: one.version }, one.version.slice(0, 8)),
+        one.version === newest && [" ", badge("newest", "busy")],
+      ],
+      date(one.attributes.created),
+      one.attributes.exp ? date(one.attributes.exp) : "never",
+      one.attributes.enabled ? badge("enabled", "good") : badge("disabled", "quiet"),
+    ]);
   return table("Versions", ["Version", "Made", "Expires", "State"], rows);
 }
 
 function historyList({ value, owners }) {
-  const list = value.map((operation) => h("details", { class: "past" }, h("summary", {}, summary(operation)), timeline(operation)));
-  const owned = owners.map((one) => h("li", {}, "Owned by ", bdi(ownerText(one.owner)), " since ", dateTime(one.since), ": ",
-    one.why, " by ", bdi(ownerText(one.by))));
-  return [list.length ? list : h("p", { class: "quiet" }, "No operation of CertRelay has ended yet."), owned.length > 0 && h("ul", { class: "plainlist" }, owned)];
+  const list = value.map((operation) =>
+    h("details", { class: "past" }, h("summary", {}, summary(operation)), timeline(operation)),
+  );
+  const owned = owners.map((one) =>
+    li(
+      "Owned by ",
+      bdi(whoText(one.owner)),
+      " since ",
+      dateTime(one.since),
+      ": ",
+      one.why,
+      " by ",
+      bdi(whoText(one.by)),
+    ),
+  );
+  return [
+    list.length ? list : hint("No operation of CertRelay has ended yet."),
+    owned.length > 0 && h("ul", { class: "plainlist" }, owned),
+  ];
 }
 
 const KINDS = { completed: "good", failed: "bad", canceled: "quiet" };
 
 function summary(operation) {
-  return [badge(operation.status, KINDS[operation.status]), " ", operation.kind, " · ", date(operation.ended_at || operation.requested_at),
-    " · asked by ", bdi(operation.requested_by), operation.error && [" · ", bdi(operation.error.message, { class: "clip" })]];
+  return [
+    badge(operation.status, KINDS[operation.status]),
+    " ",
+    operation.kind,
+    " · ",
+    date(operation.ended_at || operation.requested_at),
+    " · asked by ",
+    bdi(whoText(operation.requested_by)),
+    operation.error && [" · ", bdi(operation.error.message, { class: "clip" })],
+  ];
 }
-

@@ -1,213 +1,272 @@
 // The screen Certificates: all vaults; search, filter, sort, CSV; renew, adopt and release many.
 
-import { get, withQuery } from "./api.js";
-import { badge, bdi, button, csv, fill, h, link, save, say } from "./dom.js";
-import { addressOf, forget, load } from "./estate.js";
-import { STATES, STATE_KINDS, count, date, daysUntil, relativeText } from "./format.js";
+import { ApiError, pages, wait } from "./api.js";
+import { bdi, button, buttons, csv, fill, h, headed, heading, link, notice, refill, save } from "./dom.js";
 import { bulkBar } from "./bulk.js";
-import { me, ownerText, vaultsFor } from "./session.js";
+import { learnAuthorities } from "./byhand.js";
+import { keyOf, load, readAuthorities, reload } from "./estate.js";
+import { filtersOf } from "./form.js";
+import { count, digits, STATES } from "./format.js";
+import { cellsOf, COLUMNS } from "./row.js";
+import { matching, openOf, sorted } from "./search.js";
+import { me, vaultsFor } from "./session.js";
 
 const PAGE = 50;
-const DEFAULTS = { q: "", state: "", authority: "", vault: "", tag: "", days: "", sort: "expires", page: "1" };
-const COLUMNS = [
-  ["name", "Name"], ["state", "State"], ["vault", "Vault"], ["authority", "Renewed by"], ["owner", "Owner"], ["expires", "Expires"],
-  ["renewal_due", "Next renewal"], ["result", "Last result"],
-];
+const PAUSE = 500; // milliseconds between two looks at a list that is still being read
+const REFRESH = 20; // seconds between two looks at the operations that run
+const DEFAULTS = {
+  q: "",
+  state: "",
+  authority: "",
+  vault: "",
+  tag: "",
+  days: "",
+  before: "",
+  sort: "expires",
+  page: "1",
+};
 
 /** The screen. The filters are in the address, so that it can be sent to somebody. */
 export async function certificates(element, { query, signal }) {
-  const view = { wanted: { ...DEFAULTS, ...Object.fromEntries(query) }, lines: [], whole: false, chosen: new Set(),
-    failing: new Map(), unreadable: [] };
-  const parts = { count: h("p", { class: "quiet", role: "status" }), body: h("div"), bar: h("div") };
-  const redraw = () => draw(view, parts, redraw);
-  fill(element, heading(view), filters(view, redraw), parts.bar, parts.count, parts.body);
-  const show = (lines, whole) => {
-    Object.assign(view, { lines, whole });
-    redraw();
+  const view = {
+    lines: [],
+    whole: false,
+    drawn: 0,
+    chosen: new Set(),
+    open: new Map(),
+    ended: new Map(),
+    unreadable: [],
   };
-  const [{ unreadable }] = await Promise.all([load(show, signal), readFailing(view, signal)]);
-  view.unreadable = unreadable;
-  redraw();
+  view.filters = filtersOf("certificates", query, DEFAULTS, () => draw(view));
+  view.parts = { filters: h("div"), count: h("p", { class: "quiet", role: "status" }), body: h("div"), bar: h("div") };
+  fill(element, top(view), view.parts.filters, view.parts.bar, view.parts.count, view.parts.body);
+  draw(view);
+  view.drawn = 0; // the first rows do not wait
+  const show = (lines) => {
+    view.lines = lines;
+    if (!view.drawn || performance.now() - view.drawn > PAUSE) draw(view);
+  };
+  view.ready = Promise.all([load(show, signal), readOpen(view, signal), showFilters(view)]);
+  const [{ unreadable }] = await view.ready;
+  Object.assign(view, { unreadable, whole: true });
+  draw(view);
+  await watch(view, signal);
 }
 
-async function readFailing(view, signal) {
-  const page = await get("operations?state=failing&max=200", signal);
-  view.failing = new Map(page.value.map((one) => [`${one.vault}/${one.name}`, one]));
+async function readOpen(view, signal) {
+  await learnAuthorities();
+  const open = new Map();
+  for await (const page of pages("operations", { state: "open", max: 200 }, signal)) {
+    for (const operation of page) open.set(keyOf(operation), operation);
+  }
+  for (const [key, operation] of view.open) if (open.get(key)?.id !== operation.id) view.ended.set(key, operation);
+  view.open = open;
 }
 
-function heading(view) {
+/** Look again at what runs. What has ended is marked: to read the vaults anew is for the person to ask for. */
+async function watch(view, signal) {
+  for (;;) {
+    await wait(REFRESH, signal);
+    try {
+      const before = JSON.stringify([...view.open]);
+      await readOpen(view, signal);
+      if (JSON.stringify([...view.open]) !== before) draw(view);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.passes)) throw error;
+    }
+  }
+}
+
+function top(view) {
   const add = vaultsFor("create_certificate").length > 0;
-  return h("div", { class: "heading" }, h("h1", {}, "Certificates"), h("div", { class: "buttons" },
-    button("Refresh", () => { forget(); dispatchEvent(new HashChangeEvent("hashchange")); }),
-    button("CSV", () => download(view)),
-    add && link("#/new", "New certificate", { class: "button primary" })));
+  return heading(
+    "Certificates",
+    buttons(
+      button("Refresh", reload),
+      button("CSV", ({ target }) => download(view, target)),
+      add && link("#/new", "New certificate", { class: "button primary" }),
+    ),
+  );
 }
 
-function filters(view, redraw) {
-  const change = (name) => (event) => {
-    view.wanted[name] = event.target.value;
-    view.wanted.page = "1";
-    remember(view.wanted);
-    redraw();
-  };
-  const select = (name, title, values, all) => h("label", {}, title, h("select", { name, onchange: change(name) },
-    h("option", { value: "" }, all), values.map((value) =>
-      h("option", { value, selected: view.wanted[name] === value }, value))));
-  const input = (name, title, attributes) => h("label", {}, title,
-    h("input", { name, value: view.wanted[name], oninput: change(name), ...attributes }));
-  const authority = select("authority", "Authority", [], "all");
-  get("authorities").then((found) => authority.replaceWith(
-    select("authority", "Authority", [...found.value.map((one) => one.name), "none"], "all"))).catch(() => {});
-  return h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
-    input("q", "Search", { type: "search", placeholder: "name, owner, tag, thumbprint" }),
-    select("state", "State", [...STATES, "failing"], "all"),
-    authority,
-    select("vault", "Vault", me.vaults.map((one) => one.name), "all"),
-    input("tag", "Tag", { placeholder: "team=web" }),
-    input("days", "Expires within days", { type: "number", min: 0, max: 100000, class: "short" }));
+async function showFilters({ filters, parts }) {
+  const authorities = (await readAuthorities()).map((one) => one.name);
+  fill(
+    parts.filters,
+    filters.form(
+      filters.input("q", "Search", { type: "search", placeholder: "name, owner, tag, thumbprint" }),
+      filters.choice("state", "State", [...STATES, "failing"]),
+      filters.choice("authority", "Authority", [...authorities, "none"]),
+      filters.choice(
+        "vault",
+        "Vault",
+        me.vaults.map((one) => one.name),
+      ),
+      filters.input("tag", "Tag", { placeholder: "team=web" }),
+      filters.input("days", "Expires within days", { type: "number", min: 0, max: 100000 }),
+      filters.input("before", "Expires before", { type: "date" }),
+    ),
+  );
 }
 
-/** Put the filters into the address, without a new entry in the browser's history. */
-function remember(wanted) {
-  const chosen = Object.entries(wanted).filter(([name, value]) => value !== DEFAULTS[name]);
-  history.replaceState(null, "", withQuery("#/certificates", Object.fromEntries(chosen)));
-}
-
-function matching(view) {
-  const { q, state, authority, vault, tag, days } = view.wanted;
-  const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-  const [tagName, tagValue] = tag.split("=");
-  return view.lines.filter((line) => {
-    if (vault && line.vault !== vault) return false;
-    if (authority && (line.authority ?? "none") !== authority) return false;
-    if (state === "failing" ? !failureOf(view, line) : state && line.state !== state) return false;
-    if (days !== "" && !(daysUntil(line.expires) <= Number(days))) return false;
-    if (tag && !(tagName in line.tags && (tagValue === undefined || line.tags[tagName] === tagValue))) return false;
-    return words.every((word) => searched(line).includes(word));
-  });
-}
-
-function searched(line) {
-  line.searched ??= [line.name, ...line.names ?? [], line.owner, line.thumbprint, ...Object.entries(line.tags).flat()].join(" ").toLowerCase();
-  return line.searched;
-}
-
-const failureOf = (view, line) => view.failing.get(`${line.vault}/${line.name}`);
-
-function sorted(view, lines) {
-  const down = view.wanted.sort.startsWith("-");
-  const key = view.wanted.sort.replace(/^-/, "");
-  const value = (line) => key === "result" ? (failureOf(view, line) ? -1 - line.failed_renewals : -line.failed_renewals)
-    : key === "state" ? STATES.length - STATES.indexOf(line.state) : line[key] ?? "￿";
-  const order = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : a.name < b.name ? -1 : 1);
-  return [...lines].sort((a, b) => (down ? order(b, a) : order(a, b)));
-}
-
-function draw(view, parts, redraw) {
+function draw(view) {
+  const { filters, parts } = view;
   const found = sorted(view, matching(view));
   const pagesInAll = Math.max(1, Math.ceil(found.length / PAGE));
-  const page = Math.min(Math.max(1, Number(view.wanted.page) || 1), pagesInAll);
-  const turn = (to) => { view.wanted.page = String(to); remember(view.wanted); redraw(); parts.body.scrollIntoView(); };
-  const shown = found.slice((page - 1) * PAGE, page * PAGE);
+  const page = Math.min(Math.max(1, Number(filters.wanted.page) || 1), pagesInAll);
+  const turn = (to) => {
+    filters.set({ page: String(to) });
+    parts.body.scrollIntoView();
+  };
+  view.drawn = performance.now();
   fill(parts.count, summary(view, found));
-  const focus = document.activeElement?.dataset?.sort;
-  fill(parts.body, view.unreadable.map(unreadable), list(view, shown, redraw), pager(page, pagesInAll, turn));
-  if (focus) parts.body.querySelector(`[data-sort="${focus}"]`)?.focus();
-  drawBar(view, parts, redraw);
+  refill(
+    parts.body,
+    view.unreadable.map(unreadable),
+    list(view, found.slice((page - 1) * PAGE, page * PAGE)),
+    pager(page, pagesInAll, turn),
+  );
+  drawBar(view, found);
 }
 
-function drawBar(view, parts, redraw) {
-  const chosen = view.lines.filter((line) => view.chosen.has(`${line.vault}/${line.name}`));
-  fill(parts.bar, chosen.length ? bulkBar(chosen, () => { view.chosen.clear(); redraw(); }) : null);
+function drawBar(view, found) {
+  const chosen = view.lines.filter((line) => view.chosen.has(keyOf(line)));
+  const choose = (lines) => {
+    view.chosen = new Set(lines.map(keyOf));
+    draw(view);
+  };
+  refill(
+    view.parts.bar,
+    chosen.length
+      ? bulkBar(
+          chosen,
+          found.length > chosen.length && button(`Choose all ${digits(found.length)}`, () => choose(found), "link"),
+          () => choose([]),
+        )
+      : null,
+  );
 }
 
 function summary(view, found) {
   const all = view.lines.length;
-  const text = found.length === all ? count(all, "certificate") : `${found.length.toLocaleString("en")} of ${count(all, "certificate")}`;
-  if (view.whole) say(text);
+  const text =
+    found.length === all ? count(all, "certificate") : `${digits(found.length)} of ${count(all, "certificate")}`;
   return view.whole ? text : `${text} so far, reading the vaults…`;
 }
 
-function unreadable({ vault, error }) {
-  return h("p", { class: "notice bad" }, `The vault ${vault} cannot be read: `, bdi(error.message));
+/** That a vault is missing here, and why. */
+export function unreadable({ vault, error }) {
+  return notice("bad", `The vault ${vault} cannot be read: `, bdi(error.message));
 }
 
-function list(view, lines, redraw) {
-  if (!lines.length) return h("p", { class: "empty" }, view.whole ? "No certificate matches." : "Reading the vaults…");
-  return h("div", { class: "scroll" }, h("table", { class: "list" },
-    h("caption", { class: "visually-hidden" }, "Certificates"),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "choose" }, chooseAll(view, lines, redraw)),
-      COLUMNS.map(([key, title]) => sortable(view, key, title, redraw)))),
-    h("tbody", {}, lines.map((line) => row(view, line, redraw)))));
+function row(view, line) {
+  const key = keyOf(line);
+  return h(
+    "tr",
+    {},
+    h("td", { class: "choose" }, checkbox(view, `Choose ${line.name}`, [key])),
+    cellsOf(line, view.open.get(key), view.ended.get(key)).map((cell, number) =>
+      h("td", { "data-label": COLUMNS[number][1] }, cell),
+    ),
+  );
 }
 
-function sortable(view, key, title, redraw) {
-  const down = view.wanted.sort === `-${key}`, up = view.wanted.sort === key;
-  const sort = () => { view.wanted.sort = up ? `-${key}` : key; remember(view.wanted); redraw(); };
-  return h("th", { scope: "col", "aria-sort": up ? "ascending" : down ? "descending" : null },
-    h("button", { type: "button", class: "sort", "data-sort": key, onclick: sort }, title,
-      h("span", { "aria-hidden": "true" }, up ? " ▲" : down ? " ▼" : "")));
+function list(view, lines) {
+  if (!lines.length) {
+    return h("p", { class: "empty" }, view.whole ? "No certificate matches." : "Reading the vaults…");
+  }
+  return h(
+    "div",
+    { class: "scroll" },
+    headed(
+      "Certificates",
+      [
+        h("th", { scope: "col", class: "choose" }, chooseAll(view, lines)),
+        COLUMNS.map(([key, title]) => sortable(view.filters, key, title)),
+      ],
+      h(
+        "tbody",
+        {},
+        lines.map((line) => row(view, line)),
+      ),
+      { class: "list" },
+    ),
+  );
 }
 
-function chooseAll(view, lines, redraw) {
-  const keys = lines.map((line) => `${line.vault}/${line.name}`);
-  return h("input", { type: "checkbox", "aria-label": "Choose all on this page", checked: keys.every((key) => view.chosen.has(key)),
-    onchange: (event) => { keys.forEach((key) => toggle(view.chosen, key, event.target.checked)); redraw(); } });
+function sortable({ wanted, set }, key, title) {
+  const down = wanted.sort === `-${key}`,
+    up = wanted.sort === key;
+  return h(
+    "th",
+    { scope: "col", "aria-sort": up ? "ascending" : down ? "descending" : null },
+    button(title, () => set({ sort: up ? `-${key}` : key }), "sort"),
+  );
 }
 
-function toggle(set, key, on) {
-  if (on) set.add(key);
-  else set.delete(key);
+function chooseAll(view, lines) {
+  return checkbox(view, "Choose all on this page", lines.map(keyOf));
 }
 
-function row(view, line, redraw) {
-  const key = `${line.vault}/${line.name}`;
-  const box = h("input", { type: "checkbox", "aria-label": `Choose ${line.name}`, checked: view.chosen.has(key),
-    onchange: (event) => { toggle(view.chosen, key, event.target.checked); redraw(); } });
-  const cells = [
-    [link(addressOf(line.vault, line.name), bdi(line.name), { class: "strong name" }), namesOf(line)],
-    badge(line.state, STATE_KINDS[line.state]),
-    line.vault,
-    line.authority ? bdi(line.authority) : h("span", { class: "quiet" }, "nobody"),
-    line.owner ? bdi(ownerText(line.owner), { class: "clip" }) : h("span", { class: "quiet" }, "nobody"),
-    line.expires ? [date(line.expires), h("small", {}, relativeText(line.expires))] : "never",
-    line.renewal_due ? [date(line.renewal_due), h("small", {}, relativeText(line.renewal_due)), h("small", { class: "clip", title: line.renewal_reason }, line.renewal_reason)]
-      : h("span", { class: "quiet", title: line.renewal_reason }, "not planned"),
-    result(failureOf(view, line), line),
-  ];
-  return h("tr", {}, h("td", { class: "choose" }, box),
-    cells.map((cell, number) => h("td", { "data-label": COLUMNS[number][1] }, cell)));
-}
-
-/** The names in the newest version, as far as CertRelay has made it; its own page has them all. */
-function namesOf({ name, names, more_names: more }) {
-  const others = (names ?? []).filter((one) => one !== name);
-  return others.length ? h("small", { class: "clip", title: others.join(" ") }, bdi(others.slice(0, 3).join(", ")),
-    others.length + more > 3 && ` and ${(others.length + more - 3).toLocaleString("en")} more`) : null;
-}
-
-function result(operation, { failed_renewals: failures }) {
-  if (!operation && failures) return [badge("failed", "bad"), h("small", {}, `${count(failures, "renewal")} in a row`)];
-  if (!operation) return h("span", { class: "quiet" }, "no trouble");
-  const error = operation.error ?? operation.last_error;
-  return [badge("failing", "warn"), error && h("small", { class: "clip", title: error.message }, bdi(error.message))];
+function checkbox(view, label, keys) {
+  return h("input", {
+    type: "checkbox",
+    "aria-label": label,
+    checked: keys.every((key) => view.chosen.has(key)),
+    onchange: ({ target }) => {
+      for (const key of keys) view.chosen[target.checked ? "add" : "delete"](key);
+      draw(view);
+    },
+  });
 }
 
 function pager(page, pagesInAll, turn) {
   if (pagesInAll === 1) return null;
-  return h("nav", { class: "pager", "aria-label": "Pages" },
-    button("First", () => turn(1), "", { disabled: page === 1 }),
-    button("Previous", () => turn(page - 1), "", { disabled: page === 1 }),
+  const to = (title, target) =>
+    button(title, () => turn(target), "", { disabled: target < 1 || target > pagesInAll || target === page });
+  return h(
+    "nav",
+    { class: "pager", "aria-label": "Pages" },
+    to("First", 1),
+    to("Previous", page - 1),
     h("span", {}, `Page ${page} of ${pagesInAll}`),
-    button("Next", () => turn(page + 1), "", { disabled: page === pagesInAll }),
-    button("Last", () => turn(pagesInAll), "", { disabled: page === pagesInAll }));
+    to("Next", page + 1),
+    to("Last", pagesInAll),
+  );
 }
 
-function download(view) {
-  const rows = sorted(view, matching(view)).map((line) => [line.vault, line.name, line.state, line.authority, line.owner, line.expires,
-    line.renewal_due, line.renewal_reason, (line.names ?? []).join(" "), line.more_names, line.failed_renewals, line.thumbprint, Object.entries(line.tags).map((pair) => pair.join("=")).join("; "),
-    (failureOf(view, line)?.last_error ?? {}).message]);
-  const columns = ["vault", "name", "state", "authority", "owner", "expires", "renewal_due", "renewal_reason", "names", "more_names",
-    "failed_renewals", "thumbprint", "tags", "last_error"];
-  save("certificates.csv", csv(columns, rows), "text/csv;charset=utf-8");
+const CSV = [
+  "vault",
+  "name",
+  "state",
+  "authority",
+  "owner",
+  "expires",
+  "renewal_due",
+  "renewal_reason",
+  "names",
+  "more_names",
+  "failed_renewals",
+  "last_failure",
+  "thumbprint",
+  "tags",
+];
+
+/** As a file, when all vaults are read. */
+async function download(view, pressed) {
+  pressed.disabled = true;
+  await view.ready.finally(() => {
+    pressed.disabled = false;
+  });
+  const rows = sorted(view, matching(view)).map((line) => {
+    const written = {
+      ...line,
+      names: (line.names ?? []).join(" "),
+      tags: Object.entries(line.tags)
+        .map((pair) => pair.join("="))
+        .join("; "),
+    };
+    return [...CSV.map((name) => written[name]), openOf(view, line)?.last_error?.message];
+  });
+  save("certificates.csv", csv([...CSV, "last_error"], rows), "text/csv;charset=utf-8");
 }

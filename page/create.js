@@ -1,27 +1,46 @@
 // The screen New: a form that knows what each authority can do; it shows the request, and each fault where it is.
 
 import { call, faultsOf, get, of } from "./api.js";
-import { bdi, card, copyButton, fill, h, linesOf, link, say } from "./dom.js";
-import { addressOf, forget } from "./estate.js";
+import { bdi, buttons, card, code, copyButton, fill, h, heading, li, linesOf, link, say } from "./dom.js";
+import { addressOf, forget, readAuthorities } from "./estate.js";
+import { choice } from "./form.js";
 import { vaultsFor } from "./session.js";
 
-const KEYS = { "EC P-256": { kty: "EC", crv: "P-256" }, "EC P-384": { kty: "EC", crv: "P-384" }, "RSA 2048": { kty: "RSA", key_size: 2048 },
-  "RSA 3072": { kty: "RSA", key_size: 3072 }, "RSA 4096": { kty: "RSA", key_size: 4096 } };
+const KEYS = {
+  "EC P-256": { kty: "EC", crv: "P-256" },
+  "EC P-384": { kty: "EC", crv: "P-384" },
+  "RSA 2048": { kty: "RSA", key_size: 2048 },
+  "RSA 3072": { kty: "RSA", key_size: 3072 },
+  "RSA 4096": { kty: "RSA", key_size: 4096 },
+};
 // The fields of the request that hold one name a line, with the ability that an authority needs for them.
-const LISTS = [["dns_names", "DNS names", "www.contoso.example", null], ["email_addresses", "E-mail addresses", "", "email"],
-  ["ip_addresses", "IP addresses", "", "ip_address"], ["uris", "URIs", "", "uri"], ["user_principal_names", "User principal names", "", "user_principal_name"]];
+const LISTS = [
+  ["dns_names", "DNS names", "www.contoso.example", null],
+  ["email_addresses", "E-mail addresses", "", "email"],
+  ["ip_addresses", "IP addresses", "", "ip_address"],
+  ["uris", "URIs", "", "uri"],
+  ["user_principal_names", "User principal names", "", "user_principal_name"],
+];
 
 /** The screen. */
 export async function create(element, { query, signal }) {
   const vaults = vaultsFor("create_certificate");
-  const [{ value: authorities }, { value: known }] = await Promise.all([get("authorities", signal), get("vaults", signal)]);
+  const [authorities, { value: known }] = await Promise.all([readAuthorities(), get("vaults", signal)]);
   const form = { vaults: known.filter((one) => vaults.includes(one.name)), authorities, fields: {}, shown: h("div") };
   if (!form.vaults.length) {
     fill(element, h("p", { class: "empty" }, "Your role orders no certificates in any vault."));
     return;
   }
-  fill(element, h("div", { class: "heading" }, h("h1", {}, "New certificate"), link("#/import", "Import a file instead", { class: "button" })),
-    h("div", { class: "form-columns" }, formOf(form, query), h("div", { class: "stack" }, form.about = h("div"), form.shown)));
+  fill(
+    element,
+    heading("New certificate", link("#/import", "Import a file instead", { class: "button" })),
+    h(
+      "div",
+      { class: "form-columns" },
+      formOf(form, query),
+      h("div", { class: "stack" }, (form.about = h("div")), form.shown),
+    ),
+  );
   refresh(form);
 }
 
@@ -32,55 +51,152 @@ function field(form, name, title, control, help, pointer = `/${name}`) {
   control.dataset.pointer = pointer;
   const fault = h("p", { class: "fault", id: `${id}-fault`, role: "alert", hidden: true });
   control.setAttribute("aria-describedby", `${id}-fault ${id}-help`);
-  return h("div", { class: "field", id: `${id}-field` }, h("label", { for: id }, title), control, help && h("p", { class: "quiet", id: `${id}-help` }, help), fault);
+  return h(
+    "div",
+    { class: "field", id: `${id}-field` },
+    h("label", { for: id }, title),
+    control,
+    help && h("p", { class: "quiet", id: `${id}-help` }, help),
+    fault,
+  );
 }
-
-const choice = (values, chosen) => h("select", {}, values.map((value) => h("option", { value, selected: value === chosen }, value)));
 
 function formOf(form, query) {
   const lines = (rows, placeholder) => h("textarea", { rows, spellcheck: "false", placeholder });
   const [first, ...others] = LISTS;
-  return h("form", { class: "card", novalidate: true, onsubmit: (event) => { event.preventDefault(); order(form); }, oninput: () => refresh(form) },
-    h("fieldset", {}, h("div", { class: "pair" },
-      field(form, "vault", "Vault", choice(form.vaults.map((one) => one.name), query.get("vault"))),
-      field(form, "authority", "Authority", h("select"))),
-    field(form, "name", "Name in Key Vault", h("input", { required: true, maxlength: 127, pattern: "[0-9a-zA-Z-]+", placeholder: "www-contoso", autocomplete: "off" }), "Letters, digits and hyphens."),
-    field(form, first[0], first[1], lines(3, first[2]), "One a line. A wildcard is *.contoso.example."),
-    h("div", { class: "pair" }, field(form, "key", "Key", choice(Object.keys(KEYS), "RSA 2048"), null, "/policy/key_props"),
-      field(form, "validity_days", "Days that it lives", h("input", { type: "number", min: 1, max: 3650 }))),
-    h("details", {}, h("summary", {}, "More: subject, other names, tags"), h("fieldset", {},
-      field(form, "subject", "Subject", h("input", { placeholder: "CN=www.contoso.example,O=Contoso" }), "By default the first name."),
-      others.map(([name, title, placeholder]) => field(form, name, title, lines(2, placeholder), "One a line.")),
-      field(form, "tags", "Tags", lines(2, "team=web"), "One a line, as name=value."),
-      h("label", { class: "check" }, form.fields.reuse = h("input", { type: "checkbox" }), "Keep the same key for every version"))),
-    h("div", { class: "buttons" }, h("button", { class: "primary" }, "Order it")), form.fault = h("div", { role: "alert" })));
+  return h(
+    "form",
+    {
+      class: "card",
+      novalidate: true,
+      onsubmit: (event) => {
+        event.preventDefault();
+        order(form);
+      },
+      oninput: () => refresh(form),
+    },
+    h(
+      "fieldset",
+      {},
+      h(
+        "div",
+        { class: "pair" },
+        field(
+          form,
+          "vault",
+          "Vault",
+          choice(
+            form.vaults.map((one) => one.name),
+            query.get("vault"),
+          ),
+        ),
+        field(form, "authority", "Authority", h("select")),
+      ),
+      field(
+        form,
+        "name",
+        "Name in Key Vault",
+        h("input", {
+          required: true,
+          maxlength: 127,
+          pattern: "[0-9a-zA-Z-]+",
+          placeholder: "www-contoso",
+          autocomplete: "off",
+        }),
+        "Letters, digits and hyphens.",
+      ),
+      field(form, first[0], first[1], lines(3, first[2]), "One a line. A wildcard is *.contoso.example."),
+      h(
+        "div",
+        { class: "pair" },
+        field(form, "key", "Key", choice(Object.keys(KEYS), "RSA 2048"), null, "/policy/key_props"),
+        field(form, "validity_days", "Days that it lives", h("input", { type: "number", min: 1, max: 3650 })),
+      ),
+      h(
+        "details",
+        {},
+        h("summary", {}, "More: subject, other names, tags"),
+        h(
+          "fieldset",
+          {},
+          field(
+            form,
+            "subject",
+            "Subject",
+            h("input", { placeholder: "CN=www.contoso.example,O=Contoso" }),
+            "By default the first name.",
+          ),
+          others.map(([name, title, placeholder]) => field(form, name, title, lines(2, placeholder), "One a line.")),
+          field(form, "tags", "Tags", lines(2, "team=web"), "One a line, as name=value."),
+          h(
+            "label",
+            { class: "check" },
+            (form.fields.reuse = h("input", { type: "checkbox" })),
+            "Keep the same key for every version",
+          ),
+        ),
+      ),
+      buttons(h("button", { class: "primary" }, "Order it")),
+      (form.fault = h("div", { role: "alert" })),
+    ),
+  );
 }
 
 /** What the form says now: the authorities of the vault, what the authority can do, the request. */
 function refresh(form) {
   const { fields } = form;
   const vault = form.vaults.find((one) => one.name === fields.vault.value);
-  const programs = form.authorities.filter((one) => one.connector !== "manual").map((one) => one.name);
-  const kept = fields.authority.value || vault.authorities.find((name) => programs.includes(name));
-  fill(fields.authority, vault.authorities.map((name) => h("option", { value: name, selected: name === kept }, name)));
+  if (form.vault !== vault) {
+    form.vault = vault;
+    // As the settings list them; a program is the first choice.
+    const known = form.authorities.filter((one) => vault.authorities.includes(one.name));
+    const kept = fields.authority.value || known.find((one) => one.connector !== "manual")?.name;
+    fill(
+      fields.authority,
+      known.map(({ name }) => h("option", { value: name, selected: name === kept }, name)),
+    );
+  }
   const authority = form.authorities.find((one) => one.name === fields.authority.value);
-  if (authority) adapt(form, authority);
+  if (authority && form.authority !== authority) adapt(form, authority);
+  form.authority = authority;
   showRequest(form);
 }
 
 function adapt(form, authority) {
-  for (const [name, , , feature] of LISTS.slice(1)) document.getElementById(`f-${name}-field`).hidden = !authority.features.includes(feature);
+  for (const [name, , , feature] of LISTS.slice(1))
+    document.getElementById(`f-${name}-field`).hidden = !authority.features.includes(feature);
   form.fields.validity_days.placeholder = String(authority.default_validity_days);
   const types = authority.rules.key_types ?? ["RSA", "EC"];
   for (const option of form.fields.key.options) option.disabled = !types.includes(KEYS[option.value].kty);
-  fill(form.about, card(`About ${authority.name}`, h("ul", { class: "plainlist" }, rulesOf(authority).map((text) => h("li", {}, text)))));
+  fill(
+    form.about,
+    card(
+      `About ${authority.name}`,
+      h(
+        "ul",
+        { class: "plainlist" },
+        rulesOf(authority).map((text) => li(text)),
+      ),
+    ),
+  );
 }
 
 function rulesOf({ connector, features, rules, default_validity_days: days }) {
+  const most = rules.max_validity_days ? `, at most ${rules.max_validity_days}` : "";
   return [
-    connector === "manual" ? "People sign the CSR; you or they bring the certificate back." : `It issues by itself (${connector}).`,
-    `Certificates live ${days} days unless you ask otherwise${rules.max_validity_days ? `, at most ${rules.max_validity_days}` : ""}.`,
-    rules.names?.length ? ["It issues for: ", rules.names.map((name, number) => [number > 0 && ", ", h("code", {}, typeof name === "string" ? name : JSON.stringify(name))])] : "No rule here restricts the names.",
+    connector === "manual"
+      ? "People sign the CSR; you or they bring the certificate back."
+      : `It issues by itself (${connector}).`,
+    `Certificates live ${days} days unless you ask otherwise${most}.`,
+    rules.names?.length
+      ? [
+          "It issues for: ",
+          rules.names.map((name, number) => [
+            number > 0 && ", ",
+            code(typeof name === "string" ? name : JSON.stringify(name)),
+          ]),
+        ]
+      : "No rule here restricts the names.",
     `Keys: ${(rules.key_types ?? []).join(", ")}; RSA of at least ${rules.minimum_rsa_size} bits.`,
     features.includes("wildcard") ? "Wildcards are fine." : "It issues no wildcards.",
   ];
@@ -88,7 +204,8 @@ function rulesOf({ connector, features, rules, default_validity_days: days }) {
 
 function requestOf({ fields }) {
   const body = { authority: fields.authority.value };
-  for (const [name] of LISTS) if (!fields[name].parentElement.hidden && linesOf(fields[name]).length) body[name] = linesOf(fields[name]);
+  for (const [name] of LISTS)
+    if (!fields[name].parentElement.hidden && linesOf(fields[name]).length) body[name] = linesOf(fields[name]);
   if (fields.subject.value.trim()) body.subject = fields.subject.value.trim();
   if (fields.validity_days.value) body.validity_days = Number(fields.validity_days.value);
   body.policy = { key_props: { ...KEYS[fields.key.value], ...(fields.reuse.checked ? { reuse_key: true } : {}) } };
@@ -104,9 +221,20 @@ function showRequest(form) {
   const quoted = json.replaceAll("'", `'\\''`);
   const curl = `curl -fsS -H "x-functions-key: $KEY" --json '${quoted}' \\\n  "${location.origin}/api/${pathOf(form)}"`;
   const open = form.shown.querySelector("details")?.open;
-  fill(form.shown, card("The request", h("pre", { class: "pem", tabindex: 0, "aria-label": "The request as JSON" }, json),
-    h("details", { open }, h("summary", {}, "As a command"), h("pre", { class: "pem", tabindex: 0, "aria-label": "The request as a curl command" }, curl),
-      copyButton(curl))));
+  fill(
+    form.shown,
+    card(
+      "The request",
+      h("pre", { class: "pem", tabindex: 0, "aria-label": "The request as JSON" }, json),
+      h(
+        "details",
+        { open },
+        h("summary", {}, "As a command"),
+        h("pre", { class: "pem", tabindex: 0, "aria-label": "The request as a curl command" }, curl),
+        copyButton(curl),
+      ),
+    ),
+  );
 }
 
 async function order(form) {
@@ -138,7 +266,11 @@ function showFaults(form, faults) {
   for (const control of Object.values(form.fields)) mark(control, []);
   const left = [];
   for (const fault of faults) {
-    const control = Object.values(form.fields).find((one) => one.dataset.pointer && (fault.pointer === one.dataset.pointer || fault.pointer.startsWith(`${one.dataset.pointer}/`)));
+    const control = Object.values(form.fields).find(
+      (one) =>
+        one.dataset.pointer &&
+        (fault.pointer === one.dataset.pointer || fault.pointer.startsWith(`${one.dataset.pointer}/`)),
+    );
     if (control) mark(control, [...(control.faults ?? []), lineOf(fault, control)]);
     else left.push(h("p", { class: "fault" }, bdi(fault.detail)));
   }

@@ -1,6 +1,6 @@
 // Questions before something happens. The browser's own dialog keeps the focus inside, and Escape closes it.
 
-import { button, h } from "./dom.js";
+import { button, buttons, h } from "./dom.js";
 
 /**
  * Ask before something is done.
@@ -12,11 +12,26 @@ import { button, h } from "./dom.js";
  */
 export function confirmed(title, content, action, kind = "primary") {
   return new Promise((resolve) => {
-    const dialog = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    } }, h("form", { method: "dialog" }, h("h2", { id: "dialog-title" }, title), content, h("div", { class: "buttons" },
-      button("Cancel", () => dialog.close("no")), h("button", { class: kind, value: "yes" }, action))));
+    const dialog = h(
+      "dialog",
+      {
+        "aria-labelledby": "dialog-title",
+        onclose: () => {
+          dialog.remove();
+          resolve(dialog.returnValue === "yes");
+        },
+      },
+      h(
+        "form",
+        { method: "dialog" },
+        h("h2", { id: "dialog-title" }, title),
+        content,
+        buttons(
+          button("Cancel", () => dialog.close("no")),
+          h("button", { class: kind, value: "yes" }, action),
+        ),
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
   });
@@ -24,9 +39,13 @@ export function confirmed(title, content, action, kind = "primary") {
 
 /** Tell something that has to be read. */
 export function told(title, ...content) {
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() },
-    h("h2", { id: "dialog-title" }, title), content,
-    h("div", { class: "buttons" }, button("Close", () => dialog.close(), "primary")));
+  const dialog = h(
+    "dialog",
+    { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() },
+    h("h2", { id: "dialog-title" }, title),
+    content,
+    buttons(button("Close", () => dialog.close(), "primary")),
+  );
   document.body.append(dialog);
   dialog.showModal();
 }

@@ -1,5 +1,7 @@
 // Makes elements. Text is only ever set as text, so that no name in a certificate can become markup.
 
+import { digits } from "./format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -38,10 +40,53 @@ export function bdi(text, attributes = {}) {
   return h("bdi", attributes, text);
 }
 
+export const p = (...children) => h("p", {}, children);
+export const li = (...children) => h("li", {}, children);
+export const strong = (...children) => h("strong", {}, children);
+export const small = (...children) => h("small", {}, children);
+export const code = (...children) => h("code", {}, children);
+
+/** Words of less weight. */
+export const quiet = (...children) => h("span", { class: "quiet" }, children);
+
+/** A paragraph of less weight. */
+export const hint = (...children) => h("p", { class: "quiet" }, children);
+
+/** What a screen is about, below its heading. */
+export const lead = (...children) => h("p", { class: "lead" }, children);
+
+/** A paragraph that must not be overlooked. `kind`: bad, warn or good. */
+export const notice = (kind, ...children) => h("p", { class: `notice ${kind}` }, children);
+
+/** The heading of a screen, with what is beside it. */
+export const heading = (title, ...besides) => h("div", { class: "heading" }, h("h1", {}, title), besides);
+
+/** A row of buttons. */
+export const buttons = (...children) => h("div", { class: "buttons" }, children);
+
 /** Put new content into an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...nodesOf(children));
   return element;
+}
+
+/** Show in an element what went wrong; nothing if only the screen was left. */
+export function showError(element, error) {
+  if (error.name !== "AbortError") fill(element, h("p", { class: "notice bad", role: "alert" }, bdi(error.message)));
+}
+
+const likeness = (one) =>
+  [one.tagName, one.getAttribute("href"), one.getAttribute("aria-label"), one.textContent].join("\n");
+
+/** The same for what is drawn again and again: the control that had the focus has it again. */
+export function refill(element, ...children) {
+  const focused = element.contains(document.activeElement) && likeness(document.activeElement);
+  fill(element, ...children);
+  if (!focused) return;
+  const again = [...element.querySelectorAll("a, button, input, select, summary, [tabindex]")].find(
+    (one) => likeness(one) === focused,
+  );
+  again?.focus({ preventScroll: true });
 }
 
 /** Say it to people who cannot see that something has changed. */
@@ -61,11 +106,25 @@ export function button(text, onclick, kind = "", attributes = {}) {
 
 /** A button that copies a text. */
 export function copyButton(text, said = "Copied.") {
-  return button("Copy", async () => { await navigator.clipboard.writeText(text); say(said); });
+  const copied = button("Copy", () =>
+    navigator.clipboard.writeText(text).then(
+      () => say(said),
+      () =>
+        copied.after(
+          " ",
+          h("span", { class: "fault", role: "alert" }, "The browser does not allow it: select the text."),
+        ),
+    ),
+  );
+  return copied;
 }
 
 /** The lines that a field holds, without empty ones. */
-export const linesOf = (control) => control.value.split("\n").map((line) => line.trim()).filter(Boolean);
+export const linesOf = (control) =>
+  control.value
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
 
 /** A heading with what belongs to it, in a box. */
 export function card(title, ...children) {
@@ -75,7 +134,11 @@ export function card(title, ...children) {
 /** Names and values. */
 export function facts(pairs) {
   const shown = pairs.filter(([, value]) => value != null && value !== "" && value !== false);
-  return h("dl", { class: "facts" }, shown.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  return h(
+    "dl",
+    { class: "facts" },
+    shown.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+  );
 }
 
 /** A word in a coloured shape. `kind`: good, warn, bad, busy or quiet. */
@@ -83,24 +146,59 @@ export function badge(text, kind) {
   return h("span", { class: `badge ${kind}` }, text);
 }
 
+/** The element of a table. `heads`: its head cells; `body`: the element of its rows. */
+export function headed(caption, heads, body, attributes) {
+  return h(
+    "table",
+    attributes,
+    h("caption", { class: "visually-hidden" }, caption),
+    h("thead", {}, h("tr", {}, heads)),
+    body,
+  );
+}
+
+/** A head cell of a column. */
+export const columnHead = (title) => h("th", { scope: "col" }, title);
+
 /** A table. `columns`: texts or nodes; `rows`: arrays of cells. */
 export function table(caption, columns, rows, attributes = {}) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, h("table", attributes,
-    h("caption", { class: "visually-hidden" }, caption),
-    h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col" }, column)))),
-    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, number) => h("td", { "data-label":
-      typeof columns[number] === "string" ? columns[number] : null }, cell)))))));
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    headed(
+      caption,
+      columns.map(columnHead),
+      h(
+        "tbody",
+        {},
+        rows.map((cells) =>
+          h(
+            "tr",
+            {},
+            cells.map((cell, number) =>
+              h("td", { "data-label": typeof columns[number] === "string" ? columns[number] : null }, cell),
+            ),
+          ),
+        ),
+      ),
+      attributes,
+    ),
+  );
 }
 
 /** A list of texts of which the first ones are shown, and the others when somebody asks. */
 export function longList(texts, shown = 12) {
-  const item = (text) => h("li", {}, bdi(text));
+  const item = (text) => li(bdi(text));
   const list = h("ul", { class: "names" }, texts.slice(0, shown).map(item));
   if (texts.length <= shown) return list;
-  const all = button(`Show all ${texts.length.toLocaleString("en")}`, () => {
-    list.append(...texts.slice(shown).map(item));
-    all.remove();
-  }, "link");
+  const all = button(
+    `Show all ${digits(texts.length)}`,
+    () => {
+      list.append(...texts.slice(shown).map(item));
+      all.remove();
+    },
+    "link",
+  );
   return h("div", {}, list, all);
 }
 
@@ -111,11 +209,13 @@ export function save(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
+const FORMULA = /^ *[=+\-@\t\r\n|\uff1d\uff0b\uff0d\uff20]/; // as handlers/csv_text.py has it
+
 /** Texts as CSV (RFC 4180). What a spreadsheet would take for a formula gets an apostrophe. */
 export function csv(columns, rows) {
   const cell = (value) => {
     const text = value == null ? "" : String(value);
-    return `"${(/^[=+\-@\t\r]/.test(text) ? "'" + text : text).replaceAll('"', '""')}"`;
+    return `"${(FORMULA.test(text) ? "'" + text : text).replaceAll('"', '""')}"`;
   };
   return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }

@@ -1,14 +1,23 @@
 // All certificates that the caller may read, page by page, and kept for a while: the screens search and sort them here.
 
-import { ApiError, get, pages, withQuery } from "./api.js";
+import { ApiError, get, pages } from "./api.js";
 import { me } from "./session.js";
 
-const KEPT = 60_000;
-let loaded = { at: 0, lines: [], unreadable: [] };
+const KEPT = 60_000,
+  FIRST = 25,
+  PAGE = 100;
+let loaded = { at: 0 },
+  authorities = { at: 0 };
 
 /** Read everything anew at the next `load`. */
 export function forget() {
-  loaded = { at: 0, lines: [], unreadable: [] };
+  loaded = { at: 0 };
+}
+
+/** Read everything anew, and draw the screen with it. */
+export function reload() {
+  forget();
+  dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
 /**
@@ -17,50 +26,60 @@ export function forget() {
  * @returns {Promise<{lines: Array, unreadable: Array}>} `unreadable`: vaults that could not be read, with the error
  */
 export async function load(show, signal) {
-  if (Date.now() - loaded.at < KEPT) {
-    show(loaded.lines, true);
-    return loaded;
+  if (Date.now() - loaded.at >= KEPT) {
+    const lines = [];
+    const unreadable = await read(
+      { max: PAGE },
+      (more) => {
+        lines.push(...more);
+        show(lines, false);
+      },
+      signal,
+      FIRST,
+    );
+    loaded = { at: Date.now(), lines, unreadable };
   }
-  const lines = [], unreadable = [];
-  await Promise.all(me.vaults.map(({ name }) => readVault(name, lines, unreadable, show, signal)));
-  loaded = { at: Date.now(), lines, unreadable };
-  show(lines, true);
+  show(loaded.lines, true);
   return loaded;
 }
 
-async function readVault(vault, lines, unreadable, show, signal) {
-  const path = `vaults/${encodeURIComponent(vault)}/certificates`;
-  let size = 25; // the first rows at once, then in larger pages
+/** The certificates of all vaults in one of these states, as `load` returns them. */
+export async function inStates(states, signal) {
+  const lines = [];
+  const unreadable = await read({ state: states.join(","), max: PAGE }, (more) => lines.push(...more), signal);
+  return { lines, unreadable };
+}
+
+async function read(parameters, add, signal, first) {
+  const unreadable = [];
+  await Promise.all(
+    me.vaults.map(async ({ name: vault }) => {
+      const path = `vaults/${encodeURIComponent(vault)}/certificates`;
+      try {
+        for await (const page of pages(path, parameters, signal, first)) add(page.map((line) => ({ ...line, vault })));
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.status === 0 || error.status === 401) throw error;
+        unreadable.push({ vault, error });
+      }
+    }),
+  );
+  return unreadable;
+}
+
+/** All authorities, as the API lists them. Of several that ask at once, one sends a request; it outlives its screen. */
+export async function readAuthorities() {
+  if (Date.now() - authorities.at >= KEPT) authorities = { at: Date.now(), answer: get("authorities") };
+  const { answer } = authorities;
   try {
-    let continuation = null;
-    do {
-      const page = await get(withQuery(path, { max: size, continuation }), signal);
-      lines.push(...page.value.map((line) => ({ ...line, vault })));
-      show(lines, false);
-      ({ continuation } = page);
-      size = 100;
-    } while (continuation);
+    return (await answer).value;
   } catch (error) {
-    if (!(error instanceof ApiError) || error.status === 0 || error.status === 401) throw error;
-    unreadable.push({ vault, error });
+    if (authorities.answer === answer) authorities = { at: 0 };
+    throw error;
   }
 }
 
-/** The certificates of all vaults in one of the API's states. */
-export async function inState(state, signal) {
-  const found = await Promise.all(me.vaults.map(async ({ name }) => {
-    const lines = [];
-    try {
-      for await (const page of pages(`vaults/${encodeURIComponent(name)}/certificates`, { state, max: 100 }, signal)) {
-        lines.push(...page.map((line) => ({ ...line, vault: name })));
-      }
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status === 0 || error.status === 401) throw error;
-    }
-    return lines;
-  }));
-  return found.flat();
-}
+/** What is the same for a certificate wherever it is named. */
+export const keyOf = ({ vault, name }) => `${vault}/${name}`;
 
 /** The address of a certificate's screen. */
 export function addressOf(vault, name) {

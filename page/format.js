@@ -3,15 +3,20 @@
 const DAY = 86_400_000;
 const SHORT = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 const LONG = new Intl.DateTimeFormat("en-GB", {
-  day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
   timeZone: "UTC",
 });
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 let ahead = 0; // milliseconds that the service's clock is ahead of this machine's
 
-/** Count times from the service's clock, as `status` tells it. */
-export function useClock(now) {
-  ahead = Date.parse(now) - Date.now();
+/** Count times from the service's clock, as the header `Date` of its answers tells it. */
+export function useClock(date) {
+  if (date) ahead = Date.parse(date) - Date.now();
 }
 
 /** The service's time, in milliseconds. */
@@ -42,7 +47,12 @@ export function relative(time) {
 export function relativeText(time) {
   if (Number.isNaN(moment(time))) return "";
   const difference = moment(time) - now();
-  const steps = [["day", DAY], ["hour", 3_600_000], ["minute", 60_000], ["second", 1000]];
+  const steps = [
+    ["day", DAY],
+    ["hour", 3_600_000],
+    ["minute", 60_000],
+    ["second", 1000],
+  ];
   const [unit, length] = steps.find(([, one]) => Math.abs(difference) >= one) ?? steps.at(-1);
   return RELATIVE.format(Math.trunc(difference / length), unit);
 }
@@ -63,7 +73,12 @@ export function daysUntil(time) {
 
 /** 2 h 5 min. */
 export function duration(seconds) {
-  const parts = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const parts = [
+    [86_400, "d"],
+    [3600, "h"],
+    [60, "min"],
+    [1, "s"],
+  ];
   const found = [];
   for (const [length, unit] of parts) {
     const count = Math.floor(seconds / length);
@@ -73,9 +88,12 @@ export function duration(seconds) {
   return found.slice(0, 2).join(" ") || "less than a second";
 }
 
+/** 1,234. */
+export const digits = (number) => number.toLocaleString("en");
+
 /** 1,234 certificates. */
 export function count(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+  return `${digits(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /** SHA-256 and serial numbers in groups that can be compared by eye, and that break only between two of them. */
@@ -94,8 +112,13 @@ export function standing(operation) {
 }
 
 export const STEPS = {
-  requested: "requested", pending: "key and CSR made", submitted: "at the authority", issued: "issued",
-  completed: "merged", failed: "failed", canceled: "canceled",
+  requested: "requested",
+  pending: "key and CSR made",
+  submitted: "at the authority",
+  issued: "issued",
+  completed: "merged",
+  failed: "failed",
+  canceled: "canceled",
 };
 
 /** The colour of a certificate's state. */

@@ -1,8 +1,10 @@
 // The screen Import: a file with a key, dropped or chosen. It is read here, sent once, and kept nowhere.
 
+import { digits } from "./format.js";
 import { call, faultsOf, of } from "./api.js";
-import { bdi, button, card, fill, h, link, say } from "./dom.js";
+import { bdi, button, buttons, card, fill, h, heading, lead, li, link, p, say } from "./dom.js";
 import { addressOf, forget } from "./estate.js";
+import { choice } from "./form.js";
 import { vaultsFor } from "./session.js";
 
 /** The screen. */
@@ -13,37 +15,90 @@ export async function importFile(element) {
     return;
   }
   const form = { file: null, outcome: h("div", { role: "status" }) };
-  fill(element, h("div", { class: "heading" }, h("h1", {}, "Import a certificate"), link("#/new", "Order one instead", { class: "button" })),
-    h("p", { class: "lead" }, "A PFX, PEM or DER file with its private key. The page reads it, sends it once to CertRelay, and keeps nothing of it."),
-    formOf(form, vaults), form.outcome);
+  fill(
+    element,
+    heading("Import a certificate", link("#/new", "Order one instead", { class: "button" })),
+    lead(
+      "A PFX, PEM or DER file with its private key. ",
+      "The page reads it, sends it once to CertRelay, and keeps nothing of it.",
+    ),
+    formOf(form, vaults),
+    form.outcome,
+  );
 }
 
 function formOf(form, vaults) {
-  form.vault = h("select", { id: "i-vault" }, vaults.map((one) => h("option", {}, one)));
-  form.name = h("input", { id: "i-name", required: true, maxlength: 127, pattern: "[0-9a-zA-Z\\-]+", autocomplete: "off" });
+  form.vault = choice(vaults);
+  form.vault.id = "i-vault";
+  form.name = h("input", {
+    id: "i-name",
+    required: true,
+    maxlength: 127,
+    pattern: "[0-9a-zA-Z\\-]+",
+    autocomplete: "off",
+  });
   form.password = h("input", { id: "i-password", type: "password", autocomplete: "off" });
   form.strict = h("input", { type: "checkbox" });
   form.chosen = h("p", { class: "strong" }, "No file yet");
   const file = h("input", { type: "file", id: "i-file", onchange: () => choose(form, file.files[0]) });
-  const zone = h("div", { class: "dropzone", ondragover: (event) => { event.preventDefault(); zone.classList.add("over"); },
-    ondragleave: () => zone.classList.remove("over"), ondrop: (event) => {
-      event.preventDefault();
-      zone.classList.remove("over");
-      choose(form, event.dataTransfer.files[0]);
-    } }, h("label", { for: "i-file" }, "Drop the file here, or choose it"), file, form.chosen);
-  return h("form", { class: "card", onsubmit: (event) => { event.preventDefault(); send(form, false); } }, h("fieldset", {}, zone,
-    h("div", { class: "pair" }, h("div", { class: "field" }, h("label", { for: "i-vault" }, "Vault"), form.vault),
-      h("div", { class: "field" }, h("label", { for: "i-name" }, "Name in Key Vault"), form.name)),
-    h("div", { class: "field" }, h("label", { for: "i-password" }, "Password of the file, if it has one"), form.password),
-    h("label", { class: "check" }, form.strict, "Refuse it if Key Vault would not take it as it is"),
-    h("div", { class: "buttons" }, h("button", { class: "primary" }, "Import it"))));
+  const zone = h(
+    "div",
+    {
+      class: "dropzone",
+      ondragover: (event) => {
+        event.preventDefault();
+        zone.classList.add("over");
+      },
+      ondragleave: () => zone.classList.remove("over"),
+      ondrop: (event) => {
+        event.preventDefault();
+        zone.classList.remove("over");
+        choose(form, event.dataTransfer.files[0]);
+      },
+    },
+    h("label", { for: "i-file" }, "Drop the file here, or choose it"),
+    file,
+    form.chosen,
+  );
+  return h(
+    "form",
+    {
+      class: "card",
+      onsubmit: (event) => {
+        event.preventDefault();
+        send(form, false);
+      },
+    },
+    h(
+      "fieldset",
+      {},
+      zone,
+      h(
+        "div",
+        { class: "pair" },
+        h("div", { class: "field" }, h("label", { for: "i-vault" }, "Vault"), form.vault),
+        h("div", { class: "field" }, h("label", { for: "i-name" }, "Name in Key Vault"), form.name),
+      ),
+      h(
+        "div",
+        { class: "field" },
+        h("label", { for: "i-password" }, "Password of the file, if it has one"),
+        form.password,
+      ),
+      h("label", { class: "check" }, form.strict, "Refuse it if Key Vault would not take it as it is"),
+      buttons(h("button", { class: "primary" }, "Import it")),
+    ),
+  );
 }
 
 function choose(form, file) {
   if (!file) return;
   form.file = file;
-  form.chosen.textContent = `${file.name}, ${file.size.toLocaleString("en")} bytes`;
-  form.name.value ||= file.name.replace(/\.\w+$/, "").replace(/[^0-9a-zA-Z]+/g, "-").replace(/^-+|-+$/g, "");
+  form.chosen.textContent = `${file.name}, ${digits(file.size)} bytes`;
+  form.name.value ||= file.name
+    .replace(/\.\w+$/, "")
+    .replace(/[^0-9a-zA-Z]+/g, "-")
+    .replace(/^-+|-+$/g, "");
 }
 
 async function send(form, force) {
@@ -51,9 +106,13 @@ async function send(form, force) {
     fill(form.outcome, h("p", { class: "fault" }, "Choose a file first."));
     return;
   }
-  const body = { value: await base64(form.file), ...(form.password.value ? { pwd: form.password.value } : {}),
-    ...(form.strict.checked ? { strict: true } : {}), ...(force ? { force } : {}) };
   try {
+    const body = {
+      value: await base64(form.file),
+      ...(form.password.value ? { pwd: form.password.value } : {}),
+      ...(form.strict.checked ? { strict: true } : {}),
+      ...(force ? { force } : {}),
+    };
     const answer = await call("POST", of(form.vault.value, form.name.value.trim(), "/import"), { body });
     forget();
     done(form, answer);
@@ -66,14 +125,37 @@ function done(form, answer) {
   form.password.value = "";
   form.file = null;
   say("Imported.");
-  fill(form.outcome, card("Imported", h("p", {}, link(addressOf(answer.vault, answer.name), bdi(answer.name)), answer.imported ? " has a new version." : " had this version already."),
-    answer.changes.length > 0 && [h("p", {}, "To please Key Vault:"), h("ul", {}, answer.changes.map((one) => h("li", {}, bdi(one))))]));
+  fill(
+    form.outcome,
+    card(
+      "Imported",
+      p(
+        link(addressOf(answer.vault, answer.name), bdi(answer.name)),
+        answer.imported ? " has a new version." : " had this version already.",
+      ),
+      answer.changes.length > 0 && [
+        p("To please Key Vault:"),
+        h(
+          "ul",
+          {},
+          answer.changes.map((one) => li(bdi(one))),
+        ),
+      ],
+    ),
+  );
 }
 
 function refused(form, error, force) {
   const canForce = error.offersForce && !force;
-  fill(form.outcome, h("div", { class: "notice bad", role: "alert" }, faultsOf(error).map((one) => h("p", {}, bdi(one.detail))),
-    canForce && button("Import it all the same", () => send(form, true), "danger")));
+  fill(
+    form.outcome,
+    h(
+      "div",
+      { class: "notice bad", role: "alert" },
+      faultsOf(error).map((one) => p(bdi(one.detail))),
+      canForce && button("Import it all the same", () => send(form, true), "danger"),
+    ),
+  );
 }
 
 /** A file in base64. */

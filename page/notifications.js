@@ -1,16 +1,25 @@
 // The screen Notifications: who is told of what, how the last deliveries went, and a test message.
 
 import { call, get } from "./api.js";
-import { badge, bdi, button, card, facts, fill, h, say } from "./dom.js";
+import { badge, bdi, button, buttons, card, code, facts, fill, h, heading, hint, lead, li, say } from "./dom.js";
 import { dateTime, relative } from "./format.js";
 import { isAtLeast } from "./session.js";
 
 /** The screen. */
 export async function notifications(element, { signal }) {
   const { value } = await get("notifications", signal);
-  fill(element, h("div", { class: "heading" }, h("h1", {}, "Notifications")),
-    h("p", { class: "lead" }, "Who is told of what. Targets are set in ", h("code", {}, "CERTRELAY_NOTIFICATIONS"), "; their addresses are not shown, since some are passwords."),
-    value.length ? h("div", { class: "columns" }, value.map(target)) : h("p", { class: "empty" }, "Nobody is told of anything."));
+  fill(
+    element,
+    heading("Notifications"),
+    lead(
+      "Who is told of what. Targets are set in ",
+      code("CERTRELAY_NOTIFICATIONS"),
+      "; their addresses are not shown, since some are passwords.",
+    ),
+    value.length
+      ? h("div", { class: "columns" }, value.map(target))
+      : h("p", { class: "empty" }, "Nobody is told of anything."),
+  );
 }
 
 function target(one) {
@@ -26,17 +35,46 @@ function target(one) {
     }
     send.disabled = false;
   });
-  return card(null, h("div", { class: "heading" }, h("h2", {}, bdi(one.name)), badge(one.kind, "quiet")), facts([["Sent to", one.host]]), last,
-    h("details", {}, h("summary", {}, `Told of ${one.events.length} events`), h("ul", { class: "tags" }, one.events.map((event) => h("li", {}, event)))),
-    isAtLeast("Operator") && h("div", { class: "buttons" }, send));
+  return card(
+    null,
+    h("div", { class: "heading" }, h("h2", {}, bdi(one.name)), badge(one.kind, "quiet")),
+    facts([["Sent to", one.host]]),
+    last,
+    h(
+      "details",
+      {},
+      h("summary", {}, `Told of ${one.events.length} events`),
+      h(
+        "ul",
+        { class: "tags" },
+        one.events.map((event) => li(event)),
+      ),
+    ),
+    isAtLeast("Operator") && buttons(send),
+  );
 }
 
 /** The newest delivery first, and the other one for comparison. */
 function lastOf({ last_delivered: delivered, last_failed: failed }) {
   const found = [delivered, failed].filter(Boolean).sort((a, b) => (a.at < b.at ? 1 : -1));
-  if (!found.length) return h("p", { class: "quiet" }, "Nothing was delivered yet.");
-  return h("ul", { class: "plainlist" }, found.map((one, number) => h("li", {}, badge(one.delivered ? "delivered" : "not delivered", one.delivered ? "good" : number ? "quiet" : "bad"), " ",
-    one.event, " · ", bdi(one.subject), " · ", h("span", { title: dateTime(one.at).textContent }, relative(one.at)), " · ", words(one))));
+  if (!found.length) return hint("Nothing was delivered yet.");
+  return h(
+    "ul",
+    { class: "plainlist" },
+    found.map((one, number) =>
+      li(
+        badge(one.delivered ? "delivered" : "not delivered", one.delivered ? "good" : number ? "quiet" : "bad"),
+        " ",
+        one.event,
+        " · ",
+        bdi(one.subject),
+        " · ",
+        h("span", { title: dateTime(one.at).textContent }, relative(one.at)),
+        " · ",
+        words(one),
+      ),
+    ),
+  );
 }
 
 const words = ({ status }) => (status ? `answered with status ${status}` : "no answer");

@@ -45,8 +45,8 @@ export function highestRole() {
   return RANKS.findLast(isAtLeast) ?? "no role";
 }
 
-/** An owner in words: me, or the id. */
-export function ownerText(owner) {
-  if (!owner) return "nobody";
-  return me.ids.includes(owner) && owner !== "function key" ? `you (${owner})` : owner;
+/** Somebody in words: you, or the id. */
+export function whoText(id) {
+  if (!id) return "nobody";
+  return me.ids.includes(id.toLowerCase()) && id !== "function key" ? `you (${id})` : id;
 }

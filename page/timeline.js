@@ -1,7 +1,8 @@
 // One operation as people look at it: every transition, live while it runs.
 
-import { badge, bdi, facts, h } from "./dom.js";
-import { STEPS, dateTime, duration, moment, relative, standing } from "./format.js";
+import { badge, bdi, code, facts, h, quiet, strong } from "./dom.js";
+import { dateTime, duration, moment, relative, standing, STEPS } from "./format.js";
+import { whoText } from "./session.js";
 
 const ROAD = ["requested", "pending", "submitted", "issued", "completed"];
 const MEANING = {
@@ -18,43 +19,87 @@ const MEANING = {
 export function timeline(operation) {
   const [words, kind] = standing(operation);
   const error = operation.error ?? operation.last_error;
-  return h("div", { class: "operation" },
-    h("p", { class: "operation-title" }, badge(words, kind), " ", h("strong", {}, titleOf(operation)), " ",
-      h("span", { class: "quiet" }, "asked by ", bdi(operation.requested_by), " ", relative(operation.requested_at))),
+  return h(
+    "div",
+    { class: "operation" },
+    h(
+      "p",
+      { class: "operation-title" },
+      badge(words, kind),
+      " ",
+      strong(titleOf(operation)),
+      " ",
+      quiet("asked by ", bdi(whoText(operation.requested_by)), " ", relative(operation.requested_at)),
+    ),
     operation.status === "inProgress" && road(operation),
-    error && h("p", { class: operation.error ? "notice bad" : "notice warn" }, h("strong", {}, error.code), " ", bdi(error.message),
-      operation.next_attempt_at && [" Next try ", relative(operation.next_attempt_at), "."]),
-    h("ol", { class: "transitions" }, operation.transitions.map((one, number) => transition(operation, one, number))),
-    details(operation));
+    error &&
+      h(
+        "p",
+        { class: operation.error ? "notice bad" : "notice warn" },
+        strong(error.code),
+        " ",
+        bdi(error.message),
+        operation.next_attempt_at && [" Next try ", relative(operation.next_attempt_at), "."],
+      ),
+    h(
+      "ol",
+      { class: "transitions" },
+      operation.transitions.map((one, number) => transition(operation, one, number)),
+    ),
+    details(operation),
+  );
 }
 
 const KINDS = { create: "New version", renew: "Renewal", import: "Import" };
-const titleOf = (operation) => `${KINDS[operation.kind] ?? operation.kind}${operation.authority ? ` by ${operation.authority}` : ""}`;
+const titleOf = (operation) =>
+  `${KINDS[operation.kind] ?? operation.kind}${operation.authority ? ` by ${operation.authority}` : ""}`;
 
 function road(operation) {
   const reached = ROAD.indexOf(operation.step);
-  return h("ol", { class: "road", "aria-label": "Progress" }, ROAD.map((step, number) => h("li", {
-    class: number < reached ? "done" : number === reached ? "here" : "", "aria-current": number === reached ? "step" : null,
-  }, STEPS[step])));
+  return h(
+    "ol",
+    { class: "road", "aria-label": "Progress" },
+    ROAD.map((step, number) =>
+      h(
+        "li",
+        {
+          class: number < reached ? "done" : number === reached ? "here" : "",
+          "aria-current": number === reached ? "step" : null,
+        },
+        STEPS[step],
+      ),
+    ),
+  );
 }
 
 function transition(operation, one, number) {
   const before = operation.transitions[number - 1];
   const after = before ? `${duration((moment(one.at) - moment(before.at)) / 1000)} later` : "";
-  return h("li", { class: one.step }, h("strong", {}, STEPS[one.step] ?? one.step), " ", h("span", { class: "quiet" }, dateTime(one.at),
-    after && ` · ${after}`), h("br"), one.detail ? bdi(one.detail) : MEANING[one.step]);
+  return h(
+    "li",
+    { class: one.step },
+    strong(STEPS[one.step] ?? one.step),
+    " ",
+    quiet(dateTime(one.at), after && ` · ${after}`),
+    h("br"),
+    one.detail ? bdi(one.detail) : MEANING[one.step],
+  );
 }
 
 function details(operation) {
   const open = operation.status === "inProgress";
-  return h("details", {}, h("summary", {}, "Details"), facts([
-    ["Operation", h("code", {}, operation.id)],
-    ["Why", operation.reason && bdi(operation.reason)],
-    ["Order at the authority", operation.request_id && h("code", {}, operation.request_id)],
-    ["Next look", open && operation.next_attempt_at && dateTime(operation.next_attempt_at)],
-    ["Given up at", open && operation.deadline && dateTime(operation.deadline)],
-    ["Took", operation.ended_at && duration((moment(operation.ended_at) - moment(operation.requested_at)) / 1000)],
-    ["New version", operation.target && h("code", {}, operation.target.split("/").pop())],
-  ]));
+  return h(
+    "details",
+    {},
+    h("summary", {}, "Details"),
+    facts([
+      ["Operation", code(operation.id)],
+      ["Why", operation.reason && bdi(operation.reason)],
+      ["Order at the authority", operation.request_id && code(operation.request_id)],
+      ["Next look", open && operation.next_attempt_at && dateTime(operation.next_attempt_at)],
+      ["Given up at", open && operation.deadline && dateTime(operation.deadline)],
+      ["Took", operation.ended_at && duration((moment(operation.ended_at) - moment(operation.requested_at)) / 1000)],
+      ["New version", operation.target && code(operation.target.split("/").pop())],
+    ]),
+  );
 }
-

@@ -12,7 +12,9 @@ from handlers import page
 from handlers.http import endpoint
 
 FILES = page.files()
-LIMIT = 100_000  # bytes over the network, for all of it
+DOCUMENT = page.FOLDER.parent / "docs" / "page.md"
+EXPORTED = r"^export (?:async )?(?:function\*? |const |let |class )(\w+)"
+MOST_LINES, LONGEST_LINE = 300, 120
 
 
 def ask(handler: Any, route: dict[str, str] | None = None, **headers: str) -> func.HttpResponse:
@@ -65,12 +67,11 @@ def test_nothing_but_the_pages_files_is_served(name: str) -> None:
     assert json.loads(answer.get_body())["code"] == "NotFound"
 
 
-def test_it_is_small_and_compressed_for_whoever_takes_that() -> None:
+def test_it_is_compressed_for_whoever_takes_that() -> None:
     plain, packed = file("app.js"), file("app.js", accept_encoding="br, gzip;q=0.8")
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.get_body()) == plain.get_body()
     assert "Content-Encoding" not in plain.headers
-    assert sum(len(page.compressed(content)) for content in FILES.contents.values()) < LIMIT
 
 
 def test_no_file_has_inline_code_a_foreign_address_or_a_way_to_make_markup_of_text() -> None:
@@ -83,10 +84,32 @@ def test_no_file_has_inline_code_a_foreign_address_or_a_way_to_make_markup_of_te
             assert not re.search(r"<style|style=|\son\w+=|<script(?![^>]*src=)", text)
 
 
-def test_every_module_that_is_imported_is_there_and_is_loaded_at_once() -> None:
+def modules() -> dict[str, str]:
+    return {name: content.decode() for name, content in FILES.contents.items() if name.endswith(".js")}
+
+
+def test_every_module_is_loaded_at_once_and_exports_what_others_import() -> None:
     start = FILES.start_page().decode()
-    for name, content in FILES.contents.items():
-        if name.endswith(".js"):
-            assert f'href="page/{FILES.version}/{name}"' in start
-            for imported in re.findall(r'from "\./([^"]+)"', content.decode()):
-                assert imported in FILES.contents, f"{name} imports {imported}"
+    exported = {name: set(re.findall(EXPORTED, text, re.MULTILINE)) for name, text in modules().items()}
+    for name, text in modules().items():
+        assert f'href="page/{FILES.version}/{name}"' in start
+        for names, imported in re.findall(r'^import \{([^}]*)\} from "\./([^"]+)";', text, re.MULTILINE):
+            wanted = {one.split(" as ")[0].strip() for one in names.split(",")} - {""}
+            assert wanted <= exported[imported], f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES.contents if not name.endswith(".svg")))
+def test_no_file_has_more_or_longer_lines_than_a_person_reads(name: str) -> None:
+    lines = FILES.contents[name].decode().splitlines()
+    assert name == "style.css" or len(lines) <= MOST_LINES
+    assert [line for line in lines if len(line) > LONGEST_LINE] == []
+
+
+def test_the_document_tells_how_many_files_there_are_and_how_large() -> None:
+    text = " ".join(DOCUMENT.read_text().split())
+    told = re.search(r"The (\d+) files are (\d+) kB .* by itself, they are (\d+) kB", text)
+    assert told is not None
+    number, raw, sent = map(int, told.groups())
+    assert number == len(FILES.contents)
+    for kilobytes, contents in ((raw, FILES.contents.values()), (sent, map(page.compressed, FILES.contents.values()))):
+        assert sum(map(len, contents)) == pytest.approx(kilobytes * 1000, rel=0.03)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from sandbox.up import Sandbox
 from tests.app import App
 from tests.fixtures import webhook
 from tests.page.browser import CannotFetch, installed
+from tests.page.others import busy_authority
 from tests.page.visitor import PATIENCE, Visitor, arrive
+from tests.renewal.last_mile import LOOPBACK
+from tests.renewal.servers import Served, Server, context, tls
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -44,11 +47,32 @@ def browser(chromium: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def settings(tmp_path_factory: pytest.TempPathFactory, chromium: Path) -> Iterator[dict[str, str]]:
+def tls_server() -> Iterator[Server]:
+    """Where a certificate may be served."""
+    with tls(context(Served())) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def settings(tmp_path_factory: pytest.TempPathFactory, chromium: Path, tls_server: Server) -> Iterator[dict[str, str]]:
+    """With the authorities `busy`, in whose place `openbao` is asked at once, and `down`, for which nobody is."""
     targets = {"ops": {"kind": "webhook", "url": "@OPS_URL"}, "chat": {"kind": "slack", "url": "@CHAT_URL"}}
+    rule = {"pattern": str(tls_server.endpoint), "networks": LOOPBACK}
     directory = tmp_path_factory.mktemp("page")
-    with webhook() as (url, _, _):
-        more = {"CERTRELAY_NOTIFICATIONS": json.dumps(targets), "OPS_URL": url, "CHAT_URL": "http://127.0.0.1:9/canary"}
+    with webhook() as (url, _, _), busy_authority() as busy:
+
+        def more(given: Mapping[str, str]) -> dict[str, str]:
+            known = json.loads(given["CERTRELAY_AUTHORITIES"])
+            known["busy"] = {**known["openbao"], "url": busy, "fallback": ["openbao"]}
+            known["down"] = {**known["openbao"], "url": "http://127.0.0.1:9"}
+            return {
+                "CERTRELAY_AUTHORITIES": json.dumps(known),
+                "CERTRELAY_NOTIFICATIONS": json.dumps(targets),
+                "CERTRELAY_ENDPOINTS": json.dumps([rule]),
+                "OPS_URL": url,
+                "CHAT_URL": "http://127.0.0.1:9/canary",
+            }
+
         with Sandbox(directory, Progress(), app_settings=more, sign_in="RedirectToLoginPage") as sandbox:
             yield sandbox.settings
 

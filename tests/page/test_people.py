@@ -1,6 +1,7 @@
 """Who sees what: each role, nobody, the keyboard alone, a phone, hostile names, an API that is down and comes back."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -166,3 +167,21 @@ def test_a_day_of_the_calendar_lists_what_is_planned_on_it_on_whatever_page(visi
     expect(page.get_by_role("heading", name="1 renewal planned")).to_be_visible()
     expect(page.locator(".tags bdi", has_text="planned-second")).to_be_visible()
     assert len(asked) > 1
+
+
+def test_a_day_with_more_renewals_than_a_vaults_rate_allows_stands_out(visit: Visit) -> None:
+    visitor = visit()
+
+    def crowded(route: Route) -> None:
+        """As with a `rate` of the vault, which would hold up all other tests."""
+        response = route.fetch()
+        date = (datetime.now(UTC) + timedelta(days=300)).date().isoformat()
+        day = {"date": date, "vault": "main", "renewals": 9, "capacity": 4}
+        route.fulfill(response=response, json=response.json() | {"vault_days": [day]})
+
+    visitor.page.route("**/api/forecast?*", crowded)
+    page = visitor.open("calendar", "Calendar")
+    expect(page.locator("rect.over[aria-label$='more than a rate allows']")).to_have_count(1)
+    expect(page.get_by_role("region", name="Crowded days")).to_contain_text("vault main94")
+    page.get_by_label("Authority").select_option("openbao")
+    expect(page.locator("rect.over[aria-label]")).to_have_count(0)

@@ -1,27 +1,17 @@
 """The page's main job in a real browser: order, watch it merge, refuse, renew, cancel, bring an answer, import."""
 
-import base64
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from playwright.sync_api import expect
 
-from certrelay.connectors.base import Context, SigningRequest
-from certrelay.pki.subject import SubjectNames
 from sandbox.demo import make_pfx
+from tests.page.others import signed_in_pem
 from tests.page.visitor import Visitor
-from tests.world import TestCa
 
 type Visit = Callable[..., Visitor]
-
-
-def signed(csr: bytes) -> bytes:
-    """The certificate and its chain, as people at an authority would send them. PEM."""
-    ca = TestCa(None, Context("by-hand", lambda: datetime.now(UTC), lambda: None))
-    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
-    return ca.signed(SigningRequest("by-hand", csr, SubjectNames(), ends))
 
 
 def test_an_order_is_watched_until_it_is_merged_then_renewed(visit: Visit) -> None:
@@ -31,6 +21,7 @@ def test_an_order_is_watched_until_it_is_merged_then_renewed(visit: Visit) -> No
     expect(page).to_have_url(re.compile("#/certificate/main/story-www$"))
     expect(page.locator(".transitions .completed").first).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_contain_text("valid")
+    expect(page.locator(".operation-title").first).to_contain_text("asked by you (")
     for text in ("shop.contoso.example", "Contoso Root CA", "in 89 days"):
         expect(page.locator("main")).to_contain_text(text)
     ada.button("Renew now").click()
@@ -38,6 +29,11 @@ def test_an_order_is_watched_until_it_is_merged_then_renewed(visit: Visit) -> No
     expect(page.locator(".past").nth(1)).to_be_visible()
     expect(page.locator("table tbody tr")).to_have_count(2)
     expect(page.locator("table tbody")).to_contain_text("newest")
+
+
+def test_the_form_begins_with_the_first_program_of_the_settings(visit: Visit) -> None:
+    page = visit().open("new", "New certificate")
+    expect(page.get_by_label("Authority")).to_have_value("openbao")
 
 
 def test_what_the_authority_refuses_is_shown_in_its_words_and_needs_somebody_now(visit: Visit) -> None:
@@ -69,14 +65,13 @@ def test_people_take_the_csr_and_bring_the_certificate_back(visit: Visit, tmp_pa
     ada = visit()
     ada.order("story-paper", "paper.contoso.example", authority="by-hand")
     csr = ada.page.get_by_label("CSR", exact=True).inner_text()
-    der = base64.b64decode("".join(csr.strip().splitlines()[1:-1]))
     ada.open("now")
     ada.page.locator(".need", has_text="story-paper").get_by_role("link", name="Open the CSR").click()
     ada.page.get_by_label("Certificate and chain", exact=True).fill("this is no certificate")
     ada.button("Hand it in").click()
     expect(ada.page.locator(".hand .fault")).not_to_be_empty()
     file = tmp_path / "answer.pem"
-    file.write_bytes(signed(der))
+    file.write_text(signed_in_pem(csr))
     ada.page.get_by_label("File with the certificate").set_input_files(file)
     expect(ada.page.locator(".transitions .completed").first).to_be_visible()
 
@@ -111,6 +106,9 @@ def test_everything_of_an_authority_is_replaced_and_watched(visit: Visit) -> Non
     ada.order("replaced-one", "one.contoso.example")
     expect(ada.page.locator(".transitions .completed").first).to_be_visible()
     page = ada.open("replace", "Replace everything")
+    ada.button("Start…").click()
+    expect(page.locator("form .fault")).to_contain_text("Choose by which authority")
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.get_by_label("Names in Key Vault").fill("replaced-*")
     expect(page.get_by_text("1 certificate gets a new version.")).to_be_visible()
     ada.button("Start…").click()

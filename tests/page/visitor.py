@@ -1,6 +1,7 @@
 """Somebody before the page: a browser's tab, signed in with a role, and what is seen on it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ class Visitor:
         answer = self.context.request.fetch(f"{self.address}/api/{path}", method=method, data=body, headers=headers)
         assert answer.ok, answer.text()
         return answer.json()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that is not to be seen on the page."""
+        for _ in range(PATIENCE // 200):
+            if condition():
+                return
+            self.page.wait_for_timeout(200)
+        raise AssertionError("it never came to pass")
 
     def violations(self) -> list[str]:
         """What axe-core finds on the screen (WCAG 2.2 A and AA)."""

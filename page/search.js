@@ -1,0 +1,47 @@
+// Which certificates the list shows, and in what order.
+
+import { keyOf } from "./estate.js";
+import { daysUntil, moment, STATES } from "./format.js";
+
+/** The lines that the filters let through. */
+export function matching(view) {
+  const { q, state, authority, vault, tag, days, before } = view.filters.wanted;
+  const words = q.toLowerCase().split(/\s+/).filter(Boolean);
+  const [tagName, tagValue] = tag.split("=");
+  return view.lines.filter((line) => {
+    if (vault && line.vault !== vault) return false;
+    if (authority && (line.authority ?? "none") !== authority) return false;
+    if (state === "failing" ? !isFailing(view, line) : state && line.state !== state) return false;
+    if (days !== "" && !(daysUntil(line.expires) <= Number(days))) return false;
+    if (before && !(moment(line.expires) < moment(before))) return false;
+    if (tag && !(tagName in line.tags && (tagValue === undefined || line.tags[tagName] === tagValue))) return false;
+    return words.every((word) => searched(line).includes(word));
+  });
+}
+
+function searched(line) {
+  line.searched ??= [line.name, ...(line.names ?? []), line.owner, line.thumbprint, ...Object.entries(line.tags).flat()]
+    .join(" ")
+    .toLowerCase();
+  return line.searched;
+}
+
+/** The operation of a certificate that runs. */
+export const openOf = (view, line) => view.open.get(keyOf(line));
+const isFailing = (view, line) => Boolean(openOf(view, line)?.last_error);
+
+/** The lines in the order that is wanted. */
+export function sorted(view, lines) {
+  const { sort } = view.filters.wanted;
+  const down = sort.startsWith("-"),
+    key = sort.replace(/^-/, "");
+  const value = (line) =>
+    key === "result"
+      ? (isFailing(view, line) ? -1 : 0) - line.failed_renewals
+      : key === "state"
+        ? STATES.length - STATES.indexOf(line.state)
+        : (line[key] ?? "￿");
+  const keyed = lines.map((line) => [value(line), line.name, line]);
+  const order = (a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] < b[1] ? -1 : 1);
+  return keyed.sort((a, b) => (down ? order(b, a) : order(a, b))).map(([, , line]) => line);
+}
