@@ -47,11 +47,11 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def in_turns(contestants: Mapping[str, Callable[[int], float]], rounds: int) -> dict[str, list[float]]:
+def in_turns[Result](contestants: Mapping[str, Callable[[int], Result]], rounds: int) -> dict[str, list[Result]]:
     """The results of the contestants, which take turns, so that a busy machine is busy for all of them.
 
     Each is called with the number of the round."""
-    results: dict[str, list[float]] = {name: [] for name in contestants}
+    results: dict[str, list[Result]] = {name: [] for name in contestants}
     for number in range(rounds):
         for name, contestant in contestants.items():
             results[name].append(contestant(number))
@@ -63,10 +63,12 @@ def milliseconds(results: Sequence[float]) -> str:
     return f"p50 {statistics.median(results) * 1000:.0f} ms, longest {max(results) * 1000:.0f} ms"
 
 
-def ratio(what: str, results: Sequence[float], floor: Sequence[float], limit: float | None = None) -> Line:
-    """The line with the ratio of two medians."""
+def ratio(
+    what: str, results: Sequence[float], floor: Sequence[float], limit: float | None = None, *, least: bool = False
+) -> Line:
+    """The line with the ratio of two medians; `limit` and `least` as in Line."""
     value = statistics.median(results) / statistics.median(floor)
-    return Line(what, f"{value:.2f} times", value, limit)
+    return Line(what, f"{value:.2f} times", value, limit, least)
 
 
 def arguments(name: str, about: str | None, **numbers: int) -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """What a year costs: the requests of each sweep, check, poll, digest and renewal are counted, and multiplied.
 
-    python3 dev.py bench cost [--pages 4]
+    python3 dev.py bench cost [--blocks 2]
 
 Counted by the code's own requests to the sandbox vault and to Azurite's tables, for an authority that signs at once and
 certificates of a year, each renewed 1.5 times a year. The host's own requests (to two queues) are not in it.
@@ -13,10 +13,10 @@ from datetime import timedelta
 
 from bench._fleet import ALIAS, Fleet
 from bench._report import Line, arguments, conclude
-from certrelay.keyvault.certificate import PAGE
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.next_read import LONGEST_REST
+from certrelay.renewal.vault_list import BLOCK
 from certrelay.watch import timers
 
 HOURS, MINUTES, DAYS = 365 * 24, 365 * 24 * 60, 365
@@ -25,34 +25,44 @@ RENEWALS = 1.5  # a year: a certificate of 365 days is renewed when a third of i
 # USD for 10,000 operations (standard tier): https://learn.microsoft.com/answers/questions/5608202, read on 2026-11-29
 PRICE = 0.03
 
+WHAT = {
+    "block": f"{BLOCK} certificates of a list", "list": "a list besides them", "check": "a check", "poll": "a poll",
+    "digest": "a digest besides its lists", "renewal": "a renewal",
+}  # fmt: skip
+
 type Calls = Counter[str]
 
 
-def measure(pages: int) -> dict[str, Calls]:
-    """Requests by service: of a `page` that a sweep reads, of a sweep that only `check`s a vault, of an idle `poll`,
-    of a `digest` besides its pages, and of a `renewal`."""
+def measure(blocks: int) -> dict[str, Calls]:
+    """Requests by service: of a `block` of certificates that a sweep reads, of a `list` besides its blocks, of a sweep
+    that only `check`s a vault, of an idle `poll`, of a `digest` besides its blocks, and of a `renewal`."""
     with Fleet() as fleet:
         sweep: Callable[[], object] = lambda: timers.sweep(fleet.services)  # noqa: E731
-        fleet.seed(PAGE * pages, "some", timedelta(days=10))
+        fleet.seed(BLOCK, "some", timedelta(days=10))
         sweep()  # clients and tables are made, and the timers are known
-        timers.poll(fleet.services)
-        fleet.wait(6)
-        timers.poll(fleet.services)
-        whole = fleet.counted(sweep)
+        small = _read_again(fleet, sweep)
+        fleet.seed(BLOCK * blocks, "more", timedelta(days=10))
+        block = Counter({name: -(-count // blocks) for name, count in (_read_again(fleet, sweep) - small).items()})
         fleet.wait(1)
         timers.poll(fleet.services)
         check = fleet.counted(sweep)
-        page = Counter({name: -(-(whole[name] - check[name]) // pages) for name in whole})
         poll = fleet.counted(lambda: timers.poll(fleet.services))
         digest = fleet.counted(lambda: timers.digest(fleet.services))
         names = fleet.seed(11, "due", timedelta(days=300))
         _renew(fleet, names[:1])  # the first one makes the connections
         renewals = fleet.counted(lambda: _renew(fleet, names[1:]))
     return {
-        "page": page, "check": check, "poll": poll,
-        "digest": Counter({name: max(digest[name] - pages, 0) for name in digest}),
+        "block": block, "list": small - block - check, "check": check, "poll": poll,
+        "digest": digest - Counter({name: count * (blocks + 1) for name, count in block.items()}),
         "renewal": Counter({name: -(-renewals[name] // 10) for name in renewals}),
     }  # fmt: skip
+
+
+def _read_again(fleet: Fleet, sweep: Callable[[], object]) -> Calls:
+    """The requests of a sweep that has to read the list."""
+    fleet.wait(LONGEST_REST.total_seconds() / 3600)
+    timers.poll(fleet.services)
+    return fleet.counted(sweep)
 
 
 def _renew(fleet: Fleet, names: list[str]) -> None:
@@ -63,20 +73,20 @@ def _renew(fleet: Fleet, names: list[str]) -> None:
 
 def year(one: dict[str, Calls], service: str, certificates: int, vaults: int, reads: float) -> dict[str, float]:
     """Requests to a service in a year, by cause, if each list is read `reads` times."""
-    pages = -(-certificates // PAGE)
+    in_blocks = certificates / BLOCK * one["block"][service]
     return {
-        "sweeps": reads * pages * one["page"][service] + HOURS * (one["check"][service] - 1 + vaults),
-        "digests": DAYS * (pages + one["digest"][service]),
+        "sweeps": reads * (in_blocks + vaults * one["list"][service]) + HOURS * (one["check"][service] - 1 + vaults),
+        "digests": DAYS * (in_blocks + one["digest"][service]),
         "polls": MINUTES * one["poll"][service],
         "renewals": RENEWALS * certificates * one["renewal"][service],
     }
 
 
 def main() -> int:
-    given = arguments("cost", __doc__, pages=4)
-    one = measure(given.pages)
+    given = arguments("cost", __doc__, blocks=2)
+    one = measure(given.blocks)
     lines = [
-        Line(f"a {what}", ", ".join(f"{name} {count}" for name, count in sorted(calls.items()) if count) or "none")
+        Line(WHAT[what], ", ".join(f"{name} {count}" for name, count in sorted(calls.items()) if count) or "none")
         for what, calls in one.items()
     ]
     for certificates, vaults in ((1_000, 1), (100_000, 20)):

@@ -84,8 +84,8 @@ def vault_client(settings: dict[str, str], client: httpx.Client) -> httpx.Client
     return httpx.Client(base_url=settings["VAULT_URL"], headers=headers, verify=tls, trust_env=False)
 
 
-def main() -> int:
-    given = arguments("issuance", __doc__, certificates=20)
+def measure(certificates: int) -> dict[str, list[float]]:
+    """Seconds of each certificate: by `hand`, `waiting` for the response, and `polling`, taken in turns."""
     with tempfile.TemporaryDirectory() as directory, Sandbox(Path(directory), Progress()) as sandbox:
         settings = sandbox.settings
         key = {"x-functions-key": settings["FUNCTION_KEY"]}
@@ -93,14 +93,19 @@ def main() -> int:
             bao = _bao(sandbox)
             by_hand(vault, bao, "warm-up-floor")
             waiting(settings, client, "warm-up")
-            found = in_turns(
+            return in_turns(
                 {
                     "hand": _alone(lambda number: by_hand(vault, bao, f"floor-{number}")),
                     "waiting": _alone(lambda number: waiting(settings, client, f"waiting-{number}")),
                     "polling": _alone(lambda number: polling(settings, client, f"polling-{number}")),
                 },
-                given.certificates,
+                certificates,
             )
+
+
+def main() -> int:
+    given = arguments("issuance", __doc__, certificates=20)
+    found = measure(given.certificates)
     return conclude("issuance", given, [
         Line("the three calls by hand", milliseconds(found["hand"])),
         Line("`Prefer: wait=60`, one call", milliseconds(found["waiting"])),

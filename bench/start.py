@@ -16,6 +16,7 @@ from bench._report import Line, arguments, conclude, in_turns, ratio
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 2.0
+APP, FLOOR = "function_app", "azure.functions"
 SETTINGS = {
     "PYDANTIC_DISABLE_PLUGINS": "true",  # as infra/ sets it
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
@@ -29,11 +30,14 @@ SETTINGS = {
     "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",
     "CERTRELAY_DIGEST_SCHEDULE": "0 0 6 * * *",
 }  # fmt: skip
+# Not `ru_maxrss`: that is the peak of the process that forked this one, if it was larger.
 MEASURE = """
-import resource, time
+import time
 begun = time.process_time()
 import {}
-print(time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+cpu = time.process_time() - begun
+[peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(cpu, int(peak) / 1024)
 """
 
 
@@ -51,17 +55,20 @@ def _cpu(module: str, _number: int) -> float:
     return imported(module)[0]
 
 
+def measure(rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """CPU (s) of each import, taken in turns, and peak memory (MiB), by module."""
+    memory = {module: imported(module)[1] for module in (APP, FLOOR)}
+    return in_turns({module: functools.partial(_cpu, module) for module in memory}, rounds), memory
+
+
 def main() -> int:
     given = arguments("start", __doc__, rounds=10)
-    memory = {module: imported(module)[1] for module in ("function_app", "azure.functions")}
-    contestants = {module: functools.partial(_cpu, module) for module in memory}
-    cpu = in_turns(contestants, given.rounds)
-    app, floor = cpu["function_app"], cpu["azure.functions"]
-    return conclude("start", given, [
-        Line("`import azure.functions`", f"{min(floor) * 1000:.0f} ms CPU, {memory['azure.functions']:.0f} MiB"),
-        Line("`import function_app`", f"{min(app) * 1000:.0f} ms CPU, {memory['function_app']:.0f} MiB"),
-        ratio("ratio of the medians", app, floor, LIMIT),
-    ], "azure-functions", "pydantic", "cryptography")  # fmt: skip
+    cpu, memory = measure(given.rounds)
+    lines = [
+        Line(f"`import {name}`", f"{min(cpu[name]) * 1000:.0f} ms CPU, {memory[name]:.0f} MiB") for name in (FLOOR, APP)
+    ]
+    lines.append(ratio("ratio of the medians", cpu[APP], cpu[FLOOR], LIMIT))
+    return conclude("start", given, lines, "azure-functions", "pydantic", "cryptography")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench import burst, cost, growth, sweep, vault
+from bench import acme, burst, cost, growth, issuance, start, sweep, vault
+from tests.connectors.debian import CannotFetch
 
 
 @pytest.mark.slow
@@ -15,8 +16,9 @@ def test_a_burst_keeps_to_the_limit_of_key_vault() -> None:
 
 @pytest.mark.slow
 def test_the_cost_of_a_year_is_made_of_counted_requests() -> None:
-    one = cost.measure(2)
-    assert one["page"] == {"Key Vault": 1, "tables": 1} | {"tables": one["page"]["tables"]}
+    one = cost.measure(1)
+    assert (one["block"], one["list"]) == ({"Key Vault": 20, "tables": 1}, {"tables": 1})
+    assert one["digest"]["Key Vault"] == 0
     assert (one["check"]["Key Vault"], one["poll"]["Key Vault"]) == (1, 0)
     assert 3 <= one["renewal"]["Key Vault"] <= 5
     hourly, default = (sum(cost.year(one, "Key Vault", 1_000, 1, reads).values()) for reads in (cost.HOURS, cost.READS))
@@ -25,12 +27,46 @@ def test_the_cost_of_a_year_is_made_of_counted_requests() -> None:
 
 @pytest.mark.slow
 def test_the_sweep_and_the_sandbox_vault_are_measured_in_turns() -> None:
-    assert {name: len(taken) for name, taken in sweep.measure(60, 2).items()} == {"sweep": 2, "floor": 2}
+    taken = sweep.measure(60, 2)
+    assert {name: len(one) for name, one in taken.items()} == dict.fromkeys(sweep.CONTESTANTS, 2)
+    assert len(sweep.of_contestants(taken, 60)) == 8
     found = vault.measure(30)
     assert len(found["small"]) == len(found["large"]) == vault.PAGES
 
 
 @pytest.mark.slow
-def test_growth_counts_the_requests_of_small_and_large_vaults() -> None:
-    found = growth.measure(400, 3)
-    assert (found["small calls"], found["large calls"], found["started"]) == (40, 40, 3)
+def test_growth_counts_the_requests_of_small_and_large_fleets_and_what_two_hosts_do_at_once() -> None:
+    small, large, found = growth.measure(800, 6, vaults=2, hosts=2)
+    assert [(one.certificates, one.calls["Key Vault"]) for one in (small, large)] == [(100, 4), (800, 32)]
+    assert 0 < small.memory < large.memory * 2 < 2**24
+    assert (found.started, found.most_open, found.wrong, found.orders) == ([6], 6, 0, 6)
+    assert found.calls["Key Vault"] == 34 + 6 * 4
+    lines = [growth.of_sweeps(large), *growth.of_renewals(found, large.cpu)]
+    assert not any(line.missed for line in lines), lines
+
+
+@pytest.mark.slow
+def test_an_issuance_is_measured_by_hand_in_one_call_and_through_the_queue() -> None:
+    found = issuance.measure(1)
+    assert {name: len(taken) for name, taken in found.items()} == {"hand": 1, "waiting": 1, "polling": 1}
+    assert found["hand"][0] < found["waiting"][0], "the app makes the same three calls, and more"
+
+
+@pytest.mark.slow
+def test_the_start_of_the_app_is_measured_in_processes_of_its_own() -> None:
+    cpu, memory = start.measure(1)
+    assert {name: len(taken) for name, taken in cpu.items()} == {start.APP: 1, start.FLOOR: 1}
+    assert cpu[start.APP] > cpu[start.FLOOR], "the app imports it"
+    assert memory[start.APP] > memory[start.FLOOR] > 1
+
+
+@pytest.mark.slow
+def test_certificates_over_acme_are_counted_for_the_app_and_the_bare_client() -> None:
+    """The peers, which are fetched from elsewhere, are left out."""
+    try:
+        rates, skipped = acme.measure(2, 1, commands=0)
+    except CannotFetch as reason:
+        pytest.skip(f"pebble cannot be had: {reason}")
+    assert {name: len(taken) for name, taken in rates.items()} == {acme.OURS: 1, acme.BARE: 1}
+    assert not skipped
+    assert [line.limit for line in acme.lines(rates, skipped)] == [None, None, acme.LEAST_OF_BARE]

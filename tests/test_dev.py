@@ -252,7 +252,8 @@ def test_what_is_not_understood_is_said_before_anything_is_installed(checkout: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", ["vault", "bench issuance", "bench start", "bench sweep", "bench vault", "private-ca", "up", "demo"]
+    "command",
+    ["vault", "bench acme", "bench issuance", "bench start", "bench sweep", "bench vault", "private-ca", "up", "demo"],
 )
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # another test has imported it
 def test_a_command_says_how_it_is_called(

@@ -1,0 +1,148 @@
+"""Certificates from one local pebble: CertRelay's whole app against a bare client, certbot, lego and dehydrated.
+
+    python3 dev.py bench acme [--certificates 100] [--rounds 3] [--commands 8]
+
+`--certificates` is how many CertRelay and the bare client get in each round, `--commands` how many each of the others,
+which take turns. The authority finds every challenge valid, so that nobody waits for a DNS. CertRelay creates each key
+in the sandbox's Key Vault and merges the certificate there, with the vault's rate limit raised; the others make keys in
+memory, or keep files.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+from azure.data.tables import TableServiceClient
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from bench._acme_peers import AT_ONCE, Peer, found, rate
+from bench._report import Line, arguments, conclude, in_turns, ratio
+from sandbox.progress import Progress
+from sandbox.up import ALIAS, Sandbox
+from tests.connectors.acme.pebble import Pebble, TestDns
+
+LEAST_OF_BARE, LEAST_OF_CERTBOT = 0.8, 20.0
+OURS, BARE, LOOP, FOUR = "CertRelay", "`acme` bare, 24 threads", "certbot in a loop", "certbot, 4 at once"
+CALLERS = 8
+POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
+RATE = {"requests": 10_000, "seconds": 10}  # the sandbox's vault does not throttle
+PAUSE = 0.1
+
+
+class App:
+    """CertRelay in its sandbox, with pebble as the authority `pebble`."""
+
+    def __init__(self, sandbox: Sandbox, client: httpx.Client, tables: TableServiceClient) -> None:
+        self._sandbox, self._client = sandbox, client
+        self._open, self._ended = (tables.get_table_client(name) for name in ("operations", "history"))
+
+    def rate(self, prefix: str, count: int) -> float:
+        """Certificates a second, from the first request to the last that is merged."""
+        names = [f"{prefix}-{number}" for number in range(count)]
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(CALLERS) as pool:
+            list(pool.map(self._ask, names))
+        while any(self._open.list_entities(select=["RowKey"], results_per_page=1)):
+            time.sleep(PAUSE)
+        took = time.perf_counter() - begun
+        states = [row["state"] for row in self._ended.list_entities(select=["name", "state"]) if row["name"] in names]
+        assert states == ["completed"] * count, states
+        return count / took
+
+    def _ask(self, name: str) -> None:
+        url = f"{self._sandbox.settings['APP_URL']}/api/vaults/{ALIAS}/certificates/{name}/create"
+        body = {"authority": "pebble", "dns_names": [f"{name}.example.com"], "policy": POLICY}
+        self._client.post(url, json=body).raise_for_status()
+
+
+@contextmanager
+def running(folder: Path, pebble: Pebble) -> Iterator[App]:
+    """The app, with its account at the authority made."""
+
+    def settings(own: Mapping[str, str]) -> dict[str, str]:
+        key = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        authority = {
+            "connector": "bench._acme_authority:AcmeWithoutDns", "url": pebble.directory,
+            "ca_certificates": pebble.tls_roots, "account_key_pem": "@ACCOUNT_KEY",
+        }  # fmt: skip
+        vaults = json.loads(own["CERTRELAY_VAULTS"])
+        vaults[ALIAS]["rate"] = RATE
+        return {
+            "CERTRELAY_VAULTS": json.dumps(vaults),
+            "CERTRELAY_AUTHORITIES": json.dumps({"pebble": authority}),
+            "ACCOUNT_KEY": key.decode(),
+        }
+
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox(folder, Progress(), app_settings=settings))
+        key = {"x-functions-key": sandbox.settings["FUNCTION_KEY"]}
+        client = stack.enter_context(httpx.Client(headers=key, timeout=90, trust_env=False))
+        connection = sandbox.settings["STORAGE_CONNECTION_STRING"]
+        app = App(sandbox, client, stack.enter_context(TableServiceClient.from_connection_string(connection)))
+        app.rate("first", 1)
+        yield app
+
+
+def bare(pebble: Pebble, prefix: str, count: int) -> float:
+    """Certificates a second of the bare client, without the start of its process."""
+    command = [sys.executable, "-m", "bench._bare_acme", pebble.directory, pebble.roots_file, prefix, str(count)]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
+    return count / float(json.loads(shown.stdout))
+
+
+def measure(certificates: int, rounds: int, commands: int) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Certificates a second in each round, by contestant; and why others are skipped."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        dns = stack.enter_context(TestDns())
+        pebble = stack.enter_context(
+            Pebble(folder / "pebble", dns.port, PEBBLE_VA_ALWAYS_VALID="1", PEBBLE_AUTHZREUSE="0")
+        )
+        app = stack.enter_context(running(folder / "sandbox", pebble))
+        peers, skipped = found(pebble, dns, folder / "peers") if commands else ({}, {})
+        contestants = {
+            OURS: lambda number: app.rate(f"ours-{number}", certificates),
+            BARE: lambda number: bare(pebble, f"bare-{number}", certificates),
+        }
+        for name, peer in peers.items():
+            for processes in sorted({1, AT_ONCE[name]}):
+                title = f"{name}, {processes} at once" if processes > 1 else f"{name} in a loop"
+                contestants[title] = partial(_turn, peer, title, commands, processes)
+        return in_turns(contestants, rounds), skipped
+
+
+def _turn(peer: Peer, title: str, commands: int, processes: int, number: int) -> float:
+    return rate(peer, f"{title.replace(', ', '-').replace(' ', '-')}-{number}", commands, processes)
+
+
+def lines(rates: dict[str, list[float]], skipped: dict[str, str]) -> list[Line]:
+    """The table of what `measure` has found."""
+    ours = rates[OURS]
+    shown = [Line(name, f"{statistics.median(taken):.2f} a second") for name, taken in rates.items()]
+    shown += [Line(f"{name}: skipped", why) for name, why in skipped.items()]
+    shown.append(ratio("CertRelay against the bare client, medians", ours, rates[BARE], LEAST_OF_BARE, least=True))
+    for name in (LOOP, FOUR):
+        if name in rates:
+            least = LEAST_OF_CERTBOT if name == FOUR else None
+            shown.append(ratio(f"CertRelay against {name}, medians", ours, rates[name], least, least=True))
+    return shown
+
+
+def main() -> int:
+    given = arguments("acme", __doc__, certificates=100, rounds=3, commands=8)
+    rates, skipped = measure(given.certificates, given.rounds, given.commands)
+    return conclude("acme", given, lines(rates, skipped), "acme", "azure-functions", "azure-data-tables")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
