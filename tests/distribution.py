@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-_APP = "api_examples|certificate_guide|contract|corpora|health_delay|odd_certificates|status"
+_APP = "api_examples|certificate_guide|contract|corpora|health_delay|odd_certificates|page_over_http|status"
 # These share a sandbox that is expensive to start. The pattern is searched in the test's node ID.
 TOGETHER = {
     r"/handlers/test_(grants|owners)\.py": "shared",
@@ -28,7 +28,7 @@ SECONDS = {
     "connectors/acme/test_peers.py": 50,
     "page": 90,
     "handlers": 31,
-    "cli": 60,
+    "cli": 90,
     "shared": 30,
     "test_acme_soak.py": 20,
     "test_killed_host.py": 20,
