@@ -37,8 +37,9 @@ class _Session(requests.Session):
         prepared.method, prepared.url = method, url
         prepared.prepare_headers({**self.headers, **(headers or {})})  # refuses what would be two headers
         prepared.prepare_body(body, None)
-        proxies, stream, verify, cert = (options.get(name) for name in ("proxies", "stream", "verify", "cert"))
-        settings = self.merge_environment_settings(url, proxies, stream, verify, cert)
+        stream, verify, cert = (options.get(name) for name in ("stream", "verify", "cert"))
+        # The SDKs say None where they have no proxies; requests adds those of the environment to a dict only.
+        settings = self.merge_environment_settings(url, options.get("proxies") or {}, stream, verify, cert)
         response = self.get_adapter(url).send(prepared, timeout=options.get("timeout"), **settings)
         if not stream:
             response.content  # noqa: B018  # reads it

@@ -1,6 +1,7 @@
 """The sessions of the Azure SDKs: what they take from the environment, and what not."""
 
 import contextlib
+import gzip
 import re
 import socket
 import threading
@@ -10,8 +11,12 @@ from typing import Any
 
 import pytest
 import requests
+from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseTimeoutError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.core.rest import HttpRequest
 
 from certrelay import pooled
+from sandbox.vault import VaultServer
 
 
 @pytest.fixture
@@ -138,7 +143,8 @@ def test_no_redirect_is_followed(session: requests.Session) -> None:
     with recorded(b"HTTP/1.1 302 Found\r\nLocation: /other\r\nSet-Cookie: a=b\r\n" + CLOSED) as (url, received):
         for send in each_way(session):
             answer = send("GET", f"{url}/", allow_redirects=False, timeout=60)
-            assert (answer.status_code, answer.url, answer.request.method) == (302, f"{url}/", "GET")
+            assert (answer.status_code, answer.reason, answer.url) == (302, "Found", f"{url}/")
+            assert answer.headers["location"] == "/other"
     assert len(received) == 2
 
 
@@ -152,3 +158,63 @@ def test_a_body_that_is_no_text_is_left_to_requests(session: requests.Session) -
     with recorded(b"HTTP/1.1 200 OK\r\n" + CLOSED) as (url, received):
         session.request("POST", url, data={"a": "{}"}, allow_redirects=False, timeout=60)
     assert b"application/x-www-form-urlencoded" in received[0]
+
+
+def test_an_answer_is_unpacked(session: requests.Session) -> None:
+    packed = gzip.compress(b"OK")
+    length = f"Content-Length: {len(packed)}\r\n\r\n".encode()
+    with recorded(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n" + length + packed) as (url, _):
+        for send in each_way(session):
+            assert send("GET", url, allow_redirects=False, timeout=60).content == b"OK"
+
+
+def fault(session: requests.Session, url: str, seconds: float = 60) -> type[Exception]:
+    """What the SDKs make of a request that fails."""
+    with pytest.raises(AzureError) as caught:
+        RequestsTransport(session=session, read_timeout=seconds).send(HttpRequest("PUT", url, content=b"body")).read()
+    return caught.type
+
+
+NO_GZIP = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nOK"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"nothing of HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nOK", NO_GZIP]
+)
+def test_what_fails_after_it_was_sent_is_not_said_to_be_unsent(session: requests.Session, answer: bytes) -> None:
+    """The SDKs would send it once more, whatever it is."""
+    with recorded(answer) as (url, received):
+        assert fault(session, url) is not ServiceRequestError
+    assert len(received) == 1
+
+
+def test_what_takes_too_long_may_have_been_done(session: requests.Session) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert fault(session, url, seconds=0.1) is ServiceResponseTimeoutError
+
+
+def test_what_could_not_be_sent_is_said_to_be_unsent(session: requests.Session) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    assert fault(session, url) is ServiceRequestError
+
+
+def test_a_server_whose_root_is_unknown_gets_nothing(
+    vault_server: VaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    unknowing: Any = pooled.transport(5, 5).session
+    assert fault(unknowing, f"{vault_server.url}/certificates") is ServiceRequestError
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(vault_server.ca_bundle))
+    knowing: Any = pooled.transport(5, 5).session
+    assert knowing.request("GET", f"{vault_server.url}/certificates", allow_redirects=False).status_code == 401
+
+
+def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with recorded(b"HTTP/1.1 200 OK\r\n" + CLOSED) as (proxy, received):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        made: Any = pooled.transport(5, 5).session
+        assert made.request("GET", "http://storage.contoso.example/a", allow_redirects=False, timeout=60).ok
+    assert received[0].startswith(b"GET http://storage.contoso.example/a HTTP/1.1\r\n")
