@@ -3,6 +3,7 @@
 No error raised here contains a key, a password or a library's message.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 
 from certrelay.errors import Invalid
 from certrelay.pki.der import (
+    CONTEXT_0,
     INTEGER,
     OBJECT_IDENTIFIER,
     OCTET_STRING,
@@ -19,8 +21,10 @@ from certrelay.pki.der import (
     Element,
     children,
     content,
+    encoded,
     inside,
     octets,
+    oid,
 )
 from certrelay.pki.encodings import Block, panics_as_errors
 from certrelay.pki.password_encryption import Budget, Unsupported, decrypted_key, passwords, spend_for
@@ -35,6 +39,8 @@ UNSUPPORTED = (
 WRONG_PASSWORD = "the password is wrong, or it is damaged; send its own password, and the whole file"  # noqa: S105
 DAMAGED = "it is damaged or of an unknown kind; export it again: openssl pkcs8 -topk8 -in FILE -out NEW.pem"
 RSA_STEP = "Key Vault takes 2048, 3072 and 4096: have the certificate issued for a new key"
+_EC = oid("1.2.840.10045.2.1")
+_SCALAR_BYTES = {oid("1.2.840.10045.3.1.7"): 32, oid("1.3.132.0.34"): 48, oid("1.3.132.0.35"): 66}  # by the curve
 # cryptography says so with a ValueError, as it does of a wrong password.
 _UNKNOWN = ("Unknown key encryption algorithm", "unknown cipher")
 
@@ -123,7 +129,7 @@ def _loaded(der: bytes, secret: bytes | None, pem: bytes | None = None) -> objec
             f"the private key is too large: more than {MAX_KEY_BYTES // 1024} KiB; Key Vault takes RSA keys of 2048, "
             "3072 and 4096 bits, and EC keys"
         )
-    load, written = (load_pem_private_key, pem) if pem else (load_der_private_key, der)
+    load, written = (load_pem_private_key, pem) if pem else (load_der_private_key, _with_whole_scalar(der))
     try:
         with panics_as_errors():
             # cryptography's own check of an RSA key takes up to 4 s, in a call that no other thread can interrupt.
@@ -143,6 +149,38 @@ def _loaded(der: bytes, secret: bytes | None, pem: bytes | None = None) -> objec
     if isinstance(key, RSAPrivateKey) and key.key_size > MAX_RSA_BITS:
         raise Invalid(f"the RSA key has {key.key_size} bits; {RSA_STEP}")
     return key
+
+
+def _with_whole_scalar(der: bytes) -> bytes:
+    """An EC key (PKCS#8 or SEC1) whose number has the size of its curve, as RFC 5915, section 3, has it; other data is
+    returned as it is.
+
+    GnuTLS puts a zero before half of all keys, and old versions of Java and Bouncy Castle left zeros out. cryptography
+    takes neither; OpenSSL, GnuTLS and Java take both."""
+    with suppress(ValueError, IndexError):
+        version, second, *rest = inside(der)
+        if second.tag == OCTET_STRING:
+            [parameters] = [part for part in rest if part.tag == CONTEXT_0]
+            [curve] = children(parameters.content)
+            return _padded_scalar([version, second, *rest], curve)
+        kind, curve = children(second.content)
+        if kind.content == _EC:
+            private = encoded(OCTET_STRING, _padded_scalar(inside(octets(rest[0])), curve))
+            return _sequence([version.whole, second.whole, private, *(part.whole for part in rest[1:])])
+    return der
+
+
+def _padded_scalar(parts: list[Element], curve: Element) -> bytes:
+    """The ECPrivateKey (RFC 5915) of these `parts`. Raises ValueError for another curve, or too large a number."""
+    size = _SCALAR_BYTES.get(curve.content, 0)
+    scalar = octets(parts[1]).lstrip(b"\0").rjust(size, b"\0")
+    if len(scalar) != size:
+        raise ValueError("another curve, or too large a number")
+    return _sequence([parts[0].whole, encoded(OCTET_STRING, scalar), *(part.whole for part in parts[2:])])
+
+
+def _sequence(parts: Iterable[bytes]) -> bytes:
+    return encoded(SEQUENCE, b"".join(parts))
 
 
 def _require_consistent(key: RSAPrivateKey) -> None:
