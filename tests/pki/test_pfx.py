@@ -94,6 +94,20 @@ def test_what_openssl_writes_is_read(options: list[str], tmp_path: Path) -> None
     assert is_ours(read((tmp_path / "out").read_bytes(), "x"))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+def test_the_iterations_that_gnutls_and_nss_write_are_within_the_budget(tmp_path: Path) -> None:
+    """certtool --pkcs-cipher 3des-pkcs12, pk12util -c …: 600,000 iterations in the MAC, and for each key and IV."""
+    pem = tmp_path / "all.pem"
+    key = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(key + b"".join(one.public_bytes(Encoding.PEM) for one in CHAIN))
+    command = ["openssl", "pkcs12", "-export", "-in", str(pem), "-out", str(tmp_path / "out"), "-passout", "pass:x"]
+    command += ["-legacy", "-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-RC2-40", "-iter", "600000"]
+    for options in (["-macalg", "sha256"], ["-macalg", "sha512"]):
+        subprocess.run([*command, *options], check=True, capture_output=True, timeout=60)
+        assert is_ours(read((tmp_path / "out").read_bytes(), "x"))
+
+
 def vectors() -> Iterator[tuple[bytes, str]]:
     for path in sorted((VECTORS / "pkcs12").rglob("*.p12")):
         yield from ((path.read_bytes(), password) for password in ("", "password", "cryptography"))
