@@ -19,7 +19,10 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
 _MARK = b"\xef\xbb\xbf"
 # What text tools put before a binary file; and base64 as a string in a program or in JSON.
 _BEFORE_DER = re.compile(rb"(?:\xef\xbb\xbf)?\s*0[\x80-\x84][\x00-\xff]")
-_QUOTED_BASE64 = re.compile(rb"[\"']?((?:[A-Za-z0-9+/_=\s-]|\\[rn]){64,}+)[\"']?")
+_QUOTED_BASE64 = re.compile(rb"[\"']?((?:[A-Za-z0-9+/_=\s-]|\\+(?:[rn/\s]|u00[023][abdf])){64,}+)[\"']?", re.I)
+# Each is read once, however many backslashes stand in a row.
+_ESCAPE = re.compile(r"(?<!\\)\\+([rn/\n]|u000[ad]|u002[bf]|u003d)", re.IGNORECASE)
+_ESCAPED = {"n": "\n", "\n": "\n", "u000a": "\n", "/": "/", "u002f": "/", "u002b": "+", "u003d": "="}
 _HEADER = re.compile(r"[A-Za-z-]+:.*")
 # Labels of blocks that may hold a certificate or its key. What else is no base64 (a signature of PGP, say) is left out.
 _MAY_MATTER = re.compile(r"^(?!PGP |SSH2 |AGE ).*(CERTIFICATE(?! REQUEST)|PRIVATE KEY|PKCS|CMS)|^$")
@@ -91,7 +94,7 @@ def _bare(data: bytes) -> bytes:
     if _BEFORE_DER.match(data):
         return data.removeprefix(_MARK).lstrip()
     if quoted := _QUOTED_BASE64.fullmatch(data.strip()):
-        return quoted[1].replace(b"\\n", b"\n").replace(b"\\r", b"")
+        return _unescaped(quoted[1].decode()).encode()
     return data
 
 
@@ -186,8 +189,10 @@ def _pem(text: str) -> Iterator[Block]:
 
 
 def _unescaped(text: str) -> str:
-    """With the line ends of text that was pasted out of JSON or an environment variable."""
-    return text.replace("\\r", "").replace("\\n", "\n")
+    """Text that was pasted out of JSON (perhaps in JSON), a program or an environment variable, as it was before.
+
+    PHP escapes each slash, and .NET each plus sign; in properties a line that goes on ends in a backslash."""
+    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1].lower(), ""), text)
 
 
 def _why_not(text: str) -> str:

@@ -1,7 +1,10 @@
 """PEM as terminals, mails, editors and programs leave it: read, or refused with what stands in the way."""
 
 import base64
+import contextlib
 import json
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -45,6 +48,36 @@ def refusal(data: bytes) -> str:
 )
 def test_a_certificate_with_its_key_is_found_in_odd_text(data: bytes) -> None:
     assert read_bundle(data, None).chain == (EC_LEAF, ISSUING.certificate)
+
+
+def in_php(text: str) -> str:
+    return json.dumps(text).replace("/", "\\/")
+
+
+def in_dotnet(text: str) -> str:
+    return json.dumps(text).replace("+", "\\u002B").replace("=", "\\u003d")
+
+
+@pytest.mark.parametrize("write", [json.dumps, in_php, in_dotnet])
+def test_what_writers_of_json_escape_is_read(write: Callable[[str], str]) -> None:
+    once = write(FILE.decode())
+    for escaped in (once, once[1:-1], json.dumps(once), json.dumps({"file": once})):
+        assert read_bundle(escaped.encode(), None).chain == (EC_LEAF, ISSUING.certificate)
+    for text in (base64.b64encode(FILE), base64.encodebytes(FILE)):
+        for escaped in (write(text.decode()), write(text.decode())[1:-1]):
+            assert read_bundle(escaped.encode(), None).chain == (EC_LEAF, ISSUING.certificate)
+
+
+def test_properties_whose_lines_go_on_are_read() -> None:
+    assert read_bundle(b"file=" + FILE.replace(b"\n", b"\\n\\\n"), None).chain == (EC_LEAF, ISSUING.certificate)
+
+
+def test_backslashes_are_read_once() -> None:
+    started = time.process_time()
+    for data in (b"\\" * 200_000, FILE + b"\\" * 200_000, b"A" * 64 + b"\\" * 200_000 + b"!"):
+        with contextlib.suppress(Invalid):
+            read_bundle(data, None)
+    assert time.process_time() - started < 8
 
 
 @pytest.mark.parametrize(
