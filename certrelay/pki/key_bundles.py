@@ -92,6 +92,11 @@ def _faults(bundle: Bundle, now: datetime) -> Iterator[str]:
     if hidden := [name for name in map(str, _names(leaf)) if not name.isprintable()]:
         shown = listed(map(repr, hidden))
         yield f"the certificate {identified(leaf)} has names with unprintable characters: {shown}; have it issued again"
+    if foreign := [name for name in map(str, _names(leaf)) if name.isprintable() and not name.isascii()]:
+        yield (
+            f"the certificate {identified(leaf)} has names in other characters than ASCII, which no client matches "
+            f"(RFC 5280, 4.2.1.6): {listed(map(repr, foreign))}; have it issued again with A-labels (xn--…)"
+        )
     try:
         verify_public_key(leaf.public_key())
         if isinstance(key, RSAPrivateKey) and key.key_size not in RSA_SIZES:

@@ -2,11 +2,14 @@
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from certrelay.errors import Unverified
 from certrelay.pki.der import encoded
+from certrelay.pki.key_bundles import read_bundle, verify_bundle
 from certrelay.pki.names import subject_names
 from certrelay.pki.verify import Expected
-from tests.pki.builders import dns, pem, subject
+from tests.pki.builders import NOW, dns, ec_key, pem, subject
 from tests.pki.files import extension_changed, octets, pem_block, sequence, signed_again
 from tests.pki.verification import EXPECTED, ISSUING, ROOT, answer, leaf, refusal, verified
 
@@ -34,6 +37,22 @@ def test_a_mail_address_with_a_domain_in_unicode_is_refused() -> None:
     text = refusal(with_name(MAIL, "ops@bücher.example".encode()), expected)
     assert "not A-labels or end in a dot: 'ops@bücher.example'" in text
     assert verified(with_name(MAIL, b"ops@xn--bcher-kva.example"), expected)
+
+
+@pytest.mark.parametrize(
+    ("tag", "raw"), [(DNS, "bücher.example"), (MAIL, "ops@bücher.example"), (0x86, "https://bücher.example/")]
+)
+def test_an_import_names_what_is_not_in_ascii_and_leaves_nothing_to_key_vault(tag: int, raw: str) -> None:
+    key = ec_key()
+    made = ISSUING.sign(key.public_key(), subject("www.contoso.example"), extensions=[dns("www.contoso.example")])
+    change = extension_changed("2.5.29.17", lambda each: octets(sequence(encoded(tag, raw.encode()))))
+    file = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file += pem_block("CERTIFICATE", signed_again(made, ISSUING.key, change))
+    with pytest.raises(Unverified) as caught:
+        verify_bundle(read_bundle(file, None, NOW), NOW)
+    assert f"which no client matches (RFC 5280, 4.2.1.6): '{raw}'; have it issued again with A-labels" in str(
+        caught.value
+    )
 
 
 def test_a_certificate_of_version_1_is_refused_for_its_extensions_only() -> None:
