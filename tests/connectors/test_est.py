@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from tests.connectors.conformance import Authority, Conformance, context, issue
 from tests.connectors.estserver import PASSWORD, USERNAME, EstServer, est_server, key_pem, make_certificate, why_not
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
 from tests.connectors.signing_requests import malformed, private_key, signing_request
-from tests.pki import builders
+from tests.pki import builders, files
 
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 
@@ -206,12 +207,49 @@ def test_an_error_that_is_not_about_the_csr_is_unavailable(status: int) -> None:
     assert str(status) in outcome.reason
 
 
-def test_a_certificate_of_another_key_is_not_taken() -> None:
+def test_an_answer_without_our_certificate_is_left_to_the_verification_and_asked_for_once() -> None:
     key = private_key("ec-384")
     other = make_certificate("a.example.com", key, None, key, is_ca=False)
     body = base64.b64encode(pkcs7.serialize_certificates([other], serialization.Encoding.DER))
-    outcome, _ = outcome_of(lambda page: answer(page, 200, body))
-    assert outcome == Unavailable("its answer holds no certificate for the CSR's key")
+    for odd in (body, b"", b"hello", body[:40], pkcs7.serialize_certificates([other], serialization.Encoding.PEM)):
+        with hostile_server(
+            scripted(partial(answer, status=200, body=odd, Content_Type="application/pkcs7"))
+        ) as server:
+            outcome = est(server.url, server.ca_certificates).submit(signing_request(NAMES))
+        assert outcome == Issued(odd)
+
+
+def test_a_page_to_sign_in_is_no_answer_and_asked_for_again() -> None:
+    page = b"<!DOCTYPE html><html>Sign in</html>"
+    outcome, _ = outcome_of(lambda handler: answer(handler, 200, page, Content_Type="text/html; charset=utf-8"))
+    assert isinstance(outcome, Unavailable)
+    assert outcome.reason.startswith("it answered a web page in the place of a certificate: this is a web page (HTML)")
+
+
+WRITTEN: dict[str, Callable[[bytes], bytes]] = {
+    "DER": bytes,
+    "base64 in one line": base64.b64encode,
+    "base64 with line ends": lambda der: base64.encodebytes(der).replace(b"\n", b"\r\n"),
+    "base64 after a byte order mark": lambda der: b"\xef\xbb\xbf" + base64.b64encode(der),
+    "PEM": lambda der: files.pem_block("PKCS7", der),
+    "PEM in UTF-16": lambda der: files.pem_block("PKCS7", der).decode().encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_certificates_are_read_in_every_form_that_servers_write(form: str) -> None:
+    root = builders.Authority.root()
+    leaf = root.sign(private_key().public_key(), x509.Name([]))
+    write, broken = WRITTEN[form], files.critical_false(builders.Authority.root("Odd").certificate, builders.ec_key())
+
+    def behave(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        found = [builders.der(root.certificate), broken] if handler.path.endswith("/cacerts") else [builders.der(leaf)]
+        answer(handler, 200, write(files.pkcs7(*found)))
+
+    with hostile_server(behave) as server:
+        outcome = est(server.url, server.ca_certificates).submit(signing_request(NAMES))
+    assert isinstance(outcome, Issued)
+    assert x509.load_pem_x509_certificates(outcome.answer) == [leaf, root.certificate]
 
 
 def test_a_certificate_with_a_key_of_an_unknown_kind_does_not_keep_the_others() -> None:

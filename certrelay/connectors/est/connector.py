@@ -5,14 +5,12 @@ forgets the order: sending the same CSR once more gets another certificate.
 """
 
 import base64
-import binascii
-import warnings
 from typing import Any, ClassVar
 
 import requests
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding
 from requests.auth import HTTPBasicAuth
 
 from certrelay.connectors.base import (
@@ -35,6 +33,8 @@ from certrelay.connectors.http import (
     sentence,
     unavailable,
 )
+from certrelay.errors import Invalid
+from certrelay.pki.contents import read_certificates
 
 DEFAULT_RETRY_AFTER = 60.0
 MAX_CHAIN = 10
@@ -110,9 +110,11 @@ class Est:
         if answer.status_code != requests.codes.ok:
             raise _Unusable(unavailable(answer, self._now()))
         try:
-            return _certificates(answer)
-        except ValueError as error:
-            raise _Unusable(Unavailable(str(error))) from None
+            contents = read_certificates(answer.content)
+            contents.require_certificates()
+        except Invalid as fault:
+            raise _Unusable(Unavailable(sentence(f"its cacerts cannot be read: {fault}"))) from None
+        return contents.certificates
 
     def _ask(self, method: str, operation: str, **content: Any) -> requests.Response:
         """Raises _Unusable."""
@@ -145,25 +147,21 @@ def _same_names(csr: bytes, certificate: bytes) -> bool:
 
 
 def _issued(answer: requests.Response, authorities: list[x509.Certificate], request: SigningRequest) -> Outcome:
+    """The server has issued, unless its answer is a page for people. What is wrong with the answer is for the
+    verification to say, once: sent again, the CSR would be another order."""
     try:
-        certificates = _certificates(answer)
-    except ValueError as error:
-        return Unavailable(str(error))
+        certificates = read_certificates(answer.content).certificates
+    except Invalid as fault:
+        if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
+            return Unavailable(sentence(f"it answered a web page in the place of a certificate: {fault}"))
+        return Issued(answer.content)
     key = x509.load_der_x509_csr(request.csr).public_key()
-    leaves = [certificate for certificate in certificates if _has_key(certificate, key)]
-    if not leaves:
-        return Unavailable("its answer holds no certificate for the CSR's key")
-    chain = leaves[:1]
+    chain = [one for one in certificates if one.public_key() == key][:1]
+    if not chain:
+        return Issued(answer.content)
     while len(chain) < MAX_CHAIN and (issuer := _issuer(chain[-1], [*certificates, *authorities])):
         chain.append(issuer)
     return Issued(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain))
-
-
-def _has_key(certificate: x509.Certificate, key: object) -> bool:
-    try:
-        return certificate.public_key() == key
-    except (ValueError, UnsupportedAlgorithm):
-        return False
 
 
 def _issuer(certificate: x509.Certificate, candidates: list[x509.Certificate]) -> x509.Certificate | None:
@@ -176,17 +174,6 @@ def _issuer(certificate: x509.Certificate, candidates: list[x509.Certificate]) -
                 continue
             return candidate
     return None
-
-
-def _certificates(answer: requests.Response) -> list[x509.Certificate]:
-    """A certs-only PKCS#7 in base64 (section 4.1.3), or in DER, as some servers send it. Raises ValueError."""
-    try:
-        der = answer.content if answer.content.startswith(b"\x30") else base64.b64decode(answer.content)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about certificates that are not sorted as DER demands
-            return pkcs7.load_der_pkcs7_certificates(der)
-    except (ValueError, UnsupportedAlgorithm, binascii.Error):
-        raise ValueError("its answer holds no certificates in PKCS#7") from None
 
 
 def _reason(answer: requests.Response) -> str:
