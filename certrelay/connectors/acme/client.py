@@ -41,13 +41,13 @@ def jwk_of(key: Any) -> tuple[JWK, JWASignature]:
 def links(answer: requests.Response, relation: str) -> list[str]:
     """The URLs of all Link headers with this relation; `Response.links` keeps only the last."""
     found = requests.utils.parse_header_links(answer.headers.get("Link", ""))
-    return [_resolved(answer, link["url"]) for link in found if link.get("rel") == relation]
+    return [_resolved(answer.url, link["url"]) for link in found if relation in link.get("rel", "").lower().split()]
 
 
 def location(answer: requests.Response) -> str | None:
     """The URL of the Location header, which may be relative (RFC 9110, section 10.2.2); None without one."""
     found = answer.headers.get("Location")
-    return _resolved(answer, found) if found else None
+    return _resolved(answer.url, found) if found else None
 
 
 def _redirected(answer: requests.Response) -> str:
@@ -60,9 +60,9 @@ def _redirected(answer: requests.Response) -> str:
     return sentence(f"it answered HTTP {answer.status_code}, to {where}; {step}")
 
 
-def _resolved(answer: requests.Response, reference: str) -> str:
+def _resolved(base: str, reference: str) -> str:
     try:
-        return urljoin(answer.url, reference)
+        return urljoin(base, reference) if reference else reference
     except ValueError:  # a request to it will say what is wrong
         return reference
 
@@ -76,10 +76,15 @@ class AcmeClient:
     def __init__(self, session: AuthoritySession, url: str, key: Any, now: Callable[[], datetime]) -> None:
         self.key, self._algorithm = jwk_of(key)
         self.public_key = self.key.public_key()
-        self._session, self._now = session, now
-        self._directory = Directory(lambda: json_object(self.fetch(url)), now)
+        self._session, self._now, self._url = session, now, url
+        self._directory = Directory(self._read_directory, now)
         self._nonces: list[str] = []
         self._lock = threading.Lock()
+
+    def _read_directory(self) -> dict[str, Any]:
+        """Its URLs may be relative (RFC 3986, section 4.2), as those in all other documents."""
+        found = json_object(self.fetch(self._url))
+        return {name: _resolved(self._url, value) if isinstance(value, str) else value for name, value in found.items()}
 
     def resource(self, name: str) -> str | None:
         """The URL of a resource in the directory; None where the server does not have it."""
@@ -114,6 +119,7 @@ class AcmeClient:
 
     def post(self, url: str, payload: dict[str, Any] | None, account: str | None) -> requests.Response:
         """POST, signed for `account` (a URL) or, without one, by the key itself. Without payload: POST-as-GET."""
+        url = _resolved(self._url, url)
         body, begin = b"" if payload is None else json.dumps(payload).encode(), time.monotonic()
         for _ in range(MAX_NONCE_TRIES):
             nonce = self._nonce()

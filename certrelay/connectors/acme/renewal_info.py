@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from certrelay.connectors.http_settings import authority_url
 
 RETRY_AFTER = 21_600.0  # seconds; section 4.3.3
 MAX_URL_LENGTH = 1000
+LEAP_SECOND = re.compile(r"([T ]\d\d:\d\d):60")
 NOT_NOW = (requests.codes.request_timeout, requests.codes.too_many_requests)
 # What a server that is asked for an order with `replaces` refuses for other reasons than that.
 OTHER_REASONS = frozenset(
@@ -68,8 +70,8 @@ def refusal(problem: Problem) -> Exception:
 
 def _moment(text: str) -> datetime:
     """Raises ValueError, TypeError, AttributeError or OverflowError: some moments of RFC 3339 are none in UTC. Its `T`
-    and `Z` may be in lower case (section 5.6)."""
-    moment = datetime.fromisoformat(text.upper())
+    and `Z` may be in lower case, and a leap second is the second before (section 5.6)."""
+    moment = datetime.fromisoformat(LEAP_SECOND.sub(r"\1:59", text.upper()))
     if moment.tzinfo is None:
         raise ValueError("a moment without a time zone")
     return moment.astimezone(UTC)

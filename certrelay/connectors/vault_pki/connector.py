@@ -137,5 +137,6 @@ def _parameters(request: SigningRequest) -> dict[str, Any]:
 
 
 def _chain(data: dict[str, Any]) -> bytes:
-    chain = data.get("ca_chain") or [data["issuing_ca"]]
-    return "\n".join(dict.fromkeys(pem.strip() for pem in [data["certificate"], *chain])).encode()
+    """What there is: the verification says what is missing. A CSR that is sent again gets another certificate."""
+    chain = [one.strip() for one in data.get("ca_chain") or [data.get("issuing_ca")] if isinstance(one, str)]
+    return "\n".join(dict.fromkeys([data["certificate"].strip(), *filter(None, chain)])).encode()

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.connectors.acme.patience import LONGEST_WAIT
 from certrelay.connectors.base import Issued, Outcome, Pending, Rejected, Unavailable
@@ -229,6 +231,22 @@ def test_a_relative_location_is_of_the_server_that_gives_it(server: AcmeServer, 
     server.change = change
     assert isinstance(follow(connect(server, MemorySolver()), request_for(fresh_name())), Issued)
     assert server.count("newOrder") == 1
+
+
+def test_relative_urls_in_documents_are_of_the_server_that_writes_them(server: AcmeServer) -> None:
+    def change(_: Request, answer: Answer) -> None:
+        answer.body = answer.body.replace(server.origin.encode(), b"")
+
+    server.change = change
+    connector = connect(server, MemorySolver())
+    outcome = follow(connector, request_for(fresh_name()))
+    assert isinstance(outcome, Issued)
+    leaf = x509.load_pem_x509_certificates(outcome.answer)[0].public_bytes(Encoding.DER)
+    server.renewal_info = lambda _: {
+        "suggestedWindow": {"start": "2027-01-10T00:00:00Z", "end": "2027-01-12T00:00:00Z"}
+    }
+    assert connector.renewal_window(leaf)
+    assert server.count("newOrder") == server.count("newAccount") == 1
 
 
 @pytest.mark.parametrize("url", ["https://evil.example/order/1", "http://[::1", "//evil.example/1"])

@@ -74,6 +74,14 @@ UNUSABLE = [
 ]
 
 
+@pytest.mark.parametrize("start", ["2016-12-31T23:59:60Z", "2016-12-31t18:59:60.5-05:00", "2017-01-01T05:29:60+05:30"])
+def test_a_leap_second_is_a_moment(server: AcmeServer, connector: Acme, start: str) -> None:
+    server.renewal_info = lambda _: window(start)
+    found = connector.renewal_window(LEAF)
+    assert found is not None
+    assert found.start.replace(microsecond=0) == datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("document", UNUSABLE, ids=json.dumps)
 def test_an_answer_without_a_usable_window_is_an_answer_about_this_certificate(
     server: AcmeServer, connector: Acme, document: Any
