@@ -6,7 +6,9 @@ Rows of a concurrency limit: PartitionKey `concurrency of HOLDER`, RowKey a numb
 """
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,25 +39,58 @@ class RateLimit(NamedTuple):
         return timedelta(seconds=self.seconds / self.requests)
 
 
+@dataclass(slots=True, eq=False)
+class _Wanted:
+    """Somebody who wants to start, and when it may."""
+
+    now: datetime
+    limit: RateLimit
+    start: datetime | None = None
+
+
 class Limits:
     """All methods raise NotReady when the storage account cannot be used now."""
 
     def __init__(self, table: "Table") -> None:
         self._table = table
-        self._written: dict[str, Row] = {}  # by holder: the row as this process has written it last
+        self._lock = threading.Lock()
+        # By holder: the row as this process has written it last; who waits; and whose turn it is to write for them.
+        self._written: dict[str, Row] = {}
+        self._waiting: dict[str, list[_Wanted]] = {}
+        self._turns: dict[str, threading.Lock] = {}
 
     def reserve(self, holder: str, now: datetime, limit: RateLimit) -> datetime:
         """Reserve the next start time for an operation of `holder` (an authority or a vault) and return it (UTC).
 
-        One request, if no other process has reserved since this one did.
+        One request, if no other process has reserved since this one did; and one for all who ask while it is under way.
         Also raises NotReady when too many workers reserve at the same time."""
+        wanted = _Wanted(now, limit)
+        with self._lock:
+            self._waiting.setdefault(holder, []).append(wanted)
+            turn = self._turns.setdefault(holder, threading.Lock())
+        with turn:
+            if wanted.start is None:
+                with self._lock:
+                    waiting = self._waiting.pop(holder, [])
+                # Whoever had the turn before may have failed: then this one is not among them.
+                self._reserve(holder, waiting if wanted in waiting else [wanted, *waiting])
+        assert wanted.start is not None  # noqa: S101 - else it was raised
+        return wanted.start
+
+    def _reserve(self, holder: str, waiting: Sequence[_Wanted]) -> None:
         for _ in range(MAX_RACES):
             row = self._written.pop(holder, None) or self._table.get("rate", holder)
-            start, columns = _next_start(row or {}, now, limit)
+            columns: Mapping[str, Any] = row or {}
+            starts = []
+            for wanted in waiting:
+                start, columns = _next_start(columns, wanted.now, wanted.limit)
+                starts.append(start)
             written = {"PartitionKey": "rate", "RowKey": holder, **columns}
             if etag := self._put(written, row):
                 self._written[holder] = {**written, ETAG: etag}
-                return start
+                for wanted, start in zip(waiting, starts, strict=True):
+                    wanted.start = start
+                return
         raise NotReady(f"too many operations of {holder} at once; try again", 2)
 
     def next_start(self, holder: str, now: datetime, limit: RateLimit) -> datetime:
