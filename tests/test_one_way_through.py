@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certrelay.certificates import create
 from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import SigningRequest
+from certrelay.errors import Unverified
 from certrelay.keyvault import policy
 from certrelay.operations import reconcile
 from certrelay.operations.submit import Origin
-from certrelay.pki import names, verify
+from certrelay.pki import names, verify, weak_keys
 from certrelay.renewal import renew
 from certrelay.storage.operation import State
-from tests.world import ALIAS, World
+from tests.world import ALIAS, World, made
 
 
 @pytest.fixture
@@ -47,6 +49,19 @@ def test_names_are_normalised_once_before_the_202_and_once_after_and_the_chain_i
     ended = reconcile.advance(world.services, ALIAS, name)
     assert ended is not None
     assert (ended.state, counted) == (State.COMPLETED, {"names": 2, "chain": 1})
+
+
+def test_a_request_is_parsed_and_its_signature_verified_once_however_often_the_authority_is_asked(world: World) -> None:
+    world.ca.wait, parsed = 2, verify._request.cache_info().misses
+    assert made(world, world.name()).state is State.COMPLETED
+    assert verify._request.cache_info().misses == parsed + 1
+
+
+def test_a_key_that_is_weak_is_so_each_time() -> None:
+    weak = rsa.RSAPublicNumbers(65537, (2**1024 + 643) * (2**1024 + 643 + 2)).public_key()
+    for _ in range(2):
+        with pytest.raises(Unverified):
+            weak_keys.verify_public_key(weak)
 
 
 def serves_only(world: World) -> Callable[[SigningRequest], bytes]:

@@ -4,9 +4,11 @@ Checks RFC 5280, section 6.1 without revocation, which is for relying parties, a
 Forum's Baseline Requirements. docs/what-is-refused.md lists what comes of it.
 """
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -102,9 +104,9 @@ def verify_csr(csr: bytes, expected: Expected) -> None:
     """Check that Key Vault's PKCS#10 (DER) has the expected names, key and usages, and is signed by its key.
 
     Raises Unverified with at most ten faults, and the number of the others."""
-    request = _request(csr)
+    request, is_signed = _request(csr)
     faults = list(name_faults.csr_faults(request, expected.names))
-    if not request.is_signature_valid:
+    if not is_signed:
         faults.append("has a signature that is not by its key, or over a hash that is not safe")
     faults += _key_faults(request.public_key(), expected)
     if extensions.is_ca(request) != expected.is_ca:
@@ -121,7 +123,7 @@ def verify_answer(answer: bytes, csr: bytes, expected: Expected, limits: Limits,
 
     `csr` is the PKCS#10 (DER) that was sent, `now` is in UTC. Raises Unverified with at most ten faults and 2,000
     characters, and the number of the other faults."""
-    request = _request(csr)
+    request, _ = _request(csr)
     chain, unneeded = _chain(answer, request, now)
     leaf, issuers = chain[0], chain[1:]
     count = len(general_names(leaf))
@@ -265,16 +267,17 @@ def _validity_faults(certificate: x509.Certificate, now: datetime) -> Iterator[s
         yield "ends before it begins"
 
 
-def _request(csr: bytes) -> x509.CertificateSigningRequest:
-    """Parse a CSR completely, so that reading a part of it later cannot fail."""
+@lru_cache(64)  # it is read before each step that asks the authority, and with the answer
+def _request(csr: bytes) -> tuple[x509.CertificateSigningRequest, bool]:
+    """Parse a CSR completely, so that reading a part of it later cannot fail; and whether its signature is valid."""
     try:
         with panics_as_errors():
             request = x509.load_der_x509_csr(csr)
-        for part in ("subject", "extensions", "attributes", "is_signature_valid"):  # the last one reads the key as well
+        for part in ("subject", "extensions", "attributes"):
             getattr(request, part)
+        return request, request.is_signature_valid  # which reads the key as well
     except Exception:  # a parser on bytes from elsewhere: ValueError, DuplicateExtension, InvalidVersion …
         raise Unverified("the certificate signing request cannot be read; request the certificate again") from None
-    return request
 
 
 def _pins(issuers: Sequence[x509.Certificate]) -> set[str]:
@@ -282,9 +285,7 @@ def _pins(issuers: Sequence[x509.Certificate]) -> set[str]:
     for issuer in issuers:
         found.add(issuer.fingerprint(hashes.SHA256()).hex())
         key = issuer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        digest = hashes.Hash(hashes.SHA256())
-        digest.update(key)
-        found.add(digest.finalize().hex())
+        found.add(hashlib.sha256(key).hexdigest())
     return found
 
 

@@ -1,5 +1,6 @@
 """Detect weak public keys: CA/Browser Forum Baseline Requirements 6.1.1.3, 6.1.5 and 6.1.6."""
 
+from functools import lru_cache
 from math import gcd, isqrt, prod
 from typing import Any
 
@@ -10,6 +11,7 @@ from certrelay.errors import Unverified
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 MIN_RSA_BITS, MAX_RSA_BITS, MIN_EXPONENT, MAX_EXPONENT_BITS = 2048, 8192, 65537, 256
 FERMAT_ROUNDS = 100
+KEYS_KNOWN = 64  # the issuers of all authorities
 
 
 def _primes(limit: int) -> list[int]:
@@ -17,6 +19,7 @@ def _primes(limit: int) -> list[int]:
 
 
 _SMALL_PRIMES = 2 * prod(_primes(752))
+_SQUARE_ENDS = {n * n & 63 for n in range(64)}  # the last six bits of a square: 12 of 64, and roots take long
 # CVE-2017-15361: the primes of an affected key, and so its modulus, are powers of 65537 modulo every prime up to 167.
 _ROCA = {p: {pow(65537, exponent, p) for exponent in range(p)} for p in _primes(168)}
 
@@ -36,6 +39,7 @@ def verify_public_key(key: Any) -> None:
         raise Unverified("the public key is neither RSA nor elliptic curve")
 
 
+@lru_cache(KEYS_KNOWN)  # of a key that is weak, nothing is kept
 def _verify_rsa(n: int, e: int) -> None:
     size = n.bit_length()
     if size < MIN_RSA_BITS:
@@ -58,7 +62,7 @@ def _primes_are_close(n: int) -> bool:
     a = isqrt(n - 1) + 1
     for _ in range(FERMAT_ROUNDS):
         square = a * a - n
-        if isqrt(square) ** 2 == square:
+        if square & 63 in _SQUARE_ENDS and isqrt(square) ** 2 == square:
             return True
         a += 1
     return False
