@@ -24,7 +24,8 @@ class _Session(requests.Session):
         """Send what an SDK has prepared, as it is, if its body is in memory: the same bytes as requests would send.
 
         For each request requests also looks for cookies, hooks, redirects and a sign-in, which the SDKs never leave to
-        it: a fifth of a request's CPU."""
+        it: a fifth of a request's CPU. A response is read whole, also one that is asked for as a stream: all are small,
+        and the SDKs parse those a second time that are not."""
         headers, body = options.get("headers"), options.get("data")
         if (
             args
@@ -41,8 +42,7 @@ class _Session(requests.Session):
         # The SDKs say None where they have no proxies; requests adds those of the environment to a dict only.
         settings = self.merge_environment_settings(url, options.get("proxies") or {}, stream, verify, cert)
         response = self.get_adapter(url).send(prepared, timeout=options.get("timeout"), **settings)
-        if not stream:
-            response.content  # noqa: B018  # reads it
+        response.content  # noqa: B018  # reads it, and frees the connection
         return response
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:

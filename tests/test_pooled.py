@@ -130,13 +130,12 @@ def test_what_is_sent_is_what_requests_would_send(
     assert b"python-requests" not in received[0]
 
 
-def test_an_answer_is_read_unless_it_is_a_stream(session: requests.Session) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_is_read_whole_and_its_connection_is_free(session: requests.Session, stream: bool) -> None:
     with recorded(b"HTTP/1.1 200 OK\r\n" + CLOSED) as (url, _):
-        for stream in (False, True):
-            for send in each_way(session):
-                answer = send("GET", url, allow_redirects=False, stream=stream, timeout=60)
-                assert answer.raw.isclosed() is not stream
-                assert answer.content == b"OK"
+        answer = session.request("GET", url, allow_redirects=False, stream=stream, timeout=60)
+        assert answer.raw.isclosed()
+        assert answer.content == b"".join(answer.iter_content(1)) == b"OK"
 
 
 def test_no_redirect_is_followed(session: requests.Session) -> None:

@@ -5,6 +5,7 @@ that outlives the function. https://learn.microsoft.com/rest/api/keyvault/certif
 """
 
 import base64
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -136,7 +137,10 @@ class Vault:
 
     def _send(self, request: HttpRequest) -> Any:
         try:
-            return self._client.send_request(request, timeout=BUDGET_SECONDS)
+            # As a stream, or the SDK would parse the answer for itself first. The transport has read it.
+            response = self._client.send_request(request, stream=True, timeout=BUDGET_SECONDS)
+            response.read()
+            return response
         except ClientAuthenticationError as error:
             raise NotReady("Key Vault does not accept the app's identity", 60, "KeyVaultUnauthorized") from error
         except AzureError as error:
@@ -148,11 +152,11 @@ class _ShortRetries(RetryPolicy[Any, Any]):
         """Whether to retry: the SDK would sleep for as long as Retry-After says, regardless of its timeouts.
 
         A throttled creation is not retried here: it reserves a new start time (certrelay.operations.rate)."""
+        if not super().is_retry(settings, response):
+            return False
         asked = self.get_retry_after(response) or 0.0
         creates = urlsplit(response.http_request.url).path.endswith("/create")
-        if creates and response.http_response.status_code == 429 and not asked:
-            return False
-        return asked <= LONGEST_SLEEP and super().is_retry(settings, response)
+        return asked <= LONGEST_SLEEP and not (creates and response.http_response.status_code == 429 and not asked)
 
 
 def connect(url: str, credential: Any) -> Vault:
@@ -180,7 +184,7 @@ def _date(response: Any) -> datetime | None:
 
 def _json_object(response: Any) -> Json:
     try:
-        answer = response.json() if response.content else {}
+        answer = json.loads(response.content) if response.content else {}
     except (AzureError, ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
