@@ -7,6 +7,7 @@ storage account for each 500. The vault answers from this machine's memory; Key 
 """
 
 import itertools
+import os
 import statistics
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from azure.core.credentials import AccessToken
 from azure.keyvault.certificates import CertificateClient
@@ -23,7 +25,7 @@ from bench._report import Line, arguments, conclude, in_turns, milliseconds, rat
 from bench.vault import Program
 from certrelay import settings
 from certrelay.keyvault.certificate import PAGE
-from certrelay.keyvault.client import API_VERSION, Vault
+from certrelay.keyvault.client import API_VERSION, connect
 from certrelay.renewal import sweep
 from certrelay.renewal.vault_list import in_blocks
 from certrelay.services import Services
@@ -55,7 +57,7 @@ class _Token:
         return AccessToken(str(self._value), int(time.time()) + 3600)
 
 
-def _services(client: CertificateClient, url: str, azurite: Azurite, prefix: str) -> Services:
+def _services(token: _Token, url: str, azurite: Azurite, prefix: str) -> Services:
     known = settings.load(
         {
             "AzureWebJobsStorage": azurite.connection_string,
@@ -63,7 +65,7 @@ def _services(client: CertificateClient, url: str, azurite: Azurite, prefix: str
             "CERTRELAY_AUTHORITIES": '{"quick": {"connector": "sandbox.simulation.authority:SimulatedAuthority"}}',
         }
     )
-    vault, ledger = Vault(client), Ledger(Account(known.storage, None), f"bench{prefix}")
+    vault, ledger = connect(url, token), Ledger(Account(known.storage, None), f"bench{prefix}")
     return Services(known, ledger, lambda alias: vault, _unasked, lambda: datetime.now(UTC))
 
 
@@ -106,15 +108,15 @@ def measure(certificates: int, rounds: int) -> dict[str, list[Taken]]:
     """What each contestant takes: `sweep`, `records` (the same, each certificate with one), `sdk` and `floor`."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other, Azurite(Path(one)) as azurite:
         program = Program(Path(other))
-        client = CertificateClient(
-            program.description["vault_url"], _Token(program), connection_verify=program.description["ca_bundle"]
-        )
+        url, token, roots = program.description["vault_url"], _Token(program), program.description["ca_bundle"]
+        client = CertificateClient(url, token, connection_verify=roots)
         try:
             body = {"count": certificates, "tags": {"certrelay-authority": "quick", "certrelay-validity-days": "365"}}
             program.session.post(f"{program.description['admin_url']}/seed", json=body, timeout=600).raise_for_status()
-            bare, known = (_services(client, program.description["vault_url"], azurite, name) for name in ("a", "b"))
-            for services in (bare, known):
-                assert sweep.sweep(services).started == []  # clients and tables are made
+            bare, known = (_services(token, url, azurite, name) for name in ("a", "b"))
+            with patch.dict(os.environ, REQUESTS_CA_BUNDLE=roots):
+                for services in (bare, known):
+                    assert sweep.sweep(services).started == []  # clients and tables are made
             _with_records(known)
             return in_turns(
                 {
