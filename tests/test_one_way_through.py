@@ -16,7 +16,7 @@ from certrelay.errors import Unverified
 from certrelay.keyvault import policy
 from certrelay.operations import reconcile
 from certrelay.operations.submit import Origin
-from certrelay.pki import names, verify, weak_keys
+from certrelay.pki import chains, names, verify, weak_keys
 from certrelay.renewal import renew
 from certrelay.storage.operation import State
 from tests.world import ALIAS, World, made
@@ -55,6 +55,13 @@ def test_a_request_is_parsed_and_its_signature_verified_once_however_often_the_a
     world.ca.wait, parsed = 2, verify._request.cache_info().misses
     assert made(world, world.name()).state is State.COMPLETED
     assert verify._request.cache_info().misses == parsed + 1
+
+
+def test_of_a_chain_only_the_signature_on_the_new_certificate_is_verified_each_time(world: World) -> None:
+    made(world, world.name("-first"))
+    verified = chains.is_signed_by.cache_info().misses
+    assert made(world, world.name()).state is State.COMPLETED
+    assert chains.is_signed_by.cache_info().misses == verified + 1
 
 
 def test_a_key_that_is_weak_is_so_each_time() -> None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -14,6 +15,7 @@ from certrelay.pki import extensions
 from certrelay.pki.certificate import Unreadable, dated, has_broken_hash, named, quoted
 
 MAX_CHAIN, MAX_SIGNATURES = 10, 200
+SIGNATURES_KNOWN = 256  # whatever is compared: both certificates, with all their bytes
 MAX_CLOCK_SKEW, MIN_TIME_LEFT = timedelta(hours=48), timedelta(hours=1)
 
 
@@ -80,8 +82,9 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
     return is_signed_by(certificate, certificate)
 
 
+@lru_cache(SIGNATURES_KNOWN)
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Compares the name and verifies the signature.
+    """Compares the name and verifies the signature; that of an authority's own certificates is verified once.
 
     cryptography does not verify SHA-1 and MD5 signatures. For these the names and key identifiers are compared, and
     `verify_answer` then refuses the certificate for its hash."""
