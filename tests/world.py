@@ -255,8 +255,13 @@ class _MortalConnector:
 
 @functools.lru_cache(maxsize=1)
 def _account(connection_string: str) -> Account:
-    """One for all tests: their tables differ. Clients and connections take as long as the first requests."""
-    return Account({"AzureWebJobsStorage": connection_string}, None)
+    """One for all tests: their tables differ. Clients and connections take as long as the first requests.
+
+    The tables and queues of a world are made once, for all lives of its process."""
+    account = Account({"AzureWebJobsStorage": connection_string}, None)
+    account.table = functools.lru_cache(account.table)  # type: ignore[method-assign]
+    account.queue = functools.lru_cache(account.queue)  # type: ignore[method-assign]
+    return account
 
 
 _clients: WeakKeyDictionary[VaultServer, CertificateClient] = WeakKeyDictionary()
@@ -346,14 +351,12 @@ def with_vaults(world: World, batch: int, **vaults: Vault) -> Services:
 def run_to_the_end(world: World, name: str, life: Life, start: Callable[[Services], Operation]) -> None:
     """Start and advance in a process that dies as `life` says, and again after each death."""
     doomed = world.mortal(life)
-    for _ in range(40):
+    for _ in range(100):
         try:
-            operation = start(doomed)
-            while not operation.state.ended or doomed.storage.open(ALIAS, name) is not None:
-                reconcile.advance(doomed, ALIAS, name)
-                world.clock.advance(6)
-                operation = start(doomed)
-            return
+            if start(doomed).state.ended and doomed.storage.open(ALIAS, name) is None:
+                return
+            reconcile.advance(doomed, ALIAS, name)
+            world.clock.advance(6)
         except Killed:
             world.outlive_lease()
     raise AssertionError(f"{name} never ended: {world.services.storage.open(ALIAS, name)}")
