@@ -13,6 +13,7 @@ from certrelay.operations import reconcile, waiting
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew as renewal
 from certrelay.services import Services
+from certrelay.side_by_side import Both
 from certrelay.storage.operation import Operation, State
 from sandbox.simulation.world import in_turn
 from tests.world import ALIAS, Killed, Life, World, run_to_the_end
@@ -28,9 +29,10 @@ def second_first[First, Second](first: Callable[[], First], second: Callable[[],
     return first(), done
 
 
-@pytest.fixture(params=[in_turn, second_first])
-def world(world: World, request: pytest.FixtureRequest) -> World:
-    return replace(world, services=replace(world.services, both=request.param))
+@pytest.fixture
+def worlds(world: World) -> list[World]:
+    """The world with either order."""
+    return [replace(world, services=replace(world.services, both=order)) for order in (in_turn, second_first)]
 
 
 def asked(name: str) -> CertificateSpec:
@@ -41,14 +43,6 @@ def asked(name: str) -> CertificateSpec:
 
 def create(services: Services, name: str) -> Operation:
     return creations.create(services, ALIAS, name, asked(name), requested_by="test", idempotency_key=name)
-
-
-def effects_of_one_life(world: World, wait: int) -> list[str]:
-    world.ca.wait = wait
-    life = Life()
-    name = world.name("baseline")
-    run_to_the_end(world, name, life, lambda services: create(services, name))
-    return life.effects
 
 
 def check_one_version_and_nothing_left(world: World, name: str, deaths: object) -> None:
@@ -62,58 +56,72 @@ def check_one_version_and_nothing_left(world: World, name: str, deaths: object) 
     assert bundle["tags"]["team"] == "web"
 
 
+def created(world: World, name: str, life: Life) -> None:
+    """One life of a creation."""
+    world.ca.orders.clear()
+    run_to_the_end(world, name, life, lambda services: create(services, name))
+    check_one_version_and_nothing_left(world, name, (life.deaths, life.effects))
+
+
 MOMENTS = ("before", "after")
 
 
-def each_death(effects: list[str], request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
-    """At each effect. Every effect is a write, so a death after one is a death before the next; `--soak` tries both."""
-    if request.config.getoption("--soak"):
-        yield from itertools.product(range(len(effects)), MOMENTS)
-        return
-    yield from ((number, "before") for number in range(len(effects)))
-    yield (len(effects) - 1, "after")
+def each_death(effects: list[str], tried: set[tuple[str, ...]], soak: bool) -> Iterator[tuple[int, str]]:
+    """At each effect. Every effect is a write, so a death after one is a death before the next, and one that leaves the
+    same effects done, in whatever order, has been tried; `--soak` tries all."""
+    for death in itertools.product(range(len(effects)), MOMENTS):
+        done = tuple(sorted(effects[: death[0] + MOMENTS.index(death[1])]))
+        if soak or done not in tried:
+            tried.add(done)
+            yield death
 
 
-@pytest.mark.parametrize("wait", [0, 1])
-def test_a_death_at_any_effect_ends_in_exactly_one_version(
-    world: World, wait: int, request: pytest.FixtureRequest
-) -> None:
-    effects = effects_of_one_life(world, wait)
+def die_at_each_effect(
+    worlds: list[World], request: pytest.FixtureRequest, live: Callable[[World, str, Life], None]
+) -> list[str]:
+    """Let one certificate after the other `live`, in the world with either order. Returns what each life does."""
+    tried: set[tuple[str, ...]] = set()
+    for order, world in enumerate(worlds):
+        whole = Life()
+        live(world, world.name(f"-{order}"), whole)
+        for death in each_death(whole.effects, tried, request.config.getoption("--soak")):
+            live(world, world.name(f"-{order}-{death[0]}-{death[1]}"), Life({death}))
+    return whole.effects
+
+
+def test_a_death_at_any_effect_ends_in_exactly_one_version(worlds: list[World], request: pytest.FixtureRequest) -> None:
+    """For an authority that signs at once; test_two_deaths… has one that does not."""
+    effects = die_at_each_effect(worlds, request, created)
     assert any(effect.endswith("merge") for effect in effects)
-    for death in each_death(effects, request):
-        name = world.name(f"-{death[0]}-{death[1]}")
-        world.ca.orders.clear()
-        run_to_the_end(world, name, Life({death}), lambda services, name=name: create(services, name))  # type: ignore[misc]
-        check_one_version_and_nothing_left(world, name, (death, effects))
 
 
 @pytest.mark.parametrize("wait", [0, 1])
 def test_a_death_while_a_caller_waits_ends_in_exactly_one_version(
-    world: World, wait: int, request: pytest.FixtureRequest
+    worlds: list[World], wait: int, request: pytest.FixtureRequest
 ) -> None:
     """The row has a lease from its first moment on, so nobody takes the steps meanwhile."""
 
-    def start(services: Services, name: str) -> Operation:
-        opened = creations.create(
-            services, ALIAS, name, asked(name), requested_by="test", idempotency_key=name, hold=True
-        )
-        return waiting.until_ended(services, opened, 30, world.clock.advance)
+    def live(world: World, name: str, life: Life) -> None:
+        def start(services: Services) -> Operation:
+            opened = creations.create(
+                services, ALIAS, name, asked(name), requested_by="test", idempotency_key=name, hold=True
+            )
+            return waiting.until_ended(services, opened, 30, world.clock.advance)
 
-    world.ca.wait = wait
-    baseline, probe = Life(), world.name("baseline")
-    run_to_the_end(world, probe, baseline, lambda services: start(services, probe))
-    assert len(baseline.effects) > 7
-    for death in each_death(baseline.effects, request):
-        name = world.name(f"-{death[0]}-{death[1]}")
+        world.ca.wait = wait
         world.ca.orders.clear()
-        run_to_the_end(world, name, Life({death}), lambda services, name=name: start(services, name))  # type: ignore[misc]
-        check_one_version_and_nothing_left(world, name, (death, baseline.effects))
+        run_to_the_end(world, name, life, start)
+        check_one_version_and_nothing_left(world, name, (life.deaths, life.effects))
+
+    assert len(die_at_each_effect(worlds, request, live)) > 7
 
 
-def test_what_the_history_has_as_completed_stays_so_whoever_makes_a_newer_version(world: World) -> None:
+@pytest.mark.parametrize("order", [in_turn, second_first])
+def test_what_the_history_has_as_completed_stays_so_whoever_makes_a_newer_version(world: World, order: Both) -> None:
     """The row still says `issued`, and the newest version is somebody else's."""
-    at_record = effects_of_one_life(world, 0).index("Ledger.record")
-    name = world.name()
+    world, life, name = replace(world, services=replace(world.services, both=order)), Life(), world.name()
+    created(world, world.name("-whole"), life)
+    at_record = life.effects.index("Ledger.record")
     doomed = world.mortal(Life({(at_record, "after")}))
     create(doomed, name)
     with pytest.raises(Killed):
@@ -128,48 +136,47 @@ def test_what_the_history_has_as_completed_stays_so_whoever_makes_a_newer_versio
     assert ours.endswith(ended.version)
 
 
-def test_two_deaths_at_any_effects_end_in_exactly_one_version(world: World, request: pytest.FixtureRequest) -> None:
-    """Of pairs that leave the same effects to come, one is tried, and one more that dies twice at the same effect; with
-    `--soak` each pair, at both moments."""
-    effects = effects_of_one_life(world, 1)
-    if request.config.getoption("--soak"):
-        single = itertools.product(range(len(effects) + 4), MOMENTS)
-        for number, pair in enumerate(itertools.combinations(single, 2)):
-            died(world, f"-{number}", {*pair})
-        return
-    tried = set()
-    for first in range(len(effects)):
-        more = died(world, f"-{first}", {(first, "before")})
-        for second in range(first + 1, len(more)):
-            rest = (more[first] == more[second], tuple(more[second:]))
-            if rest not in tried:
+def test_two_deaths_at_any_effects_end_in_exactly_one_version(
+    worlds: list[World], request: pytest.FixtureRequest
+) -> None:
+    """And one death alone. Of pairs that leave the same effects to come, one is tried, and one more that dies twice at
+    the same effect; with `--soak` each pair, at both moments."""
+
+    def died(world: World, suffix: str, *deaths: tuple[int, str]) -> list[str]:
+        life = Life(set(deaths))
+        created(world, world.name(suffix), life)
+        return life.effects
+
+    tried_alone: set[tuple[str, ...]] = set()
+    tried: set[tuple[bool, tuple[str, ...]]] = set()
+    for order, world in enumerate(worlds):
+        world.ca.wait = 1
+        effects = died(world, f"-{order}")
+        if request.config.getoption("--soak"):
+            single = itertools.product(range(len(effects) + 4), MOMENTS)
+            for number, pair in enumerate(itertools.combinations(single, 2)):
+                died(world, f"-{order}-{number}", *pair)
+            continue
+        for death in each_death(effects, tried_alone, soak=False):
+            first, more = death[0], died(world, f"-{order}-{death[0]}-{death[1]}", death)
+            for second in range(first + 1, len(more)):
+                rest = (more[first] == more[second], tuple(sorted(more[second:])))
+                if rest not in tried and first:  # who has done nothing dies alone the second time
+                    died(world, f"-{order}-{first}-{second}", death, (second, "before"))
                 tried.add(rest)
-                died(world, f"-{first}-{second}", {(first, "before"), (second, "before")})
-    assert len(tried) > 25, "deaths at different effects leave different things to do"
-
-
-def died(world: World, suffix: str, deaths: set[tuple[int, str]]) -> list[str]:
-    """The effects of a creation that died at these of them."""
-    name, life = world.name(suffix), Life(deaths)
-    world.ca.orders.clear()
-    run_to_the_end(world, name, life, lambda services: create(services, name))
-    check_one_version_and_nothing_left(world, name, (deaths, life.effects))
-    return life.effects
+    assert request.config.getoption("--soak") or len(tried) > 25, "different deaths leave different things to do"
 
 
 def test_a_renewal_that_dies_at_any_effect_ends_in_exactly_one_more_version(
-    world: World, request: pytest.FixtureRequest
+    worlds: list[World], request: pytest.FixtureRequest
 ) -> None:
-    probe = world.name("probe")
-    run_to_the_end(world, probe, Life(), lambda services: create(services, probe))
-    life = Life()
-    run_to_the_end(world, probe, life, lambda services: renew(services, probe))
-    for death in each_death(life.effects, request):
-        name = world.name(f"-{death[0]}-{death[1]}")
-        run_to_the_end(world, name, Life(), lambda services, name=name: create(services, name))  # type: ignore[misc]
-        run_to_the_end(world, name, Life({death}), lambda services, name=name: renew(services, name))  # type: ignore[misc]
-        assert len(world.versions(name)) == 2, death
-        assert world.services.storage.open(ALIAS, name) is None, death
+    def live(world: World, name: str, life: Life) -> None:
+        run_to_the_end(world, name, Life(), lambda services: create(services, name))
+        run_to_the_end(world, name, life, lambda services: renew(services, name))
+        assert len(world.versions(name)) == 2, life.deaths
+        assert world.services.storage.open(ALIAS, name) is None, life.deaths
+
+    die_at_each_effect(worlds, request, live)
 
 
 def renew(services: Services, name: str) -> Operation:
@@ -182,20 +189,18 @@ def renew(services: Services, name: str) -> Operation:
 
 
 def test_a_certificate_of_key_vaults_own_issuer_survives_any_death(
-    world: World, request: pytest.FixtureRequest
+    worlds: list[World], request: pytest.FixtureRequest
 ) -> None:
     """`Self` completes by itself: a repeat must find the version instead of making a second one."""
 
-    def start(services: Services, name: str) -> Operation:
+    def live(world: World, name: str, life: Life) -> None:
         plain = CertificateSpec(dns_names=(f"{name}.contoso.example",), policy=KEY)
-        return creations.create(services, ALIAS, name, plain, requested_by="test", idempotency_key=name)
 
-    baseline = Life()
-    probe = world.name("probe")
-    run_to_the_end(world, probe, baseline, lambda services: start(services, probe))
-    for death in each_death(baseline.effects, request):
-        name = world.name(f"-{death[0]}-{death[1]}")
-        life = Life({death})
-        run_to_the_end(world, name, life, lambda services, name=name: start(services, name))  # type: ignore[misc]
-        assert len(world.versions(name)) == 1, (death, baseline.effects)
+        def start(services: Services) -> Operation:
+            return creations.create(services, ALIAS, name, plain, requested_by="test", idempotency_key=name)
+
+        run_to_the_end(world, name, life, start)
+        assert len(world.versions(name)) == 1, (life.deaths, life.effects)
         assert world.services.storage.open(ALIAS, name) is None
+
+    die_at_each_effect(worlds, request, live)
