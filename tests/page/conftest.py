@@ -4,20 +4,18 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from handlers.roles import Role
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from tests.app import App
 from tests.fixtures import webhook
 from tests.page.browser import CannotFetch, installed
 from tests.page.others import busy_authority
-from tests.page.visitor import PATIENCE, Visitor, arrive
+from tests.page.visitor import PATIENCE, Visitor, visiting
 from tests.renewal.last_mile import LOOPBACK
 from tests.renewal.servers import Served, Server, context, tls
 
@@ -86,29 +84,14 @@ def app(settings: dict[str, str]) -> Iterator[App]:
 
 @pytest.fixture
 def visit(browser: Browser, settings: dict[str, str], chromium: Path) -> Iterator[Callable[..., Visitor]]:
-    """Open a tab, signed in with a role. At the end no tab's console may have complained."""
-    visitors: list[Visitor] = []
-    axe = chromium / "node_modules" / "axe-core" / "axe.min.js"
-
-    def visited(role: Role | None = Role.ADMINISTRATOR, name: str = "", **options: Any) -> Visitor:
-        visitor = arrive(browser, settings["APP_URL"], axe, **options)
-        visitors.append(visitor)
-        if role is not None:
-            form: dict[str, Any] = {"name": name or f"Ada {role.title}", "kind": "person", "role": role.value_in_entra}
-            sign_in = f"{settings['APP_URL']}/.auth/login/aad/callback?post_login_redirect_uri=/api/health"
-            assert visitor.context.request.post(sign_in, form=form).ok
-        return visitor
-
-    yield visited
-    for visitor in visitors:
-        visitor.context.close()
-    assert [fault for visitor in visitors for fault in visitor.faults] == []
+    with visiting(browser, settings["APP_URL"], chromium) as visited:
+        yield visited
 
 
-@pytest.fixture
-def seen(visit: Callable[..., Visitor]) -> Visitor:
-    """An administrator; there is a certificate with the name `seen`."""
-    ada = visit()
-    ada.order("seen", "seen.contoso.example")
-    expect(ada.page.locator(".transitions .completed").first).to_be_visible()
-    return ada
+@pytest.fixture(scope="package")
+def seen(browser: Browser, settings: dict[str, str], chromium: Path) -> None:
+    """There is a certificate with the name `seen`, which no test changes."""
+    with visiting(browser, settings["APP_URL"], chromium) as visited:
+        ada = visited()
+        ada.order("seen", "seen.contoso.example")
+        expect(ada.page.locator(".transitions .completed").first).to_be_visible()

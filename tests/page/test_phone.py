@@ -58,14 +58,14 @@ def seen_by(visitor: Visitor, screen: str, heading: str | None) -> list[str]:
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["as it is", "long texts"])
-def test_every_screen_fits_a_phone(visit: Visit, seen: Visitor, long: bool) -> None:
+def test_every_screen_fits_a_phone(visit: Visit, seen: None, long: bool) -> None:
     visitor = visit(viewport={"width": 360, "height": 700})
     if long:
         visitor.page.route("**/api/**", lengthen)
     assert [fault for screen, heading in SCREENS.items() for fault in seen_by(visitor, screen, heading)] == []
 
 
-def test_on_a_phone_the_list_is_not_below_its_filters(visit: Visit, seen: Visitor) -> None:
+def test_on_a_phone_the_list_is_not_below_its_filters(visit: Visit, seen: None) -> None:
     visitor = visit(viewport={"width": 360, "height": 700})
     page = visitor.open("certificates", "Certificates")
     expect(page.locator("tbody tr").first).to_be_in_viewport()

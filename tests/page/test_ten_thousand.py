@@ -3,14 +3,15 @@
 The last file of the folder: from here on the vault has that many."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.page.visitor import Visitor
+from tests.page.visitor import Visitor, visiting
 
 type Visit = Callable[..., Visitor]
 
@@ -64,13 +65,19 @@ def many(settings: dict[str, str]) -> None:
     httpx.post(f"{settings['VAULT_ADMIN_URL']}/seed", json=body, timeout=900, trust_env=False).raise_for_status()
 
 
+@pytest.fixture(scope="module")
+def reader(browser: Browser, settings: dict[str, str], chromium: Path, many: None) -> Iterator[Visitor]:
+    with visiting(browser, settings["APP_URL"], chromium) as visited:
+        yield visited()
+
+
 @pytest.fixture
-def whole(visit: Visit, many: None) -> Visitor:
-    """Somebody before the whole list."""
-    ada = visit()
-    page = ada.open("certificates?q=lots-", "Certificates")
+def whole(reader: Visitor) -> Visitor:
+    """Somebody before the whole list. It is drawn anew; what the page keeps of it, it does not read again."""
+    reader.open("new", "New certificate")
+    page = reader.open("certificates?q=lots-", "Certificates")
     expect(page.locator("p[role=status]", has_text=WHOLE)).to_be_visible()
-    return ada
+    return reader
 
 
 def asked_by(page: Page) -> list[str]:

@@ -1,7 +1,8 @@
 """Somebody before the page: a browser's tab, signed in with a role, and what is seen on it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from handlers.roles import Role
+
 SCREENS = {
     "now": "ow", "certificates": "Certificates", "certificate/main/seen": "seen", "new": "New certificate",
     "import": "Import", "calendar": "Calendar", "authorities": "Authorities", "history": "History",
     "replace": "Replace", "doctor": "Doctor", "notifications": "Notifications",
 }  # fmt: skip  # and the heading of each
+AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 PATIENCE = 120_000  # milliseconds: a busy machine is no failure
 
 
@@ -66,13 +70,14 @@ class Visitor:
             self.page.wait_for_timeout(200)
         raise AssertionError("it never came to pass")
 
-    def violations(self) -> list[str]:
-        """What axe-core finds on the screen (WCAG 2.2 A and AA)."""
+    def violations(self, only: Sequence[str] = AXE_TAGS) -> list[str]:
+        """What axe-core finds on the screen. `only`: tags or names of its rules; by default WCAG 2.2 A and AA."""
         # As text: the page's policy lets no script in.
-        self.page.evaluate(self.axe.read_text() + "; 1")
-        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-        found = self.page.evaluate("tags => axe.run({runOnly: tags})", tags)
-        return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+        if self.page.evaluate("typeof axe === 'undefined'"):
+            self.page.evaluate(self.axe.read_text() + "; 1")
+        run = "only => axe.run({runOnly: only, resultTypes: ['violations']}).then((found) => found.violations)"
+        found = self.page.evaluate(run, only)
+        return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
 
 def arrive(browser: Browser, address: str, axe: Path, **options: Any) -> Visitor:
@@ -89,3 +94,24 @@ def arrive(browser: Browser, address: str, axe: Path, **options: Any) -> Visitor
 def is_fault(kind: str, text: str) -> bool:
     """A refusal of the API is in the console, too, and is no fault of the page."""
     return kind == "error" and not re.search(r"Failed to load resource", text)
+
+
+@contextmanager
+def visiting(browser: Browser, address: str, chromium: Path) -> Iterator[Callable[..., Visitor]]:
+    """Opens tabs, each signed in with a role. At the end no tab's console may have complained."""
+    visitors: list[Visitor] = []
+    axe = chromium / "node_modules" / "axe-core" / "axe.min.js"
+
+    def visited(role: Role | None = Role.ADMINISTRATOR, name: str = "", **options: Any) -> Visitor:
+        visitor = arrive(browser, address, axe, **options)
+        visitors.append(visitor)
+        if role is not None:
+            form: dict[str, Any] = {"name": name or f"Ada {role.title}", "kind": "person", "role": role.value_in_entra}
+            sign_in = f"{address}/.auth/login/aad/callback?post_login_redirect_uri=/api/health"
+            assert visitor.context.request.post(sign_in, form=form).ok
+        return visitor
+
+    yield visited
+    for visitor in visitors:
+        visitor.context.close()
+    assert [fault for visitor in visitors for fault in visitor.faults] == []
