@@ -12,8 +12,9 @@ from azure.core.exceptions import ResourceExistsError
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
-# A test does not wait for the queue as long as Azure makes it wait. The host takes this as Azure does.
-PROMPT = {"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.2"}
+# A test does not wait for the queue as long as Azure makes it wait. The host takes this as Azure does. With 0.2 seconds
+# a sandbox that does nothing would cost three times as much.
+PROMPT = {"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.5"}
 
 
 @dataclass

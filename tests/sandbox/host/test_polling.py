@@ -63,9 +63,9 @@ def test_a_message_waits_for_the_next_poll_and_then_the_pauses_begin_anew(azurit
 def test_an_application_setting_replaces_a_value_of_host_json(tmp_path: Path) -> None:
     (tmp_path / "host.json").write_text(json.dumps({"extensions": {"queues": {"maxPollingInterval": "00:00:05"}}}))
     assert Configuration.read(tmp_path, {}).queues.max_polling_interval == 5
-    assert Configuration.read(tmp_path, PROMPT).queues.max_polling_interval == 0.2
+    assert Configuration.read(tmp_path, PROMPT).queues.max_polling_interval == 0.5
     (tmp_path / "host.json").write_text("{}")
-    assert Configuration.read(tmp_path, PROMPT).queues.max_polling_interval == 0.2
+    assert Configuration.read(tmp_path, PROMPT).queues.max_polling_interval == 0.5
 
 
 def test_a_longer_interval_of_the_real_app_is_in_its_host_json() -> None:
