@@ -33,10 +33,11 @@ class Role(enum.IntEnum):
 class Caller:
     """One caller.
 
-    `name`: for people who read the history. `ids`: what it may own certificates by: the object id in Entra ID, for an
-    application its application id, too. `role`: the highest one assigned to it. `groups`: object ids;
+    `name`: what the history knows it by, an id. `ids`: what it may own certificates by: the object id in Entra ID, for
+    an application its application id, too. `role`: the highest one assigned to it. `groups`: object ids;
     `groups_left_out`: Entra ID listed none, because there are too many. `grants`: those that apply to it; without
-    grants in the settings (`by_grants` is False), one that has its role and no limits."""
+    grants in the settings (`by_grants` is False), one that has its role and no limits. `display_name`: what people
+    call it, only to be shown: it may change, and decides nothing; empty if the token has none."""
 
     name: str
     role: Role | None
@@ -45,6 +46,7 @@ class Caller:
     groups_left_out: bool = False
     by_grants: bool = False
     grants: tuple[Grant, ...] = ()
+    display_name: str = ""
 
 
 def grants_for(configured: Sequence[Grant] | None, role: Role | None, principals: frozenset[str]) -> tuple[Grant, ...]:

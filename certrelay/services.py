@@ -35,6 +35,11 @@ class Services:
     caller: Caller | None = None
     both: Both = both
 
+    @property
+    def caller_name(self) -> str:
+        """What people call the caller; empty if that is not known, or the app acts by itself."""
+        return self.caller.display_name if self.caller else ""
+
     def authority(self, name: str) -> Authority:
         """The authority with this name. Raises NotFound, listing those that the caller may know."""
         try:

@@ -24,9 +24,12 @@ class Access(Body):
 
 
 class Me(Body):
-    """Who the caller is, as CertRelay understands it; `grants` that apply: one without limits if the role decides."""
+    """Who the caller is, as CertRelay understands it; `grants` that apply: one without limits if the role decides.
+
+    `name`: the id by which it is known. `display_name`: what people call it, only to be shown; may be empty."""
 
     name: str
+    display_name: str
     ids: list[str]
     role: str | None
     groups: list[str]

@@ -11,6 +11,7 @@ from certrelay.certificates import create, edit, import_file, read
 from certrelay.errors import Fault, Invalid
 from certrelay.operations import find, intervene, waiting
 from certrelay.storage.operation import Operation
+from certrelay.storage.owners import Owner
 from handlers import render, request_models, response_models, roles
 from handlers.http import Answer, idempotency_key, is_set, parsed, preferred_wait, query
 from handlers.roles import Role, acting_for
@@ -37,7 +38,7 @@ def where(req: func.HttpRequest) -> tuple[str, str]:
     return vault, name
 
 
-def operation_answer(operation: Operation, status: int = 200, owner: str | None = None) -> Answer:
+def operation_answer(operation: Operation, status: int = 200, owner: Owner | None = None) -> Answer:
     """A response with an operation; while it is open, Location and Retry-After say where and when to poll."""
     headers = {}
     if not operation.state.ended:

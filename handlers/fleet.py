@@ -92,6 +92,7 @@ def _line(job: Replacement) -> dict[str, object]:
         "requested_by": job.requested_by,
         "requested_at": job.requested_at.isoformat(),
         "looked_at": job.looked_at,
+        **({"requested_by_name": job.requested_by_name} if job.requested_by_name else {}),
     }
 
 

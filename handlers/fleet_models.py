@@ -51,6 +51,7 @@ class Replacement(Body):
     id: str
     state: Literal["running", "started", "settled", "canceled"]
     requested_by: str
+    requested_by_name: str = ""
     requested_at: str
     looked_at: int
     progress: dict[str, int]

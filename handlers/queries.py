@@ -93,7 +93,7 @@ def get_certificate(req: func.HttpRequest) -> Answer:
     detail = read.detail(acting, vault, name)
     due = detail.plan.due.isoformat() if detail.plan.due else None
     extra: dict[str, Any] = {
-        "owner": detail.owner,
+        **render.owner_json(detail.owner),
         "signed_by": detail.made.authority if detail.made else None,
         "renewal": {"due": due, "reason": detail.plan.reason},
         "chain": render.certificates_pem(detail.chain),
@@ -117,7 +117,7 @@ def _line(acting: Services, line: Line) -> dict[str, Any]:
         "renewal_reason": line.plan.reason,
         "failed_renewals": line.failures,
         "last_failure": line.last_failure or None,
-        "owner": line.owner,
+        **render.owner_json(line.owner),
         "names": line.names.first if line.names else None,
         "more_names": line.names.more if line.names else 0,
         "tags": dict(item.tags),

@@ -18,7 +18,7 @@ from certrelay.renewal import endpoints
 from certrelay.services import Services
 from certrelay.storage.endpoint_record import EndpointRecord
 from certrelay.storage.operation import Operation, State
-from certrelay.storage.owners import OwnerChange
+from certrelay.storage.owners import Owner, OwnerChange
 from handlers.routes import Route
 
 _DETAILS = {
@@ -41,7 +41,7 @@ def certificate_path(vault: str, name: str) -> str:
     return f"/api/vaults/{quote(vault)}/certificates/{quote(name)}"
 
 
-def operation_json(operation: Operation, owner: str | None = None) -> dict[str, Any]:
+def operation_json(operation: Operation, owner: Owner | None = None) -> dict[str, Any]:
     """An operation, with the field names of Key Vault's CertificateOperation where it has them.
 
     `owner`: of the certificate, if that is to be shown."""
@@ -62,7 +62,8 @@ def operation_json(operation: Operation, owner: str | None = None) -> dict[str, 
         "cancellation_requested": operation.cancel_requested,
         "request_id": operation.request_id or None,
         "requested_by": operation.requested_by,
-        "owner": owner,
+        "requested_by_name": operation.requested_by_name or None,
+        **(owner_json(owner) if owner else {}),
         "reason": operation.reason or None,
         "requested_at": operation.requested_at.isoformat(),
         "ended_at": operation.ended_at.isoformat() if operation.ended_at else None,
@@ -101,9 +102,18 @@ def certificate_json(vault: str, name: str, bundle: dict[str, Any]) -> dict[str,
     return {"name": name, "vault": vault, "version": version, **kept, **contents}
 
 
+def owner_json(owner: Owner | None) -> dict[str, str | None]:
+    """Who owns it, with the name if that is known."""
+    if owner is None:
+        return {"owner": None}
+    return {"owner": owner.id, **({"owner_name": owner.name} if owner.name else {})}
+
+
 def owner_change_json(change: OwnerChange) -> dict[str, str]:
     """Who became the owner when, and because of what somebody did."""
-    return {"owner": change.owner, "since": change.at.isoformat(), "by": change.by, "why": change.why}
+    said = {"owner": change.owner, "since": change.at.isoformat(), "by": change.by, "why": change.why}
+    names = {"owner_name": change.owner_name, "by_name": change.by_name}
+    return said | {key: name for key, name in names.items() if name}
 
 
 def me_json(acting: Services, caller: Caller, routes: Sequence[Route]) -> dict[str, Any]:
@@ -121,6 +131,7 @@ def me_json(acting: Services, caller: Caller, routes: Sequence[Route]) -> dict[s
     ]  # fmt: skip
     return {
         "name": caller.name,
+        "display_name": caller.display_name,
         "ids": list(caller.ids),
         "role": caller.role.title if caller.role else None,
         "groups": sorted(caller.groups),

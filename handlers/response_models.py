@@ -50,7 +50,9 @@ class Fallback(Body):
 
 
 class Operation(Body):
-    """One attempt to get one new version of one certificate. `authority`: the one that is asked, or has signed."""
+    """One attempt to get one new version of one certificate. `authority`: the one that is asked, or has signed.
+
+    `requested_by_name`, `owner_name`: what people call them; only to be shown, and left out where it is not known."""
 
     id: str
     vault: str
@@ -64,7 +66,9 @@ class Operation(Body):
     fallback: Fallback = Field(default=None)  # type: ignore[assignment]
     cancellation_requested: bool
     requested_by: str
+    requested_by_name: str = ""
     owner: str = ""
+    owner_name: str = ""
     requested_at: str
     ended_at: str = ""
     deadline: str = ""
@@ -144,6 +148,7 @@ class CertificateDetail(Certificate):
 
     renewal: RenewalPlan
     owner: str | None
+    owner_name: str = ""
     signed_by: str | None
     fallback: Fallback = Field(default=None)  # type: ignore[assignment]
     endpoint: Endpoint = Field(default=None)  # type: ignore[assignment]
@@ -165,6 +170,7 @@ class CertificateLine(Body):
     failed_renewals: int
     last_failure: str | None
     owner: str | None
+    owner_name: str = ""
     names: list[str] | None
     more_names: int
     thumbprint: str
@@ -191,8 +197,10 @@ class OwnerChange(Body):
     """`by` created, imported, adopted or transferred (`why`) the certificate."""
 
     owner: str
+    owner_name: str = ""
     since: str
     by: str
+    by_name: str = ""
     why: str
 
 

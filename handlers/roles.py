@@ -26,8 +26,13 @@ __all__ = ["PREFIX", "Role", "acting_for", "caller", "caller_of", "require"]
 HEADER = "x-ms-client-principal"
 OBJECT_ID = ("http://schemas.microsoft.com/identity/claims/objectidentifier", "oid")
 APPLICATION_ID = ("azp", "appid")
-SUBJECT = ("sub", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier")
+SCHEMAS = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
+SUBJECT = ("sub", f"{SCHEMAS}nameidentifier")
 SCOPE = ("scp", "http://schemas.microsoft.com/identity/claims/scope")
+# What people are called, in the order of preference; the platform gives some of these claims long names:
+# https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+NAMES = ("preferred_username", "upn", f"{SCHEMAS}upn", "unique_name", f"{SCHEMAS}name", "name", "app_displayname")
+MAX_NAME = 100  # characters
 GROUPS = ("groups", "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups")
 # In place of the groups, if a token would be too large with them:
 # https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference#groups-overage-claim
@@ -83,13 +88,21 @@ def caller_of(req: func.HttpRequest) -> Caller:
     groups = frozenset(value.lower() for kind in GROUPS for value in _values(claims, kind))
     left_out = any(kind in GROUPS_LEFT_OUT for kind, _ in claims)
     name = named if named.isprintable() else "unknown"
-    return _caller(known, Caller(name, max(roles, default=None), ids, groups, left_out))
+    shown = _display_name(claims, ids)
+    return _caller(known, Caller(name, max(roles, default=None), ids, groups, left_out, display_name=shown))
 
 
 def _caller(known: Settings, principal: Caller) -> Caller:
     """The caller with its grants."""
     applying = grants_for(known.grants, principal.role, principal.groups | set(principal.ids))
     return replace(principal, by_grants=known.grants is not None, grants=applying)
+
+
+def _display_name(claims: Claims, ids: tuple[str, ...]) -> str:
+    """What people call the caller; an application without a name is known by its application id."""
+    said = [*(value for kind in NAMES for value in _values(claims, kind)), *ids[1:]]
+    shown = ("".join(filter(str.isprintable, value)).strip()[:MAX_NAME] for value in said)
+    return next(filter(None, shown), "")
 
 
 def _ids(claims: Claims) -> tuple[str, ...]:

@@ -35,8 +35,8 @@ FILTERS = (
     ),
 )
 COLUMNS = (
-    "id", "vault", "name", "kind", "step", "authority", "requested_by", "requested_at", "ended_at", "error_code",
-    "error_message", "target",
+    "id", "vault", "name", "kind", "step", "authority", "requested_by", "requested_by_name", "requested_at", "ended_at",
+    "error_code", "error_message", "target",
 )  # fmt: skip
 
 blueprint: Blueprint = {}

@@ -14,6 +14,7 @@ class ReplacementLine(Body):
     id: str
     state: Literal["running", "started", "settled", "canceled"]
     requested_by: str
+    requested_by_name: str = ""
     requested_at: str
     looked_at: int
 

@@ -127,7 +127,8 @@ function who() {
         "link",
       )
     : link("/.auth/logout?post_logout_redirect_uri=/", "Sign out");
-  fill(document.getElementById("who"), h("span", { class: "role", title: me.name }, highestRole()), out);
+  const role = h("span", { class: "role", title: me.display_name || me.name }, highestRole());
+  fill(document.getElementById("who"), bdi(me.display_name, { class: "quiet clip" }), role, out);
 }
 
 /** Ask for a function key, and keep it for this tab. */
@@ -183,7 +184,8 @@ async function start() {
         "section",
         { class: "card narrow" },
         h("h1", {}, "You have no role here"),
-        p("You are signed in as ", code(me.name), ". Ask an administrator of CertRelay for a role."),
+        p("You are signed in as ", bdi(me.display_name), " ", code(me.name), "."),
+        p("Ask an administrator of CertRelay for a role."),
       ),
     );
     return;

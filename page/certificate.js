@@ -27,7 +27,7 @@ import { forget } from "./estate.js";
 import { date, dateTime, daysUntil, moment, now, relativeText, STATE_KINDS } from "./format.js";
 import { contents, pathOf } from "./path.js";
 import { policyCard } from "./policy.js";
-import { whoText } from "./session.js";
+import { who } from "./session.js";
 import { timeline } from "./timeline.js";
 
 /** The screen. It stays the same while an operation runs: only what changes is drawn again. */
@@ -104,7 +104,8 @@ function stateOf({ attributes, renewal }) {
   return renewal.due && moment(renewal.due) <= now() ? "due" : "valid";
 }
 
-function plan({ attributes, renewal, tags = {}, owner, signed_by: signer, fallback }) {
+function plan(detail) {
+  const { attributes, renewal, tags = {}, signed_by: signer, fallback } = detail;
   const authority = tags["certrelay-authority"];
   const expires = attributes.exp
     ? [
@@ -137,7 +138,7 @@ function plan({ attributes, renewal, tags = {}, owner, signed_by: signer, fallba
       ".",
     ],
     " Owned by ",
-    bdi(whoText(owner)),
+    who(detail, "owner"),
     ".",
   );
 }
@@ -250,13 +251,13 @@ function historyList({ value, owners }) {
   const owned = owners.map((one) =>
     li(
       "Owned by ",
-      bdi(whoText(one.owner)),
+      who(one, "owner"),
       " since ",
       dateTime(one.since),
       ": ",
       one.why,
       " by ",
-      bdi(whoText(one.by)),
+      who(one, "by"),
     ),
   );
   return [
@@ -275,7 +276,7 @@ function summary(operation) {
     " · ",
     date(operation.ended_at || operation.requested_at),
     " · asked by ",
-    bdi(whoText(operation.requested_by)),
+    who(operation),
     operation.error && [" · ", bdi(operation.error.message, { class: "clip" })],
   ];
 }

@@ -241,6 +241,7 @@ const CSV = [
   "state",
   "authority",
   "owner",
+  "owner_name",
   "expires",
   "renewal_due",
   "renewal_reason",

@@ -21,7 +21,7 @@ import {
 import { addressOf, readAuthorities } from "./estate.js";
 import { filtersOf } from "./form.js";
 import { count, dateTime, duration, moment, standing } from "./format.js";
-import { me, whoText } from "./session.js";
+import { me, who } from "./session.js";
 import { timeline } from "./timeline.js";
 
 const STATES = [
@@ -139,7 +139,7 @@ function row(operation) {
     [operation.kind, operation.reason && h("small", { class: "clip" }, bdi(operation.reason))],
     [badge(words, kind), error && h("small", { class: "clip", title: error.message }, bdi(error.message))],
     operation.authority ? bdi(operation.authority) : operation.issuer.name,
-    bdi(whoText(operation.requested_by)),
+    who(operation),
     dateTime(operation.requested_at),
     took,
   ];

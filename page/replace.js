@@ -26,7 +26,7 @@ import { addressOf, load, readAuthorities } from "./estate.js";
 import { choice } from "./form.js";
 import { count, date, dateTime, digits, duration, moment, now } from "./format.js";
 import { KINDS } from "./replacement.js";
-import { me, whoText } from "./session.js";
+import { me, who } from "./session.js";
 
 const WHICH = "Choose by which authority, name or other property.";
 
@@ -275,7 +275,7 @@ async function listPast(place, signal) {
           ["Started", "By", "State", "Looked at"],
           found.map((one) => [
             link(`#/replacement/${one.id}`, dateTime(one.requested_at)),
-            bdi(whoText(one.requested_by)),
+            who(one),
             badge(one.state, KINDS[one.state]),
             digits(one.looked_at),
           ]),

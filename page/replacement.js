@@ -5,7 +5,7 @@ import { badge, bdi, button, card, h, lead, link, p, refill, table } from "./dom
 import { confirmed } from "./dialog.js";
 import { addressOf } from "./estate.js";
 import { count, digits, relative } from "./format.js";
-import { isAtLeast, whoText } from "./session.js";
+import { isAtLeast, who } from "./session.js";
 
 /** The colour of its state. */
 export const KINDS = { running: "busy", started: "busy", settled: "good", canceled: "quiet" };
@@ -23,7 +23,7 @@ export async function replacement(element, { parts: [id], signal }) {
       element,
       h("p", { class: "crumbs" }, link("#/replace", "Replace everything")),
       h("div", { class: "heading" }, h("h1", {}, "Replacement ", badge(job.state, KINDS[job.state])), stop(job)),
-      lead(MEANING[job.state], " Asked by ", bdi(whoText(job.requested_by)), " ", relative(job.requested_at), "."),
+      lead(MEANING[job.state], " Asked by ", who(job), " ", relative(job.requested_at), "."),
       card("Progress", progress(job)),
       job.refused?.length > 0 && card("Refused", refused(job.refused)),
     );

@@ -4,7 +4,7 @@ import { badge, bdi, button, h, link, quiet, small } from "./dom.js";
 import { waitsForPeople } from "./byhand.js";
 import { addressOf, reload } from "./estate.js";
 import { count, date, digits, relative, relativeText, standing, STATE_KINDS } from "./format.js";
-import { whoText } from "./session.js";
+import { who } from "./session.js";
 
 /** What a list is sorted by, and the title, of each column. */
 export const COLUMNS = [
@@ -26,7 +26,7 @@ export function cellsOf(line, operation, ended) {
     badge(line.state, STATE_KINDS[line.state]),
     line.vault,
     line.authority ? bdi(line.authority) : quiet("nobody"),
-    line.owner ? bdi(whoText(line.owner), { class: "clip" }) : quiet("nobody"),
+    line.owner ? who(line, "owner", { class: "clip" }) : quiet("nobody"),
     line.expires ? [date(line.expires), small(relativeText(line.expires))] : "never",
     [
       line.renewal_due ? [date(line.renewal_due), small(relativeText(line.renewal_due))] : quiet("not planned"),

@@ -20,7 +20,8 @@ export function matching(view) {
 }
 
 function searched(line) {
-  line.searched ??= [line.name, ...(line.names ?? []), line.owner, line.thumbprint, ...Object.entries(line.tags).flat()]
+  const { name, names, owner, owner_name: known, thumbprint, tags } = line;
+  line.searched ??= [name, ...(names ?? []), owner, known, thumbprint, ...Object.entries(tags).flat()]
     .join(" ")
     .toLowerCase();
   return line.searched;
@@ -29,6 +30,8 @@ function searched(line) {
 /** The operation of a certificate that runs. */
 export const openOf = (view, line) => view.open.get(keyOf(line));
 const isFailing = (view, line) => Boolean(openOf(view, line)?.last_error);
+
+const LAST = "\uffff"; // what nobody has, behind everything that somebody has
 
 /** The lines in the order that is wanted. */
 export function sorted(view, lines) {
@@ -40,7 +43,9 @@ export function sorted(view, lines) {
       ? (isFailing(view, line) ? -1 : 0) - line.failed_renewals
       : key === "state"
         ? STATES.length - STATES.indexOf(line.state)
-        : (line[key] ?? "￿");
+        : key === "owner"
+          ? (line.owner_name ?? line.owner ?? LAST)
+          : (line[key] ?? LAST);
   const keyed = lines.map((line) => [value(line), line.name, line]);
   const order = (a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] < b[1] ? -1 : 1);
   return keyed.sort((a, b) => (down ? order(b, a) : order(a, b))).map(([, , line]) => line);

@@ -1,6 +1,7 @@
 // Who is signed in, and what the page may offer them. The API decides; the page only leaves out what it would refuse.
 
 import { call } from "./api.js";
+import { bdi } from "./dom.js";
 
 const RANKS = ["Reader", "Requester", "Operator", "Administrator"];
 export let me = null;
@@ -45,8 +46,11 @@ export function highestRole() {
   return RANKS.findLast(isAtLeast) ?? "no role";
 }
 
-/** Somebody in words: you, or the id. */
-export function whoText(id) {
+/** Somebody by name, or by the id where the name is not known; the id is in the title. `key`: of `found`. */
+export function who(found, key = "requested_by", attributes = {}) {
+  const id = found[key];
   if (!id) return "nobody";
-  return me.ids.includes(id.toLowerCase()) && id !== "function key" ? `you (${id})` : id;
+  const name = found[`${key}_name`] || id;
+  const isMe = me.ids.includes(id.toLowerCase()) && id !== "function key";
+  return bdi(isMe ? `you (${name})` : name, { title: id, ...attributes });
 }

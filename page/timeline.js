@@ -2,7 +2,7 @@
 
 import { badge, bdi, code, facts, h, quiet, strong } from "./dom.js";
 import { dateTime, duration, moment, relative, standing, STEPS } from "./format.js";
-import { whoText } from "./session.js";
+import { who } from "./session.js";
 
 const ROAD = ["requested", "pending", "submitted", "issued", "completed"];
 const MEANING = {
@@ -29,7 +29,7 @@ export function timeline(operation) {
       " ",
       strong(titleOf(operation)),
       " ",
-      quiet("asked by ", bdi(whoText(operation.requested_by)), " ", relative(operation.requested_at)),
+      quiet("asked by ", who(operation), " ", relative(operation.requested_at)),
     ),
     operation.status === "inProgress" && road(operation),
     error &&
@@ -94,6 +94,7 @@ function details(operation) {
     h("summary", {}, "Details"),
     facts([
       ["Operation", code(operation.id)],
+      ["Asked by", operation.requested_by_name && code(operation.requested_by)],
       ["Why", operation.reason && bdi(operation.reason)],
       ["Order at the authority", operation.request_id && code(operation.request_id)],
       ["Next look", open && operation.next_attempt_at && dateTime(operation.next_attempt_at)],

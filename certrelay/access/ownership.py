@@ -21,7 +21,7 @@ from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Operation
-from certrelay.storage.owners import OwnerChange, Ownership
+from certrelay.storage.owners import Owner, OwnerChange, Ownership
 from certrelay.storage.rows import Stale
 
 MACHINE = ("sweep", "event")  # who requests the renewals that the app starts by itself
@@ -31,10 +31,10 @@ type Json = dict[str, Any]
 log = logger("ownership")
 
 
-def owner(services: Services, vault: str, name: str) -> str | None:
+def owner(services: Services, vault: str, name: str) -> Owner | None:
     """Who owns the certificate: an object or application id of Entra ID, or `function key`. Raises NotReady."""
-    ownership = services.storage.owners.get(vault, name)
-    return ownership.owner if ownership else None
+    changes = owners(services, vault, name)
+    return Owner(changes[-1].owner, changes[-1].owner_name) if changes else None
 
 
 def owners(services: Services, vault: str, name: str) -> tuple[OwnerChange, ...]:
@@ -118,8 +118,9 @@ def claim(services: Services, vault: str, name: str, why: str, *, must_own: bool
     if caller is None:
         return
     if caller.ids:
-        first = Ownership(vault, name, (OwnerChange(caller.ids[0], services.now(), caller.name, why),))
-        if services.storage.owners.insert(first):
+        shown = caller.display_name
+        change = OwnerChange(caller.ids[0], services.now(), caller.name, why, owner_name=shown, by_name=shown)
+        if services.storage.owners.insert(Ownership(vault, name, (change,))):
             return
     if must_own:
         ownership = services.storage.owners.get(vault, name)
@@ -140,8 +141,9 @@ def transfer(services: Services, vault: str, name: str, new_owner: str) -> Owner
             return current
         if current is None and services.vault(vault).get(name) is None:
             raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
-        change = OwnerChange(new_owner, services.now(), by, "transferred")
         before = current or Ownership(vault, name, ())
+        names = {**before.names, by: services.caller_name}
+        change = OwnerChange(new_owner, services.now(), by, "transferred", names.get(new_owner, ""), names[by])
         changed = replace(before, changes=(*before.changes, change))
         if not _written(services, changed):
             continue

@@ -157,7 +157,7 @@ def _operation(services: Services, vault: str, name: str, requested_by: str, exp
     return Operation(
         id=operation_id(vault, name), vault=vault, name=name, kind=Kind.IMPORT, state=State.REQUESTED,
         request=CertificateRequest(policy=policy), requested_by=requested_by,
-        requested_at=now, deadline=now + LONGEST_IMPORT, next_attempt_at=now,
+        requested_at=now, deadline=now + LONGEST_IMPORT, next_attempt_at=now, requested_by_name=services.caller_name,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from certrelay.services import Services
 from certrelay.storage import shown_names
 from certrelay.storage.endpoint_record import EndpointRecord
 from certrelay.storage.operation import Operation
+from certrelay.storage.owners import Owner
 from certrelay.storage.renewal_record import RenewalRecord
 from certrelay.storage.shown_names import ShownNames
 
@@ -62,7 +63,7 @@ class Detail:
     bundle: Json
     plan: Plan
     made: Operation | None
-    owner: str | None
+    owner: Owner | None
     endpoint: EndpointRecord | None = None
 
     @property
@@ -83,7 +84,7 @@ class Line:
     names: ShownNames | None
     failures: int
     last_failure: str
-    owner: str | None
+    owner: Owner | None
     endpoint: EndpointRecord | None
 
 

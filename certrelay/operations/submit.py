@@ -28,7 +28,8 @@ SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(hours=16), timedelta(days=1)  # 
 class Origin:
     """Who requested an operation, and why.
 
-    `replaces`: the version (of Key Vault) that a renewal replaces; `replaced`: its certificate (DER);
+    `requested_by_name`: what people call who that is, if it is not the caller. `replaces`: the version (of Key Vault)
+    that a renewal replaces; `replaced`: its certificate (DER);
     `replaced_signer`: the authority that signed it, "" if that is not known; `expires`: when it expires (UTC).
     `idempotency_key`: a second request with the same key returns the operation of the first. `must_own`: a creation is
     refused if the caller does not become, or is not, the certificate's owner. `hold`: the caller takes the first steps
@@ -45,6 +46,7 @@ class Origin:
     idempotency_key: str | None = None
     must_own: bool = False
     hold: bool = False
+    requested_by_name: str = ""
 
 
 def open_operation(services: Services, vault: str, name: str, request: CertificateRequest, origin: Origin) -> Operation:
@@ -121,6 +123,7 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
         replaces=origin.replaces, replaced=origin.replaced if len(origin.replaced) <= MAX_COLUMN else b"",
         replaced_signer=origin.replaced_signer, fallbacks=fallbacks,
         transitions=(Transition(State.REQUESTED, now, refusals[:MAX_DETAIL]),), traceparent=telemetry.traceparent(),
+        requested_by_name=origin.requested_by_name or services.caller_name,
     )  # fmt: skip
 
 

@@ -176,7 +176,8 @@ def _renew(services: Services, job: Replacement, alias: str, name: str, waits_si
             table.delete(job.id, row["RowKey"])
             return True
         why = f"replacement {job.id}"
-        origin = Origin(requested_by=job.requested_by, reason=why, idempotency_key=why)
+        who, named = job.requested_by, job.requested_by_name
+        origin = Origin(requested_by=who, requested_by_name=named, reason=why, idempotency_key=why)
         operation = renew.renew(services, alias, name, origin)
         table.upsert(row | {"state": "inProgress", "operation": operation.id})
         return True

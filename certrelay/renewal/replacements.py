@@ -47,6 +47,7 @@ class Criteria:
 class Replacement:
     """One replacement, as its row has it.
 
+    `requested_by_name`: what people call `requested_by`, only to be shown; empty if it is not known.
     `state`: running, started (the renewals of all matches were started), canceled, or settled (all of them ended).
     `cursor`: by vault, the path of the next list page to read. `failing_since`: by vault, since when it fails (ISO
     8601). `looked_at`: how many certificates were looked at so far."""
@@ -60,6 +61,7 @@ class Replacement:
     failing_since: Mapping[str, str] = field(default_factory=dict)
     looked_at: int = 0
     etag: str = ""
+    requested_by_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def start(services: Services, criteria: Criteria, requested_by: str, idempotency
     _check(services, criteria)
     _permit(services, criteria, Role.ADMINISTRATOR)
     identifier = uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex if idempotency_key else uuid.uuid4().hex
-    services.storage.replacements.insert(_to_row(Replacement(identifier, criteria, requested_by, services.now())))
+    new = Replacement(identifier, criteria, requested_by, services.now(), requested_by_name=services.caller_name)
+    services.storage.replacements.insert(_to_row(new))
     job = find(services, identifier)
     if job.criteria != criteria:
         text = "the Idempotency-Key was used for a replacement with other criteria; use a new one"
@@ -213,6 +216,7 @@ def _to_row(job: Replacement) -> Row:
         "RowKey": job.id,
         **{f"criteria_{number:02}": part for number, part in enumerate(parts)},
         "requested_by": job.requested_by,
+        "requested_by_name": job.requested_by_name,
         "requested_at": job.requested_at.isoformat(),
         "state": job.state,
         "cursor": json.dumps(job.cursor),
@@ -231,5 +235,5 @@ def from_row(row: Mapping[str, Any]) -> Replacement:
     requested_at = datetime.fromisoformat(row["requested_at"])
     return Replacement(
         row["RowKey"], Criteria(**written), row["requested_by"], requested_at, row["state"], json.loads(row["cursor"]),
-        json.loads(row["failing_since"]), int(row["looked_at"]), row[ETAG],
+        json.loads(row["failing_since"]), int(row["looked_at"]), row[ETAG], str(row.get("requested_by_name", "")),
     )  # fmt: skip

@@ -142,7 +142,8 @@ class Operation:
     request (W3C Trace Context). `fallbacks`: who may be asked in place of the request's authority, in order, and
     `fallback` who is. `withdraw_from`: after a change-over, the authority that still has the order `reference`.
     `unavailable_since`: the authority that is asked has been so since then. `replaced_signer`: the authority that
-    signed the version `replaces`, "" if it is not known. `etag`: of the row. `pending` and `newest_tags` (of the
+    signed the version `replaces`, "" if it is not known. `requested_by_name`: what people call `requested_by`, only
+    to be shown, "" if it is not known. `etag`: of the row. `pending` and `newest_tags` (of the
     version that is renewed): what the holder of the lease has seen in Key Vault; they are not stored.
     """
 
@@ -179,6 +180,7 @@ class Operation:
     withdraw_from: str = ""
     unavailable_since: datetime | None = None
     replaced_signer: str = ""
+    requested_by_name: str = ""
     etag: str = ""
     pending: PendingOperation | None = field(default=None, compare=False, repr=False)
     newest_tags: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
@@ -235,7 +237,7 @@ _TEXTS = (
     "lease_id",
 )
 _NUMBERS = ("attempts", "crashes")
-_LATER = ("traceparent", "withdraw_from", "replaced_signer")  # columns that older rows lack
+_LATER = ("traceparent", "withdraw_from", "replaced_signer", "requested_by_name")  # columns that older rows lack
 
 
 def to_entity(operation: Operation) -> dict[str, Any]:

@@ -252,7 +252,7 @@ def history(ctx: typer.Context, name: Name, vault: Vault = "", json: Json = Fals
     session: Session = ctx.obj
     found = session.client.get_certificate_history(session.vault(vault), name)
     rows = (
-        (one["requested_at"], one["kind"], one["status"], words.authority(one), one["requested_by"],
+        (one["requested_at"], one["kind"], one["status"], words.authority(one), words.who(one),
          one.get("error", {}).get("message", ""))
         for one in found["value"]
     )  # fmt: skip

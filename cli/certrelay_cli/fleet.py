@@ -103,7 +103,7 @@ def replacements(
         return
     parts = pages(lambda after: session.client.list_replacements(state=state, max=100, continuation=after))
     found = [one for part in parts for one in part["value"]]
-    rows = ((one["id"], one["state"], one["requested_at"], one["requested_by"]) for one in found)
+    rows = ((one["id"], one["state"], one["requested_at"], words.who(one)) for one in found)
     session.show(found, ("id", "state", "requested", "by"), rows, json=json)
 
 

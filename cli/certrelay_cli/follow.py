@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from certrelay_cli import exits
+from certrelay_cli import exits, words
 from certrelay_cli.session import Session, printable
 from certrelay_client.response_models import Operation
 
@@ -51,9 +51,10 @@ def line(operation: Operation) -> Text:
 
 
 def summary(operation: Operation) -> Iterator[tuple[str, Any]]:
+    said = {**operation, "requested_by": words.who(operation)}
     for key in ("name", "vault", "id", "kind", "status", "status_details", "authority", "requested_by", "target"):
-        if operation.get(key):
-            yield key, operation[key]
+        if said.get(key):
+            yield key, said[key]
     error = operation.get("error") or operation.get("last_error")
     if error:
         yield "error", f"{error['code']}: {error['message']}"

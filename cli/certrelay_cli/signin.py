@@ -69,6 +69,12 @@ def whoami(ctx: typer.Context, json: Json = False) -> None:
     if json:
         session.print_json(me)
         return
-    own = [("endpoint", session.config.endpoint), ("name", me["name"]), ("role", me["role"]), ("ids", me["ids"])]
+    own = [
+        ("endpoint", session.config.endpoint),
+        ("name", me["name"]),
+        ("known as", me["display_name"]),
+        ("role", me["role"]),
+        ("ids", me["ids"]),
+    ]
     session.table(("whoami", ""), [*own, ("decided by", me["decided_by"])])
     session.table(("vault", "role"), [(vault["name"], vault["role"]) for vault in me["vaults"]])

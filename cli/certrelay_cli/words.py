@@ -11,7 +11,8 @@ SHOWN = (
 
 def certificate(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The rows of a certificate, as the API answers it."""
-    yield from ((key, found[key]) for key in SHOWN if found.get(key))
+    said = {**found, "owner": who(found, "owner")}
+    yield from ((key, said[key]) for key in SHOWN if said.get(key))
     if "renewal" in found:
         yield "renewal", f"{found['renewal']['due'] or 'never'}: {found['renewal']['reason']}"
     if shown := found.get("endpoint"):
@@ -31,6 +32,12 @@ def endpoint(found: dict[str, Any]) -> str:
         parts.append(f"serves {which} ({served['thumbprint']}), which expires {served.get('expires')}")
         parts.append(f"the newest version is in the vault since {found['newest_since']}")
     return "; ".join([*parts, f"looked at {found.get('looked_at') or 'never'}"])
+
+
+def who(found: Any, key: str = "requested_by") -> str | None:
+    """Somebody by name, or by the id where the name is not known."""
+    name: str | None = found.get(f"{key}_name") or found.get(key)
+    return name
 
 
 def authority(operation: Any) -> str | None:

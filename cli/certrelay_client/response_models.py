@@ -80,6 +80,7 @@ class CertificateDetail(Certificate):
     chain: NotRequired[list[str]]
     path: NotRequired[list[CertificateContents]]
     owner: NotRequired[str | None]
+    owner_name: NotRequired[str]
     signed_by: NotRequired[str | None]
     fallback: NotRequired[Fallback]
     endpoint: NotRequired[Endpoint]
@@ -95,6 +96,7 @@ class CertificateLine(TypedDict):
     failed_renewals: NotRequired[int]
     last_failure: NotRequired[str | None]
     owner: NotRequired[str | None]
+    owner_name: NotRequired[str]
     names: NotRequired[list[str] | None]
     more_names: NotRequired[int]
     thumbprint: str
@@ -171,6 +173,7 @@ class Operation(TypedDict):
     fallback: NotRequired[Fallback]
     cancellation_requested: bool
     requested_by: str
+    requested_by_name: NotRequired[str]
     requested_at: str
     ended_at: NotRequired[str]
     deadline: NotRequired[str]
@@ -180,12 +183,15 @@ class Operation(TypedDict):
     transitions: list[Transition]
     target: NotRequired[str]
     owner: NotRequired[str]
+    owner_name: NotRequired[str]
 
 
 class OwnerChange(TypedDict):
     owner: str
+    owner_name: NotRequired[str]
     since: str
     by: str
+    by_name: NotRequired[str]
     why: str
 
 
@@ -210,8 +216,10 @@ class OperationList(TypedDict):
 
 class Owner(TypedDict):
     owner: str
+    owner_name: NotRequired[str]
     since: str
     by: str
+    by_name: NotRequired[str]
     why: str
     vault: str
     name: str
@@ -237,6 +245,7 @@ class Replacement(TypedDict):
     id: str
     state: Literal["running", "started", "settled", "canceled"]
     requested_by: str
+    requested_by_name: NotRequired[str]
     requested_at: str
     looked_at: int
     progress: dict[str, int]
@@ -247,6 +256,7 @@ class ReplacementLine(TypedDict):
     id: str
     state: Literal["running", "started", "settled", "canceled"]
     requested_by: str
+    requested_by_name: NotRequired[str]
     requested_at: str
     looked_at: int
 

@@ -118,6 +118,7 @@ class Incident(TypedDict):
 
 class Me(TypedDict):
     name: str
+    display_name: str
     ids: list[str]
     role: str | None
     groups: list[str]

@@ -19,7 +19,7 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.services import Services
 from certrelay.setting_models import Grant
-from certrelay.storage.owners import MAX_CHANGES, OwnerChange, Ownership
+from certrelay.storage.owners import MAX_CHANGES, Owner, OwnerChange, Ownership
 from tests.world import ALIAS, Killed, Life, World, create, made
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_no_crash_leaves_an_operation_without_an_owner_and_a_repeat_goes_on(
     owners = world.services.storage.owners
     assert world.services.storage.open(ALIAS, name) is None or owners.get(ALIAS, name) is not None
     assert create(acting(world, ALICE), name).requested_by == "test"
-    assert ownership.owner(world.services, ALIAS, name) == "alice"
+    assert ownership.owner(world.services, ALIAS, name) == Owner("alice")
     with pytest.raises(NotPermitted, match="belongs to somebody else"):
         create(acting(world, BOB), name)
 
@@ -69,7 +69,7 @@ def test_an_adoption_that_is_cut_off_has_an_owner_before_key_vault_is_changed(
     monkeypatch.setattr(world.vault, "call", dies)
     with pytest.raises(Killed):
         adopt.adopt(acting(world, OPERATOR).services, ALIAS, name, Adoption("test-ca"))
-    assert ownership.owner(world.services, ALIAS, name) == "op"
+    assert ownership.owner(world.services, ALIAS, name) == Owner("op")
 
 
 def test_the_app_itself_owns_nothing_and_is_bound_by_nothing(world: World) -> None:

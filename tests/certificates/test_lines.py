@@ -13,7 +13,7 @@ from certrelay.certificates import read
 from certrelay.certificates.read import Line
 from certrelay.keyvault.certificate import CertificateItem
 from certrelay.storage import shown_names
-from certrelay.storage.owners import OwnerChange, Ownership
+from certrelay.storage.owners import Owner, OwnerChange, Ownership
 from tests.handlers.people import pem
 from tests.world import ALIAS, World, made
 
@@ -43,7 +43,7 @@ def test_a_certificate_that_certrelay_made_has_its_names_plan_and_owner(world: W
     detail = read.detail(world.services, ALIAS, name)
     assert found.names is not None
     assert found.names.first
-    assert (found.owner, found.plan, found.failures) == ("ada", detail.plan, 0)
+    assert (found.owner, found.plan, found.failures) == (Owner("ada"), detail.plan, 0)
 
 
 def test_renewals_that_failed_are_counted_with_the_next_try(world: World) -> None:

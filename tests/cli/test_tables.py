@@ -105,3 +105,29 @@ def test_history_and_operations_say_which_authority_signed_and_whose_fall_back_i
     assert "zerossl, a fall-back of letsencrypt" in line(out, "other")
     assert "letsencrypt" in line(out, "own")
     assert "fall-back" not in line(out, "own")
+
+
+@pytest.mark.parametrize(
+    ("command_line", "answer", "first"),
+    [
+        (["history", "www"], {"value": [OPERATION], "owners": []}, "2026-11-29T05:00:00Z"),
+        (["operation", "www", "--no-wait"], OPERATION, "requested_by"),
+        (["replacements"], {"value": [{**OPERATION, "state": "settled"}], "continuation": None}, "main.www.1"),
+        (["show", "www"], {"name": "www", "vault": "main", "version": "1", "owner": "sweep"}, "owner"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_people_are_shown_by_name_and_without_one_by_id(
+    server: Server, command: Run, command_line: list[str], answer: dict[str, Any], first: str
+) -> None:
+    server.gives(200, answer)
+    assert "sweep" in line(command(*command_line).out, first)
+    server.answers.clear()
+    named = {"requested_by_name": "ada@contoso.example", "owner_name": "ada@contoso.example"}
+    if "value" in answer:
+        server.gives(200, {**answer, "value": [answer["value"][0] | named]})
+    else:
+        server.gives(200, answer | named)
+    shown = line(command(*command_line).out, first)
+    assert "ada@contoso.example" in shown
+    assert "sweep" not in shown

@@ -70,6 +70,46 @@ def test_a_person_is_its_object_id_and_a_service_its_application_id_too(
     assert called(monkeypatch, *claims).ids == ids
 
 
+ADA = "ada@contoso.example"
+MAPPED = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
+
+
+@pytest.mark.parametrize(
+    ("claims", "shown"),
+    [
+        ([("preferred_username", ADA), ("name", "Ada Lovelace")], ADA),
+        ([("name", "Ada Lovelace"), ("preferred_username", ADA)], ADA),
+        ([("upn", ADA)], ADA),
+        ([(f"{MAPPED}upn", ADA)], ADA),
+        ([("unique_name", ADA)], ADA),
+        ([(f"{MAPPED}name", "Ada Lovelace")], "Ada Lovelace"),
+        ([("name", "Ada Lovelace"), ("azp", APP)], "Ada Lovelace"),
+        ([], ""),
+        ([("azp", APP)], ""),
+        ([("azp", APP), ("sub", OID), ("idtyp", "app")], APP),
+        ([("azp", APP), ("sub", OID), ("idtyp", "app"), ("app_displayname", "deploy")], "deploy"),
+        ([("preferred_username", " \n\t"), ("upn", ADA)], ADA),
+        ([("preferred_username", "a" * 5000)], "a" * 100),
+        ([("preferred_username", "ada\u202egpj\x1b[31m\x00\n@contoso.example")], "adagpj[31m@contoso.example"),
+        ([("preferred_username", "\ud800ada")], "ada"),
+        ([("preferred_username", "<script>alert(1)</script>")], "<script>alert(1)</script>"),
+    ],
+)
+def test_a_caller_is_shown_by_name_in_one_bounded_line(
+    monkeypatch: pytest.MonkeyPatch, claims: list[tuple[str, str]], shown: str
+) -> None:
+    caller = called(monkeypatch, ("oid", OID), *claims)
+    assert (caller.display_name, caller.name) == (shown, OID)
+
+
+def test_a_name_that_is_shown_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is called like a principal of a grant, or like an owner, has none of its rights."""
+    for claim in roles.NAMES:
+        for name in (APP, GROUP, "Requester", "CertRelay.Operator", FUNCTION_KEY):
+            caller = called(monkeypatch, ("oid", "x"), (claim, name))
+            assert (caller.display_name, caller.ids, caller.role, caller.grants) == (name, ("x",), None, ())
+
+
 @pytest.mark.parametrize(
     ("claims", "numbers"),
     [

@@ -2,6 +2,7 @@
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.handlers.people import (
     EC,
     OPERATOR,
     READER,
+    SERVICE,
     Shared,
     guid,
     pem,
@@ -272,3 +274,24 @@ def test_a_merge_by_hand_stays_an_operators_even_for_the_owner(shared: Shared) -
     shared.create(ALICE, name, authority="by-hand").raise_for_status()
     answer = shared.of(ALICE, name, "/pending/merge", "POST", {"x5c": [base64.b64encode(b"x").decode()]})
     assert (answer.status_code, answer.json()["code"]) == (403, "Forbidden")
+
+
+def test_people_and_programs_are_shown_by_name_beside_their_ids(shared: Shared) -> None:
+    alice = replace(ALICE, claims=(("preferred_username", "<b>alice</b>\u202e@contoso.example"),))
+    shown = "<b>alice</b>@contoso.example"
+    name = shared.made(alice)
+    operation = shared.of(READER, name, "/pending").json()
+    assert (operation["requested_by"], operation["requested_by_name"]) == (ALICE.id, shown)
+    assert (operation["owner"], operation["owner_name"]) == (ALICE.id, shown)
+    detail, history = shared.of(READER, name).json(), shared.of(READER, name, "/history").json()
+    assert (detail["owner"], detail["owner_name"]) == (ALICE.id, shown)
+    [change], [ended] = history["owners"], history["value"]
+    assert (change["owner_name"], change["by_name"], ended["requested_by_name"]) == (shown, shown, shown)
+    listed = shared.call(READER, "GET", "/api/vaults/main/certificates?max=100").json()["value"]
+    [line] = [one for one in listed if one["name"] == name]
+    assert (line["owner"], line["owner_name"]) == (ALICE.id, shown)
+    text = shared.call(READER, "GET", f"/api/operations?name={name}&format=csv").text
+    assert f'"{ALICE.id}","{shown}"' in text
+    assert shared.call(alice, "GET", "/api/me").json()["display_name"] == shown
+    assert shared.call(SERVICE, "GET", "/api/me").json()["display_name"] == guid(13)
+    assert "owner_name" not in shared.of(OPERATOR, name, "/owner", "PUT", {"owner": BOB.id}).json()

@@ -87,6 +87,27 @@ def test_the_keyboard_alone_orders_a_certificate(visit: Visit) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_people_are_shown_by_name_and_a_name_is_never_markup(visit: Visit) -> None:
+    ada = visit(name="Ada <b>Lovelace")
+    identifier, name = ada.api("GET", "me")["name"], "ada.<b>lovelace@sandbox.example"
+    ada.order("by-name", "by-name.contoso.example")
+    expect(ada.page.locator(".transitions .completed").first).to_be_visible()
+    expect(ada.page.locator(".lead")).to_contain_text(f"Owned by you ({name})")
+    expect(ada.page.locator("#who")).to_contain_text(name)
+    other = visit(Role.READER)
+    page = other.open("history?name=by-name", "History")
+    cell = page.locator("tbody td", has_text=name)
+    expect(cell).to_have_text(name)
+    expect(cell.get_by_title(identifier)).to_be_visible()
+    page.get_by_role("button", name="Steps of by-name").click()
+    page.get_by_text("Details", exact=True).click()
+    expect(page.locator(".operation")).to_contain_text(identifier)
+    page = other.open("certificates?q=lovelace", "Certificates")
+    expect(page.locator("tbody tr", has_text="by-name")).to_contain_text(name)
+    expect(other.certificate("by-name").locator(".card", has_text="History")).to_contain_text(f"created by {name}")
+    assert page.locator("main b").count() == 0
+
+
 def test_hostile_names_are_text_and_thousands_of_them_are_few_at_first(visit: Visit, app: App) -> None:
     from cryptography import x509
     from cryptography.x509.oid import NameOID

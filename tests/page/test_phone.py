@@ -15,8 +15,9 @@ LONG = "/subscriptions/0123456789abcdef" * 12  # nothing in it may be broken
 TIME = "2026-11-28T06:00:00+00:00"
 # What others write, by the name of the field. The rest are words of the API, times and numbers.
 WRITTEN = {
-    "detail", "mend", "what", "message", "reason", "subject", "host", "schedule", "next_step", "requested_by", "owner",
-    "by", "status_details", "issuer", "dns_names", "uris", "tags", "url", "connector", "names", "outcome", "event",
+    "detail", "mend", "what", "message", "reason", "subject", "host", "schedule", "next_step", "requested_by",
+    "owner", "by", "display_name", "requested_by_name", "owner_name", "by_name", "status_details", "issuer",
+    "dns_names", "uris", "tags", "url", "connector", "names", "outcome", "event",
 }  # fmt: skip
 STICKS_OUT = """() => [...document.querySelectorAll("body *")].filter((one) => {
     if (one.closest(".scroll, .year, pre, nav, .skip, .visually-hidden, table.list thead")) return false;

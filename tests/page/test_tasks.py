@@ -103,7 +103,7 @@ def asked_by(who: Newcomer) -> None:
     who.fill("Name begins with", "task-whose")
     who.visitor.page.keyboard.press("Enter")
     expect(who.visitor.page.locator("tbody tr")).to_have_count(1)
-    expect(who.row("task-whose")).to_contain_text(who.ada.api("GET", "me")["name"])
+    expect(who.row("task-whose")).to_contain_text(who.ada.api("GET", "me")["display_name"])
     expect(who.visitor.page.get_by_label("Name begins with")).to_be_focused()
 
 
