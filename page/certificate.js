@@ -91,7 +91,7 @@ function drawTop(screen, pending) {
     h(
       "div",
       { class: "heading" },
-      h("h1", {}, bdi(name), " ", badge(state, STATE_KINDS[state] ?? "busy")),
+      h("h1", {}, bdi(name), " ", badge(state, STATE_KINDS[state])),
       h("div", { class: "buttons", role: "group", "aria-label": "Actions" }, actions(screen, pending)),
     ),
     detail && plan(detail),

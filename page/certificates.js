@@ -8,7 +8,7 @@ import { keyOf, load, readAuthorities, reload } from "./estate.js";
 import { filtersOf } from "./form.js";
 import { count, digits, STATES } from "./format.js";
 import { cellsOf, COLUMNS } from "./row.js";
-import { matching, openOf, sorted } from "./search.js";
+import { linesOf, matching, openOf, sorted } from "./search.js";
 import { me, vaultsFor } from "./session.js";
 
 const PAGE = 50;
@@ -131,6 +131,7 @@ function draw(view) {
 
 function drawBar(view, found) {
   const chosen = view.lines.filter((line) => view.chosen.has(keyOf(line)));
+  const existing = found.filter((line) => line.state !== "new");
   const choose = (lines) => {
     view.chosen = new Set(lines.map(keyOf));
     draw(view);
@@ -140,7 +141,8 @@ function drawBar(view, found) {
     chosen.length
       ? bulkBar(
           chosen,
-          found.length > chosen.length && button(`Choose all ${digits(found.length)}`, () => choose(found), "link"),
+          existing.length > chosen.length &&
+            button(`Choose all ${digits(existing.length)}`, () => choose(existing), "link"),
           () => choose([]),
         )
       : null,
@@ -148,7 +150,7 @@ function drawBar(view, found) {
 }
 
 function summary(view, found) {
-  const all = view.lines.length;
+  const all = linesOf(view).length;
   const text =
     found.length === all ? count(all, "certificate") : `${digits(found.length)} of ${count(all, "certificate")}`;
   return view.whole ? text : `${text} so far, reading the vaults…`;
@@ -164,7 +166,7 @@ function row(view, line) {
   return h(
     "tr",
     {},
-    h("td", { class: "choose" }, checkbox(view, `Choose ${line.name}`, [key])),
+    h("td", { class: "choose" }, line.state !== "new" && checkbox(view, `Choose ${line.name}`, [key])),
     cellsOf(line, view.open.get(key), view.ended.get(key)).map((cell, number) =>
       h("td", { "data-label": COLUMNS[number][1] }, cell),
     ),
@@ -205,7 +207,8 @@ function sortable({ wanted, set }, key, title) {
 }
 
 function chooseAll(view, lines) {
-  return checkbox(view, "Choose all on this page", lines.map(keyOf));
+  const existing = lines.filter((line) => line.state !== "new");
+  return checkbox(view, "Choose all on this page", existing.map(keyOf));
 }
 
 function checkbox(view, label, keys) {

@@ -122,5 +122,12 @@ export const STEPS = {
 };
 
 /** The colour of a certificate's state. */
-export const STATE_KINDS = { valid: "good", due: "busy", expiring: "warn", expired: "bad", disabled: "quiet" };
+export const STATE_KINDS = {
+  new: "busy",
+  valid: "good",
+  due: "busy",
+  expiring: "warn",
+  expired: "bad",
+  disabled: "quiet",
+};
 export const STATES = Object.keys(STATE_KINDS);

@@ -26,8 +26,12 @@ export function cellsOf(line, operation, ended) {
     badge(line.state, STATE_KINDS[line.state]),
     line.vault,
     line.authority ? bdi(line.authority) : quiet("nobody"),
-    line.owner ? who(line, "owner", { class: "clip" }) : quiet("nobody"),
-    line.expires ? [date(line.expires), small(relativeText(line.expires))] : "never",
+    line.owner
+      ? who(line, "owner", { class: "clip" })
+      : line.state === "new" && operation
+        ? [who(operation), small("has asked for it")]
+        : quiet("nobody"),
+    line.expires ? [date(line.expires), small(relativeText(line.expires))] : line.state === "new" ? "" : "never",
     [
       line.renewal_due ? [date(line.renewal_due), small(relativeText(line.renewal_due))] : quiet("not planned"),
       clipped(line.renewal_reason),

@@ -3,12 +3,28 @@
 import { keyOf } from "./estate.js";
 import { daysUntil, moment, STATES } from "./format.js";
 
+/** All lines, and one for each name whose first version is being made: Key Vault's list has none for it. */
+export function linesOf(view) {
+  const { lines, whole, unreadable, open, ended } = view;
+  const creating = [...new Map([...ended, ...open])].filter(([, one]) => one.kind === "create");
+  if (!whole || !creating.length) return lines;
+  const known = new Set(lines.map(keyOf));
+  const isRead = (vault) => !unreadable.some((one) => one.vault === vault);
+  const missing = creating.filter(([key, { vault }]) => !known.has(key) && isRead(vault));
+  return [...lines, ...missing.map(([, operation]) => unborn(operation))];
+}
+
+const unborn = ({ vault, name, authority }) => ({
+  ...{ vault, name, authority, state: "new", expires: null, renewal_due: null, failed_renewals: 0, tags: {} },
+  renewal_reason: "its first version is being made",
+});
+
 /** The lines that the filters let through. */
 export function matching(view) {
   const { q, state, authority, vault, tag, days, before } = view.filters.wanted;
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
   const [tagName, tagValue] = tag.split("=");
-  return view.lines.filter((line) => {
+  return linesOf(view).filter((line) => {
     if (vault && line.vault !== vault) return false;
     if (authority && (line.authority ?? "none") !== authority) return false;
     if (state === "failing" ? !isFailing(view, line) : state && line.state !== state) return false;
