@@ -102,7 +102,8 @@ class Imported(Certificate):
 
 
 class CertificateContents(Body):
-    """What a certificate says; a part that cannot be read is left out. Names in RFC 4514, numbers in hex."""
+    """What a certificate says; a part that cannot be read is left out. Names in RFC 4514, numbers in hex, the key's
+    size in bits."""
 
     thumbprint_sha256: str
     subject: str = ""
@@ -110,6 +111,8 @@ class CertificateContents(Body):
     serial_number: str = ""
     not_before: str = ""
     not_after: str = ""
+    key_type: str = ""
+    key_size: int = 0
     dns_names: list[str] = []
     email_addresses: list[str] = []
     ip_addresses: list[str] = []

@@ -9,6 +9,7 @@ import { vaultsFor } from "./session.js";
 const KEYS = {
   "EC P-256": { kty: "EC", crv: "P-256" },
   "EC P-384": { kty: "EC", crv: "P-384" },
+  "EC P-521": { kty: "EC", crv: "P-521" },
   "RSA 2048": { kty: "RSA", key_size: 2048 },
   "RSA 3072": { kty: "RSA", key_size: 3072 },
   "RSA 4096": { kty: "RSA", key_size: 4096 },

@@ -17,6 +17,7 @@ export function contents(found) {
     ["Subject", found.subject !== undefined && (found.subject ? bdi(found.subject) : quiet("empty"))],
     ...names.map(([title, list]) => [`${title}${list.length > 1 ? ` (${digits(list.length)})` : ""}`, longList(list)]),
     ["Issuer", found.issuer && bdi(found.issuer)],
+    ["Key", found.key_type && `${found.key_type}, ${found.key_size} bits`],
     [
       "Valid",
       found.not_before && [

@@ -5,7 +5,7 @@ import { bdi, button, buttons, code, facts, fill, h, hint, p, say } from "./dom.
 import { confirmed } from "./dialog.js";
 import { may } from "./session.js";
 
-const OWN = /^certrelay-/;
+const OWN = /^certrelay-(authority|renewal|validity-days)$/; // the API keeps them; it takes the others from people
 const TRIGGERS = {
   lifetime_percentage: (n) => `at ${n} % of the lifetime`,
   days_before_expiry: (n) => `${n} days before expiry`,

@@ -45,6 +45,8 @@ class CertificateContents(TypedDict):
     serial_number: NotRequired[str]
     not_before: NotRequired[str]
     not_after: NotRequired[str]
+    key_type: NotRequired[str]
+    key_size: NotRequired[int]
     dns_names: NotRequired[list[str]]
     email_addresses: NotRequired[list[str]]
     ip_addresses: NotRequired[list[str]]
