@@ -7,7 +7,7 @@ import pytest
 
 from certrelay.log import about, logger
 from sandbox.azurite import ACCOUNT_KEY
-from tests.world import World, made
+from tests.world import World, create
 
 
 def test_what_a_line_is_about_stands_in_its_record_and_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -47,7 +47,8 @@ def test_the_lines_of_the_azure_sdks_have_no_secret_at_whatever_level(
 ) -> None:
     """The app writes none of them, and elsewhere the tests do not either; tests/canaries.py reads these, too."""
     caplog.set_level(logging.DEBUG, "azure")
-    made(lonely_world, lonely_world.name())
+    create(lonely_world, lonely_world.name())
+    lonely_world.finish(lonely_world.name())
     lines = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("azure."))
     prefix, vault = lonely_world.prefix, lonely_world.server.url
     for asked in (f"{prefix}operations", f"{prefix}signing", vault, "ManagedIdentityCredential"):

@@ -44,6 +44,7 @@ from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.simulation.world import in_turn
 from sandbox.vault import VaultServer
+from sandbox.vault.seed import Seed, seed
 
 ALIAS = "main"
 KEY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -202,7 +203,7 @@ class World:
                 return self.services.storage.ended(ALIAS, name)[0]
             operation = self._advance(operation) or self.services.storage.open(ALIAS, name)
             if operation and not operation.etag:  # its row is gone
-                operation = None
+                return operation
         raise AssertionError(f"{name} does not end: {operation}")
 
     def _advance(self, operation: Operation) -> Operation | None:
@@ -303,15 +304,29 @@ def make_world(server: VaultServer, azurite: Azurite, clock: Clock, authorities:
 
 
 def create(world: World, name: str, **changes: object) -> Operation:
+    return _create(world, name, changes)
+
+
+def _create(world: World, name: str, changes: Mapping[str, object], hold: bool = False) -> Operation:
     asked = CertificateSpec(
         authority="test-ca", dns_names=(f"{name}.contoso.example",), policy=KEY, tags={"team": "web"}
     )
-    return creations.create(world.services, ALIAS, name, replace(asked, **changes), requested_by="test")  # type: ignore[arg-type]
+    spec = replace(asked, **changes)  # type: ignore[arg-type]
+    return creations.create(world.services, ALIAS, name, spec, requested_by="test", hold=hold)
 
 
 def made(world: World, name: str, **changes: object) -> Operation:
-    create(world, name, **changes)
-    return world.finish(name)
+    """A creation that has ended. Its caller takes the steps, as one who waits does: that costs the fewest requests."""
+    opened = _create(world, name, changes, hold=True)
+    ended = reconcile.go_on(world.services, opened) if opened.lease_id else None
+    return ended if ended and not ended.etag else world.finish(name)
+
+
+def seeded(world: World, count: int, suffix: str = "") -> list[str]:
+    """The names of managed certificates of three months that are put into the vault: that takes no request."""
+    prefix = world.name(suffix)
+    seed(world.server.vault, Seed(count, prefix, validity_months=3, tags={"certrelay-authority": "test-ca"}))
+    return [f"{prefix}-{number:05}" for number in range(count)]
 
 
 def out_of_order(_text: str, _delay_seconds: float = 0) -> None:

@@ -102,7 +102,8 @@ def test_what_others_did_to_the_pending_operation_within_the_lease_is_found(worl
 @pytest.fixture
 def stored(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The requests to storage, after its tables and queues were made."""
-    made(world, world.name("-first"))
+    create(world, world.name("-first"))
+    world.finish(world.name("-first"))
     found: list[str] = []
     send = RequestsTransport.send
 
