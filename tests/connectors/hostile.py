@@ -86,8 +86,13 @@ def endless_error_body(handler: BaseHTTPRequestHandler, server: HostileServer) -
         server.sent += handler.wfile.write(b"x" * 100_000)
 
 
+@functools.cache
+def _bomb() -> bytes:
+    return zlib.compress(b" " * 50_000_000, 9)
+
+
 def compressed_bomb(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
-    _answer(handler, 200, zlib.compress(b" " * 50_000_000, 9), {"Content-Encoding": "deflate"})
+    _answer(handler, 200, _bomb(), {"Content-Encoding": "deflate"})
 
 
 def dripping_body(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
