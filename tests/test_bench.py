@@ -8,9 +8,9 @@ from tests.connectors.debian import CannotFetch
 
 @pytest.mark.slow
 def test_a_burst_keeps_to_the_limit_of_key_vault() -> None:
-    took, dictated, refused = burst.measure(45)
-    assert dictated == 20
-    assert dictated <= took <= 40, "the second window is filled evenly"
+    took, dictated, refused = burst.measure(25)
+    assert dictated == 10
+    assert dictated <= took <= 20, "the second window is filled evenly"
     assert refused <= 4
 
 
@@ -36,11 +36,11 @@ def test_the_sweep_and_the_sandbox_vault_are_measured_in_turns() -> None:
 
 @pytest.mark.slow
 def test_growth_counts_the_requests_of_small_and_large_fleets_and_what_two_hosts_do_at_once() -> None:
-    small, large, found = growth.measure(800, 6, vaults=2, hosts=2)
-    assert [(one.certificates, one.calls["Key Vault"]) for one in (small, large)] == [(100, 4), (800, 32)]
+    small, large, found = growth.measure(400, 6, vaults=2, hosts=2)
+    assert [(one.certificates, one.calls["Key Vault"]) for one in (small, large)] == [(50, 2), (400, 16)]
     assert 0 < small.memory < large.memory * 2 < 2**24
     assert (found.started, found.most_open, found.wrong, found.orders) == ([6], 6, 0, 6)
-    assert found.calls["Key Vault"] == 34 + 6 * 4
+    assert found.calls["Key Vault"] == 18 + 6 * 4
     lines = [growth.of_sweeps(large), *growth.of_renewals(found, large.cpu)]
     assert not any(line.missed for line in lines), lines
 

@@ -17,14 +17,15 @@ HOSTS, VAULTS = 4, 2
 KEYS, WINDOW = 20, timedelta(seconds=10)  # https://learn.microsoft.com/azure/key-vault/general/service-limits
 
 
-@pytest.fixture
-def fleet() -> Iterator[Fleet]:
-    with Fleet(lateness=0.5, vaults=VAULTS, hosts=HOSTS) as running:
+@pytest.fixture(params=[VAULTS])
+def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """With so many vaults."""
+    with Fleet(lateness=0.5, vaults=request.param, hosts=HOSTS) as running:
         yield running
 
 
 def test_four_hosts_renew_each_certificate_once_with_the_requests_of_one_host(fleet: Fleet) -> None:
-    due = KEYS + 10  # in each vault: more than it lets begin at once
+    due = KEYS + 4  # in each vault: more than it lets begin at once
     found = growth.burst(fleet, due)
     assert (found.started, found.wrong, found.orders) == ([VAULTS * due], 0, VAULTS * due)
     assert found.calls["Key Vault"] <= VAULTS * (due * 4 + 2) + 2 * found.refused["Key Vault 429"]
@@ -39,6 +40,7 @@ def test_lists_that_one_host_has_read_rest_for_the_others(fleet: Fleet) -> None:
     assert others == [VAULTS] * (HOSTS - 1), "one request to see that the vault answers"
 
 
+@pytest.mark.parametrize("fleet", [1], indirect=True)
 def test_sweeps_of_four_hosts_at_once_open_one_operation_each_and_share_the_limits(fleet: Fleet) -> None:
     """Two apps, or slots, that share a storage account: a lease of the timer keeps only hosts of one app apart."""
     names = fleet.seed(KEYS + 5, "due", timedelta(days=300))
@@ -48,9 +50,8 @@ def test_sweeps_of_four_hosts_at_once_open_one_operation_each_and_share_the_limi
     assert sorted((entry.vault, entry.name) for entry in opened) == sorted(
         (alias, name) for alias in fleet.aliases for name in names
     )
-    for alias in fleet.aliases:
-        starts = sorted(entry.next_attempt_at for entry in opened if entry.vault == alias)
-        assert all(later - sooner >= WINDOW for sooner, later in zip(starts, starts[KEYS:], strict=False))
+    starts = sorted(entry.next_attempt_at for entry in opened)
+    assert all(later - sooner >= WINDOW for sooner, later in zip(starts, starts[KEYS:], strict=False))
     fleet.settle()
-    assert sum(fleet.authority.asked.values()) == VAULTS * len(names)
+    assert sum(fleet.authority.asked.values()) == len(names)
     assert not any(growth.is_wrong(fleet, alias, name) for alias in fleet.aliases for name in names)

@@ -59,7 +59,7 @@ def test_in_60_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_sta
 @pytest.mark.slow
 def test_a_certificate_that_expires_is_reported_once(tmp_path: Path, azurite: Azurite) -> None:
     down = {"steady": ((BEGINS + 2 * DAY, BEGINS + 9 * DAY),)}
-    report = simulate(replace(small(8, six_days("sim-lost")), outages=down), tmp_path, azurite)
+    report = simulate(replace(small(7, six_days("sim-lost")), outages=down), tmp_path, azurite)
     seen, told_at_the_end = report.violations
     assert seen.startswith("sim-lost (steady, 6 days) expired at 2027-01-")
     assert "sim-lost: version" in told_at_the_end
@@ -76,7 +76,7 @@ def test_an_authority_that_is_down_for_longer_than_its_certificates_live_has_a_f
     """Seven days, and certificates of six: without the fall-back each would expire. Then the first signs again."""
     begin, end = BEGINS + 3 * DAY, BEGINS + 10 * DAY
     planned = replace(six_days("sim-kept"), authority="quick")
-    drawn = replace(small(16, planned), outages={"quick": ((begin, end),)}, fallback={"quick": ("steady",)})
+    drawn = replace(small(13, planned), outages={"quick": ((begin, end),)}, fallback={"quick": ("steady",)})
     report = simulate(drawn, tmp_path, azurite)
     assert report.violations == [], rendered(report)
     assert report.renewals["steady"] >= 1

@@ -14,7 +14,7 @@ from certrelay.renewal.replacements import Criteria
 from certrelay.setting_models import Rate
 from certrelay.storage.limits import RateLimit
 from certrelay.storage.operation import Operation, State
-from tests.world import ALIAS, DAY, KEY, World, configured, made, vault_that_fails, with_vaults
+from tests.world import ALIAS, DAY, KEY, World, configured, made, seeded, vault_that_fails, with_vaults
 
 pytestmark = pytest.mark.slow
 
@@ -50,40 +50,36 @@ def began_one_after_the_other(world: World, names: list[str]) -> bool:
 
 
 def test_what_becomes_due_during_a_replacement_of_days_is_renewed_in_time(lonely_world: World) -> None:
-    world, names = lonely_world, [lonely_world.name(f"-long-{number:02}") for number in range(8)]
+    world, names = lonely_world, seeded(lonely_world, 6, "-long")
     short = world.name("-short")
-    for name in names:
-        made(world, name)
     expires = made(world, short, validity_days=6).requested_at + timedelta(days=6)
     world.clock.advance(3.9 * DAY)
     paced = configured(world, rate=ONE_IN_SIX_HOURS)
     job = replacements.start(paced.services, Criteria(names=("*-long-*",)), "test")
-    pass_hours(paced, 40, every=1)
+    pass_hours(paced, 30, every=1)
     [renewed] = renewals(world, short)
     assert renewed.state is State.COMPLETED
     assert renewed.ended_at is not None
     assert renewed.ended_at < expires - timedelta(days=1)
-    pass_hours(paced, 20, every=1)
-    assert replacements.progress(paced.services, job.id) == {"matched": 8, "completed": 8}
+    pass_hours(paced, 16, every=1)
+    assert replacements.progress(paced.services, job.id) == {"matched": 6, "completed": 6}
     assert replacements.find(paced.services, job.id).state == "settled"
     assert began_one_after_the_other(world, [*names, short])
 
 
 def test_of_more_than_the_rate_allows_the_sweep_starts_first_what_expires_first(lonely_world: World) -> None:
-    world, names = lonely_world, [lonely_world.name(f"-long-{number}") for number in range(8)]
-    for name in names:
-        made(world, name)
-    world.clock.advance(58 * DAY)
+    world, names = lonely_world, seeded(lonely_world, 6, "-long")
+    world.clock.advance(60 * DAY)
     short = world.name("-short")
     made(world, short, validity_days=6)
     world.clock.advance(3 * DAY)  # the long ones are due, the short one will be in a day
     paced = configured(world, rate=ONE_IN_SIX_HOURS)
     assert len(sweep.sweep(paced.services).started) == 2
-    pass_hours(paced, 40)
+    pass_hours(paced, 34)
     [renewed] = renewals(world, short)
     assert renewed.requested_at < world.services.now() - timedelta(hours=8)
-    pass_hours(paced, 20)
-    assert [len(renewals(world, name)) for name in [*names, short]] == [1] * 9
+    pass_hours(paced, 14)
+    assert [len(renewals(world, name)) for name in [*names, short]] == [1] * 7
     assert began_one_after_the_other(world, [*names, short])
 
 
@@ -111,22 +107,20 @@ def test_a_renewal_that_somebody_asks_for_gets_its_moment_whatever_is_booked(lon
 
 def test_a_replacement_of_days_gives_up_nothing_that_is_out_of_reach_for_a_moment(lonely_world: World) -> None:
     """It does so after a day of trouble, not of work."""
-    world, names = lonely_world, [lonely_world.name(f"-{number}") for number in range(7)]
-    for name in names:
-        made(world, name)
+    world, names = lonely_world, seeded(lonely_world, 5)
     down: list[str] = []
     broken = vault_that_fails(world, lambda method, path: any(part in path for part in down))
     paced = replace(world, services=with_vaults(configured(world, rate=ONE_IN_SIX_HOURS), 100, **{ALIAS: broken}))
     job = replacements.start(paced.services, Criteria(authority="test-ca"), "test")
-    pass_hours(paced, 30)
-    down += ["/certificates?", f"/certificates/{names[6]}"]
+    pass_hours(paced, 18)
+    down += ["/certificates?", f"/certificates/{names[4]}"]
     pass_hours(paced, 1)
     down.remove("/certificates?")
     pass_hours(paced, 8)
-    assert replacements.progress(paced.services, job.id) == {"matched": 7, "completed": 6, "waiting": 1}
+    assert replacements.progress(paced.services, job.id) == {"matched": 5, "completed": 4, "waiting": 1}
     down.clear()
     pass_hours(paced, 3)
-    assert replacements.progress(paced.services, job.id) == {"matched": 7, "completed": 7}
+    assert replacements.progress(paced.services, job.id) == {"matched": 5, "completed": 5}
     assert replacements.find(paced.services, job.id).state == "settled"
 
 

@@ -118,11 +118,11 @@ def throttled_creations(world: World) -> int:
 
 @pytest.mark.slow
 def test_a_burst_is_spread_as_key_vault_limits_it_and_nothing_is_throttled(throttled_world: World) -> None:
-    """The limit itself takes 20 seconds for 45: 20 at once, 20 after 10 seconds, 5 after 20."""
-    world, names = throttled_world, [throttled_world.name(f"-{number}") for number in range(45)]
+    """The limit itself takes 10 seconds for 25: 20 at once, 5 after 10 seconds."""
+    world, names = throttled_world, [throttled_world.name(f"-{number}") for number in range(25)]
     for name in names:
         create(world, name)
-    assert seconds_to_finish(world, names) <= 1.5 * 20  # the last ones are spread over their window
+    assert seconds_to_finish(world, names) <= 1.5 * 10  # the last ones are spread over their window
     assert throttled_creations(world) == 0
 
 

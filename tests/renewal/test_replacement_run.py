@@ -15,7 +15,7 @@ from certrelay.keyvault.client import Vault
 from certrelay.renewal import replacement_run, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
-from tests.world import ALIAS, KEY, Killed, World, made, vault_that_fails, with_vaults
+from tests.world import ALIAS, KEY, Killed, World, made, seeded, vault_that_fails, with_vaults
 
 ALL = Criteria(authority="test-ca")
 
@@ -139,9 +139,7 @@ def test_a_worker_that_dies_while_it_notes_a_renewal_starts_no_second_one(
 @pytest.mark.slow
 def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World) -> None:
     world = lonely_world
-    names = [world.name(f"-{number:02}") for number in range(27)]
-    for name in names:
-        made(world, name)
+    names = seeded(world, 27)
 
     def slow(method: str, path: str) -> bool:
         world.clock.advance(3 if method == "GET" and path.endswith("/") else 0)
@@ -161,9 +159,8 @@ def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World
 def test_a_list_in_any_order_is_gone_through_to_its_end_in_several_polls(lonely_world: World, refused: bool) -> None:
     """Also where Key Vault knows a place in its list no more."""
     world = lonely_world
-    names = [world.name(f"-{number}") for number in (4, 1, 5, 0, 3, 2)]
-    for name in names:
-        made(world, name)
+    made_in_order = seeded(world, 6)
+    names = [made_in_order[number] for number in (4, 1, 5, 0, 3, 2)]
     listed, _ = world.vault.page(CERTIFICATES)
     items = {item_of(item).name: item for item in listed}
     unordered, places = Vault(world.vault._client), [2]
