@@ -21,6 +21,7 @@ from certrelay.pki.key_bundles import read_bundle, verify_bundle
 from certrelay.pki.names import names_of
 from certrelay.pki.subject import SubjectNames
 from certrelay.pki.verify import Expected, Limits, verify_answer, verify_csr
+from tests.examples import examples
 from tests.pki import answers, bundles
 from tests.pki.builders import csr, der, pem, subject
 
@@ -161,7 +162,7 @@ def mutations(*originals: bytes) -> st.SearchStrategy[bytes]:
     return st.tuples(st.sampled_from(originals), st.lists(edit, min_size=1, max_size=4)).map(changed)
 
 
-FUZZ = settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=examples(700), deadline=None, suppress_health_check=list(HealthCheck))
 P7BS = (
     answers.P7B,
     answers.P7B_PEM,
@@ -202,13 +203,13 @@ def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     assert outcome(lambda: verify_csr(data, EXPECTED))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(mutations(CSR))
 def test_a_mutated_request_is_verified_or_refused(data: bytes) -> None:
     outcome(lambda: verify_csr(data, Expected(SubjectNames("www.contoso.example"), "EC", None, "P-256")))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(mutations(*P7BS, pem(*answers.CHAIN)))
 def test_a_mutated_answer_is_verified_or_refused(data: bytes) -> None:
     expected = Expected(SubjectNames("www.contoso.example"), "EC", None, "P-256")

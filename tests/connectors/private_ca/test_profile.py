@@ -23,6 +23,7 @@ from certrelay.pki.subject import SubjectNames
 from tests.connectors.answers import alternative_names, common_names
 from tests.connectors.private_ca.private_authority import openssl, pem_file
 from tests.connectors.signing_requests import private_key
+from tests.examples import examples
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 USAGES = [
@@ -80,7 +81,7 @@ any_names = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     names=any_names,
     kind=st.sampled_from(["rsa-2048", "ec-256", "ec-384", "ec-521"]),

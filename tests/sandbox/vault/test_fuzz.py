@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 
 from sandbox.vault import VaultServer
 from sandbox.vault.routes import ROUTES
+from tests.examples import examples
 from tests.sandbox.vault.support import Authority, Rest
 
 FAST = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
