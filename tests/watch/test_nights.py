@@ -27,7 +27,7 @@ def night(lonely_world: World, receiver: Any) -> Night:
     """An evening on which all is well, from 20:30 UTC, so that no test depends on the time at which it runs."""
     url, got, _ = receiver
     lonely_world.clock.set(evening(lonely_world.clock.now()))
-    begun = Night(listening(lonely_world, url), got, skip=7)
+    begun = Night(listening(lonely_world, url), got, skip=10)
     begun.pass_(70)
     assert begun.told() == []
     return begun
@@ -87,6 +87,7 @@ def test_authority_down(night: Night) -> None:
     assert event["data"]["since"] == standing.down_since.isoformat()
     assert "4 operations wait" in event["data"]["detail"]
     assert "it could not be reached" in event["data"]["detail"]
+    night.skip = 10
     night.pass_(4 * 60)  # past all deadlines
     assert [world.services.storage.ended(ALIAS, name)[0].state for name in names] == [State.FAILED] * 4
     assert Counter(json.loads(body)["type"] for _, body in night.got)["certrelay.certificate.failed"] == 0
@@ -102,6 +103,7 @@ def test_authority_down(night: Night) -> None:
 
 @pytest.mark.slow
 def test_an_authority_that_answers_again_is_not_told_of_anew_while_others_still_back_off(night: Night) -> None:
+    night.skip = 7  # it looks eight minutes on
     world, names = night.world, [night.world.name(f"-{number}") for number in range(4)]
     world.ca.answers = [Unavailable("it could not be reached")] * 10_000
     for name in names:
