@@ -322,10 +322,10 @@ def made(world: World, name: str, **changes: object) -> Operation:
     return ended if ended and not ended.etag else world.finish(name)
 
 
-def seeded(world: World, count: int, suffix: str = "") -> list[str]:
-    """The names of managed certificates of three months that are put into the vault: that takes no request."""
+def seeded(world: World, count: int, suffix: str = "", months: int = 3) -> list[str]:
+    """The names of managed certificates that are put into the vault, which takes no request."""
     prefix = world.name(suffix)
-    seed(world.server.vault, Seed(count, prefix, validity_months=3, tags={"certrelay-authority": "test-ca"}))
+    seed(world.server.vault, Seed(count, prefix, validity_months=months, tags={"certrelay-authority": "test-ca"}))
     return [f"{prefix}-{number:05}" for number in range(count)]
 
 

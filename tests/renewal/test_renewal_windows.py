@@ -15,7 +15,7 @@ from certrelay.services import Services
 from certrelay.storage.renewal_record import RenewalRecord, from_entity, to_entity, unreadable_columns
 from tests.authorities import with_connector
 from tests.renewal.suggesting import SuggestingCa
-from tests.world import ALIAS, DAY, World, made
+from tests.world import ALIAS, DAY, World, made, seeded
 
 
 def suggesting(world: World) -> tuple[Services, SuggestingCa]:
@@ -73,9 +73,7 @@ def test_an_authority_that_refuses_many_certificates_is_not_silent(lonely_world:
     """Let's Encrypt answers 404 for certificates that it did not issue."""
     world = lonely_world
     services, ca = suggesting(world)
-    for number in range(6):
-        made(world, world.name(f"-{number}"))
-    urgent = world.name("-5")
+    *_, urgent = seeded(world, 6)
     leaf = services.vault(ALIAS).get(urgent)
     assert leaf is not None
     asked: list[bytes] = []

@@ -23,7 +23,7 @@ from certrelay.storage.operation import State
 from certrelay.storage.renewal_record import RenewalRecord
 from tests.authorities import with_connector
 from tests.renewal.suggesting import SuggestingCa
-from tests.world import ALIAS, DAY, World, made, vault_that_fails, with_vaults
+from tests.world import ALIAS, DAY, World, made, seeded, vault_that_fails, with_vaults
 
 MAIL_ONLY = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "EmailContacts"}}]
 
@@ -54,9 +54,7 @@ def test_a_certificate_whose_alarm_cannot_be_explained_stops_no_other(lonely_wor
 
 @pytest.mark.slow
 def test_a_vault_that_lists_but_cannot_be_used_leaves_the_others_their_batch(lonely_world: World) -> None:
-    world = lonely_world
-    for number in range(8):
-        made(world, world.name(f"-{number}"), validity_days=30)
+    world, names = lonely_world, seeded(lonely_world, 8, months=1)
     world.clock.advance(25 * DAY)
     asked: list[str] = []
 
@@ -69,7 +67,7 @@ def test_a_vault_that_lists_but_cannot_be_used_leaves_the_others_their_batch(lon
     assert len(swept.refused) == sweep.PATIENCE
     assert len([path for path in asked if not path.startswith("/certificates?")]) == sweep.PATIENCE, "then left alone"
     assert len(swept.started) == 8 - sweep.PATIENCE
-    assert sorted(swept.started + sweep.sweep(services).started) == [f"{ALIAS}/{world.name(f'-{n}')}" for n in range(8)]
+    assert sorted(swept.started + sweep.sweep(services).started) == [f"{ALIAS}/{name}" for name in names]
 
 
 def test_names_for_which_a_vault_is_never_ready_do_not_starve_the_rest_of_it(lonely_world: World) -> None:
@@ -126,8 +124,7 @@ def test_what_is_due_is_started_before_any_authority_is_asked_and_the_longest_no
 def test_an_authority_that_answers_nothing_is_left_alone_for_the_rest_of_a_sweep(lonely_world: World) -> None:
     world = lonely_world
     services, ca = suggesting(world)
-    for number in range(6):
-        made(world, world.name(f"-{number}"))
+    seeded(world, 6)
     asked: list[bytes] = []
 
     def silent(certificate: bytes) -> None:
@@ -147,9 +144,7 @@ def test_a_vault_whose_certificates_cannot_be_read_keeps_no_authority_from_being
 ) -> None:
     world = lonely_world
     services, ca = suggesting(world)
-    names = [world.name(f"-{number}") for number in range(sweep.PATIENCE + 1)]
-    for name in names:
-        made(world, name)
+    names = seeded(world, sweep.PATIENCE + 1)
     closed = vault_that_fails(world, lambda method, path: not path.startswith("/certificates?"))
     two = with_vaults(world, 100, closed=closed, main=world.vault)
     settings = replace(services.settings, vaults=two.settings.vaults)
@@ -174,9 +169,7 @@ def test_a_window_without_a_time_zone_stops_no_sweep(lonely_world: World) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(("minutes", "started"), [(1.0, 3), (2.0, 2), (5.0, 0)])
 def test_a_sweep_ends_in_time_and_the_next_one_goes_on(lonely_world: World, minutes: float, started: int) -> None:
-    world = lonely_world
-    for number in range(3):
-        made(world, world.name(f"-{number}"), validity_days=30)
+    world, names = lonely_world, seeded(lonely_world, 3, months=1)
     world.clock.advance(25 * DAY)
 
     def slow(method: str, path: str) -> bool:
@@ -188,8 +181,8 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on(lonely_world: World, minu
     assert len(sweep.sweep(services).started) == started
     later = with_vaults(world, batch=100, main=world.vault)
     assert len(sweep.sweep(later).started) == 3 - started
-    for number in range(3):
-        assert world.finish(world.name(f"-{number}")).state is State.COMPLETED
+    for name in names:
+        assert world.finish(name).state is State.COMPLETED
 
 
 @pytest.mark.parametrize("body", [b"<html>a proxy</html>", b"[" * 100_000, b"\xff\xfe\x00", b"7"])
@@ -219,10 +212,7 @@ def test_vaults_take_turns_at_being_first_whatever_the_schedule(lonely_world: Wo
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_list_that_takes_too_long_is_swept_to_its_end_by_the_next_sweeps(lonely_world: World, refused: bool) -> None:
     """Also where Key Vault knows a place in its list no more: then from the beginning."""
-    world = lonely_world
-    names = [world.name(f"-{number}") for number in range(4)]
-    for name in names:
-        made(world, name, validity_days=30)
+    world, names = lonely_world, seeded(lonely_world, 4, months=1)
     world.clock.advance(25 * DAY)
     listed, _ = world.vault.page(CERTIFICATES)
     long, fresh, asked, lost = (
