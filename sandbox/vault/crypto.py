@@ -30,21 +30,20 @@ CURVE_NAMES: dict[str, str] = {str(curve.name): name for name, curve in _CURVES.
 class KeyPool:
     """Generates RSA-2048 keys in advance, because one takes longer than everything else in a create.
 
-    One is generated at the start, the others when the first one is taken. What is left when a vault stops is there for
-    the next one in this process.
+    None is generated before the first one is taken: many vaults never need one. What is left when a vault stops is
+    there for the next one in this process.
     """
 
     _keys: ClassVar[queue.Queue[PrivateKey]] = queue.Queue()
 
-    def __init__(self, size: int = 6) -> None:
-        self._size, self._wanted = size, 1
+    def __init__(self, size: int = 2) -> None:
+        self._size = size
         self._missing = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._fill, name="vault-keys", daemon=True)
 
     def start(self) -> None:
-        """Start generating keys."""
-        self._missing.set()
+        """From the first key that is taken on, others are generated."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -59,7 +58,6 @@ class KeyPool:
         if key_props["kty"].startswith("EC"):
             return ec.generate_private_key(_CURVES[key_props["crv"]]())
         if key_props["key_size"] == 2048:
-            self._wanted = self._size
             try:
                 return self._keys.get_nowait()
             except queue.Empty:
@@ -71,7 +69,7 @@ class KeyPool:
     def _fill(self) -> None:
         while self._missing.wait() and not self._stopped:
             self._missing.clear()
-            while self._keys.qsize() < self._wanted and not self._stopped:
+            while self._keys.qsize() < self._size and not self._stopped:
                 self._keys.put(rsa.generate_private_key(65537, 2048))
 
 
