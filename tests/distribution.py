@@ -26,7 +26,7 @@ APART = {"sandbox/host/test_host_life.py", "test_killed_host.py"}
 # matters. All others follow. Files are named by their path under tests/.
 SECONDS = {
     "connectors/acme/test_peers.py": 50,
-    "page": 90,
+    "page": 60,
     "handlers": 31,
     "cli": 90,
     "shared": 30,
