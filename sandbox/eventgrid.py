@@ -4,6 +4,7 @@ https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-eve
 Delivery runs in its own thread and on the machine's clock; `submit` never waits.
 """
 
+import functools
 import heapq
 import itertools
 import json
@@ -16,8 +17,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
-
-import requests
 
 Event = dict[str, Any]
 
@@ -57,6 +56,9 @@ class Subscription:
             raise ValueError("event_types must be a list")
         check_webhook(self.webhook)
 
+    def pause(self, attempts: int) -> float:
+        return self.retry_delays[min(attempts, len(self.retry_delays)) - 1]
+
 
 def _is_whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
@@ -81,8 +83,6 @@ class Publisher:
         self._wake = threading.Condition()
         self._stopped = False
         self._busy = False
-        self._session = requests.Session()
-        self._session.trust_env = False
         self._thread = threading.Thread(target=self._run, name="eventgrid", daemon=True)
 
     def start(self) -> None:
@@ -95,7 +95,16 @@ class Publisher:
             self._stopped = True
             self._wake.notify()
         self._thread.join(2)  # a webhook that hangs must not delay the shutdown
-        self._session.close()
+        if "_session" in self.__dict__:
+            self._session.close()
+
+    @functools.cached_property
+    def _session(self) -> Any:
+        import requests  # a quarter of a vault's start, and only whoever delivers needs it
+
+        session = requests.Session()
+        session.trust_env = False
+        return session
 
     def subscribe(self, subscription: Subscription | None) -> None:
         """Replace the subscription. The handshake is repeated until the webhook answers it.
@@ -156,7 +165,7 @@ class Publisher:
         subscription = self.subscription
         if subscription and not self.validated:
             if self._handshakes:
-                self._wake.wait(_back_off(subscription, self._handshakes))
+                self._wake.wait(subscription.pause(self._handshakes))
             return self.subscription, []
         if subscription is None or not self._waiting:
             self._wake.wait()
@@ -170,8 +179,6 @@ class Publisher:
             _, _, attempts, event = heapq.heappop(self._waiting)
             batch.append((attempts, event))
         return subscription, batch
-
-    # -- the two requests -----------------------------------------------------------------------------------------
 
     def _handshake(self, subscription: Subscription) -> None:
         accepted = (_validate_cloud if _is_cloud(subscription) else self._validate)(self, subscription)
@@ -218,7 +225,7 @@ class Publisher:
 
     def _retry(self, subscription: Subscription, attempts: int, event: Event) -> None:
         with self._wake:
-            due = time.monotonic() + _back_off(subscription, attempts)
+            due = time.monotonic() + subscription.pause(attempts)
             heapq.heappush(self._waiting, (due, next(self._order), attempts, event))
 
     def _finish(self, event: Event, where: deque[Event]) -> None:
@@ -226,9 +233,8 @@ class Publisher:
             where.append(event)
         self._on_done(event["id"])
 
-    def _post(
-        self, subscription: Subscription, events: list[Event], kind: str, attempts: int
-    ) -> requests.Response | None:
+    def _post(self, subscription: Subscription, events: list[Event], kind: str, attempts: int) -> Any:
+        """The answer (requests.Response), or None."""
         headers = {
             "aeg-event-type": kind,
             "aeg-subscription-name": subscription.name,
@@ -248,7 +254,7 @@ class Publisher:
             return self._session.post(
                 subscription.webhook, data=json.dumps(body).encode(), headers=headers, timeout=subscription.timeout
             )
-        except requests.RequestException:
+        except OSError:  # RequestException is one
             return None
 
 
@@ -260,17 +266,13 @@ def _validate_cloud(publisher: Publisher, subscription: Subscription) -> bool:
             headers={"WebHook-Request-Origin": "eventgrid.azure.net"},
             timeout=subscription.timeout,
         )
-    except requests.RequestException:
+    except OSError:  # RequestException is one
         return False
     return answer.ok and answer.headers.get("WebHook-Allowed-Origin") in ("*", "eventgrid.azure.net")
 
 
 def _is_cloud(subscription: Subscription) -> bool:
     return subscription.schema == "CloudEventSchemaV1_0"
-
-
-def _back_off(subscription: Subscription, attempts: int) -> float:
-    return subscription.retry_delays[min(attempts, len(subscription.retry_delays)) - 1]
 
 
 def cloud_event(event: Event) -> Event:
