@@ -33,7 +33,8 @@ export async function authorities(element, { signal }) {
     get("status", signal).catch(ifAllowed({ authorities: [], certificates: [] })),
     readFailing(signal),
   ]);
-  const places = [...list.map((one) => `authority ${one.name}`), ...vaults.map((one) => `vault ${one.name}`)];
+  const asked = list.filter((one) => one.abilities.includes("health"));
+  const places = [...asked.map((one) => `authority ${one.name}`), ...vaults.map((one) => `vault ${one.name}`)];
   const health = new Map(places.map((what) => [what, h("span", {}, badge("checking…", "quiet"))]));
   fill(
     element,
@@ -71,7 +72,8 @@ async function check(health, signal) {
   for (const [what, place] of health) {
     const part = parts.get(what);
     fill(place, verdict(part));
-    if (part && !part.ok) place.closest(".heading").after(notice("bad", bdi(part.detail)));
+    const isTold = place.closest(".card").textContent.includes(part?.detail);
+    if (part && !part.ok && !isTold) place.closest(".heading").after(notice("bad", bdi(part.detail)));
   }
 }
 
@@ -83,15 +85,16 @@ function verdict(part) {
 function authority(one, status, failing, health) {
   const state = status.authorities.find((entry) => entry.name === one.name);
   const down = state?.down_since;
+  const verdictPlace = health.get(`authority ${one.name}`) ?? quiet("is asked by orders only");
   return card(
     null,
-    h("div", { class: "heading" }, h("h2", {}, bdi(one.name)), health.get(`authority ${one.name}`)),
+    h("div", { class: "heading" }, h("h2", {}, bdi(one.name)), verdictPlace),
     down && notice("bad", "Down since ", dateTime(down), ", ", relative(down), ": ", bdi(state.detail)),
     facts([
       ["Connector", one.connector],
       ["Last issued", state && (state.issued_at ? relative(state.issued_at) : "not yet")],
       ["Certificates", certificatesOf(one, status)],
-      ["Failing", failingOf(one, failing)],
+      ["Failing", failingOf(one, failing, down)],
       ["Lifetime", `${one.default_validity_days} days unless asked otherwise`],
       ["Rate", one.rate && rateText(one.rate)],
       [
@@ -125,12 +128,12 @@ function certificatesOf({ name }, status) {
   return link(`#/certificates?authority=${encodeURIComponent(name)}`, text);
 }
 
-function failingOf({ name }, failing) {
+function failingOf({ name }, failing, isTold) {
   const mine = failing.filter((operation) => operation.authority === name);
   return mine.length
     ? [
         link(`#/history?state=failing&authority=${encodeURIComponent(name)}`, count(mine.length, "operation")),
-        h("small", { class: "clip" }, bdi(mine[0].last_error?.message ?? "")),
+        !isTold && h("small", { class: "clip" }, bdi(mine[0].last_error?.message ?? "")),
       ]
     : "none";
 }

@@ -231,11 +231,7 @@ async function showDay(view, day) {
 const holder = (one) => (one.vault ? ["vault ", bdi(one.vault)] : bdi(one.authority));
 
 const overText = (one) =>
-  notice(
-    "bad",
-    holder(one),
-    `: ${count(one.renewals, "renewal")}, and its rate allows ${digits(one.capacity)} a day.`,
-  );
+  notice("bad", holder(one), `: ${count(one.renewals, "renewal")}, and its rate allows ${digits(one.capacity)} a day.`);
 
 function listOf(noun, what, entries) {
   return [
@@ -254,7 +250,7 @@ function crowded({ days }) {
   if (!found.length) return hint("None: the rates allow what is planned on every day.");
   return table(
     "Crowded days",
-    ["Day", "Authority or vault", "Renewals", "Its rate allows"],
+    ["Day", "Whose rate", "Renewals", "It allows"],
     found.flatMap((day) =>
       day.over.map((one) => [FULL.format(day.at), holder(one), digits(one.renewals), digits(one.capacity)]),
     ),
@@ -273,7 +269,7 @@ function months({ days }) {
         month,
         digits(sum(list, "renewals")),
         digits(sum(list, "expiries")),
-        most.renewals ? `${new Date(most.at).getUTCDate()}: ${most.renewals}` : "",
+        most.renewals ? `${digits(most.renewals)} on the ${new Date(most.at).getUTCDate()}.` : "",
       ];
     }),
   );

@@ -249,16 +249,7 @@ function historyList({ value, owners }) {
     h("details", { class: "past" }, h("summary", {}, summary(operation)), timeline(operation)),
   );
   const owned = owners.map((one) =>
-    li(
-      "Owned by ",
-      who(one, "owner"),
-      " since ",
-      dateTime(one.since),
-      ": ",
-      one.why,
-      " by ",
-      who(one, "by"),
-    ),
+    li("Owned by ", who(one, "owner"), " since ", dateTime(one.since), ": ", one.why, " by ", who(one, "by")),
   );
   return [
     list.length ? list : hint("No operation of CertRelay has ended yet."),

@@ -88,6 +88,9 @@ export function duration(seconds) {
   return found.slice(0, 2).join(" ") || "less than a second";
 }
 
+/** What somebody else wrote, with a full stop behind it, as far as it lacks one. */
+export const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);
+
 /** 1,234. */
 export const digits = (number) => number.toLocaleString("en");
 

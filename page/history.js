@@ -80,11 +80,7 @@ function parametersOf({ filters: { wanted } }) {
 }
 
 function tableOf(view) {
-  return h(
-    "div",
-    { class: "scroll" },
-    headed("Operations", COLUMNS.map(columnHead), view.body, { class: "list" }),
-  );
+  return h("div", { class: "scroll" }, headed("Operations", COLUMNS.map(columnHead), view.body, { class: "list" }));
 }
 
 /** Read the list from its beginning; an earlier reading that still goes on is given up. */

@@ -39,7 +39,7 @@ function formOf(form, vaults) {
   });
   form.password = h("input", { id: "i-password", type: "password", autocomplete: "off" });
   form.strict = h("input", { type: "checkbox" });
-  form.chosen = h("p", { class: "strong" }, "No file yet");
+  form.chosen = h("p", { class: "strong" });
   const file = h("input", { type: "file", id: "i-file", onchange: () => choose(form, file.files[0]) });
   const zone = h(
     "div",

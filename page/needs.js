@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { badge, bdi, button, buttons, code, fill, h, hint, li, link, p, quiet, say, strong } from "./dom.js";
 import { addressOf, keyOf } from "./estate.js";
-import { count, dateTime, moment, now as clock, relative } from "./format.js";
+import { count, dateTime, moment, now as clock, relative, sentence } from "./format.js";
 import { isAtLeast } from "./session.js";
 
 const NAMED = 20; // certificates that are named of many that fail for one reason
@@ -102,7 +102,7 @@ function deployNeed(where) {
 function errorOf(operation) {
   const error = operation.error ?? operation.last_error;
   return p(
-    bdi(error?.message ?? operation.status_details),
+    bdi(sentence(error?.message ?? operation.status_details)),
     operation.next_attempt_at && quiet(" Next try ", relative(operation.next_attempt_at), "."),
   );
 }

@@ -65,7 +65,7 @@ function lastOf({ last_delivered: delivered, last_failed: failed }) {
       li(
         badge(one.delivered ? "delivered" : "not delivered", one.delivered ? "good" : number ? "quiet" : "bad"),
         " ",
-        one.event,
+        code(one.event),
         " · ",
         bdi(one.subject),
         " · ",

@@ -132,6 +132,7 @@ function runs(status) {
   return h(
     "p",
     { class: "legend" },
+    status.version && h("span", {}, `CertRelay ${status.version}`),
     status.runs.map((run) =>
       h(
         "span",

@@ -28,8 +28,15 @@ export function contents(found) {
       ],
     ],
     ["Serial number", found.serial_number && code(fingerprint(found.serial_number))],
-    ["SHA-256", h("code", { class: "breaks" }, fingerprint(found.thumbprint_sha256))],
+    ["SHA-1", found.x5t && code(fingerprint(hexOf(found.x5t)))],
+    ["SHA-256", code(fingerprint(found.thumbprint_sha256))],
   ]);
+}
+
+/** Key Vault's `x5t`, which is base64url, as people compare it. */
+function hexOf(text) {
+  const octets = [...atob(text.replaceAll("-", "+").replaceAll("_", "/"))];
+  return octets.map((one) => one.charCodeAt(0).toString(16).padStart(2, "0")).join("");
 }
 
 /** The path from the certificate to the root, the root first, as in a tree. */

@@ -49,7 +49,7 @@ function readable({
     ],
     ["Subject", x509.subject && bdi(x509.subject)],
     ["Lifetime", x509.validity_months && `${x509.validity_months} months`],
-    ["Issuer", issuer.name],
+    ["Issuer", issuer.name === "Unknown" ? "not one of Key Vault's own (Unknown)" : issuer.name],
     [
       "At the end",
       actions.map(({ action, trigger }) =>

@@ -244,7 +244,9 @@ async function start(form) {
     fill(form.fault, h("p", { class: "fault" }, WHICH));
     return;
   }
+  fill(form.fault, !form.whole && hint("The vaults are still being read; the question comes when all of them are."));
   await form.loaded;
+  fill(form.fault);
   const found = chosen(form, criteria);
   const most = count(found.length, "certificate");
   const text = `Up to ${most} will be renewed. Stopping it later leaves those that were started.`;

@@ -61,7 +61,7 @@ function result(line, operation, ended) {
   ];
 }
 
-function progress({ failed_renewals: failures, last_failure: failure }, operation, ended) {
+function progress({ state, failed_renewals: failures, last_failure: failure }, operation, ended) {
   const why = (text) => text && h("small", { class: "clip", title: text }, bdi(text));
   const failed = failures > 0 && [small(`${count(failures, "renewal")} failed in a row`), why(failure)];
   if (operation?.last_error) {
@@ -78,5 +78,6 @@ function progress({ failed_renewals: failures, last_failure: failure }, operatio
     ];
   if (operation)
     return [waitsForPeople(operation) ? badge("waits for people", "busy") : badge(...standing(operation)), failed];
-  return failures ? [badge("failed", "bad"), failed] : quiet("no trouble");
+  if (failures) return [badge("failed", "bad"), failed];
+  return quiet(["expired", "expiring"].includes(state) ? "nothing is under way" : "no trouble");
 }

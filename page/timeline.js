@@ -1,7 +1,7 @@
 // One operation as people look at it: every transition, live while it runs.
 
 import { badge, bdi, code, facts, h, quiet, strong } from "./dom.js";
-import { dateTime, duration, moment, relative, standing, STEPS } from "./format.js";
+import { dateTime, duration, moment, relative, sentence, standing, STEPS } from "./format.js";
 import { who } from "./session.js";
 
 const ROAD = ["requested", "pending", "submitted", "issued", "completed"];
@@ -38,7 +38,7 @@ export function timeline(operation) {
         { class: operation.error ? "notice bad" : "notice warn" },
         strong(error.code),
         " ",
-        bdi(error.message),
+        bdi(sentence(error.message)),
         operation.next_attempt_at && [" Next try ", relative(operation.next_attempt_at), "."],
       ),
     h(
