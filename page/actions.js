@@ -3,8 +3,8 @@
 import { call, of } from "./api.js";
 import { bdi, button, code, h, li, notice, p, say } from "./dom.js";
 import { confirmed, told } from "./dialog.js";
-import { forget, readAuthorities } from "./estate.js";
-import { choice } from "./form.js";
+import { authorityNames, forget } from "./estate.js";
+import { choice, field } from "./form.js";
 import { relativeText } from "./format.js";
 import { may } from "./session.js";
 
@@ -105,15 +105,12 @@ async function deleteOperation(screen) {
 }
 
 async function adopt(screen) {
-  const select = choice((await readAuthorities()).map((one) => one.name));
-  select.id = "adopt-authority";
-  const days = h("input", { id: "adopt-days", type: "number", min: 1, max: 3650, placeholder: "as long as now" });
+  const select = choice(await authorityNames());
+  const days = h("input", { type: "number", min: 1, max: 3650, placeholder: "as long as now" });
   const fields = [
     p("The authority renews it from now on. The version that it has stays as it is."),
-    h("label", { for: "adopt-authority" }, "Authority"),
-    select,
-    h("label", { for: "adopt-days" }, "Days that the next versions live"),
-    days,
+    field("adopt-authority", "Authority", select),
+    field("adopt-days", "Days that the next versions live", days),
   ];
   if (!(await confirmed(`Adopt ${screen.name}`, fields, "Adopt"))) return;
   const body = { authority: select.value, ...(days.value ? { validity_days: Number(days.value) } : {}) };
@@ -155,26 +152,19 @@ async function enable(screen) {
 }
 
 async function transfer(screen) {
-  const field = h("input", {
-    id: "new-owner",
-    required: true,
-    value: "",
-    placeholder: "00000000-0000-0000-0000-000000000000",
-  });
+  const owner = h("input", { required: true, placeholder: "00000000-0000-0000-0000-000000000000" });
   const fields = [
     p("The new owner may renew it and order new versions with the same names. The history keeps all owners."),
-    h("label", { for: "new-owner" }, "Object id or application id in Entra ID, or “function key”"),
-    field,
+    field("new-owner", "Object id or application id in Entra ID, or “function key”", owner),
   ];
   if (!(await confirmed(`Transfer ${screen.name}`, fields, "Transfer"))) return;
-  await call("PUT", of(screen.vault, screen.name, "/owner"), { body: { owner: field.value.trim() } });
+  await call("PUT", of(screen.vault, screen.name, "/owner"), { body: { owner: owner.value.trim() } });
   await done(screen, "It is transferred.");
 }
 
 async function revoke(screen) {
   const { vault, name, detail } = screen;
   const reason = choice(REASONS);
-  reason.id = "reason";
   const replace = h("input", {
     type: "checkbox",
     id: "replace",
@@ -182,8 +172,7 @@ async function revoke(screen) {
   });
   const fields = [
     notice("bad", "Whoever checks for revocation refuses this version from then on. This cannot be undone."),
-    h("label", { for: "reason" }, "Reason (RFC 5280)"),
-    reason,
+    field("reason", "Reason (RFC 5280)", reason),
     h("label", { class: "check" }, replace, "Order a replacement at once"),
   ];
   if (!(await confirmed(`Revoke ${name}`, fields, "Revoke this version", "danger"))) return;

@@ -2,7 +2,8 @@
 
 import { ApiError, functionKey, keepKey, onReachable, wait } from "./api.js";
 import { told } from "./dialog.js";
-import { bdi, button, buttons, code, fill, h, hint, link, p, say } from "./dom.js";
+import { field, onSubmit } from "./form.js";
+import { alarm, bdi, button, buttons, code, fill, h, hint, link, p, say } from "./dom.js";
 import { hasSignIn, highestRole, identify, isAtLeast, me } from "./session.js";
 import { authorities } from "./authorities.js";
 import { calendar } from "./calendar.js";
@@ -133,26 +134,24 @@ function who() {
 
 /** Ask for a function key, and keep it for this tab. */
 function askForKey(wrong) {
-  const field = h("input", { type: "password", id: "key", name: "key", required: true, autocomplete: "off" });
+  const control = h("input", { type: "password", name: "key", required: true, autocomplete: "off" });
   const form = h(
     "form",
     {
       class: "card narrow",
-      onsubmit: (event) => {
-        event.preventDefault();
-        keepKey(field.value.trim());
+      onsubmit: onSubmit(() => {
+        keepKey(control.value.trim());
         start();
-      },
+      }),
     },
     h("h1", {}, "Sign in"),
     p("This deployment is opened by a function key. The page keeps it until the tab is closed, and nowhere else."),
-    wrong && h("p", { class: "fault", role: "alert" }, "This key does not open it."),
-    h("label", { for: "key" }, "Function key"),
-    field,
+    wrong && alarm("This key does not open it."),
+    field("key", "Function key", control),
     buttons(h("button", { class: "primary" }, "Continue")),
   );
   fill(main, form);
-  field.focus();
+  control.focus();
 }
 
 function askToSignIn() {

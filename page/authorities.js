@@ -2,11 +2,15 @@
 
 import { ApiError, call, get, ifAllowed, pages } from "./api.js";
 import {
+  alarm,
   badge,
   bdi,
   button,
   card,
+  chips,
   code,
+  columns,
+  details,
   facts,
   fill,
   h,
@@ -16,9 +20,11 @@ import {
   link,
   notice,
   p,
+  plainList,
   quiet,
   say,
   showError,
+  subheading,
 } from "./dom.js";
 import { confirmed } from "./dialog.js";
 import { readAuthorities } from "./estate.js";
@@ -39,17 +45,9 @@ export async function authorities(element, { signal }) {
   fill(
     element,
     heading("Authorities and vaults"),
-    h(
-      "div",
-      { class: "columns" },
-      list.map((one) => authority(one, status, failing, health)),
-    ),
+    columns(list.map((one) => authority(one, status, failing, health))),
     h("h2", {}, "Vaults"),
-    h(
-      "div",
-      { class: "columns" },
-      vaults.map((one) => vault(one, health, signal)),
-    ),
+    columns(vaults.map((one) => vault(one, health, signal))),
   );
   await check(health, signal);
 }
@@ -88,7 +86,7 @@ function authority(one, status, failing, health) {
   const verdictPlace = health.get(`authority ${one.name}`) ?? quiet("is asked by orders only");
   return card(
     null,
-    h("div", { class: "heading" }, h("h2", {}, bdi(one.name)), verdictPlace),
+    subheading(bdi(one.name), verdictPlace),
     down && notice("bad", "Down since ", dateTime(down), ", ", relative(down), ": ", bdi(state.detail)),
     facts([
       ["Connector", one.connector],
@@ -104,19 +102,10 @@ function authority(one, status, failing, health) {
       ],
       ["Fall-back", one.fallback.length ? one.fallback.join(", then ") : "none"],
       ["Can", one.abilities.length ? one.abilities.join(", ") : "issue only"],
-      [
-        "Takes",
-        h(
-          "ul",
-          { class: "tags" },
-          one.features.map((feature) => li(feature.replaceAll("_", " "))),
-        ),
-      ],
+      ["Takes", chips(one.features.map((feature) => li(feature.replaceAll("_", " "))))],
     ]),
-    h(
-      "details",
-      {},
-      h("summary", {}, "Rules"),
+    details(
+      "Rules",
       facts(Object.entries(one.rules).map(([name, value]) => [name.replaceAll("_", " "), ruleText(value)])),
     ),
   );
@@ -166,7 +155,7 @@ function vault(one, health, signal) {
   );
   return card(
     null,
-    h("div", { class: "heading" }, h("h2", {}, one.name), health.get(`vault ${one.name}`)),
+    subheading(one.name, health.get(`vault ${one.name}`)),
     facts([
       ["Address", code(one.url)],
       ["Authorities", one.authorities.join(", ")],
@@ -183,13 +172,7 @@ async function showDeleted(name, place, signal) {
     const { value } = await get(`vaults/${encodeURIComponent(name)}/deletedcertificates`, signal);
     fill(
       place,
-      value.length
-        ? h(
-            "ul",
-            { class: "plainlist" },
-            value.map((one) => deletedLine(name, one)),
-          )
-        : hint("Nothing that can be recovered."),
+      value.length ? plainList(value.map((one) => deletedLine(name, one))) : hint("Nothing that can be recovered."),
     );
   } catch (error) {
     showError(place, error);
@@ -219,6 +202,6 @@ async function recover(vaultName, certificate, line) {
     say("It is recovered.");
     fill(line, bdi(certificate), " is recovered.");
   } catch (error) {
-    line.append(h("p", { class: "fault", role: "alert" }, bdi(error.message)));
+    line.append(alarm(bdi(error.message)));
   }
 }

@@ -1,10 +1,10 @@
 // Actions on many certificates at once: each is one call, a few at a time, and each refusal is shown.
 
 import { call, of } from "./api.js";
-import { bdi, button, card, fill, h, li, link, p, say, strong } from "./dom.js";
+import { bdi, button, card, fill, h, li, p, say, strong } from "./dom.js";
 import { confirmed } from "./dialog.js";
-import { addressOf, forget, readAuthorities } from "./estate.js";
-import { choice } from "./form.js";
+import { authorityNames, forget, linkTo } from "./estate.js";
+import { choice, field } from "./form.js";
 import { count } from "./format.js";
 import { mayIn } from "./session.js";
 
@@ -45,10 +45,9 @@ async function release(lines, done) {
 }
 
 async function adopt(lines, done) {
-  const select = choice((await readAuthorities()).map((one) => one.name));
-  select.id = "adopter";
+  const select = choice(await authorityNames());
   const text = "The authority will renew them from now on. The versions that they have stay.";
-  if (await confirmed("Adopt", [p(text), h("label", { for: "adopter" }, "Authority"), select, names(lines)], "Adopt")) {
+  if (await confirmed("Adopt", [p(text), field("adopter", "Authority", select), names(lines)], "Adopt")) {
     const body = { authority: select.value };
     await run("Adopting", lines, (line) => call("POST", of(line.vault, line.name, "/adopt"), { body }), done);
   }
@@ -70,9 +69,7 @@ async function run(title, lines, one, done) {
   const waiting = [...lines];
   const worker = async () => {
     for (let line = waiting.shift(); line; line = waiting.shift()) {
-      await one(line).catch((error) =>
-        refused.append(li(link(addressOf(line.vault, line.name), bdi(line.name)), ": ", bdi(error.message))),
-      );
+      await one(line).catch((error) => refused.append(li(linkTo(line), ": ", bdi(error.message))));
       bar.value = ++ended;
       fill(text, `${ended} of ${lines.length} done, ${refused.children.length} refused`);
     }

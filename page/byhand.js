@@ -1,7 +1,7 @@
 // An order behind which people are: the CSR to copy or save, and a place for the certificate that they send back.
 
 import { call, of } from "./api.js";
-import { bdi, button, buttons, card, copyButton, fill, h, hint, p, save, say, showError } from "./dom.js";
+import { alarm, bdi, button, buttons, card, copyButton, fill, h, hint, p, pre, save, say, showError } from "./dom.js";
 import { readAuthorities } from "./estate.js";
 import { may } from "./session.js";
 
@@ -43,7 +43,7 @@ const mayAnswer = ({ vault, detail, open }) => may(vault, "merge_certificate", d
 function csrPart(name, pem) {
   return card(
     "1. Have this CSR signed",
-    h("pre", { class: "pem", tabindex: 0, "aria-label": "CSR" }, pem),
+    pre("CSR", pem),
     buttons(
       copyButton(pem, "The CSR is copied."),
       button("Save as a file", () => save(`${name}.csr`, pem, "application/pkcs10")),
@@ -64,7 +64,7 @@ function answerPart(screen) {
     "aria-label": "File with the certificate",
     onchange: () => bring(file.files[0]),
   });
-  const told = h("p", { class: "fault", role: "alert" });
+  const told = alarm();
   const bring = async (dropped) => {
     if (dropped) await send(screen, await dropped.arrayBuffer(), told);
   };

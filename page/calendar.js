@@ -2,8 +2,8 @@
 // vaults allow.
 
 import { get, withQuery } from "./api.js";
-import { bdi, card, fill, h, heading, hint, li, link, notice, showError, svg, table } from "./dom.js";
-import { addressOf, load, readAuthorities } from "./estate.js";
+import { bdi, card, chips, columns, fill, h, heading, hint, li, notice, showError, svg, table } from "./dom.js";
+import { linkTo, load, readAuthorities } from "./estate.js";
 import { filtersOf } from "./form.js";
 import { count, digits, now } from "./format.js";
 
@@ -69,7 +69,7 @@ function pictures({ forecast, lines, signal, authority }) {
     card("Planned renewals", year(view, "renewals"), legend()),
     card("Expiries", hint("When today's versions expire, if nothing renews them."), year(view, "expiries")),
     view.day,
-    h("div", { class: "columns" }, card("Crowded days", crowded(view)), card("By month", months(view))),
+    columns(card("Crowded days", crowded(view)), card("By month", months(view))),
   ];
 }
 
@@ -236,11 +236,7 @@ const overText = (one) =>
 function listOf(noun, what, entries) {
   return [
     h("h3", {}, `${count(entries.length, noun)} ${what}`),
-    h(
-      "ul",
-      { class: "tags" },
-      entries.slice(0, SHOWN).map((one) => li(link(addressOf(one.vault, one.name), bdi(one.name)))),
-    ),
+    chips(entries.slice(0, SHOWN).map((one) => li(linkTo(one)))),
     entries.length > SHOWN && hint(`and ${entries.length - SHOWN} more`),
   ];
 }

@@ -1,11 +1,13 @@
 // The screen of one certificate: what happens now, what it is, its plan, its versions, its history.
 
-import { ApiError, call, follow, get, of } from "./api.js";
+import { ApiError, call, follow, get, of, withQuery } from "./api.js";
 import {
   badge,
   bdi,
   button,
   card,
+  columns,
+  empty,
   fill,
   h,
   hint,
@@ -13,6 +15,7 @@ import {
   li,
   link,
   p,
+  plainList,
   refill,
   save,
   say,
@@ -27,7 +30,7 @@ import { forget } from "./estate.js";
 import { date, dateTime, daysUntil, moment, now, relativeText, STATE_KINDS } from "./format.js";
 import { contents, pathOf } from "./path.js";
 import { policyCard } from "./policy.js";
-import { who } from "./session.js";
+import { mayIn, who } from "./session.js";
 import { timeline } from "./timeline.js";
 
 /** The screen. It stays the same while an operation runs: only what changes is drawn again. */
@@ -73,7 +76,13 @@ function drawAll(screen, { detail, pending }) {
   drawTop(screen, pending);
   drawOperation(screen, pending);
   if (screen.detail) drawRest(screen);
-  else fill(screen.parts.rest, h("p", { class: "empty" }, "There is no version yet."));
+  else fill(screen.parts.rest, empty("There is no version yet."), !screen.open && again(screen, pending));
+}
+
+/** After a first order without success. */
+function again({ vault, name }, { authority }) {
+  if (!mayIn(vault, "create_certificate")) return null;
+  return p(link(withQuery("#/new", { vault, name, authority }), "Order it again", { class: "button" }));
 }
 
 function drawTop(screen, pending) {
@@ -199,14 +208,9 @@ function drawRest(screen) {
     policy = h("div");
   fill(
     screen.parts.rest,
-    h(
-      "div",
-      { class: "columns" },
-      card("Contents", contents(detail)),
-      card("Path", pathOf(detail.path ?? []), pem(screen)),
-    ),
+    columns(card("Contents", contents(detail)), card("Path", pathOf(detail.path ?? []), pem(screen))),
     detail.endpoint && endpointCard(detail.endpoint),
-    h("div", { class: "columns" }, card("Versions", versions), card("Policy and tags", policy)),
+    columns(card("Versions", versions), card("Policy and tags", policy)),
     card("History", history),
   );
   lazily(versions, screen, "/versions", (found) => versionTable(found.value, detail.version));
@@ -251,10 +255,7 @@ function historyList({ value, owners }) {
   const owned = owners.map((one) =>
     li("Owned by ", who(one, "owner"), " since ", dateTime(one.since), ": ", one.why, " by ", who(one, "by")),
   );
-  return [
-    list.length ? list : hint("No operation of CertRelay has ended yet."),
-    owned.length > 0 && h("ul", { class: "plainlist" }, owned),
-  ];
+  return [list.length ? list : hint("No operation of CertRelay has ended yet."), owned.length > 0 && plainList(owned)];
 }
 
 const KINDS = { completed: "good", failed: "bad", canceled: "quiet" };

@@ -1,15 +1,15 @@
 // The screen Certificates: all vaults; search, filter, sort, CSV; renew, adopt and release many.
 
 import { ApiError, pages, wait } from "./api.js";
-import { bdi, button, buttons, csv, fill, h, headed, heading, link, notice, refill, save } from "./dom.js";
+import { bdi, button, buttons, csv, empty, fill, h, headed, heading, link, notice, refill, save } from "./dom.js";
 import { bulkBar } from "./bulk.js";
 import { learnAuthorities } from "./byhand.js";
-import { keyOf, load, readAuthorities, reload } from "./estate.js";
+import { authorityNames, keyOf, load, reload } from "./estate.js";
 import { filtersOf } from "./form.js";
 import { count, digits, STATES } from "./format.js";
 import { cellsOf, COLUMNS } from "./row.js";
-import { linesOf, matching, openOf, sorted } from "./search.js";
-import { me, vaultsFor } from "./session.js";
+import { allLines, matching, openOf, sorted } from "./search.js";
+import { vaultNames, vaultsFor } from "./session.js";
 
 const PAGE = 50;
 const PAUSE = 500; // milliseconds between two looks at a list that is still being read
@@ -90,18 +90,14 @@ function top(view) {
 }
 
 async function showFilters({ filters, parts }) {
-  const authorities = (await readAuthorities()).map((one) => one.name);
+  const authorities = await authorityNames();
   fill(
     parts.filters,
     filters.form(
       filters.input("q", "Search", { type: "search", placeholder: "name, owner, tag, thumbprint" }),
       filters.choice("state", "State", [...STATES, "failing"]),
       filters.choice("authority", "Authority", [...authorities, "none"]),
-      filters.choice(
-        "vault",
-        "Vault",
-        me.vaults.map((one) => one.name),
-      ),
+      filters.choice("vault", "Vault", vaultNames()),
       filters.input("tag", "Tag", { placeholder: "team=web" }),
       filters.input("days", "Expires within days", { type: "number", min: 0, max: 100000 }),
       filters.input("before", "Expires before", { type: "date" }),
@@ -150,7 +146,7 @@ function drawBar(view, found) {
 }
 
 function summary(view, found) {
-  const all = linesOf(view).length;
+  const all = allLines(view).length;
   const text =
     found.length === all ? count(all, "certificate") : `${digits(found.length)} of ${count(all, "certificate")}`;
   return view.whole ? text : `${text} so far, reading the vaults…`;
@@ -175,7 +171,7 @@ function row(view, line) {
 
 function list(view, lines) {
   if (!lines.length) {
-    return h("p", { class: "empty" }, view.whole ? "No certificate matches." : "Reading the vaults…");
+    return empty(view.whole ? "No certificate matches." : "Reading the vaults…");
   }
   return h(
     "div",

@@ -1,9 +1,28 @@
 // The screen New: a form that knows what each authority can do; it shows the request, and each fault where it is.
 
 import { call, faultsOf, get, of } from "./api.js";
-import { bdi, buttons, card, code, copyButton, fill, h, heading, li, linesOf, link, say } from "./dom.js";
+import {
+  bdi,
+  buttons,
+  card,
+  code,
+  copyButton,
+  details,
+  empty,
+  faultText,
+  fill,
+  h,
+  heading,
+  li,
+  linesOf,
+  link,
+  pair,
+  plainList,
+  pre,
+  say,
+} from "./dom.js";
 import { addressOf, forget, readAuthorities } from "./estate.js";
-import { choice } from "./form.js";
+import { choice, onSubmit } from "./form.js";
 import { vaultsFor } from "./session.js";
 
 const KEYS = {
@@ -28,8 +47,9 @@ export async function create(element, { query, signal }) {
   const vaults = vaultsFor("create_certificate");
   const [authorities, { value: known }] = await Promise.all([readAuthorities(), get("vaults", signal)]);
   const form = { vaults: known.filter((one) => vaults.includes(one.name)), authorities, fields: {}, shown: h("div") };
+  form.wanted = query.get("authority");
   if (!form.vaults.length) {
-    fill(element, h("p", { class: "empty" }, "Your role orders no certificates in any vault."));
+    fill(element, empty("Your role orders no certificates in any vault."));
     return;
   }
   fill(
@@ -70,18 +90,13 @@ function formOf(form, query) {
     {
       class: "card",
       novalidate: true,
-      onsubmit: (event) => {
-        event.preventDefault();
-        order(form);
-      },
+      onsubmit: onSubmit(() => order(form)),
       oninput: () => refresh(form),
     },
     h(
       "fieldset",
       {},
-      h(
-        "div",
-        { class: "pair" },
+      pair(
         field(
           form,
           "vault",
@@ -103,20 +118,17 @@ function formOf(form, query) {
           pattern: "[0-9a-zA-Z-]+",
           placeholder: "www-contoso",
           autocomplete: "off",
+          value: query.get("name") ?? "",
         }),
         "Letters, digits and hyphens.",
       ),
       field(form, first[0], first[1], lines(3, first[2]), "One a line. A wildcard is *.contoso.example."),
-      h(
-        "div",
-        { class: "pair" },
+      pair(
         field(form, "key", "Key", choice(Object.keys(KEYS), "RSA 2048"), null, "/policy/key_props"),
         field(form, "validity_days", "Days that it lives", h("input", { type: "number", min: 1, max: 3650 })),
       ),
-      h(
-        "details",
-        {},
-        h("summary", {}, "More: subject, other names, tags"),
+      details(
+        "More: subject, other names, tags",
         h(
           "fieldset",
           {},
@@ -151,7 +163,7 @@ function refresh(form) {
     form.vault = vault;
     // As the settings list them; a program is the first choice.
     const known = form.authorities.filter((one) => vault.authorities.includes(one.name));
-    const kept = fields.authority.value || known.find((one) => one.connector !== "manual")?.name;
+    const kept = fields.authority.value || form.wanted || known.find((one) => one.connector !== "manual")?.name;
     fill(
       fields.authority,
       known.map(({ name }) => h("option", { value: name, selected: name === kept }, name)),
@@ -169,17 +181,7 @@ function adapt(form, authority) {
   form.fields.validity_days.placeholder = String(authority.default_validity_days);
   const types = authority.rules.key_types ?? ["RSA", "EC"];
   for (const option of form.fields.key.options) option.disabled = !types.includes(KEYS[option.value].kty);
-  fill(
-    form.about,
-    card(
-      `About ${authority.name}`,
-      h(
-        "ul",
-        { class: "plainlist" },
-        rulesOf(authority).map((text) => li(text)),
-      ),
-    ),
-  );
+  fill(form.about, card(`About ${authority.name}`, plainList(rulesOf(authority).map((text) => li(text)))));
 }
 
 function rulesOf({ connector, features, rules, default_validity_days: days }) {
@@ -226,12 +228,12 @@ function showRequest(form) {
     form.shown,
     card(
       "The request",
-      h("pre", { class: "pem", tabindex: 0, "aria-label": "The request as JSON" }, json),
+      pre("The request as JSON", json),
       h(
         "details",
         { open },
         h("summary", {}, "As a command"),
-        h("pre", { class: "pem", tabindex: 0, "aria-label": "The request as a curl command" }, curl),
+        pre("The request as a curl command", curl),
         copyButton(curl),
       ),
     ),
@@ -273,7 +275,7 @@ function showFaults(form, faults) {
         (fault.pointer === one.dataset.pointer || fault.pointer.startsWith(`${one.dataset.pointer}/`)),
     );
     if (control) mark(control, [...(control.faults ?? []), lineOf(fault, control)]);
-    else left.push(h("p", { class: "fault" }, bdi(fault.detail)));
+    else left.push(faultText(bdi(fault.detail)));
   }
   fill(form.fault, left);
   form.fields.name.form.querySelector("[aria-invalid=true]")?.focus();

@@ -1,7 +1,7 @@
 // The screen Doctor: what is wrong with this deployment and how it is mended.
 
 import { get } from "./api.js";
-import { badge, bdi, button, card, copyButton, fill, h, heading, lead, p, say, strong } from "./dom.js";
+import { badge, bdi, button, card, copyButton, fill, h, heading, lead, p, pre, say, strong } from "./dom.js";
 import { count } from "./format.js";
 
 /** The screen. */
@@ -50,10 +50,6 @@ function finding(one) {
     { class: "need bad" },
     h("h3", {}, badge("wrong", "bad"), bdi(one.what)),
     p(bdi(one.detail)),
-    one.mend && [
-      p(strong("To mend it:")),
-      h("pre", { class: "pem", tabindex: 0, "aria-label": "How it is mended" }, one.mend),
-      copyButton(one.mend),
-    ],
+    one.mend && [p(strong("To mend it:")), pre("How it is mended", one.mend), copyButton(one.mend)],
   );
 }

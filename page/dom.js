@@ -64,6 +64,36 @@ export const heading = (title, ...besides) => h("div", { class: "heading" }, h("
 /** A row of buttons. */
 export const buttons = (...children) => h("div", { class: "buttons" }, children);
 
+/** Cards side by side, as far as there is room. */
+export const columns = (...children) => h("div", { class: "columns" }, children);
+
+/** Two fields side by side. */
+export const pair = (...children) => h("div", { class: "pair" }, children);
+
+/** What is shown when somebody asks for it. */
+export const details = (title, ...children) => h("details", {}, h("summary", {}, title), children);
+
+/** Short texts in boxes, in as few lines as they fit. `items`: of a list. */
+export const chips = (...items) => h("ul", { class: "tags" }, items);
+
+/** A list without marks. */
+export const plainList = (...items) => h("ul", { class: "plainlist" }, items);
+
+/** In place of a list that has nothing. */
+export const empty = (text) => h("p", { class: "empty" }, text);
+
+/** What is wrong, in a place that is announced. */
+export const faultText = (...children) => h("p", { class: "fault" }, children);
+
+/** What has gone wrong; it is announced. */
+export const alarm = (...children) => h("p", { class: "fault", role: "alert" }, children);
+
+/** Text as it is, with its line ends. `label`: what it is. */
+export const pre = (label, text) => h("pre", { class: "pem", tabindex: 0, "aria-label": label }, text);
+
+/** The heading of a card, with what is beside it. */
+export const subheading = (title, ...besides) => h("div", { class: "heading" }, h("h2", {}, title), besides);
+
 /** Put new content into an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...nodesOf(children));

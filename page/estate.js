@@ -1,6 +1,7 @@
 // All certificates that the caller may read, page by page, and kept for a while: the screens search and sort them here.
 
 import { ApiError, get, pages } from "./api.js";
+import { bdi, link } from "./dom.js";
 import { me } from "./session.js";
 
 const KEPT = 60_000,
@@ -78,6 +79,9 @@ export async function readAuthorities() {
   }
 }
 
+/** The names of all authorities. */
+export const authorityNames = async () => (await readAuthorities()).map((one) => one.name);
+
 /** What is the same for a certificate wherever it is named. */
 export const keyOf = ({ vault, name }) => `${vault}/${name}`;
 
@@ -85,3 +89,6 @@ export const keyOf = ({ vault, name }) => `${vault}/${name}`;
 export function addressOf(vault, name) {
   return `#/certificate/${encodeURIComponent(vault)}/${encodeURIComponent(name)}`;
 }
+
+/** A link to it, by its name. */
+export const linkTo = (one, attributes) => link(addressOf(one.vault, one.name), bdi(one.name), attributes);

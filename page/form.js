@@ -1,7 +1,7 @@
 // Fields: choices, and filters, which are kept in the address.
 
 import { withQuery } from "./api.js";
-import { button, h } from "./dom.js";
+import { button, h, hint } from "./dom.js";
 
 /** A choice of one value. `all`: the words for none of them; without these one is always chosen. */
 export function choice(values, chosen, all) {
@@ -12,6 +12,18 @@ export function choice(values, chosen, all) {
     values.map((value) => h("option", { value, selected: value === chosen }, value)),
   );
 }
+
+/** A field with its label, and a hint below it. */
+export function field(id, title, control, help) {
+  control.id = id;
+  return h("div", { class: "field" }, h("label", { for: id }, title), control, help && hint(help));
+}
+
+/** Do it in place of the browser's own way to send a form. */
+export const onSubmit = (act) => (event) => {
+  event.preventDefault();
+  act();
+};
 
 /**
  * The filters of a screen. What they hold is in the address, without an entry in the browser's history for each change,
@@ -29,7 +41,7 @@ export function filtersOf(screen, query, defaults, changed) {
     history.replaceState(null, "", withQuery(`#/${screen}`, Object.fromEntries(chosen)));
     changed();
   };
-  const field = (name, title, control, event) => {
+  const filter = (name, title, control, event) => {
     control.name = name;
     control.addEventListener(event, () => set({ page: defaults.page, [name]: control.value }));
     return h("label", {}, title, control);
@@ -37,9 +49,9 @@ export function filtersOf(screen, query, defaults, changed) {
   return {
     wanted,
     set,
-    choice: (name, title, values) => field(name, title, choice(values, wanted[name], "all"), "change"),
+    choice: (name, title, values) => filter(name, title, choice(values, wanted[name], "all"), "change"),
     input: (name, title, attributes = {}, event = "input") =>
-      field(name, title, h("input", { value: wanted[name], ...attributes }), event),
+      filter(name, title, h("input", { value: wanted[name], ...attributes }), event),
     form: (...fields) =>
       formOf(
         fields,
@@ -50,7 +62,7 @@ export function filtersOf(screen, query, defaults, changed) {
 
 /** On a phone the first two are shown until somebody asks for more, or all of them if one is in use. */
 function formOf(fields, inUse) {
-  const form = h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() }, fields);
+  const form = h("form", { class: "filters", role: "search", onsubmit: onSubmit(() => {}) }, fields);
   if (fields.length < 3 || inUse) return form;
   const more = button("More filters", () => {
     more.remove();

@@ -12,16 +12,15 @@ import {
   headed,
   heading,
   hint,
-  link,
   save,
   say,
   showError,
   small,
 } from "./dom.js";
-import { addressOf, readAuthorities } from "./estate.js";
+import { linkTo, readAuthorities } from "./estate.js";
 import { filtersOf } from "./form.js";
 import { count, dateTime, duration, moment, standing } from "./format.js";
-import { me, who } from "./session.js";
+import { vaultNames, who } from "./session.js";
 import { timeline } from "./timeline.js";
 
 const STATES = [
@@ -60,11 +59,7 @@ function filterForm(filters, authorities) {
   return filters.form(
     filters.input("name", "Name begins with", { type: "search" }, "change"),
     filters.choice("state", "State", STATES),
-    filters.choice(
-      "vault",
-      "Vault",
-      me.vaults.map((one) => one.name),
-    ),
+    filters.choice("vault", "Vault", vaultNames()),
     filters.choice(
       "authority",
       "Authority",
@@ -128,10 +123,7 @@ function row(operation) {
     ? duration((moment(operation.ended_at) - moment(operation.requested_at)) / 1000)
     : "still running";
   const cells = [
-    [
-      link(addressOf(operation.vault, operation.name), bdi(operation.name), { class: "strong name" }),
-      small(operation.vault),
-    ],
+    [linkTo(operation, { class: "strong name" }), small(operation.vault)],
     [operation.kind, operation.reason && h("small", { class: "clip" }, bdi(operation.reason))],
     [badge(words, kind), error && h("small", { class: "clip", title: error.message }, bdi(error.message))],
     operation.authority ? bdi(operation.authority) : operation.issuer.name,

@@ -2,16 +2,16 @@
 
 import { digits } from "./format.js";
 import { call, faultsOf, of } from "./api.js";
-import { bdi, button, buttons, card, fill, h, heading, lead, li, link, p, say } from "./dom.js";
-import { addressOf, forget } from "./estate.js";
-import { choice } from "./form.js";
+import { bdi, button, buttons, card, empty, faultText, fill, h, heading, lead, li, link, p, pair, say } from "./dom.js";
+import { forget, linkTo } from "./estate.js";
+import { choice, field, onSubmit } from "./form.js";
 import { vaultsFor } from "./session.js";
 
 /** The screen. */
 export async function importFile(element) {
   const vaults = vaultsFor("import_certificate");
   if (!vaults.length) {
-    fill(element, h("p", { class: "empty" }, "Your role imports no certificates into any vault."));
+    fill(element, empty("Your role imports no certificates into any vault."));
     return;
   }
   const form = { file: null, outcome: h("div", { role: "status" }) };
@@ -29,15 +29,13 @@ export async function importFile(element) {
 
 function formOf(form, vaults) {
   form.vault = choice(vaults);
-  form.vault.id = "i-vault";
   form.name = h("input", {
-    id: "i-name",
     required: true,
     maxlength: 127,
     pattern: "[0-9a-zA-Z\\-]+",
     autocomplete: "off",
   });
-  form.password = h("input", { id: "i-password", type: "password", autocomplete: "off" });
+  form.password = h("input", { type: "password", autocomplete: "off" });
   form.strict = h("input", { type: "checkbox" });
   form.chosen = h("p", { class: "strong" });
   const file = h("input", { type: "file", id: "i-file", onchange: () => choose(form, file.files[0]) });
@@ -64,27 +62,14 @@ function formOf(form, vaults) {
     "form",
     {
       class: "card",
-      onsubmit: (event) => {
-        event.preventDefault();
-        send(form, false);
-      },
+      onsubmit: onSubmit(() => send(form, false)),
     },
     h(
       "fieldset",
       {},
       zone,
-      h(
-        "div",
-        { class: "pair" },
-        h("div", { class: "field" }, h("label", { for: "i-vault" }, "Vault"), form.vault),
-        h("div", { class: "field" }, h("label", { for: "i-name" }, "Name in Key Vault"), form.name),
-      ),
-      h(
-        "div",
-        { class: "field" },
-        h("label", { for: "i-password" }, "Password of the file, if it has one"),
-        form.password,
-      ),
+      pair(field("i-vault", "Vault", form.vault), field("i-name", "Name in Key Vault", form.name)),
+      field("i-password", "Password of the file, if it has one", form.password),
       h("label", { class: "check" }, form.strict, "Refuse it if Key Vault would not take it as it is"),
       buttons(h("button", { class: "primary" }, "Import it")),
     ),
@@ -103,7 +88,7 @@ function choose(form, file) {
 
 async function send(form, force) {
   if (!form.file) {
-    fill(form.outcome, h("p", { class: "fault" }, "Choose a file first."));
+    fill(form.outcome, faultText("Choose a file first."));
     return;
   }
   try {
@@ -129,10 +114,7 @@ function done(form, answer) {
     form.outcome,
     card(
       "Imported",
-      p(
-        link(addressOf(answer.vault, answer.name), bdi(answer.name)),
-        answer.imported ? " has a new version." : " had this version already.",
-      ),
+      p(linkTo(answer), answer.imported ? " has a new version." : " had this version already."),
       answer.changes.length > 0 && [
         p("To please Key Vault:"),
         h(

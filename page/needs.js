@@ -1,8 +1,25 @@
 // The entries of the screen Now: one for each thing that needs a person.
 
 import { call } from "./api.js";
-import { badge, bdi, button, buttons, code, fill, h, hint, li, link, p, quiet, say, strong } from "./dom.js";
-import { addressOf, keyOf } from "./estate.js";
+import {
+  alarm,
+  badge,
+  bdi,
+  button,
+  buttons,
+  chips,
+  code,
+  fill,
+  h,
+  hint,
+  li,
+  link,
+  p,
+  quiet,
+  say,
+  strong,
+} from "./dom.js";
+import { addressOf, keyOf, linkTo } from "./estate.js";
 import { count, dateTime, moment, now as clock, relative, sentence } from "./format.js";
 import { isAtLeast } from "./session.js";
 
@@ -71,7 +88,7 @@ function certificateNeed(line, why) {
   return need(
     over ? "bad" : "warn",
     [
-      link(addressOf(line.vault, line.name), bdi(line.name)),
+      linkTo(line),
       badge(over ? "expired" : "expires", over ? "bad" : "warn"),
       quiet(relative(line.expires), ` · ${line.vault}`, line.authority && [" · ", bdi(line.authority)]),
     ],
@@ -111,7 +128,7 @@ function operationNeed(operation) {
   return need(
     operation.status === "failed" ? "bad" : "warn",
     [
-      link(addressOf(operation.vault, operation.name), bdi(operation.name)),
+      linkTo(operation),
       badge(operation.status === "failed" ? "failed" : "failing", operation.status === "failed" ? "bad" : "warn"),
       quiet(
         `${operation.kind} · ${operation.vault} · ${operation.authority} · `,
@@ -141,10 +158,8 @@ function causeNeed(list) {
       quiet("for the same reason"),
     ],
     errorOf(first),
-    h(
-      "ul",
-      { class: "tags" },
-      list.slice(0, NAMED).map((one) => li(link(addressOf(one.vault, one.name), bdi(one.name)))),
+    chips(
+      list.slice(0, NAMED).map((one) => li(linkTo(one))),
       list.length > NAMED && li(`and ${list.length - NAMED} more`),
     ),
   );
@@ -154,7 +169,7 @@ function handNeed(operation) {
   return need(
     "busy",
     [
-      link(addressOf(operation.vault, operation.name), bdi(operation.name)),
+      linkTo(operation),
       badge("waits for people", "busy"),
       quiet(bdi(operation.authority), " · asked ", relative(operation.requested_at)),
     ],
@@ -189,7 +204,7 @@ function poisonNeed(message) {
       fill(place, p(text));
       say(text);
     } catch (error) {
-      place.append(h("p", { class: "fault", role: "alert" }, bdi(error.message)));
+      place.append(alarm(bdi(error.message)));
     }
   };
   return need(

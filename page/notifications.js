@@ -1,7 +1,29 @@
 // The screen Notifications: who is told of what, how the last deliveries went, and a test message.
 
 import { call, get } from "./api.js";
-import { badge, bdi, button, buttons, card, code, facts, fill, h, heading, hint, lead, li, say } from "./dom.js";
+import {
+  alarm,
+  badge,
+  bdi,
+  button,
+  buttons,
+  card,
+  chips,
+  code,
+  columns,
+  details,
+  empty,
+  facts,
+  fill,
+  h,
+  heading,
+  hint,
+  lead,
+  li,
+  plainList,
+  say,
+  subheading,
+} from "./dom.js";
 import { dateTime, relative } from "./format.js";
 import { isAtLeast } from "./session.js";
 
@@ -16,9 +38,7 @@ export async function notifications(element, { signal }) {
       code("CERTRELAY_NOTIFICATIONS"),
       "; their addresses are not shown, since some are passwords.",
     ),
-    value.length
-      ? h("div", { class: "columns" }, value.map(target))
-      : h("p", { class: "empty" }, "Nobody is told of anything."),
+    value.length ? columns(value.map(target)) : empty("Nobody is told of anything."),
   );
 }
 
@@ -31,25 +51,16 @@ function target(one) {
       fill(last, lastOf({ ...one, [found.delivered ? "last_delivered" : "last_failed"]: found }));
       say(`${one.name}: ${words(found)}`);
     } catch (error) {
-      last.append(h("p", { class: "fault", role: "alert" }, bdi(error.message)));
+      last.append(alarm(bdi(error.message)));
     }
     send.disabled = false;
   });
   return card(
     null,
-    h("div", { class: "heading" }, h("h2", {}, bdi(one.name)), badge(one.kind, "quiet")),
+    subheading(bdi(one.name), badge(one.kind, "quiet")),
     facts([["Sent to", one.host]]),
     last,
-    h(
-      "details",
-      {},
-      h("summary", {}, `Told of ${one.events.length} events`),
-      h(
-        "ul",
-        { class: "tags" },
-        one.events.map((event) => li(event)),
-      ),
-    ),
+    details(`Told of ${one.events.length} events`, chips(one.events.map((event) => li(event)))),
     isAtLeast("Operator") && buttons(send),
   );
 }
@@ -58,9 +69,7 @@ function target(one) {
 function lastOf({ last_delivered: delivered, last_failed: failed }) {
   const found = [delivered, failed].filter(Boolean).sort((a, b) => (a.at < b.at ? 1 : -1));
   if (!found.length) return hint("Nothing was delivered yet.");
-  return h(
-    "ul",
-    { class: "plainlist" },
+  return plainList(
     found.map((one, number) =>
       li(
         badge(one.delivered ? "delivered" : "not delivered", one.delivered ? "good" : number ? "quiet" : "bad"),

@@ -1,6 +1,6 @@
 // A certificate and the path to its root, with bars for their validity on one scale.
 
-import { bdi, code, facts, h, hint, longList, quiet } from "./dom.js";
+import { bdi, code, details, facts, h, hint, longList, quiet } from "./dom.js";
 import { date, digits, fingerprint, moment, now, relativeText } from "./format.js";
 
 const DAY = 86_400_000;
@@ -73,7 +73,7 @@ function link(one, level, window, length) {
       bdi(one.subject || one.dns_names?.[0] || "without a subject", { class: "strong" }),
     ),
     one.not_before ? bar(one, window) : hint("It cannot be read."),
-    h("details", {}, h("summary", {}, "Contents"), contents(one)),
+    details("Contents", contents(one)),
   );
 }
 

@@ -1,7 +1,7 @@
 // The policy of the next version, and the tags: as people read them, and as JSON to change.
 
 import { call, get, of } from "./api.js";
-import { bdi, button, buttons, code, facts, fill, h, hint, p, say } from "./dom.js";
+import { bdi, button, buttons, chips, code, facts, faultText, fill, h, hint, p, say } from "./dom.js";
 import { confirmed } from "./dialog.js";
 import { may } from "./session.js";
 
@@ -69,9 +69,7 @@ function readable({
 function tagList(tags) {
   const shown = Object.entries(tags);
   if (!shown.length) return hint("None.");
-  return h(
-    "ul",
-    { class: "tags" },
+  return chips(
     shown.map(([name, value]) => h("li", { class: OWN.test(name) ? "own" : "" }, bdi(name), " = ", bdi(value))),
   );
 }
@@ -122,8 +120,8 @@ async function store(screen, what, written, fault) {
   } catch (error) {
     fill(
       fault,
-      h("p", { class: "fault" }, bdi(error.message)),
-      (error.faults ?? []).map((one) => h("p", { class: "fault" }, code(one.pointer), " ", bdi(one.detail))),
+      faultText(bdi(error.message)),
+      (error.faults ?? []).map((one) => faultText(code(one.pointer), " ", bdi(one.detail))),
     );
   }
 }

@@ -7,7 +7,9 @@ import {
   bdi,
   buttons,
   card,
+  details,
   facts,
+  faultText,
   fill,
   h,
   heading,
@@ -16,17 +18,18 @@ import {
   linesOf,
   link,
   p,
+  pair,
   say,
   strong,
   table,
 } from "./dom.js";
 import { unreadable } from "./certificates.js";
 import { confirmed } from "./dialog.js";
-import { addressOf, load, readAuthorities } from "./estate.js";
-import { choice } from "./form.js";
+import { linkTo, load, readAuthorities } from "./estate.js";
+import { choice, field, onSubmit } from "./form.js";
 import { count, date, dateTime, digits, duration, moment, now } from "./format.js";
 import { KINDS } from "./replacement.js";
-import { me, who } from "./session.js";
+import { vaultNames, who } from "./session.js";
 
 const WHICH = "Choose by which authority, name or other property.";
 
@@ -56,28 +59,19 @@ export async function replacements(element, { signal }) {
 }
 
 function formOf(form) {
-  const labelled = (name, title, control, help) => {
-    control.id = `r-${name}`;
-    form[name] = control;
-    return h("div", { class: "field" }, h("label", { for: control.id }, title), control, help && hint(help));
-  };
+  const labelled = (name, title, control, help) => field(`r-${name}`, title, (form[name] = control), help);
   return h(
     "form",
     {
       class: "card",
       oninput: () => preview(form),
-      onsubmit: (event) => {
-        event.preventDefault();
-        start(form);
-      },
+      onsubmit: onSubmit(() => start(form)),
     },
     h(
       "fieldset",
       {},
       h("legend", {}, "Which certificates"),
-      h(
-        "div",
-        { class: "pair" },
+      pair(
         labelled(
           "authority",
           "Renewed by",
@@ -87,15 +81,7 @@ function formOf(form) {
             "any authority",
           ),
         ),
-        labelled(
-          "vault",
-          "In the vault",
-          choice(
-            me.vaults.map((one) => one.name),
-            "",
-            "any vault",
-          ),
-        ),
+        labelled("vault", "In the vault", choice(vaultNames(), "", "any vault")),
       ),
       labelled(
         "names",
@@ -103,18 +89,14 @@ function formOf(form) {
         h("textarea", { rows: 2, spellcheck: "false", placeholder: "www-*" }),
         "One a line; * stands for any text.",
       ),
-      h(
-        "details",
-        {},
-        h("summary", {}, "More: issuer, serial numbers, key, age"),
+      details(
+        "More: issuer, serial numbers, key, age",
         h(
           "fieldset",
           {},
           labelled("issuer", "Issuer", h("input", { placeholder: "CN=R3, O=Let's Encrypt, C=US" })),
           labelled("serials", "Serial numbers", h("textarea", { rows: 3, spellcheck: "false" }), "In hex, one a line."),
-          h(
-            "div",
-            { class: "pair" },
+          pair(
             labelled("key", "Key", choice(["RSA", "EC"], "", "any")),
             labelled("before", "Issued before", h("input", { type: "date" })),
           ),
@@ -213,10 +195,7 @@ function meaning(found, groups, exact) {
             ]
           : "no rate limits it: all start as fast as the vaults allow",
       ],
-      [
-        "The last one",
-        last && [link(addressOf(last.vault, last.name), bdi(last.name)), ", which expires ", date(last.expires)],
-      ],
+      ["The last one", last && [linkTo(last), ", which expires ", date(last.expires)]],
       [
         "Too late",
         late.length
@@ -241,7 +220,7 @@ async function start(form) {
   fill(form.fault);
   const criteria = criteriaOf(form);
   if (!isEnough(criteria)) {
-    fill(form.fault, h("p", { class: "fault" }, WHICH));
+    fill(form.fault, faultText(WHICH));
     return;
   }
   fill(form.fault, !form.whole && hint("The vaults are still being read; the question comes when all of them are."));
@@ -261,7 +240,7 @@ async function start(form) {
   } catch (error) {
     fill(
       form.fault,
-      faultsOf(error).map((one) => h("p", { class: "fault" }, bdi(one.detail))),
+      faultsOf(error).map((one) => faultText(bdi(one.detail))),
     );
   }
 }

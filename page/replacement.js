@@ -3,7 +3,7 @@
 import { call, follow } from "./api.js";
 import { badge, bdi, button, card, h, lead, link, p, refill, table } from "./dom.js";
 import { confirmed } from "./dialog.js";
-import { addressOf } from "./estate.js";
+import { linkTo } from "./estate.js";
 import { count, digits, relative } from "./format.js";
 import { isAtLeast, who } from "./session.js";
 
@@ -61,11 +61,7 @@ function refused(list) {
   return table(
     "Refused",
     ["Certificate", "Vault", "Why"],
-    list.map((one) => [
-      one.name ? link(addressOf(one.vault, one.name), bdi(one.name)) : "the whole vault",
-      one.vault,
-      bdi(one.detail),
-    ]),
+    list.map((one) => [one.name ? linkTo(one) : "the whole vault", one.vault, bdi(one.detail)]),
   );
 }
 

@@ -1,8 +1,8 @@
 // One certificate in the list: its columns, and how it goes with its renewal.
 
-import { badge, bdi, button, h, link, quiet, small } from "./dom.js";
+import { badge, bdi, button, h, quiet, small } from "./dom.js";
 import { waitsForPeople } from "./byhand.js";
-import { addressOf, reload } from "./estate.js";
+import { linkTo, reload } from "./estate.js";
 import { count, date, digits, relative, relativeText, standing, STATE_KINDS } from "./format.js";
 import { who } from "./session.js";
 
@@ -22,7 +22,7 @@ export const COLUMNS = [
 export function cellsOf(line, operation, ended) {
   const clipped = (text) => h("small", { class: "clip", title: text }, text);
   return [
-    [link(addressOf(line.vault, line.name), bdi(line.name), { class: "strong name" }), namesOf(line)],
+    [linkTo(line, { class: "strong name" }), namesOf(line)],
     badge(line.state, STATE_KINDS[line.state]),
     line.vault,
     line.authority ? bdi(line.authority) : quiet("nobody"),

@@ -4,7 +4,7 @@ import { keyOf } from "./estate.js";
 import { daysUntil, moment, STATES } from "./format.js";
 
 /** All lines, and one for each name whose first version is being made: Key Vault's list has none for it. */
-export function linesOf(view) {
+export function allLines(view) {
   const { lines, whole, unreadable, open, ended } = view;
   const creating = [...new Map([...ended, ...open])].filter(([, one]) => one.kind === "create");
   if (!whole || !creating.length) return lines;
@@ -24,7 +24,7 @@ export function matching(view) {
   const { q, state, authority, vault, tag, days, before } = view.filters.wanted;
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
   const [tagName, tagValue] = tag.split("=");
-  return linesOf(view).filter((line) => {
+  return allLines(view).filter((line) => {
     if (vault && line.vault !== vault) return false;
     if (authority && (line.authority ?? "none") !== authority) return false;
     if (state === "failing" ? !isFailing(view, line) : state && line.state !== state) return false;

@@ -30,6 +30,9 @@ export function may(vault, route, owner) {
   return role !== "Requester" || me.ids.includes(owner);
 }
 
+/** All vaults that the caller may read. */
+export const vaultNames = () => me.vaults.map((one) => one.name);
+
 /** The vaults in which the caller may call a route. */
 export function vaultsFor(route) {
   return (me?.vaults ?? []).filter((one) => one.routes.includes(route)).map((one) => one.name);

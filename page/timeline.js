@@ -1,6 +1,6 @@
 // One operation as people look at it: every transition, live while it runs.
 
-import { badge, bdi, code, facts, h, quiet, strong } from "./dom.js";
+import { badge, bdi, code, details, facts, h, quiet, strong } from "./dom.js";
 import { dateTime, duration, moment, relative, sentence, standing, STEPS } from "./format.js";
 import { who } from "./session.js";
 
@@ -46,7 +46,7 @@ export function timeline(operation) {
       { class: "transitions" },
       operation.transitions.map((one, number) => transition(operation, one, number)),
     ),
-    details(operation),
+    more(operation),
   );
 }
 
@@ -86,12 +86,10 @@ function transition(operation, one, number) {
   );
 }
 
-function details(operation) {
+function more(operation) {
   const open = operation.status === "inProgress";
-  return h(
-    "details",
-    {},
-    h("summary", {}, "Details"),
+  return details(
+    "Details",
     facts([
       ["Operation", code(operation.id)],
       ["Asked by", operation.requested_by_name && code(operation.requested_by)],

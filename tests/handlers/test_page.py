@@ -15,6 +15,7 @@ FILES = page.files()
 DOCUMENT = page.FOLDER.parent / "docs" / "page.md"
 EXPORTED = r"^export (?:async )?(?:function\*? |const |let |class )(\w+)"
 MOST_LINES, LONGEST_LINE = 300, 120
+MOST_SENT = 67_000  # bytes, of all files as a browser gets them
 
 
 def ask(handler: Any, route: dict[str, str] | None = None, **headers: str) -> func.HttpResponse:
@@ -103,6 +104,12 @@ def test_no_file_has_more_or_longer_lines_than_a_person_reads(name: str) -> None
     lines = FILES.contents[name].decode().splitlines()
     assert name == "style.css" or len(lines) <= MOST_LINES
     assert [line for line in lines if len(line) > LONGEST_LINE] == []
+
+
+def test_what_a_browser_gets_is_small() -> None:
+    sent = [len(file(name, accept_encoding="gzip").get_body()) for name in FILES.contents if name != "index.html"]
+    assert sum(sent) + len(ask(page.web_page, accept_encoding="gzip").get_body()) < MOST_SENT
+    assert f"below {MOST_SENT // 1000} kB" in " ".join(DOCUMENT.read_text().split())
 
 
 def test_the_document_tells_how_many_files_there_are_and_how_large() -> None:

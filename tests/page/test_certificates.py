@@ -68,3 +68,17 @@ def test_a_certificate_says_what_key_it_has(visit: Visit, seen: Visitor) -> None
     page = seen.certificate("seen")
     contents = page.locator(".card", has=page.get_by_role("heading", name="Contents", exact=True))
     expect(contents).to_contain_text("RSA, 2048 bits")
+
+
+def test_a_first_order_that_failed_is_ordered_again_with_its_name_and_authority(visit: Visit) -> None:
+    ada = visit()
+    ada.order("once-more", "once-more.contoso.example", authority="by-hand")
+    expect(ada.page.locator(".hand").first).to_be_visible()
+    page = ada.page
+    expect(page.get_by_role("link", name="Order it again")).to_have_count(0)
+    ada.button("Cancel").click()
+    ada.confirm("Cancel it")
+    page.get_by_role("link", name="Order it again").click()
+    expect(page.get_by_label("Name in Key Vault")).to_have_value("once-more")
+    expect(page.get_by_label("Authority")).to_have_value("by-hand")
+    expect(page.get_by_label("The request as JSON")).to_contain_text("by-hand")
