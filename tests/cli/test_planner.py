@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from certrelay.pki.distinguished_names import as_key_vault_takes_it
+from certrelay.pki.names import subject_names
 from certrelay_cli.code import export, planner, prepare
 from certrelay_cli.code.actual import Actual
 from certrelay_cli.code.document import Document
@@ -57,6 +59,7 @@ def kinds(one: Wanted, actual: Actual | None) -> list[Kind]:
         {"authority": None, "issuer": "digicert", "certificate_type": "OV-SSL", "days": 365, "auto_renew": False},
         {"authority": None, "issuer": "Self", "renew": "10d"}, {"authority": None, "issuer": "Unknown"},
         {"subject": "CN=www.contoso.example, O=Contoso"}, {"ca": True},
+        {"ekus": ["1.3.6.1.5.5.7.3.1"] * 2, "key_usage": ["keyEncipherment", "digitalSignature", "digitalSignature"]},
     ],
 )  # fmt: skip
 def test_what_a_plan_made_leaves_nothing_to_do(entry: dict[str, Any]) -> None:
@@ -66,6 +69,46 @@ def test_what_a_plan_made_leaves_nothing_to_do(entry: dict[str, Any]) -> None:
     if one.issuer and one.days:
         properties["validity_months"] = 12
     assert changes(one, actual) == []
+
+
+SPELLINGS = [
+    {"dns_names": ["WWW.Contoso.example."]}, {"dns_names": ["*.B\u00fccher.example"]},
+    {"email_addresses": ["Ops@Contoso.EXAMPLE"]}, {"email_addresses": ["ops@b\u00fccher.example"]},
+    {"uris": ["SPIFFE://Contoso.Example/Path?Q#F"]}, {"uris": ["HTTPS://User@WWW.Contoso.Example:443/X"]},
+    {"uris": ["https://WWW.Contoso.example?Q=A@B"]}, {"ip_addresses": ["2001:DB8:0::1"]},
+    {"user_principal_names": ["User@CONTOSO.example"]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", SPELLINGS)
+def test_a_name_is_found_as_the_app_has_written_it(asked: dict[str, list[str]]) -> None:
+    """Otherwise each plan would order a new version."""
+    written = subject_names(None, **asked)
+    [(kind, [name])] = asked.items()
+    field = "upns" if kind == "user_principal_names" else "names"
+    in_policy = {"dns_names": "dns_names", "email_addresses": "emails", "ip_addresses": "ipAddresses", "uris": "uris"}
+    one = wanted(**{"names": [], "subject": "CN=a", field: [name]})
+    assert one.sans == {in_policy.get(kind, "upns"): list(getattr(written, kind))}
+    before = there(one)
+    properties = {**before.policy["x509_props"], "sans": {in_policy.get(kind, "upns"): [name]}}
+    assert changes(one, replace(before, policy={**before.policy, "x509_props": properties})) == []
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        r"CN=www.contoso.example, O=Contoso\, Inc.", 'CN=www.contoso.example,O="Contoso, Inc."', r"cn=a,O=M\C3\BCller",
+        r"CN=a, OU=b+OU=c", r'CN=a, O="say ""hi"""', r"CN=a, O=x\ ", r"CN=a; O=b", "OID.2.5.4.15=Private, CN=a",
+        "CN=a\\b",
+    ],
+)  # fmt: skip
+def test_a_subject_is_found_as_key_vault_takes_it(subject: str) -> None:
+    one = wanted(subject=subject)
+    before = there(one)
+    properties = {**before.policy["x509_props"], "subject": as_key_vault_takes_it(subject)}
+    assert changes(one, replace(before, policy={**before.policy, "x509_props": properties})) == []
+    properties["subject"] += "x"
+    assert kinds(one, replace(before, policy={**before.policy, "x509_props": properties})) == [Kind.POLICY]
 
 
 def test_what_is_not_there_is_created_with_all_that_the_file_says() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from certrelay_cli.code.names import all_of
 from certrelay_cli.code.threads import each
 from certrelay_cli.triggers import Trigger
 from certrelay_client import Client, NotFound
@@ -42,9 +43,7 @@ def from_detail(detail: Mapping[str, Any], was_managed: bool = False) -> Actual:
     found = _TRIGGER.fullmatch(tags.get(RENEWAL_TAG, ""))
     days = tags.get(VALIDITY_TAG, "")
     readable = detail.get("dns_names") is not None
-    names = frozenset(
-        str(one).lower() if kind == "dns_names" else str(one) for kind in _KINDS for one in detail.get(kind) or ()
-    )
+    names = frozenset(name for kind in _KINDS for name in all_of(kind, detail.get(kind) or ()))
     key = (detail["key_type"], detail["key_size"]) if detail.get("key_type") else None
     return Actual(
         name=detail["name"],

@@ -11,8 +11,9 @@ from typing import Any
 from certrelay_cli import keys
 from certrelay_cli.code import endpoints
 from certrelay_cli.code.actual import OWN_TAGS
+from certrelay_cli.code.names import normalised
 from certrelay_cli.code.planner import Change
-from certrelay_cli.code.wanted import ENDPOINT_TAG, Wanted, normalised
+from certrelay_cli.code.wanted import ENDPOINT_TAG, Wanted
 
 MAX_TAGS = 15  # Key Vault's
 

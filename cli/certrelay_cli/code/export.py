@@ -10,6 +10,7 @@ from certrelay_cli import keys, triggers
 from certrelay_cli.code import wanted
 from certrelay_cli.code.actual import Actual
 from certrelay_cli.code.document import Document
+from certrelay_cli.code.names import normalised
 from certrelay_cli.code.wanted import CONTENT_TYPES, EKUS, KEY_USAGE, KEY_VAULTS_SHARE, MONTH_DAYS
 from certrelay_cli.inputs import Malformed
 
@@ -123,7 +124,7 @@ def _rest(actual: Actual, properties: Mapping[str, Any], key: str) -> Json:
 
 def _kind(name: str) -> tuple[str, str]:
     try:
-        return wanted.normalised(name)
+        return normalised(name)
     except ValueError:
         return "other", name
 

@@ -178,13 +178,7 @@ def _issuer(policy: Mapping[str, Any]) -> str:
 
 
 def _names_in(policy: Mapping[str, Any]) -> frozenset[str]:
-    sans = sans_in(policy)
-    return frozenset(
-        name.lower() if kind == "dns_names" else name
-        for kind, values in sans.items()
-        if kind != "upns"
-        for name in values
-    )
+    return frozenset(name for kind, values in sans_in(policy).items() if kind != "upns" for name in values)
 
 
 def _differences(now: Mapping[str, str], then: Mapping[str, str]) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """What differs between Key Vault's policy of a certificate and what is wanted. Pure."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from certrelay_cli import keys
+from certrelay_cli.code.names import all_of
+from certrelay_cli.code.subjects import comparable
 from certrelay_cli.code.wanted import EKUS, KEY_USAGE, Wanted
 
 
@@ -49,12 +50,12 @@ def _compare_certificate(found: PolicyChange, wanted: Wanted, policy: Mapping[st
     emptied: dict[str, list[str]] = {kind: [] for kind in now if kind not in sans}
     found.compare("x509_props", {"sans": wanted.sans | emptied}, "names", now, sans)
     subject = properties.get("subject") or wanted.subject
-    if _subject(subject) != _subject(wanted.subject):
+    if comparable(subject) != comparable(wanted.subject):
         found.compare("x509_props", {"subject": wanted.subject}, "subject", subject, wanted.subject)
     for name, default in (("key_usage", KEY_USAGE), ("ekus", EKUS)):
         then = list(getattr(wanted, name) or default)
-        present = list(properties.get(name) or default)
-        found.compare("x509_props", {name: then}, name.replace("_", " "), sorted(present), sorted(then))
+        present = properties.get(name) or default
+        found.compare("x509_props", {name: then}, name.replace("_", " "), sorted({*present}), sorted({*then}))
 
 
 def _compare_issuers_own(found: PolicyChange, wanted: Wanted, policy: Mapping[str, Any]) -> None:
@@ -74,9 +75,9 @@ def _compare_issuers_own(found: PolicyChange, wanted: Wanted, policy: Mapping[st
 
 
 def sans_in(policy: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The names that a policy asks for, by their kind."""
+    """The names that a policy asks for, by their kind, as CertRelay writes them."""
     sans = (policy.get("x509_props") or {}).get("sans") or {}
-    return {kind: list(values) for kind, values in sans.items() if values}
+    return {kind: all_of(kind, values) for kind, values in sans.items() if values}
 
 
 def shown(value: Any) -> str:
@@ -88,9 +89,3 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value in (None, "") else str(value)
-
-
-def _subject(text: str) -> list[str]:
-    """The parts, however they are spaced and the types are written."""
-    parts = (part.partition("=") for part in re.split(r"(?<!\\),", text))
-    return [f"{kind.strip().upper()}={value.strip()}" for kind, _, value in parts]

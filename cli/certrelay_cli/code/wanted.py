@@ -1,15 +1,13 @@
 """One certificate as the file wants it, with all defaults, and its requests to the API. Pure."""
 
-import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import idna
 
 from certrelay_cli import keys, triggers
 from certrelay_cli.code import endpoints
 from certrelay_cli.code.document import Common, Document, Entry
+from certrelay_cli.code.names import normalised, user_principal_name
 from certrelay_cli.inputs import Malformed
 from certrelay_cli.triggers import Trigger
 
@@ -145,14 +143,18 @@ def _wanted(name: str, entry: Entry, defaults: Common) -> Wanted:
         ips=tuple(one for kind, one in names if kind == "ip"),
         emails=tuple(one for kind, one in names if kind == "email"),
         uris=tuple(one for kind, one in names if kind == "uri"),
-        upns=tuple(entry.upns), subject=entry.subject or default_subject(dns), days=chosen("days"),
-        trigger=triggers.from_text(renew) if renew else None,
+        upns=tuple(map(user_principal_name, entry.upns)), subject=entry.subject or default_subject(dns),
+        days=chosen("days"), trigger=triggers.from_text(renew) if renew else None,
         tags={**defaults.tags, **entry.tags, **_endpoint_tag(entry, defaults)},
         exportable=chosen("exportable", "-HSM" not in key), reuse_key=chosen("reuse_key", False),
-        content_type=CONTENT_TYPES[chosen("content_type", "pfx")], key_usage=tuple(usage) if usage else None,
-        ekus=tuple(ekus) if ekus else None, enabled=chosen("enabled", True),
+        content_type=CONTENT_TYPES[chosen("content_type", "pfx")], key_usage=_once(usage),
+        ekus=_once(ekus), enabled=chosen("enabled", True),
         certificate_type=entry.certificate_type, auto_renew=entry.auto_renew is not False, ca=entry.ca,
     )  # fmt: skip
+
+
+def _once(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    return tuple(dict.fromkeys(values)) if values else None
 
 
 def _endpoint_tag(entry: Entry, defaults: Common) -> dict[str, str]:
@@ -167,25 +169,3 @@ def _endpoint_tag(entry: Entry, defaults: Common) -> dict[str, str]:
 def default_subject(dns: tuple[str, ...]) -> str:
     """As CertRelay does it: CN= and the first DNS name, if that may be a common name."""
     return f"CN={dns[0]}" if dns and len(dns[0]) <= MAX_COMMON_NAME else ""
-
-
-def normalised(name: str) -> tuple[str, str]:
-    """The kind of a name (dns, ip, email, uri), and the name as CertRelay writes it. Raises ValueError."""
-    if "://" in name:
-        return "uri", name
-    if "@" in name:
-        return "email", name
-    try:
-        return "ip", str(ipaddress.ip_address(name))
-    except ValueError:
-        pass
-    wildcard, rest = ("*.", name[2:]) if name.startswith("*.") else ("", name)
-    rest = rest.removesuffix(".").lower()
-    try:
-        if not rest.isascii():
-            rest = idna.encode(rest, uts46=True).decode()
-    except idna.IDNAError as error:
-        raise ValueError(f"{name!r} is no DNS name: {error}") from None
-    if not all(part and len(part) <= 63 for part in rest.split(".")) or any(one in rest for one in " /*,"):
-        raise ValueError(f"{name!r} is no DNS name")
-    return "dns", wildcard + rest
