@@ -8,7 +8,7 @@ import pytest
 
 from certrelay.pki.distinguished_names import as_key_vault_takes_it
 from certrelay.pki.names import subject_names
-from certrelay_cli.code import export, planner, prepare
+from certrelay_cli.code import export, planner, prepare, render
 from certrelay_cli.code.actual import Actual
 from certrelay_cli.code.document import Document
 from certrelay_cli.code.planner import Change, Kind, Plan
@@ -258,3 +258,13 @@ def test_an_endpoint_is_a_tag_and_is_written_and_exported_as_an_endpoint() -> No
     assert kinds(one, there(one, tags={"a": "b"})) == [Kind.TAGS]
     entry = export.entry_of(there(one), DAYS)
     assert (entry["endpoint"], entry["tags"]) == ("www.contoso.example:443", {"a": "b"})
+
+
+def test_what_is_left_alone_is_told_in_ten_lines_and_completely_in_json() -> None:
+    managed = frozenset(f"other-{number:03}" for number in range(107))
+    found = planner.plan("main", {}, {}, DAYS, managed)
+    told = [line for line, _ in render.lines(found)]
+    assert told[-2:] == ["  … and 97 more; --json has all", "nothing to do: 0 as wanted"]
+    assert len(told) == 12
+    assert render.markdown(found).count("other-") == 10
+    assert len(render.to_json(found)["notes"]) == 107

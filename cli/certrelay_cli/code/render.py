@@ -9,7 +9,7 @@ from certrelay_cli.code.planner import Change, Kind, Plan
 
 SIGNS = {Kind.CREATE: ("+", "green"), Kind.RELEASE: ("-", "red")}
 OTHERWISE = ("~", "yellow")
-MAX_PART = 25_000
+MAX_PART, MAX_NOTES = 25_000, 10
 
 
 def lines(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -24,7 +24,7 @@ def lines(plan: Plan) -> Iterator[tuple[str, str]]:
         yield f"{sign} {change.name}: {change.kind}", style
         for reason in change.why:
             yield f"    {reason}", ""
-    for note in plan.notes:
+    for note in _first(plan.notes):
         yield f"  {note}", "dim"
     yield summary(plan), "bold"
 
@@ -47,8 +47,14 @@ def markdown(plan: Plan) -> str:
         parts += ["| certificate | change | why |", "|---|---|---|"]
         parts += _fitting([_row(change) for change in plan.changes])
         parts.append("")
-    parts += _fitting([f"- {_escaped(note)}" for note in plan.notes])
+    parts += [f"- {_escaped(note)}" for note in _first(plan.notes)]
     return "\n".join([*parts, "", f"**{_escaped(summary(plan))}**"]) + "\n"
+
+
+def _first(notes: Sequence[str]) -> list[str]:
+    """Most vaults have more certificates than the file: what is to be done must not drown in them."""
+    more = len(notes) - MAX_NOTES
+    return [*notes[:MAX_NOTES], *([f"… and {more} more; --json has all"] if more > 0 else [])]
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
