@@ -1,3 +1,15 @@
-from certrelay_cli.main import main
+"""The program. Its parts take a while to load, in which Ctrl-C ends it as quietly as later."""
 
-raise SystemExit(main())
+
+def run() -> int:
+    """Run the command; returns its exit code."""
+    try:
+        from certrelay_cli.main import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -134,3 +134,13 @@ def test_what_many_threads_find_is_in_the_order_of_what_was_given() -> None:
 
     assert each(work, range(3)) == [0, 1, 4]
     assert each(work, []) == []
+
+
+def test_ctrl_c_before_all_is_loaded_is_no_traceback(tmp_path: Path) -> None:
+    """A module that interrupts takes the place of one that is imported first."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    path = {"PYTHONPATH": f"{tmp_path}:{CLI}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "certrelay_cli"], env=path, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -27,7 +27,7 @@ def test_it_is_built_with_both_packages_and_the_command(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         [entries] = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
-    assert "certrelay = certrelay_cli.main:main" in entries
+    assert "certrelay = certrelay_cli.__main__:run" in entries
     there = {str(path.relative_to(CLI)) for path in CLI.rglob("*.py")} | {"certrelay_client/py.typed"}
     assert there <= names
 
