@@ -1,5 +1,6 @@
 """The command: its global options, its commands, and what an error is worth."""
 
+import importlib.metadata
 import io
 import os
 import sys
@@ -12,7 +13,7 @@ import typer
 from certrelay_cli import certificates, changes, config, exits, files, fleet, issuers, service, signin
 from certrelay_cli.config import Config
 from certrelay_cli.inputs import Malformed, read_text
-from certrelay_cli.session import Closed, Session, printable
+from certrelay_cli.session import Closed, Session, printable, printing
 from certrelay_client import BadValue, ClientError, NotSignedIn, Refused, TimedOut, Unreachable
 
 HELP = """Certificates of Azure Key Vault, from any certificate authority.
@@ -21,6 +22,8 @@ Example: certrelay create www --authority corp --dns www.contoso.example
 
 Exit codes: 0 done, 2 wrong use, 3 refused, 4 not signed in, 5 unreachable, 6 timed out, 130 interrupted. `plan` alone
 exits with 2 when there is something to do, and with 1 for a wrong use."""
+
+DEBUG = "CERTRELAY_DEBUG"
 
 app = typer.Typer(
     name="certrelay", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -36,6 +39,17 @@ class Run:
     command: str = ""
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            version = importlib.metadata.version("certrelay-cli")
+        except importlib.metadata.PackageNotFoundError:
+            version = "of a checkout, which is not installed"
+        with printing():
+            print(f"certrelay {version}", flush=True)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     ctx: typer.Context,
@@ -47,6 +61,9 @@ def options(
         Path | None, typer.Option(help="A file with a function key, to sign in with [env: CERTRELAY_FUNCTION_KEY].")
     ] = None,
     request_timeout: Annotated[float, typer.Option(min=0.1, help="How many seconds a request may take.")] = 60,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     def read() -> Config:
         key = read_text(function_key_file).strip() if function_key_file else ""
@@ -85,6 +102,13 @@ def _run(given: list[str], run: Run) -> int:
         return exits.INTERRUPTED
     except Closed:
         return exits.CLOSED
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        # Not its text: it may be a part of an answer, or of what was sent.
+        what = "an answer that this version of the command does not understand, or a fault of its own"
+        print(f"certrelay: {what} ({type(error).__name__}); {DEBUG}=1 shows where", file=sys.stderr)
+        return exits.UNEXPECTED
     return exits.DONE
 
 

@@ -36,6 +36,8 @@ def login(
     key = ""
     if function_key:
         key = str(typer.prompt("Function key", hide_input=True)) if sys.stdin.isatty() else sys.stdin.read().strip()
+        if not key:
+            raise typer.BadParameter("the function key is empty")
     chosen = config.Config(endpoint, scope, key, vault).over(session.config)
     try:
         chosen = replace(chosen, endpoint=check_endpoint(chosen.endpoint))

@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+_UNEXPLAINED = (
+    "HTTP {} without CertRelay's reason: does something in front of it answer, such as a proxy or an access "
+    "restriction, or is the app stopped?"
+)
+
 
 class ClientError(Exception):
     """The base of all errors of this package; its text says what to do."""
@@ -21,8 +26,10 @@ class Refused(ClientError):
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
         self.code = str(problem.get("code") or "")
-        self.detail = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
-        self.faults = [(str(one.get("pointer", "")), str(one.get("detail", ""))) for one in problem.get("errors") or ()]
+        self.detail = str(problem.get("detail") or problem.get("title") or _UNEXPLAINED.format(status))
+        errors = problem.get("errors")
+        faults = [one for one in errors if isinstance(one, Mapping)] if isinstance(errors, list) else []
+        self.faults = [(str(one.get("pointer", "")), str(one.get("detail", ""))) for one in faults]
         self.correlation_id = str(problem.get("correlation_id") or "")
         super().__init__(self.detail)
 

@@ -76,14 +76,14 @@ class Transport:
         return response
 
     def json(self, method: str, path: str, **more: Any) -> Any:
-        """The JSON of the response; None without one. Raises what `send` raises."""
+        """The JSON object of the response; None for HTTP 204. Raises what `send` raises."""
         response = self.send(method, path, **more)
-        if not response.content:
+        if response.status_code == 204:
             return None
-        try:
-            return response.json()
-        except ValueError:
-            raise Unreachable(f"{self.endpoint} answers without JSON: is it CertRelay's address?") from None
+        found = _object(response)
+        if found is None:
+            raise Unreachable(f"{self.endpoint} answers without JSON of CertRelay: is it its address?")
+        return found
 
     def _tried(self, request: httpx.Request, *, repeatable: bool) -> httpx.Response:
         for number in range(1, TRIES + 1):
@@ -144,8 +144,12 @@ def _raise_for(response: httpx.Response, method: str, path: str) -> None:
 
 
 def _problem(response: httpx.Response) -> Json:
+    return _object(response) or {}
+
+
+def _object(response: httpx.Response) -> Json | None:
     try:
         found = response.json()
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -281,6 +281,42 @@ def test_the_client_knows_the_tags_of_the_app() -> None:
     )
 
 
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize("body", [None, [], "text", 5])
+def test_an_answer_of_something_else_is_told_in_a_sentence(server: Server, command: Run, body: Any) -> None:
+    server.gives(200, body)
+    done = command("vaults")
+    assert done.code == 5
+    assert done.err == f"certrelay: {server.url} answers without JSON of CertRelay: is it its address?\n"
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize("body", [{}, {"value": None}, {"value": [{"x": 1}]}, {"value": 5}])
+def test_an_answer_of_another_shape_is_no_traceback(
+    server: Server, command: Run, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.gives(200, body)
+    done = command("vaults")
+    assert done.code == 1
+    assert re.fullmatch(r"certrelay: an answer that this version .*Error\); CERTRELAY_DEBUG=1 shows where\n", done.err)
+    monkeypatch.setenv("CERTRELAY_DEBUG", "1")
+    with pytest.raises((LookupError, TypeError)):
+        command("vaults")
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize("errors", [{"name": ["is wrong"]}, ["text"], 5, None])
+def test_a_refusal_by_something_else_is_told(server: Server, command: Run, errors: Any) -> None:
+    server.gives(403, {"errors": errors})
+    done = command("vaults")
+    assert done.code == 3
+    assert "HTTP 403 without CertRelay's reason: does something in front of it answer" in done.err
+
+
+def test_the_version_is_told(command: Run) -> None:
+    assert re.fullmatch(r"certrelay (\d+\.\d+\.\d+|of a checkout, which is not installed)\n", command("--version").out)
+
+
 def test_every_exit_code_is_on_the_page() -> None:
     codes = {value for name, value in vars(exits).items() if name.isupper()}
     known = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE.read_text(), re.MULTILINE)}

@@ -43,6 +43,9 @@ def test_it_runs_with_the_lowest_versions_that_it_allows(tmp_path: Path) -> None
         pytest.skip("no package index answers")
     assert done.returncode == 0, done.stderr
     (tmp_path / "plan.json").write_text("{}")
+    version = PROJECT["project"]["version"]
+    shown = subprocess.run([folder / "bin" / "certrelay", "--version"], capture_output=True, text=True, timeout=60)
+    assert shown.stdout == f"certrelay {version}\n"
     for arguments, code in ((["--help"], 0), (["schema"], 0), (["apply", "--plan", "plan.json"], 2)):
         environment = {"CERTRELAY_ENDPOINT": "http://127.0.0.1:9", "CERTRELAY_FUNCTION_KEY": "k"}
         command = [str(folder / "bin" / "certrelay"), *arguments]
