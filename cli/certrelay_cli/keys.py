@@ -8,13 +8,13 @@ CURVES = {"P-256": 256, "P-384": 384, "P-521": 521}
 RSA_SIZES = (2048, 3072, 4096)
 PATTERN = r"^((RSA(-HSM)?-(2048|3072|4096))|(EC(-HSM)?-P(256|384|521)))$"
 DEFAULT = "RSA-2048"
+KINDS = "must be one of RSA-2048, RSA-3072, RSA-4096, EC-P256, EC-P384, EC-P521, or one in an HSM such as RSA-HSM-3072"
 
 
 def to_properties(text: str) -> dict[str, Any]:
     """The fields of Key Vault's key_props. Raises ValueError."""
     if not re.match(PATTERN, text):
-        sizes = ", ".join([f"RSA-{size}" for size in RSA_SIZES] + [f"EC-{curve.replace('-', '')}" for curve in CURVES])
-        raise ValueError(f"must be one of {sizes}, or one in an HSM such as RSA-HSM-3072; it is {text!r}")
+        raise ValueError(f"{KINDS}; it is {text!r}")
     kind, _, last = text.rpartition("-")
     if last.startswith("P"):
         curve = f"P-{last[1:]}"

@@ -268,3 +268,14 @@ def test_what_is_left_alone_is_told_in_ten_lines_and_completely_in_json() -> Non
     assert len(told) == 12
     assert render.markdown(found).count("other-") == 10
     assert len(render.to_json(found)["notes"]) == 107
+
+
+@pytest.mark.parametrize("name", ["10.0.0.1", "https://a.example", "a@b.example"])
+def test_what_is_exported_leaves_nothing_to_do_or_is_left_out(name: str) -> None:
+    """People have certificates whose DNS names are none."""
+    odd = there(replace(wanted(), dns=(name,)))
+    text, [note] = export.text("main", [odd, replace(there(), name="good")], DAYS)
+    assert note == "www is left out, since the file cannot say what it is: a name looks like one of another kind"
+    assert "good" in text
+    nameless = there(replace(wanted(), dns=("",)))
+    assert "pydantic" not in export.text("main", [nameless], DAYS)[1][0]

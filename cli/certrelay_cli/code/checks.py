@@ -18,11 +18,16 @@ from certrelay_cli.code.wanted import ENDPOINT_TAG, Wanted
 MAX_TAGS = 15  # Key Vault's
 
 
-def problems(wanted: Wanted, vault: Mapping[str, Any], authorities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def problems(
+    wanted: Wanted, vault: Mapping[str, Any], authorities: Mapping[str, Mapping[str, Any]], *, only_tags: bool = False
+) -> Iterator[str]:
     """What the rules do not allow, in one clause each, with the rule's owner.
 
-    `vault` and `authorities` (by name) are as `list_vaults` and `list_authorities` answer."""
+    `vault` and `authorities` (by name) are as `list_vaults` and `list_authorities` answer. `only_tags`: nothing else is
+    written."""
     yield from _tag_violations(wanted.tags)
+    if only_tags:
+        return
     yield from _violations(f"vault {vault['name']}", vault.get("rules") or {}, wanted)
     if wanted.authority is None:
         return

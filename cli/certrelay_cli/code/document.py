@@ -84,6 +84,11 @@ def parse(text: str, file: str = "certificates.yaml") -> Document:
         raise Malformed(file, [str(error)]) from None
     if content is None:
         raise Malformed(file, ["is empty"])
+    return of(content, file)
+
+
+def of(content: Any, file: str = "certificates.yaml") -> Document:
+    """The document of these values. Raises Malformed with every fault."""
     try:
         return Document.model_validate(content)
     except ValidationError as error:
@@ -109,4 +114,6 @@ def _fault(details: Any) -> str:
         text += "; put it in quotes"
     if details["loc"][-1:] == ("[key]",) and kind == "string_pattern_mismatch":
         text = "a certificate's name has 1 to 127 letters, digits and hyphens"
+    if details["loc"][-1:] == ("key",) and kind == "string_pattern_mismatch":
+        text = keys.KINDS
     return f"{where}: {text}"

@@ -7,10 +7,10 @@ from typing import Any
 import yaml
 
 from certrelay_cli import keys, triggers
-from certrelay_cli.code import wanted
+from certrelay_cli.code import document, wanted
 from certrelay_cli.code.actual import Actual
-from certrelay_cli.code.document import Document
 from certrelay_cli.code.names import normalised
+from certrelay_cli.code.policy_change import sans_in
 from certrelay_cli.code.wanted import CONTENT_TYPES, EKUS, KEY_USAGE, KEY_VAULTS_SHARE, MONTH_DAYS
 from certrelay_cli.inputs import Malformed
 
@@ -37,11 +37,13 @@ def text(vault: str, certificates: Iterable[Actual], default_days: Mapping[str, 
     for one in sorted(certificates, key=lambda one: one.name.lower()):
         entry = entry_of(one, default_days)
         try:
-            wanted.all_of(Document.model_validate({"vault": vault, "certificates": {one.name: entry}}))
+            [read] = wanted.all_of(document.of({"vault": vault, "certificates": {one.name: entry}})).values()
+            if (kinds := sans_in(one.policy)) and kinds.keys() != read.sans.keys():
+                raise Malformed("", ["a name looks like one of another kind"])
             entries[one.name] = entry
-        except (Malformed, ValueError) as error:
-            first = str(error).strip().splitlines()[-1].strip()
-            notes.append(f"{one.name} is left out, since the file cannot say what it is: {first}")
+        except Malformed as error:
+            fault = error.faults[0].removeprefix(f"certificates.{one.name}").removeprefix(": ").removeprefix(".")
+            notes.append(f"{one.name} is left out, since the file cannot say what it is: {fault}")
     content: Json = {"vault": vault}
     if defaults := _defaults(entries):
         content["defaults"] = _Line(defaults)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from certrelay_cli.code import actual, checks, planner
-from certrelay_cli.code.planner import Change, Plan
+from certrelay_cli.code.planner import Change, Kind, Plan
 from certrelay_cli.code.threads import each
 from certrelay_cli.code.wanted import Wanted
 from certrelay_cli.inputs import Malformed, read_object
@@ -58,27 +58,34 @@ def fresh(
 ) -> Plan:
     """The plan for the file. With problems it has nothing else that counts. Raises ClientError."""
     known = service(client, vault)
-    faults = tuple(
-        f"{name}: {fault}"
-        for name, one in wanted.items()
-        for fault in checks.problems(one, known.vault, known.authorities)
-    )
-    if faults:
-        return Plan(vault, problems=faults, endpoint=client.endpoint)
     renewed = {name for name, one in wanted.items() if one.authority}
     there = actual.read(client, vault, wanted, renewed)
     managed = frozenset(actual.managed_names(client, vault))
     first = planner.plan(vault, wanted, there, known.default_days, managed, prune)
+    faults = _faults(first, known)
+    if faults:
+        return Plan(vault, problems=first.problems + faults, endpoint=client.endpoint)
     ordered = [change.name for change in first.changes if change.orders]
     # An order that ends while this runs is either the last one that ended or has its certificate there, never neither.
     ended = _last_ended(client, vault, ordered)
     kept = there.keys() - {name.lower() for name in ordered}
     there = {name: there[name] for name in kept} | actual.read(client, vault, ordered, renewed)
     found = planner.plan(vault, wanted, there, known.default_days, managed, prune)
-    patterns = known.vault["endpoints"]
-    faults = tuple(fault for change in found.changes for fault in checks.endpoint_problems(change, patterns))
+    faults = _faults(found, known)
     changes = tuple(_with_key(vault, one, ended) for one in found.changes)
     return replace(found, changes=changes, problems=found.problems + faults, endpoint=client.endpoint)
+
+
+def _faults(plan: Plan, known: Service) -> tuple[str, ...]:
+    """What the rules do not allow in what a plan writes; what stays as it is, is nobody's fault."""
+    found: dict[str, None] = {}
+    for change in plan.changes:
+        if change.wanted is not None and change.kind not in (Kind.RELEASE, Kind.ENABLED):
+            only_tags = change.kind is Kind.TAGS
+            faults = checks.problems(change.wanted, known.vault, known.authorities, only_tags=only_tags)
+            found |= dict.fromkeys(f"{change.name}: {fault}" for fault in faults)
+        found |= dict.fromkeys(checks.endpoint_problems(change, known.vault["endpoints"]))
+    return tuple(found)
 
 
 def to_text(plan: Plan) -> str:
