@@ -74,3 +74,20 @@ def test_an_app_that_no_longer_answers_is_not_asked_for_each_order(status: int, 
     orders = Orders(looks=2, list_status=status)
     assert {outcome.result for outcome in applied(orders)} == {result}
     assert not [one for one in orders.requests if one.startswith("GET /api/operations/")]
+
+
+@pytest.mark.parametrize(
+    ("code", "step"),
+    [
+        ("ObjectIsDeletedButRecoverable", "`certrelay recover www-0` brings it back"),
+        ("RequestRejected", "a new plan tries it again"),
+    ],
+)
+def test_an_order_that_failed_says_the_next_step(code: str, step: str) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(202, json=operation(0, "failed") | {"error": {"code": code, "message": "no"}})
+
+    change = Change(Kind.CREATE, "www-0", ("",), "create_certificate", {})
+    with Client("https://app.example", transport=httpx.MockTransport(answer)) as client:
+        [outcome] = apply(client, Plan("main", (change,)), 60, lambda _: None)
+    assert (outcome.result, outcome.detail) == (Result.FAILED, f"{code}: no; {step}")

@@ -15,6 +15,7 @@ from certrelay_client.polling import pauses
 from certrelay_client.response_models import Operation, OperationList
 
 PAGE = 200  # operations that one request lists at most
+DELETED = "ObjectIsDeletedButRecoverable"  # Key Vault's: the name is taken until somebody recovers or purges it
 
 
 class Result(StrEnum):
@@ -170,7 +171,9 @@ def _note(outcome: Outcome, operation: Operation) -> None:
         outcome.result, outcome.detail = Result.DONE, ""
     elif operation["status"] in ("failed", "canceled"):
         outcome.result = Result.FAILED
-        outcome.detail += "; a new plan tries it again"
+        is_deleted = error is not None and error["code"] == DELETED
+        step = f"`certrelay recover {operation['name']}` brings it back" if is_deleted else "a new plan tries it again"
+        outcome.detail += f"; {step}"
 
 
 def _result_of(error: ClientError) -> Result:
