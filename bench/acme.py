@@ -19,12 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from azure.data.tables import TableServiceClient
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from bench import _cpu
 from bench._acme_peers import AT_ONCE, Peer, found, rate
 from bench._report import Line, arguments, conclude, in_turns, ratio
 from certrelay.schedules import SCHEDULES
@@ -46,16 +48,18 @@ class App:
     def __init__(self, sandbox: Sandbox, client: httpx.Client, tables: TableServiceClient) -> None:
         self._sandbox, self._client = sandbox, client
         self._open, self._ended = (tables.get_table_client(name) for name in ("operations", "history"))
+        self.cpu: list[dict[str, float]] = []  # of each round, by process: seconds a certificate
 
     def rate(self, prefix: str, count: int) -> float:
         """Certificates a second, from the first request to the last that is merged."""
         names = [f"{prefix}-{number}" for number in range(count)]
-        begun = time.perf_counter()
+        before, begun = _cpu.by_part(), time.perf_counter()
         with ThreadPoolExecutor(CALLERS) as pool:
             list(pool.map(self._ask, names))
         while any(self._open.list_entities(select=["RowKey"], results_per_page=1)):
             time.sleep(PAUSE)
         took = time.perf_counter() - begun
+        self.cpu.append({part: (seconds - before[part]) / count for part, seconds in _cpu.by_part().items()})
         states = [row["state"] for row in self._ended.list_entities(select=["name", "state"]) if row["name"] in names]
         assert states == ["completed"] * count, states
         return count / took
@@ -93,18 +97,29 @@ def running(folder: Path, pebble: Pebble) -> Iterator[App]:
         connection = sandbox.settings["STORAGE_CONNECTION_STRING"]
         app = App(sandbox, client, stack.enter_context(TableServiceClient.from_connection_string(connection)))
         app.rate("first", 1)
+        app.cpu.clear()
         yield app
 
 
-def bare(pebble: Pebble, prefix: str, count: int) -> float:
-    """Certificates a second of the bare client, without the start of its process."""
+def bare(pebble: Pebble, cpu: list[float], prefix: str, count: int) -> float:
+    """Certificates a second of the bare client, without the start of its process; its CPU (s) for one goes to `cpu`."""
     command = [sys.executable, "-m", "bench._bare_acme", pebble.directory, pebble.roots_file, prefix, str(count)]
     shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
-    return count / float(json.loads(shown.stdout))
+    seconds, taken = json.loads(shown.stdout)
+    cpu.append(taken / count)
+    return count / float(seconds)
 
 
-def measure(certificates: int, rounds: int, commands: int) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Certificates a second in each round, by contestant; and why others are skipped."""
+class Measured(NamedTuple):
+    """By contestant: certificates a second in each round. By process: CPU (s) for one. And who is skipped, and why."""
+
+    rates: dict[str, list[float]]
+    cpu: dict[str, float]
+    skipped: dict[str, str]
+
+
+def measure(certificates: int, rounds: int, commands: int) -> Measured:
+    """All contestants, in turns."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         dns = stack.enter_context(TestDns())
@@ -113,26 +128,32 @@ def measure(certificates: int, rounds: int, commands: int) -> tuple[dict[str, li
         )
         app = stack.enter_context(running(folder / "sandbox", pebble))
         peers, skipped = found(pebble, dns, folder / "peers") if commands else ({}, {})
+        of_bare: list[float] = []
         contestants = {
             OURS: lambda number: app.rate(f"ours-{number}", certificates),
-            BARE: lambda number: bare(pebble, f"bare-{number}", certificates),
+            BARE: lambda number: bare(pebble, of_bare, f"bare-{number}", certificates),
         }
         for name, peer in peers.items():
             for processes in sorted({1, AT_ONCE[name]}):
                 title = f"{name}, {processes} at once" if processes > 1 else f"{name} in a loop"
                 contestants[title] = partial(_turn, peer, title, commands, processes)
-        return in_turns(contestants, rounds), skipped
+        rates = in_turns(contestants, rounds)
+        cpu = {part: statistics.median(one.get(part, 0.0) for one in app.cpu) for part in _cpu.PARTS.values()}
+        return Measured(rates, {**cpu, "bare client": statistics.median(of_bare)}, skipped)
 
 
 def _turn(peer: Peer, title: str, commands: int, processes: int, number: int) -> float:
     return rate(peer, f"{title.replace(', ', '-').replace(' ', '-')}-{number}", commands, processes)
 
 
-def lines(rates: dict[str, list[float]], skipped: dict[str, str]) -> list[Line]:
+def lines(measured: Measured) -> list[Line]:
     """The table of what `measure` has found."""
+    rates, cpu, skipped = measured
     ours = rates[OURS]
     shown = [Line(name, f"{statistics.median(taken):.2f} a second") for name, taken in rates.items()]
     shown += [Line(f"{name}: skipped", why) for name, why in skipped.items()]
+    parts = ", ".join(f"{part} {seconds * 1000:.0f} ms" for part, seconds in cpu.items())
+    shown.append(Line("CPU a certificate", parts))
     shown.append(ratio("CertRelay against the bare client, medians", ours, rates[BARE], LEAST_OF_BARE, least=True))
     for name in (LOOP, FOUR):
         if name in rates:
@@ -143,8 +164,8 @@ def lines(rates: dict[str, list[float]], skipped: dict[str, str]) -> list[Line]:
 
 def main() -> int:
     given = arguments("acme", __doc__, certificates=100, rounds=3, commands=8)
-    rates, skipped = measure(given.certificates, given.rounds, given.commands)
-    return conclude("acme", given, lines(rates, skipped), "acme", "azure-functions", "azure-data-tables")
+    measured = measure(given.certificates, given.rounds, given.commands)
+    return conclude("acme", given, lines(measured), "acme", "azure-functions", "azure-data-tables")
 
 
 if __name__ == "__main__":

@@ -64,9 +64,10 @@ def test_the_start_of_the_app_is_measured_in_processes_of_its_own() -> None:
 def test_certificates_over_acme_are_counted_for_the_app_and_the_bare_client() -> None:
     """The peers, which are fetched from elsewhere, are left out."""
     try:
-        rates, skipped = acme.measure(2, 1, commands=0)
+        measured = acme.measure(2, 1, commands=0)
     except CannotFetch as reason:
         pytest.skip(f"pebble cannot be had: {reason}")
-    assert {name: len(taken) for name, taken in rates.items()} == {acme.OURS: 1, acme.BARE: 1}
-    assert not skipped
-    assert [line.limit for line in acme.lines(rates, skipped)] == [None, None, acme.LEAST_OF_BARE]
+    assert {name: len(taken) for name, taken in measured.rates.items()} == {acme.OURS: 1, acme.BARE: 1}
+    assert not measured.skipped
+    assert measured.cpu["host and app"] > measured.cpu["bare client"] > 0
+    assert [line.limit for line in acme.lines(measured)] == [None, None, None, acme.LEAST_OF_BARE]
