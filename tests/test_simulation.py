@@ -105,6 +105,7 @@ def test_what_the_history_and_the_versions_do_not_agree_on_is_reported(tmp_path:
         ({"ended_at": BEGINS + 63 * DAY}, "ended past its deadline"),
         ({"state": State.FAILED, "ended_at": BEGINS + 63 * DAY}, "ended past its deadline"),
         ({"replaces": "0" * 32}, "renewed a version that does not exist"),
+        ({"requested_at": BEGINS + 63 * DAY}, "was not requested by then"),
     ],
 )
 def test_a_renewal_that_breaks_a_promise_is_reported(

@@ -29,11 +29,11 @@ def has(world: World, planned: PlannedCertificate) -> bool:
 
 
 def request(world: World, planned: PlannedCertificate) -> None:
-    """Request the certificate, or import and adopt it. Raises what the app raises."""
+    """Request the certificate, always by the same key, or import and adopt it. Raises what the app raises."""
     if not planned.adopted:
         names = (f"{planned.name}.contoso.example",)
         asked = CertificateSpec(planned.authority, _policy(planned), dns_names=names, validity_days=planned.days)
-        create.create(world.services, ALIAS, planned.name, asked, requested_by="owner")
+        create.create(world.services, ALIAS, planned.name, asked, requested_by="owner", idempotency_key=planned.name)
         return
     if world.server.vault.find(planned.name) is None:
         body = {"value": _imported(world, planned), "pwd": PASSWORD}

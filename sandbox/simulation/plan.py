@@ -17,7 +17,7 @@ AUTHORITIES: dict[str, dict[str, Any]] = {
     "renewal-info": {},
 }
 NEVER_DOWN = "steady"
-OUTAGE = 3 * DAY
+OUTAGE, LATE = 3 * DAY, 2 * DAY
 ADOPTED = 1 / 8
 # Days of validity, the percentage of certificates that have it, and the renewal triggers (Key Vault's) to draw from.
 # A certificate that must outlive an authority outage of 3 days is due more than 3 days before expiry.
@@ -55,6 +55,17 @@ class PlannedCertificate:
 
     def earliest_renewal(self, begins: datetime, expires: datetime) -> datetime:
         """The earliest time at which a version may be renewed, calculated independently of the code under test."""
+        due = self._due(begins, expires)
+        return min(due, begins + (expires - begins) * WINDOW_BEGINS) if self.authority == "renewal-info" else due
+
+    def latest_renewal(self, begins: datetime, expires: datetime) -> datetime:
+        """The latest time at which the first renewal of a version may be requested, however Key Vault fails meanwhile.
+
+        An authority that is down delays no request, and one that gives renewal information makes it sooner."""
+        due = self._due(begins, expires)
+        return max(due, self.starts + DAY) + min((expires - due) / 2, LATE)
+
+    def _due(self, begins: datetime, expires: datetime) -> datetime:
         lifetime = expires - begins
         kind, _, number = self.trigger.partition("=")
         left = lifetime / 3
@@ -62,8 +73,7 @@ class PlannedCertificate:
             left = int(number) * DAY
         elif kind == "lifetime_percentage":
             left = lifetime * (100 - int(number)) / 100
-        due = expires - min(left, lifetime * 2 / 3)
-        return min(due, begins + lifetime * WINDOW_BEGINS) if self.authority == "renewal-info" else due
+        return expires - min(left, lifetime * 2 / 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """The promises of the app, and which of them are broken."""
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from certrelay.operations.lease import LEASE
 from certrelay.storage.operation import Kind, Operation, State
 from sandbox.simulation.plan import PlannedCertificate
 from sandbox.simulation.world import ALIAS, World
+from sandbox.vault.model import Version
 
 POLL = timedelta(minutes=10)
 TOLERANCE = timedelta(minutes=5)  # for whole seconds and backdated validity
@@ -40,6 +42,18 @@ def broken_at_the_end(world: World, fleet: dict[str, PlannedCertificate]) -> lis
     return found
 
 
+def _late(
+    planned: PlannedCertificate, made: Mapping[str, Version], ended: list[Operation], now: datetime
+) -> Iterator[str]:
+    """Each version whose renewal was requested too late, or was not."""
+    for identifier, version in made.items():
+        begins, expires = (datetime.fromtimestamp(moment, UTC) for moment in (version.not_before, version.expires))
+        latest = planned.latest_renewal(begins, expires)
+        first = min((operation.requested_at for operation in ended if operation.replaces == identifier), default=now)
+        if first > latest:
+            yield f"version {identifier} was due by {latest.isoformat()}, and its renewal was not requested by then"
+
+
 def _broken_of(world: World, name: str, planned: PlannedCertificate) -> list[str]:
     certificate = world.server.vault.find(name)
     made = {version.id: version for version in certificate.versions if version.certificate} if certificate else {}
@@ -48,6 +62,10 @@ def _broken_of(world: World, name: str, planned: PlannedCertificate) -> list[str
     found = [] if made else [f"{name} was never created"]
     late = [operation for operation in ended if operation.ended_at and operation.ended_at > _latest_end(operation)]
     found += [f"{operation.id} ended past its deadline {operation.deadline.isoformat()}" for operation in late]
+    found += [f"{name}: {text}" for text in _late(planned, made, ended, world.now())]
+    created = [operation.id for operation in completed if operation.kind is Kind.CREATE]
+    if len(created) > 1:
+        found.append(f"{name} was created {len(created)} times, by the same request: {created}")
     imported = [certificate.versions[0].id] if certificate and planned.adopted else []
     said = sorted([operation.version for operation in completed] + imported)
     if said != sorted(made):

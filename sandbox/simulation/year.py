@@ -3,6 +3,7 @@
 import heapq
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,6 +23,7 @@ from sandbox.simulation.world import ALIAS, World
 SETTLING = 4 * DAY
 MAX_VIOLATIONS = 20
 EVERY = 12  # hours between sweeps while nothing can be due
+REPEATED = 24  # hours between owners who request what they have already
 
 
 @dataclass(slots=True)
@@ -76,6 +78,8 @@ class _Year:
         if self._hours % EVERY == 0 or self._due(world.now()):
             world.work(self._risk(), lambda: sweep.sweep(world.services))
             self.report.sweeps += 1
+        if self._hours % REPEATED == 0:
+            self._repeat()
         self._hours += 1
         self._deliver_events()
         if self._faulty and plan.chance.random() < plan.event_forged_an_hour:
@@ -155,6 +159,14 @@ class _Year:
                     world.work(self._risk(), partial(owners.request, world, planned))
                 except (Conflict, NotReady):
                     continue
+
+    def _repeat(self) -> None:
+        """Let an owner request its certificate once more, as one who has missed the response."""
+        made = [name for name in sorted(self._fleet.keys() - self._unmade) if not self._fleet[name].adopted]
+        if made:
+            planned = self._fleet[made[self._hours // REPEATED % len(made)]]
+            with suppress(Conflict, NotReady):
+                self._world.work(self._risk(), partial(owners.request, self._world, planned))
 
     def _due(self, now: datetime) -> bool:
         """Whether any certificate without an open operation may be due; otherwise a sweep finds nothing."""
