@@ -39,7 +39,7 @@ def test_a_creation_and_a_renewal_keep_who_asked_by_name(world: World) -> None:
 
 
 def test_an_import_keeps_who_asked_by_name(world: World) -> None:
-    name, file = world.name(), pem("www.contoso.example")
+    name, file = world.name(), pem("www.contoso.example", now=world.services.now())
     command = ImportCommand(value=(file["key"] + file["certificate"]), tags={})
     import_file.import_certificate(as_ada(world).services, ALIAS, name, command, requested_by="ada")
     [operation] = read.history(world.services, ALIAS, name)

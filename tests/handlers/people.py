@@ -127,11 +127,13 @@ class Shared:
         return TableServiceClient.from_connection_string(self.app.settings["STORAGE_CONNECTION_STRING"])
 
 
-def pem(*names: x509.GeneralName | str, subject: x509.Name | None = None) -> dict[str, str]:
-    """The body of an import: a new key and its own certificate, with these names."""
+def pem(
+    *names: x509.GeneralName | str, subject: x509.Name | None = None, now: datetime | None = None
+) -> dict[str, str]:
+    """The body of an import: a new key and its own certificate, with these names, made at `now`."""
     key = ec_key()
     general = [x509.DNSName(name) if isinstance(name, str) else name for name in names]
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     built = x509.CertificateBuilder(subject or x509.Name([]), subject or x509.Name([]), key.public_key(), 7)
     built = built.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=30))
     built = built.add_extension(x509.SubjectAlternativeName(general), critical=not subject)

@@ -64,8 +64,8 @@ def test_an_edit_of_the_tags_keeps_the_endpoint_unless_it_is_what_was_edited(vis
     assert (tags["certrelay-endpoint"], tags["team"], tags["certrelay-authority"]) == (allowed[0], "mail", "openbao")
 
 
-def test_a_certificate_says_what_key_it_has(visit: Visit, seen: Visitor) -> None:
-    page = seen.certificate("seen")
+def test_a_certificate_says_what_key_it_has(visit: Visit, seen: None) -> None:
+    page = visit().certificate("seen")
     contents = page.locator(".card", has=page.get_by_role("heading", name="Contents", exact=True))
     expect(contents).to_contain_text("RSA, 2048 bits")
 

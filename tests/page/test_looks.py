@@ -22,7 +22,7 @@ def seeded(visitor: Visitor, app: App, prefix: str, age: int, tags: dict[str, st
     app.client.post(f"{app.settings['VAULT_ADMIN_URL']}/seed", json=body).raise_for_status()
 
 
-def test_on_a_phone_no_table_is_cut_off_and_the_frame_is_two_lines(visit: Visit, seen: Visitor) -> None:
+def test_on_a_phone_no_table_is_cut_off_and_the_frame_is_two_lines(visit: Visit, seen: None) -> None:
     visitor = visit(viewport=PHONE, name="Augusta Ada King-Noel, Countess of Lovelace")
     cut = []
     for screen, heading in (("calendar", "Calendar"), ("certificate/main/seen", "seen"), ("replace", "Replace")):
@@ -94,18 +94,19 @@ def test_an_authority_counts_its_certificates_by_state(visit: Visit) -> None:
         expect(link).to_have_attribute("href", f"#/certificates?authority={name}")
 
 
-def test_a_certificate_has_the_thumbprint_that_key_vault_shows(seen: Visitor) -> None:
-    newest = seen.api("GET", "vaults/main/certificates/seen")["version"]
-    versions = {one["version"]: one for one in seen.api("GET", "vaults/main/certificates/seen/versions")["value"]}
+def test_a_certificate_has_the_thumbprint_that_key_vault_shows(visit: Visit, seen: None) -> None:
+    ada = visit()
+    newest = ada.api("GET", "vaults/main/certificates/seen")["version"]
+    versions = {one["version"]: one for one in ada.api("GET", "vaults/main/certificates/seen/versions")["value"]}
     thumbprint = versions[newest]["thumbprint"].upper()
     pairs = ":".join(thumbprint[at : at + 2] for at in range(0, 40, 2))
-    page = seen.certificate("seen")
+    page = ada.certificate("seen")
     contents = page.locator(".card", has=page.get_by_role("heading", name="Contents", exact=True))
     expect(contents.get_by_text(pairs)).to_be_visible()
 
 
 def test_a_replacement_says_that_it_is_still_reading_and_asks_only_when_it_knows_how_many(
-    visit: Visit, seen: Visitor
+    visit: Visit, seen: None
 ) -> None:
     ada, held = visit(), list[Route]()
     ada.page.route("**/vaults/main/certificates?*", lambda route: held.append(route), times=1)

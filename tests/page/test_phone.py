@@ -70,13 +70,13 @@ def test_on_a_phone_the_list_is_not_below_its_filters(visit: Visit, seen: None) 
     visitor = visit(viewport={"width": 360, "height": 700})
     page = visitor.open("certificates", "Certificates")
     expect(page.locator("tbody tr").first).to_be_in_viewport()
-    expect(page.get_by_label("Tag")).to_be_hidden()
+    expect(page.get_by_label("Tag", exact=True)).to_be_hidden()
     visitor.button("More filters").click()
-    expect(page.get_by_label("Tag")).to_be_visible()
+    expect(page.get_by_label("Tag", exact=True)).to_be_visible()
     expect(page.get_by_label("Authority")).to_be_focused()
     page = visitor.open("certificates?tag=team", "Certificates")
-    expect(page.get_by_label("Tag")).to_have_value("team")
-    expect(page.get_by_label("Tag")).to_be_visible()
+    expect(page.get_by_label("Tag", exact=True)).to_have_value("team")
+    expect(page.get_by_label("Tag", exact=True)).to_be_visible()
 
 
 def test_a_refusal_with_a_long_text_fits_a_phone(visit: Visit) -> None:

@@ -1,7 +1,6 @@
 """A sweep among vaults, authorities and certificates of which some are out of order."""
 
 import itertools
-import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -193,7 +192,7 @@ def test_a_vault_that_answers_something_else_than_json_objects_stops_no_other(
     made(world, name, validity_days=30)
     world.clock.advance(25 * DAY)
     odd = key_vault.connect(world.server.url, ManagedIdentityCredential())
-    answer = SimpleNamespace(status_code=200, headers={}, content=body, json=lambda: json.loads(body))
+    answer = SimpleNamespace(status_code=200, headers={}, content=body, read=lambda: body)
     monkeypatch.setattr(odd._client, "send_request", lambda *_, **__: answer)
     swept = sweep.sweep(with_vaults(world, 10, odd=odd, main=world.vault))
     assert swept.started == [f"{ALIAS}/{name}"]
