@@ -20,6 +20,8 @@ from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from tests.app import PROMPT, App, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
@@ -154,7 +156,6 @@ def test_every_other_function_runs_by_hand(app: App) -> None:
 # -- as time passes: Key Vault's events renew, and the sweep does so without them ------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("schema", ["EventGridSchema", "CloudEventSchemaV1_0"])
 def test_a_near_expiry_event_renews_with_the_same_names_and_tags(app: App, schema: str) -> None:
     events = app.settings["VAULT_ADMIN_URL"] + "/events"
@@ -166,7 +167,6 @@ def test_a_near_expiry_event_renews_with_the_same_names_and_tags(app: App, schem
     assert renewed(app, name, first)["requested_by"] == "event"
 
 
-@pytest.mark.slow
 def test_the_sweep_renews_without_any_event(app: App) -> None:
     name, first = due_but_not_near_expiry(app)
     app.run("sweep_certificates")

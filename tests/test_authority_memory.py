@@ -3,10 +3,14 @@
 import uuid
 from datetime import UTC, datetime
 
+import pytest
+
 from certrelay import services, settings
 from certrelay.storage.ledger import Ledger
 from certrelay.storage.tables import Account
 from sandbox.azurite import Azurite
+
+pytestmark = pytest.mark.slow
 
 
 def test_each_authority_has_a_memory_of_its_own_that_outlives_the_process(azurite: Azurite) -> None:

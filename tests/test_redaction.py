@@ -26,6 +26,8 @@ from tests.handlers.in_process import InProcess
 from tests.notifications.receiver import listening
 from tests.world import ALIAS, TestCa, World, create, made, make_world
 
+pytestmark = pytest.mark.slow
+
 SECRET = 'pA55/w+rd "\u00e9t\u00e9"?&<x>\\ end'
 PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49\nAwEHBG0wawIBAQQgAAAAAAAAAAAAAAAA\n-----END-----"
 PLAIN = ("pA55", "w+rd", "AgEAMBMGByqG", "AwEHBG0waw")

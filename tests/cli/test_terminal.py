@@ -15,6 +15,8 @@ from tests.cli.conftest import Run, Server
 from tests.cli.pages import every_command
 from tests.cli.terminal import arguments, on_terminal
 
+pytestmark = pytest.mark.slow
+
 NAME = "a-certificate-whose-name-is-long"
 LINE = {
     "enabled": True, "expires": "2027-02-27T10:00:00Z", "authority": "letsencrypt", "thumbprint": "", "tags": {},

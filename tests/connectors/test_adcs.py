@@ -34,6 +34,8 @@ from tests.connectors.conformance import Authority, Conformance, context
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
 from tests.connectors.signing_requests import signing_request
 
+pytestmark = pytest.mark.slow
+
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 
 

@@ -36,6 +36,8 @@ from tests.connectors.hostile import HostileConformance, HostileServer, closed_p
 from tests.connectors.signing_requests import malformed, private_key, signing_request
 from tests.pki import builders, files
 
+pytestmark = pytest.mark.slow
+
 NAMES = SubjectNames("a.example.com", ("a.example.com",))
 
 

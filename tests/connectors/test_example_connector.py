@@ -24,6 +24,8 @@ from tests.connectors.estserver import key_pem, make_certificate, pem
 from tests.connectors.hostile import HostileConformance, closed_port_url
 from tests.connectors.signing_requests import private_key, signing_request
 
+pytestmark = pytest.mark.slow
+
 NAME = "tests.connectors.example_connector:Cfssl"
 PAGE = Path(__file__).parents[2] / "docs" / "connectors.md"
 

@@ -33,6 +33,8 @@ from tests.connectors.conformance import Authority, Conformance, accept, context
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hostile_server
 from tests.connectors.signing_requests import signing_request
 
+pytestmark = pytest.mark.slow
+
 
 class TestVaultPki(Conformance):
     undeclared = frozenset({Feature.FINDS_EARLIER_ORDER})

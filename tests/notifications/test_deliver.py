@@ -14,6 +14,8 @@ from certrelay.notifications import deliver
 from tests.notifications.receiver import delivered, listening
 from tests.world import World, made
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_end_of_an_operation_is_told_as_a_signed_cloud_event(world: World, receiver: Any) -> None:
     url, got, _ = receiver

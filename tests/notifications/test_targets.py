@@ -11,6 +11,8 @@ from certrelay.notifications.targets import TargetState
 from tests.notifications.receiver import delivered, listening
 from tests.world import World, made
 
+pytestmark = pytest.mark.slow
+
 EVENT = {"id": "1", "type": "certrelay.certificate.expired", "subject": "main/www", "data": {}}
 
 

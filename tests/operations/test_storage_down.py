@@ -14,6 +14,8 @@ from certrelay.storage.operation import State
 from certrelay.storage.tables import Account
 from tests.world import ALIAS, DAY, World, create, made
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def down(world: World) -> Ledger:

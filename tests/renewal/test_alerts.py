@@ -16,6 +16,8 @@ from certrelay.storage.renewal_record import RenewalRecord
 from tests.notifications.receiver import delivered, listening
 from tests.world import ALIAS, DAY, KEY, World, made, out_of_order
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_certificate_near_its_end_is_told_of_once_and_again_when_it_expired(
     lonely_world: World, receiver: Any
@@ -41,7 +43,6 @@ def test_a_certificate_near_its_end_is_told_of_once_and_again_when_it_expired(
     assert told.count("expired") == 1
 
 
-@pytest.mark.slow
 def test_an_alarm_that_could_not_be_queued_is_raised_again(lonely_world: World, receiver: Any) -> None:
     url, got, _ = receiver
     world = listening(lonely_world, url)

@@ -14,6 +14,8 @@ from certrelay.renewal import digest, sweep
 from tests.renewal.last_mile import HOUR, LOOPBACK, Estate, allowing, kinds, served_by_a_server
 from tests.world import ALIAS, DAY, Killed, World, out_of_order
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def estate(lonely_world: World, receiver: Any) -> Iterator[Estate]:

@@ -17,6 +17,8 @@ from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
 from tests.world import ALIAS, KEY, Killed, World, made, seeded, vault_that_fails, with_vaults
 
+pytestmark = pytest.mark.slow
+
 ALL = Criteria(authority="test-ca")
 
 
@@ -33,7 +35,6 @@ def run(world: World, services: Services, job: Replacement) -> dict[str, int]:
     return replacements.progress(services, job.id)
 
 
-@pytest.mark.slow
 def test_a_certificate_for_which_the_vault_is_not_ready_keeps_no_other_waiting(lonely_world: World) -> None:
     world = lonely_world
     names = [world.name(f"-{number}") for number in range(4)]
@@ -136,7 +137,6 @@ def test_a_worker_that_dies_while_it_notes_a_renewal_starts_no_second_one(
     assert len(world.versions(name)) == 2
 
 
-@pytest.mark.slow
 def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World) -> None:
     world = lonely_world
     names = seeded(world, 27)
@@ -154,7 +154,6 @@ def test_a_poll_without_time_leaves_the_rest_to_the_next_one(lonely_world: World
     assert {entry.name for entry in world.services.storage.worklist()} == set(names)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_list_in_any_order_is_gone_through_to_its_end_in_several_polls(lonely_world: World, refused: bool) -> None:
     """Also where Key Vault knows a place in its list no more."""

@@ -21,6 +21,8 @@ from tests.infra.bicep import parsed, variable
 from tests.notifications.receiver import listening
 from tests.world import ALIAS, KEY, World, made
 
+pytestmark = pytest.mark.slow
+
 
 def examined(services: Services) -> dict[str, Finding]:
     return {finding.what: finding for finding in doctor.examine(services)}

@@ -22,6 +22,8 @@ from tests.connectors.acme.ordering import TestSolver, acme, follow, request_for
 from tests.connectors.acme.pebble import Pebble, TestDns
 from tests.connectors.conformance import context
 
+pytestmark = pytest.mark.slow
+
 type Connect = Callable[..., Acme]
 
 
@@ -93,7 +95,6 @@ def test_the_key_is_made_at_its_first_use_and_stays(connect: Connect, versions: 
     assert list(versions().values()) == [True]
 
 
-@pytest.mark.slow
 def test_workers_that_make_the_key_at_the_same_time_agree_on_one(connect: Connect) -> None:
     connectors = [connect() for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
@@ -131,7 +132,6 @@ def test_a_key_that_somebody_disabled_is_not_replaced(
     assert list(versions().values()) == [False]
 
 
-@pytest.mark.slow
 def test_after_a_rollover_every_worker_uses_the_new_key(
     vault: VaultServer, connect: Connect, versions: Callable[[], dict[str, bool]]
 ) -> None:
@@ -189,7 +189,6 @@ def test_a_health_check_of_a_stale_worker_makes_no_account_for_the_old_key(
     assert [key_of(stale), key_of(connect())] == [new, new]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cut", ["change_key", "disable_before"])
 def test_a_rollover_that_was_cut_off_leaves_the_account_usable_and_is_finished_by_the_next_one(
     vault: VaultServer,

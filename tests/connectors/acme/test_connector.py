@@ -32,6 +32,8 @@ from tests.connectors.acme.pebble import Pebble
 from tests.connectors.conformance import Authority, Conformance, context
 from tests.connectors.hostile import HostileConformance, HostileServer, closed_port_url, hang, hostile_server
 
+pytestmark = pytest.mark.slow
+
 
 class TestAcme(Conformance):
     undeclared = frozenset(Feature) - {Feature.WILDCARD, Feature.RSA, Feature.EC}

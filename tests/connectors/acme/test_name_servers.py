@@ -21,6 +21,8 @@ from tests.connectors.acme.clients import TestClock, connect, follow
 from tests.connectors.acme.name_server import NameServer
 from tests.connectors.acme.ordering import fresh_name, request_for
 
+pytestmark = pytest.mark.slow
+
 NAME, VALUE = "_acme-challenge.www.example.com", "digest"
 
 

@@ -27,8 +27,9 @@ from tests.connectors.acme.pebble import Pebble
 from tests.connectors.answers import certificates
 from tests.connectors.signing_requests import private_key, signing_request
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_an_order_without_end_does_not_hold_the_worker(
     proxy: AcmeProxy, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +241,6 @@ def odd_answers() -> Iterator[Callable[[Answer], None]]:
             yield set_member("authZ", "challenges", [{**CHALLENGE, member: value}])
 
 
-@pytest.mark.slow
 def test_no_odd_answer_is_taken_for_a_fault_of_ours(
     proxy: AcmeProxy, solver: TestSolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

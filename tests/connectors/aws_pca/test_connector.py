@@ -37,6 +37,8 @@ from tests.connectors.conformance import Authority, Conformance, context, issue
 from tests.connectors.hostile import HostileConformance, closed_port_url
 from tests.connectors.signing_requests import private_key, self_signed, signing_request
 
+pytestmark = pytest.mark.slow
+
 
 class TestAwsPca(Conformance):
     undeclared = frozenset({Feature.FINDS_EARLIER_ORDER})

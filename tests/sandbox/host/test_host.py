@@ -12,6 +12,8 @@ import pytest
 from sandbox.azurite import Azurite
 from tests.sandbox.host.support import Host, running, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def host(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:

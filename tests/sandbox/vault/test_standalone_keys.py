@@ -15,6 +15,8 @@ from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
 from sandbox.vault import VaultServer
 from tests.sandbox.vault.program import Program
 
+pytestmark = pytest.mark.slow
+
 DIGEST = hashlib.sha256(b"what is signed").digest()
 
 
@@ -74,7 +76,6 @@ def test_what_is_no_key_or_a_certificates_is_refused(keys: KeyClient, client: Ce
         keys.create_rsa_key(f"{name}-small", size=1024)
 
 
-@pytest.mark.slow
 def test_a_key_outlives_the_server(tmp_path: Path) -> None:
     def run(method: str, path: str, **body: str) -> str:
         program = Program(tmp_path, "--data", str(tmp_path / "data"))

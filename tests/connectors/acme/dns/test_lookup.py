@@ -20,6 +20,8 @@ from tests.connectors.acme.dns.bind import Bind
 from tests.connectors.acme.pebble import TestDns
 from tests.connectors.debian import CannotFetch
 
+pytestmark = pytest.mark.slow
+
 NAME = "_acme-challenge.seen.example.com"
 ALIAS = "_acme-challenge.alias.example.com"
 
