@@ -11,6 +11,23 @@ from requests.adapters import HTTPAdapter
 CONNECTIONS = 40
 
 
+class _Adapter(HTTPAdapter):
+    """Looks once for the connections to a host, and not at each request. A client has one host, or a few."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_maxsize=CONNECTIONS)
+        self._pools: dict[Any, Any] = {}
+
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        """The connections to the request's host, with these roots. See HTTPAdapter."""
+        if proxies:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        key = (*urlsplit(request.url)[:2], verify, cert)
+        if key not in self._pools:
+            self._pools[key] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        return self._pools[key]
+
+
 class _Session(requests.Session):
     """Reads from the environment once for each host which proxy and which roots to use, and not for each request: that
     is a fifth of a request's CPU. It never reads a .netrc: the SDKs sign their requests themselves."""
@@ -63,6 +80,6 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def transport(connect_seconds: float, read_seconds: float) -> RequestsTransport:
     """A new transport. A client that is given one ignores its own timeouts, so they are set here."""
     session = _Session()
-    session.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
-    session.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _Adapter())
     return RequestsTransport(session=session, connection_timeout=connect_seconds, read_timeout=read_seconds)

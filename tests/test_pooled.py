@@ -217,3 +217,16 @@ def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) ->
         made: Any = pooled.transport(5, 5).session
         assert made.request("GET", "http://storage.contoso.example/a", allow_redirects=False, timeout=60).ok
     assert received[0].startswith(b"GET http://storage.contoso.example/a HTTP/1.1\r\n")
+
+
+def test_the_connections_to_a_host_are_looked_for_once(session: requests.Session) -> None:
+    adapter: Any = session.get_adapter("https://")
+    one, again, other, unproved = (
+        adapter.get_connection_with_tls_context(requests.Request("GET", url).prepare(), verify)
+        for url, verify in (
+            ("https://a.example/1", True), ("https://a.example/2", True), ("https://b.example/", True),
+            ("https://a.example/1", False),
+        )
+    )  # fmt: skip
+    assert one is again
+    assert len({id(one), id(other), id(unproved)}) == 3, "other hosts and other roots are not mixed up"
