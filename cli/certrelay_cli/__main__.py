@@ -1,5 +1,7 @@
 """The program. Its parts take a while to load, in which Ctrl-C ends it as quietly as later."""
 
+from certrelay_cli import exits
+
 
 def run() -> int:
     """Run the command; returns its exit code."""
@@ -8,7 +10,7 @@ def run() -> int:
 
         return main()
     except KeyboardInterrupt:
-        return 130
+        return exits.INTERRUPTED
 
 
 if __name__ == "__main__":
