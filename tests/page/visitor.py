@@ -62,6 +62,11 @@ class Visitor:
         assert answer.ok, answer.text()
         return answer.json()
 
+    def cancel_unseen(self, name: str) -> None:
+        """Cancel the operation of a certificate without the page, as somebody else would, and wait for its end."""
+        self.api("PATCH", f"vaults/main/certificates/{name}/pending", {"cancellation_requested": True})
+        self.until(lambda: not self.api("GET", f"operations?state=open&name={name}")["value"])
+
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that is not to be seen on the page."""
         for _ in range(PATIENCE // 200):
