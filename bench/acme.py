@@ -31,8 +31,9 @@ from bench import _cpu
 from bench._acme_peers import AT_ONCE, Peer, found, rate
 from bench._report import Line, arguments, conclude, in_turns, ratio
 from certrelay.schedules import SCHEDULES
+from sandbox.app_settings import ALIAS
 from sandbox.progress import Progress
-from sandbox.up import ALIAS, Sandbox
+from sandbox.up import Sandbox
 from tests.connectors.acme.pebble import Pebble, TestDns
 
 LEAST_OF_BARE, LEAST_OF_CERTBOT = 0.8, 20.0

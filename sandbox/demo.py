@@ -25,10 +25,11 @@ from rich import box
 from rich.table import Table
 
 from sandbox import estate
+from sandbox.app_settings import ALIAS, AUTHORITY
 from sandbox.observer import App, Seen, Unexpected, VaultObserver, expect, verify_chain
 from sandbox.processes import ProcessError, exit_on_signals
 from sandbox.progress import Progress, Step
-from sandbox.up import ALIAS, AUTHORITY, DEFAULT_DIRECTORY, PORTS, Sandbox
+from sandbox.up import DEFAULT_DIRECTORY, PORTS, Sandbox
 
 NAME, DNS_NAMES = "www-contoso", ["www.contoso.example", "shop.contoso.example"]
 TAGS = {"team": "web", "cost-center": "4711"}

@@ -17,6 +17,7 @@ from typing import Never, Self
 import httpx
 
 from sandbox import registration
+from sandbox.app_settings import app_settings
 from sandbox.azurite import Azurite, is_installed
 from sandbox.clock import Clock
 from sandbox.environment import own_environment
@@ -29,7 +30,6 @@ DEFAULT_DIRECTORY = ROOT / ".sandbox"
 PORTS = ("vault", "control", "app", "ca", "blob", "queue", "table")
 # Output may end up in a log: no keys.
 SHOWN = ("PAGE_URL", "APP_URL", "SIGN_IN_URL", "VAULT_URL", "VAULT_ADMIN_URL", "CA_ADDRESS")
-ALIAS, AUTHORITY = "main", "openbao"
 
 type MoreSettings = Mapping[str, str] | Callable[[Mapping[str, str]], Mapping[str, str]]
 
@@ -41,6 +41,8 @@ class Sandbox:
     replace them; a function gets the app's own. `sign_in` turns App Service authentication on: it is the action for
     callers who have not signed in (auth_settings.ACTIONS). Raises ProcessError when a part does not start.
     """
+
+    _host: Child  # the first one
 
     def __init__(
         self,
@@ -84,13 +86,19 @@ class Sandbox:
             self.check()
             time.sleep(0.5)
 
+    def add_host(self) -> str:
+        """Start one more host of the app on the same storage account. Returns its URL."""
+        (port,) = free_ports(1)
+        self._start_host(*self._host_arguments, port)
+        return f"http://127.0.0.1:{port}"
+
     def replace_host(self, later: float) -> None:
         """Kill the app's host wherever it is, as a machine that fails would, and start another one `later` seconds
         later, by the sandbox's clock."""
         self._host.signal_group(signal.SIGKILL)
         self._host.wait(KILLED_GRACE)
         Clock(self._clock).advance(later)
-        self._start_host(*self._host_arguments)
+        self._host = self._start_host(*self._host_arguments, self._ports["app"])
 
     def _start_vault(self, processes: Processes) -> dict[str, str]:
         directory = self.directory / "vault"
@@ -138,29 +146,31 @@ class Sandbox:
         with self._progress.step("Start the Functions host and the app in it"):
             processes = stack.enter_context(Processes(self.directory / "logs"))
             self._parts.append(processes)
-            app_settings = _app_settings(self.settings, authority)
+            own = app_settings(self.settings, authority)
             if self._sign_in:
                 registration.write(self._sign_in_file, self._sign_in, self.directory / "vault" / "identity.json")
                 self.settings |= {
                     "APP_AUDIENCE": registration.APP_AUDIENCE,
                     "SIGN_IN_URL": f"{app_url}/.auth/login/aad",
                 }
-                app_settings["CERTRELAY_APP_SERVICE_AUTHENTICATION"] = "true"
-            more = self._more(app_settings) if callable(self._more) else self._more
-            self._host_arguments = processes, keys, {**app_settings, **more}
-            self._start_host(*self._host_arguments)
+                own["CERTRELAY_APP_SERVICE_AUTHENTICATION"] = "true"
+            more = self._more(own) if callable(self._more) else self._more
+            self._host_arguments = processes, keys, {**own, **more}
+            self._host = self._start_host(*self._host_arguments, ports["app"])
         with self._progress.step("Subscribe the app to the vault's events"):
             self._subscribe(f"{vault['admin_url']}/events")
 
-    def _start_host(self, processes: Processes, keys: Mapping[str, str], app_settings: Mapping[str, str]) -> None:
-        options = ["--app", str(ROOT), "--port", str(self._ports["app"]), "--clock", str(self._clock)]
+    def _start_host(
+        self, processes: Processes, keys: Mapping[str, str], settings: Mapping[str, str], port: int
+    ) -> Child:
+        options = ["--app", str(ROOT), "--port", str(port), "--clock", str(self._clock)]
         options += [f"--{name}-key={key}" for name, key in keys.items()]
         if self._sign_in:
             options += ["--sign-in", str(self._sign_in_file)]
-        self._host = _start(processes, "host", options, app_settings)
-        ping = f"{self.settings['APP_URL']}/admin/host/ping"
+        host = _start(processes, "host", options, settings)
         with _client() as client:
-            self._host.wait_until(lambda: _answers(client, ping))
+            host.wait_until(lambda: _answers(client, f"http://127.0.0.1:{port}/admin/host/ping"))
+        return host
 
     def _subscribe(self, events: str) -> None:
         with _client() as client:
@@ -187,34 +197,6 @@ def _start(processes: Processes, part: str, options: list[str], settings: Mappin
     return processes.start(
         part, [sys.executable, "-m", f"sandbox.{part}", *options], ROOT, {**own_environment(), **(settings or {})}
     )
-
-
-def _app_settings(sandbox: Mapping[str, str], authority: OpenBao) -> dict[str, str]:
-    """The application settings, as they would be in Azure."""
-    openbao = {
-        "connector": "vault_pki",
-        "url": authority.address,
-        "mount": authority.mount,
-        "role": authority.role,
-        "role_id": authority.role_id,
-        "secret_id": "@OPENBAO_SECRET_ID",
-    }
-    return {
-        "FUNCTIONS_WORKER_RUNTIME": "python",
-        "PYTHON_THREADPOOL_THREAD_COUNT": "32",
-        "PYDANTIC_DISABLE_PLUGINS": "true",
-        "AzureWebJobsStorage": sandbox["STORAGE_CONNECTION_STRING"],
-        "IDENTITY_ENDPOINT": sandbox["IDENTITY_ENDPOINT"],
-        "IDENTITY_HEADER": sandbox["IDENTITY_HEADER"],
-        "REQUESTS_CA_BUNDLE": sandbox["CA_BUNDLE"],
-        "SSL_CERT_FILE": sandbox["CA_BUNDLE"],
-        "CERTRELAY_VAULTS": json.dumps({ALIAS: {"url": sandbox["VAULT_URL"]}}),
-        "CERTRELAY_AUTHORITIES": json.dumps({AUTHORITY: openbao, "by-hand": {"connector": "manual"}}),
-        "OPENBAO_SECRET_ID": authority.secret_id,
-        "CERTRELAY_POLL_SCHEDULE": "*/5 * * * * *",
-        "CERTRELAY_SWEEP_SCHEDULE": "0 7 * * * *",
-        "CERTRELAY_DIGEST_SCHEDULE": "0 0 6 * * *",
-    }
 
 
 def _client() -> httpx.Client:

@@ -16,9 +16,10 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from sandbox.app_settings import ALIAS
 from sandbox.processes import free_ports
 from sandbox.progress import Progress
-from sandbox.up import ALIAS, Sandbox
+from sandbox.up import Sandbox
 from tests.connectors.acme.dns.powerdns import API_KEY, PowerDns
 from tests.connectors.acme.pebble import Pebble
 from tests.connectors.debian import CannotFetch

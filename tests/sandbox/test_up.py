@@ -15,9 +15,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from sandbox.app_settings import app_settings
 from sandbox.environment import own_environment
 from sandbox.processes import accepts_connections, free_ports
-from sandbox.up import _app_settings
 
 pytestmark = pytest.mark.slow
 
@@ -200,7 +200,7 @@ def test_the_app_settings_hold_the_secret_of_the_authority_only_by_reference() -
 
     authority = OpenBao(ROOT, 1)
     authority.secret_id = "the-secret"
-    settings = _app_settings(dict.fromkeys(OF_THE_VAULT | OF_THE_APP, "x"), authority)
+    settings = app_settings(dict.fromkeys(OF_THE_VAULT | OF_THE_APP, "x"), authority)
     assert [name for name, value in settings.items() if "the-secret" in value] == ["OPENBAO_SECRET_ID"]
     assert '"@OPENBAO_SECRET_ID"' in settings["CERTRELAY_AUTHORITIES"]
 
