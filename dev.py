@@ -10,7 +10,7 @@
     python3 dev.py lock     renew requirements*.txt                [--upgrade] [--upgrade-package NAME]
     python3 dev.py vault    the sandbox vault alone, until Ctrl-C  --directory D [--data FILE] …
     python3 dev.py bench    one measurement                        NAME [--write] …: acme, burst, cost, growth,
-                                                                   issuance, start, sweep, vault
+                                                                   issuance, start, sweep, throughput, vault
     python3 dev.py doctor   what is wrong with a deployed app      --app URL  (its key in the variable KEY)
     python3 dev.py private-ca   a private authority's certificate in Key Vault   [--help]
     python3 dev.py help     this text
@@ -68,7 +68,7 @@ COMMANDS = {
         [*COMPILE, "--group", "dev", "--constraint", "requirements.txt", "--output-file", "requirements-dev.txt"],
     ],
 }
-BENCHES = ("acme", "burst", "cost", "growth", "issuance", "start", "sweep", "vault")
+BENCHES = ("acme", "burst", "cost", "growth", "issuance", "start", "sweep", "throughput", "vault")
 ABOUT = {
     "demo": "The sandbox starts, CertRelay does its main job in it, it stops. The first time npm installs Azurite.",
     "up": "The sandbox and the app run until Ctrl-C.",

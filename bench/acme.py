@@ -14,9 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,8 +25,8 @@ from azure.data.tables import TableServiceClient
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bench import _cpu
 from bench._acme_peers import AT_ONCE, Peer, found, rate
+from bench._app import RATE, App, median_cpu
 from bench._report import Line, arguments, conclude, in_turns, ratio
 from certrelay.schedules import SCHEDULES
 from sandbox.app_settings import ALIAS
@@ -38,38 +36,6 @@ from tests.connectors.acme.pebble import Pebble, TestDns
 
 LEAST_OF_BARE, LEAST_OF_CERTBOT = 0.8, 20.0
 OURS, BARE, LOOP, FOUR = "CertRelay", "`acme` bare, 24 threads", "certbot in a loop", "certbot, 4 at once"
-CALLERS = 8
-POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
-RATE = {"requests": 10_000, "seconds": 10}  # the sandbox's vault does not throttle
-PAUSE = 0.1
-
-
-class App:
-    """CertRelay in its sandbox, with pebble as the authority `pebble`."""
-
-    def __init__(self, sandbox: Sandbox, client: httpx.Client, tables: TableServiceClient) -> None:
-        self._sandbox, self._client = sandbox, client
-        self._open, self._ended = (tables.get_table_client(name) for name in ("operations", "history"))
-        self.cpu: list[dict[str, float]] = []  # of each round, by process: seconds a certificate
-
-    def rate(self, prefix: str, count: int) -> float:
-        """Certificates a second, from the first request to the last that is merged."""
-        names = [f"{prefix}-{number}" for number in range(count)]
-        before, begun = _cpu.by_part(), time.perf_counter()
-        with ThreadPoolExecutor(CALLERS) as pool:
-            list(pool.map(self._ask, names))
-        while any(self._open.list_entities(select=["RowKey"], results_per_page=1)):
-            time.sleep(PAUSE)
-        took = time.perf_counter() - begun
-        self.cpu.append({part: (seconds - before[part]) / count for part, seconds in _cpu.by_part().items()})
-        states = [row["state"] for row in self._ended.list_entities(select=["name", "state"]) if row["name"] in names]
-        assert states == ["completed"] * count, states
-        return count / took
-
-    def _ask(self, name: str) -> None:
-        url = f"{self._sandbox.settings['APP_URL']}/api/vaults/{ALIAS}/certificates/{name}/create"
-        body = {"authority": "pebble", "dns_names": [f"{name}.example.com"], "policy": POLICY}
-        self._client.post(url, json=body).raise_for_status()
 
 
 @contextmanager
@@ -97,7 +63,8 @@ def running(folder: Path, pebble: Pebble) -> Iterator[App]:
         key = {"x-functions-key": sandbox.settings["FUNCTION_KEY"]}
         client = stack.enter_context(httpx.Client(headers=key, timeout=90, trust_env=False))
         connection = sandbox.settings["STORAGE_CONNECTION_STRING"]
-        app = App(sandbox, client, stack.enter_context(TableServiceClient.from_connection_string(connection)))
+        tables = stack.enter_context(TableServiceClient.from_connection_string(connection))
+        app = App(sandbox, client, tables, "pebble", "example.com")
         app.rate("first", 1)
         app.cpu.clear()
         yield app
@@ -140,8 +107,7 @@ def measure(certificates: int, rounds: int, commands: int) -> Measured:
                 title = f"{name}, {processes} at once" if processes > 1 else f"{name} in a loop"
                 contestants[title] = partial(_turn, peer, title, commands, processes)
         rates = in_turns(contestants, rounds)
-        cpu = {part: statistics.median(one.get(part, 0.0) for one in app.cpu) for part in _cpu.PARTS.values()}
-        return Measured(rates, {**cpu, "bare client": statistics.median(of_bare)}, skipped)
+        return Measured(rates, {**median_cpu(app.cpu), "bare client": statistics.median(of_bare)}, skipped)
 
 
 def _turn(peer: Peer, title: str, commands: int, processes: int, number: int) -> float:

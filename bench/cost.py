@@ -13,11 +13,14 @@ from datetime import timedelta
 
 from bench._fleet import ALIAS, Fleet
 from bench._report import Line, arguments, conclude
+from certrelay.certificates import read
+from certrelay.keyvault.certificate import PAGE
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.next_read import LONGEST_REST
 from certrelay.renewal.vault_list import BLOCK
 from certrelay.watch import timers
+from sandbox.vault import seed
 
 HOURS, MINUTES, DAYS = 365 * 24, 365 * 24 * 60, 365
 READS = HOURS / (LONGEST_REST.total_seconds() / 3600)
@@ -28,6 +31,7 @@ PRICE = 0.03
 WHAT = {
     "block": f"{BLOCK} certificates of a list", "list": "a list besides them", "check": "a check", "poll": "a poll",
     "digest": "a digest besides its lists", "renewal": "a renewal",
+    "issuer": "`GET certificates?issuer=`, the costliest page of the list",
 }  # fmt: skip
 
 type Calls = Counter[str]
@@ -51,10 +55,11 @@ def measure(blocks: int) -> dict[str, Calls]:
         names = fleet.seed(11, "due", timedelta(days=300))
         _renew(fleet, names[:1])  # the first one makes the connections
         renewals = fleet.counted(lambda: _renew(fleet, names[1:]))
+        issuer = _costliest_page(fleet, BLOCK * 2)
     return {
         "block": block, "list": small - block - check, "check": check, "poll": poll,
         "digest": digest - Counter({name: count * (blocks + 1) for name, count in block.items()}),
-        "renewal": Counter({name: -(-renewals[name] // 10) for name in renewals}),
+        "renewal": Counter({name: -(-renewals[name] // 10) for name in renewals}), "issuer": issuer,
     }  # fmt: skip
 
 
@@ -63,6 +68,22 @@ def _read_again(fleet: Fleet, sweep: Callable[[], object]) -> Calls:
     fleet.wait(LONGEST_REST.total_seconds() / 3600)
     timers.poll(fleet.services)
     return fleet.counted(sweep)
+
+
+def _costliest_page(fleet: Fleet, certificates: int) -> Calls:
+    """Of all pages of a list by issuer, each one request, in which Key Vault has to be asked for each policy."""
+    seed.seed(fleet.server.vault, seed.Seed(certificates, "foreign", issuer="Self"))
+    asked: list[Calls] = []
+    continuation: str | None = None
+
+    def read_page() -> None:
+        nonlocal continuation
+        filters = read.Filters(issuer="Unknown")
+        _, continuation = read.certificates(fleet.services, ALIAS, filters, PAGE, continuation)
+
+    while not asked or continuation:
+        asked.append(fleet.counted(read_page))
+    return max(asked, key=Counter.total)
 
 
 def _renew(fleet: Fleet, names: list[str]) -> None:
@@ -102,6 +123,7 @@ def main() -> int:
         *lines,
         Line("Key Vault requests a renewal", str(one["renewal"]["Key Vault"]), one["renewal"]["Key Vault"], 5),
         Line("Key Vault requests an idle poll", str(one["poll"]["Key Vault"]), one["poll"]["Key Vault"], 0),
+        Line("Key Vault requests a page by issuer", str(one["issuer"]["Key Vault"]), one["issuer"]["Key Vault"], 65),
         Line("Key Vault requests a vault that rests", str(one["check"]["Key Vault"]), one["check"]["Key Vault"], 1),
     ])  # fmt: skip
 

@@ -90,7 +90,7 @@ def measure(certificates: int) -> dict[str, list[float]]:
         settings = sandbox.settings
         key = {"x-functions-key": settings["FUNCTION_KEY"]}
         with httpx.Client(headers=key, timeout=90, trust_env=False) as client, vault_client(settings, client) as vault:
-            bao = _bao(sandbox)
+            bao = openbao(sandbox)
             by_hand(vault, bao, "warm-up-floor")
             waiting(settings, client, "warm-up")
             return in_turns(
@@ -124,7 +124,7 @@ def _alone(contestant: Callable[[int], float]) -> Callable[[int], float]:
     return turn
 
 
-def _bao(sandbox: Sandbox) -> Any:
+def openbao(sandbox: Sandbox) -> Any:
     (authority,) = (part for part in sandbox._parts if isinstance(part, OpenBao))
     return hvac.Client(authority.address, authority.root_token)
 

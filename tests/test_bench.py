@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import acme, burst, cost, growth, issuance, start, sweep, vault
+from bench import acme, burst, cost, growth, issuance, start, sweep, throughput, vault
 from tests.connectors.debian import CannotFetch
 
 
@@ -21,6 +21,7 @@ def test_the_cost_of_a_year_is_made_of_counted_requests() -> None:
     assert one["digest"]["Key Vault"] == 0
     assert (one["check"]["Key Vault"], one["poll"]["Key Vault"]) == (1, 0)
     assert 3 <= one["renewal"]["Key Vault"] <= 5
+    assert 25 < one["issuer"]["Key Vault"] <= 65, "each of a page's certificates is looked up"
     hourly, default = (sum(cost.year(one, "Key Vault", 1_000, 1, reads).values()) for reads in (cost.HOURS, cost.READS))
     assert default < hourly / 3
 
@@ -50,6 +51,19 @@ def test_an_issuance_is_measured_by_hand_in_one_call_and_through_the_queue() -> 
     found = issuance.measure(1)
     assert {name: len(taken) for name, taken in found.items()} == {"hand": 1, "waiting": 1, "polling": 1}
     assert found["hand"][0] < found["waiting"][0], "the app makes the same three calls, and more"
+
+
+@pytest.mark.slow
+def test_creations_are_counted_for_one_host_two_hosts_and_by_hand() -> None:
+    measured = throughput.measure(4, 1, 2)
+    assert {name: len(taken) for name, taken in measured.rates.items()} == {
+        throughput.ONE: 1, throughput.TWO: 1, throughput.BY_HAND: 1,
+    }  # fmt: skip
+    assert measured.cpu["host and app"] > measured.cpu["vault"] > 0
+    assert len(measured.sdk) == len(measured.own) == 2
+    assert 0 < max(measured.own) < max(measured.sdk), "most of it is in the SDKs"
+    limits = [line.limit for line in throughput.lines(measured) if line.limit]
+    assert limits == [*throughput.LEAST.values(), throughput.OWN_CPU * 1000]
 
 
 @pytest.mark.slow
