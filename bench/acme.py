@@ -35,6 +35,7 @@ from sandbox.up import Sandbox
 from tests.connectors.acme.pebble import Pebble, TestDns
 
 LEAST_OF_BARE, LEAST_OF_CERTBOT = 0.8, 20.0
+MOST_SIGNED = 8.0  # six (docs/connectors.md), and a look while the authority validates and one while it signs
 OURS, BARE, LOOP, FOUR = "CertRelay", "`acme` bare, 24 threads", "certbot in a loop", "certbot, 4 at once"
 
 
@@ -80,10 +81,13 @@ def bare(pebble: Pebble, cpu: list[float], prefix: str, count: int) -> float:
 
 
 class Measured(NamedTuple):
-    """By contestant: certificates a second in each round. By process: CPU (s) for one. And who is skipped, and why."""
+    """By contestant: certificates a second in each round. By process: CPU (s) for one. And who is skipped, and why.
+
+    `signed`: the requests for an order of CertRelay's, each a signature by the account key, in each round."""
 
     rates: dict[str, list[float]]
     cpu: dict[str, float]
+    signed: list[float]
     skipped: dict[str, str]
 
 
@@ -98,8 +102,9 @@ def measure(certificates: int, rounds: int, commands: int) -> Measured:
         app = stack.enter_context(running(folder / "sandbox", pebble))
         peers, skipped = found(pebble, dns, folder / "peers") if commands else ({}, {})
         of_bare: list[float] = []
+        signed: list[float] = []
         contestants = {
-            OURS: lambda number: app.rate(f"ours-{number}", certificates),
+            OURS: lambda number: _ours(app, pebble, signed, f"ours-{number}", certificates),
             BARE: lambda number: bare(pebble, of_bare, f"bare-{number}", certificates),
         }
         for name, peer in peers.items():
@@ -107,7 +112,16 @@ def measure(certificates: int, rounds: int, commands: int) -> Measured:
                 title = f"{name}, {processes} at once" if processes > 1 else f"{name} in a loop"
                 contestants[title] = partial(_turn, peer, title, commands, processes)
         rates = in_turns(contestants, rounds)
-        return Measured(rates, {**median_cpu(app.cpu), "bare client": statistics.median(of_bare)}, skipped)
+        return Measured(rates, {**median_cpu(app.cpu), "bare client": statistics.median(of_bare)}, signed, skipped)
+
+
+def _ours(app: App, pebble: Pebble, signed: list[float], prefix: str, count: int) -> float:
+    def posts() -> int:
+        return pebble.log.read_text(errors="replace").count(" POST /")
+
+    before, rate_of_app = posts(), app.rate(prefix, count)
+    signed.append((posts() - before) / count)
+    return rate_of_app
 
 
 def _turn(peer: Peer, title: str, commands: int, processes: int, number: int) -> float:
@@ -116,12 +130,14 @@ def _turn(peer: Peer, title: str, commands: int, processes: int, number: int) ->
 
 def lines(measured: Measured) -> list[Line]:
     """The table of what `measure` has found."""
-    rates, cpu, skipped = measured
+    rates, cpu, signed, skipped = measured
     ours = rates[OURS]
     shown = [Line(name, f"{statistics.median(taken):.2f} a second") for name, taken in rates.items()]
     shown += [Line(f"{name}: skipped", why) for name, why in skipped.items()]
     parts = ", ".join(f"{part} {seconds * 1000:.0f} ms" for part, seconds in cpu.items())
     shown.append(Line("CPU a certificate", parts))
+    requests = statistics.median(signed)
+    shown.append(Line("signed requests an order of one name", f"{requests:.1f}", requests, MOST_SIGNED))
     shown.append(ratio("CertRelay against the bare client, medians", ours, rates[BARE], LEAST_OF_BARE, least=True))
     for name in (LOOP, FOUR):
         if name in rates:

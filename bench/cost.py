@@ -1,5 +1,7 @@
 """What a year costs: the requests of each sweep, check, poll, digest and renewal are counted, and multiplied.
 
+What a caller asks for is counted besides: a creation, an import, a list by issuer.
+
     python3 dev.py bench cost [--blocks 2]
 
 Counted by the code's own requests to the sandbox vault and to Azurite's tables, for an authority that signs at once and
@@ -11,9 +13,13 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
-from bench._fleet import ALIAS, Fleet
+import trustme
+from trustme import KeyType
+
+from bench._app import POLICY
+from bench._fleet import ALIAS, AUTHORITY, Fleet
 from bench._report import Line, arguments, conclude
-from certrelay.certificates import read
+from certrelay.certificates import create, import_file, read
 from certrelay.keyvault.certificate import PAGE
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
@@ -30,16 +36,20 @@ PRICE = 0.03
 
 WHAT = {
     "block": f"{BLOCK} certificates of a list", "list": "a list besides them", "check": "a check", "poll": "a poll",
-    "digest": "a digest besides its lists", "renewal": "a renewal",
+    "digest": "a digest besides its lists", "renewal": "a renewal", "creation": "a creation", "import": "an import",
     "issuer": "`GET certificates?issuer=`, the costliest page of the list",
 }  # fmt: skip
+
+# Requests to Key Vault: of a page by issuer the 40 pages of its list that it reads, and a page of certificates
+MOST = {"creation": 3, "renewal": 4, "import": 2, "poll": 0, "check": 1, "issuer": 40 + PAGE}
 
 type Calls = Counter[str]
 
 
 def measure(blocks: int) -> dict[str, Calls]:
     """Requests by service: of a `block` of certificates that a sweep reads, of a `list` besides its blocks, of a sweep
-    that only `check`s a vault, of an idle `poll`, of a `digest` besides its blocks, and of a `renewal`."""
+    that only `check`s a vault, of an idle `poll`, of a `digest` besides its blocks, of a `renewal`, a `creation`, an
+    `import`, and of the costliest request for those of an `issuer`."""
     with Fleet() as fleet:
         sweep: Callable[[], object] = lambda: timers.sweep(fleet.services)  # noqa: E731
         fleet.seed(BLOCK, "some", timedelta(days=10))
@@ -55,11 +65,15 @@ def measure(blocks: int) -> dict[str, Calls]:
         names = fleet.seed(11, "due", timedelta(days=300))
         _renew(fleet, names[:1])  # the first one makes the connections
         renewals = fleet.counted(lambda: _renew(fleet, names[1:]))
-        issuer = _costliest_page(fleet, BLOCK * 2)
+        own = {
+            "creation": fleet.counted(lambda: _create(fleet, "created")),
+            "import": fleet.counted(lambda: _import(fleet, "imported")),
+            "issuer": _costliest_page(fleet, BLOCK * 2),
+        }
     return {
         "block": block, "list": small - block - check, "check": check, "poll": poll,
         "digest": digest - Counter({name: count * (blocks + 1) for name, count in block.items()}),
-        "renewal": Counter({name: -(-renewals[name] // 10) for name in renewals}), "issuer": issuer,
+        "renewal": Counter({name: -(-renewals[name] // 10) for name in renewals}), **own,
     }  # fmt: skip
 
 
@@ -92,6 +106,20 @@ def _renew(fleet: Fleet, names: list[str]) -> None:
     fleet.settle()
 
 
+def _create(fleet: Fleet, name: str) -> None:
+    spec = create.CertificateSpec(authority=AUTHORITY, dns_names=(f"{name}.example.com",), policy=POLICY)
+    create.create(fleet.services, ALIAS, name, spec, requested_by="bench")
+    fleet.settle()
+
+
+def _import(fleet: Fleet, name: str) -> None:
+    issued = trustme.CA(key_type=KeyType.ECDSA).issue_cert(f"{name}.example.com", key_type=KeyType.ECDSA)
+    pem = issued.private_key_and_cert_chain_pem.bytes().decode()
+    import_file.import_certificate(
+        fleet.services, ALIAS, name, import_file.ImportCommand(value=pem), requested_by="bench"
+    )
+
+
 def year(one: dict[str, Calls], service: str, certificates: int, vaults: int, reads: float) -> dict[str, float]:
     """Requests to a service in a year, by cause, if each list is read `reads` times."""
     in_blocks = certificates / BLOCK * one["block"][service]
@@ -119,13 +147,9 @@ def main() -> int:
             what = f"{certificates:,} in {vaults}, lists read {how}"
             lines.append(Line(f"{what}: Key Vault", shown))
             lines.append(Line(f"{what}: tables", f"{sum(stored.values()):,.0f}"))
-    return conclude("cost", given, [
-        *lines,
-        Line("Key Vault requests a renewal", str(one["renewal"]["Key Vault"]), one["renewal"]["Key Vault"], 5),
-        Line("Key Vault requests an idle poll", str(one["poll"]["Key Vault"]), one["poll"]["Key Vault"], 0),
-        Line("Key Vault requests a page by issuer", str(one["issuer"]["Key Vault"]), one["issuer"]["Key Vault"], 65),
-        Line("Key Vault requests a vault that rests", str(one["check"]["Key Vault"]), one["check"]["Key Vault"], 1),
-    ])  # fmt: skip
+    for what, most in MOST.items():
+        lines.append(Line(f"Key Vault: {WHAT[what]}", str(one[what]["Key Vault"]), one[what]["Key Vault"], most))
+    return conclude("cost", given, lines)
 
 
 if __name__ == "__main__":
