@@ -3,15 +3,18 @@
 import itertools
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import httpx
 from azure.data.tables import TableServiceClient
 
 from bench import _cpu
 from sandbox.app_settings import ALIAS
-from sandbox.up import Sandbox
+from sandbox.progress import Progress
+from sandbox.up import MoreSettings, Sandbox
 
 CALLERS = 8
 POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
@@ -27,7 +30,7 @@ class App:
     def __init__(
         self, sandbox: Sandbox, client: httpx.Client, tables: TableServiceClient, authority: str, domain: str
     ) -> None:
-        self._client, self._authority, self._domain = client, authority, domain
+        self.sandbox, self._client, self._authority, self._domain = sandbox, client, authority, domain
         self._open, self._ended = (tables.get_table_client(name) for name in ("operations", "history"))
         self.urls = [sandbox.settings["APP_URL"]]
         self.cpu: list[Mapping[str, float]] = []
@@ -49,6 +52,18 @@ class App:
     def _ask(self, url: str, name: str) -> None:
         body = {"authority": self._authority, "dns_names": [f"{name}.{self._domain}"], "policy": POLICY}
         self._client.post(f"{url}/api/vaults/{ALIAS}/certificates/{name}/create", json=body).raise_for_status()
+
+
+@contextmanager
+def running(folder: Path, settings: MoreSettings, authority: str, domain: str) -> Iterator[App]:
+    """The app in a sandbox of its own, with these settings besides the sandbox's."""
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox(folder, Progress(), app_settings=settings))
+        key = {"x-functions-key": sandbox.settings["FUNCTION_KEY"]}
+        client = stack.enter_context(httpx.Client(headers=key, timeout=90, trust_env=False))
+        connection = sandbox.settings["STORAGE_CONNECTION_STRING"]
+        tables = stack.enter_context(TableServiceClient.from_connection_string(connection))
+        yield App(sandbox, client, tables, authority, domain)
 
 
 def median_cpu(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:

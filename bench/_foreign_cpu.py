@@ -3,9 +3,8 @@
 import functools
 import inspect
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 from unittest.mock import patch
 
@@ -19,29 +18,23 @@ SDKS = (CertificateClient, TableClient, QueueClient, Pipeline)
 
 
 class ForeignCpu:
-    """Context manager for one thread. `sdk`: CPU (s) within the SDKs' calls; `seconds`: of all that is not the app's.
+    """Counts in one thread. `sdk`: CPU (s) within the SDKs' calls; `seconds`: of all that is not the app's."""
 
-    `methods`: what is not the app's besides the SDKs, each an object and the name of its method."""
-
-    def __init__(self, *methods: tuple[object, str]) -> None:
+    def __init__(self) -> None:
         self.sdk = self.seconds = 0.0
-        self._methods, self._depth = methods, 0
+        self._depth = 0
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def counted(self, *methods: tuple[object, str]) -> Iterator[Self]:
+        """Count meanwhile. `methods`: what is not the app's besides the SDKs, each an object and its method's name."""
         with ExitStack() as stack:
             for sdk in SDKS:
                 for name, method in inspect.getmembers(sdk, inspect.isfunction):
                     if not name.startswith("_"):
                         stack.enter_context(patch.object(sdk, name, self._timed(method, sdk=True)))
-            for owner, name in self._methods:
+            for owner, name in methods:
                 stack.enter_context(patch.object(owner, name, self._timed(getattr(owner, name), sdk=False)))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.close()
+            yield self
 
     def _timed(self, method: Callable[..., Any], *, sdk: bool) -> Callable[..., Any]:
         @functools.wraps(method)

@@ -20,18 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
-from azure.data.tables import TableServiceClient
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bench._acme_peers import AT_ONCE, Peer, found, rate
-from bench._app import RATE, App, median_cpu
+from bench._app import RATE, App, median_cpu, running
 from bench._report import Line, arguments, conclude, in_turns, ratio
 from certrelay.schedules import SCHEDULES
 from sandbox.app_settings import ALIAS
-from sandbox.progress import Progress
-from sandbox.up import Sandbox
 from tests.connectors.acme.pebble import Pebble, TestDns
 
 LEAST_OF_BARE, LEAST_OF_CERTBOT = 0.8, 20.0
@@ -40,7 +36,7 @@ OURS, BARE, LOOP, FOUR = "CertRelay", "`acme` bare, 24 threads", "certbot in a l
 
 
 @contextmanager
-def running(folder: Path, pebble: Pebble) -> Iterator[App]:
+def with_account(folder: Path, pebble: Pebble) -> Iterator[App]:
     """The app, with its account at the authority made."""
 
     def settings(own: Mapping[str, str]) -> dict[str, str]:
@@ -59,13 +55,7 @@ def running(folder: Path, pebble: Pebble) -> Iterator[App]:
             "CERTRELAY_POLL_SCHEDULE": SCHEDULES["CERTRELAY_POLL_SCHEDULE"],  # the sandbox polls every five seconds
         }
 
-    with ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox(folder, Progress(), app_settings=settings))
-        key = {"x-functions-key": sandbox.settings["FUNCTION_KEY"]}
-        client = stack.enter_context(httpx.Client(headers=key, timeout=90, trust_env=False))
-        connection = sandbox.settings["STORAGE_CONNECTION_STRING"]
-        tables = stack.enter_context(TableServiceClient.from_connection_string(connection))
-        app = App(sandbox, client, tables, "pebble", "example.com")
+    with running(folder, settings, "pebble", "example.com") as app:
         app.rate("first", 1)
         app.cpu.clear()
         yield app
@@ -99,7 +89,7 @@ def measure(certificates: int, rounds: int, commands: int) -> Measured:
         pebble = stack.enter_context(
             Pebble(folder / "pebble", dns.port, PEBBLE_VA_ALWAYS_VALID="1", PEBBLE_AUTHZREUSE="0")
         )
-        app = stack.enter_context(running(folder / "sandbox", pebble))
+        app = stack.enter_context(with_account(folder / "sandbox", pebble))
         peers, skipped = found(pebble, dns, folder / "peers") if commands else ({}, {})
         of_bare: list[float] = []
         signed: list[float] = []

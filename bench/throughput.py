@@ -22,16 +22,14 @@ from unittest.mock import patch
 
 import azure.functions as func
 import httpx
-from azure.data.tables import TableServiceClient
 
-from bench._app import POLICY, RATE, App, median_cpu
+from bench._app import POLICY, RATE, App, median_cpu, running
 from bench._fleet import ALIAS, AUTHORITY, Fleet
 from bench._foreign_cpu import ForeignCpu
 from bench._report import Line, arguments, conclude, in_turns, ratio
 from bench.issuance import by_hand, openbao, vault_client
 from handlers import certificates
 from sandbox import app_settings
-from sandbox.progress import Progress
 from sandbox.up import Sandbox
 
 BY_HAND, ONE, TWO = "the three calls by hand, 24 threads", "one host", "two hosts"
@@ -53,7 +51,7 @@ class Measured(NamedTuple):
 
 
 @contextmanager
-def running(folder: Path, hosts: int) -> Iterator[tuple[App, Sandbox]]:
+def on_hosts(folder: Path, hosts: int) -> Iterator[App]:
     """The app on so many hosts, each of which has issued a certificate."""
 
     def settings(own: Mapping[str, str]) -> dict[str, str]:
@@ -61,29 +59,22 @@ def running(folder: Path, hosts: int) -> Iterator[tuple[App, Sandbox]]:
         vaults[ALIAS]["rate"] = RATE
         return {"CERTRELAY_VAULTS": json.dumps(vaults)}
 
-    with ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox(folder, Progress(), app_settings=settings))
-        key = {"x-functions-key": sandbox.settings["FUNCTION_KEY"]}
-        client = stack.enter_context(httpx.Client(headers=key, timeout=90, trust_env=False))
-        connection = sandbox.settings["STORAGE_CONNECTION_STRING"]
-        tables = stack.enter_context(TableServiceClient.from_connection_string(connection))
-        app = App(sandbox, client, tables, app_settings.AUTHORITY, "contoso.example")
-        app.urls += [sandbox.add_host() for _ in range(hosts - 1)]
+    with running(folder, settings, app_settings.AUTHORITY, "contoso.example") as app:
+        app.urls += [app.sandbox.add_host() for _ in range(hosts - 1)]
         app.rate("first", 4 * hosts)
         app.cpu.clear()
-        yield app, sandbox
+        yield app
 
 
 def measure(certificates: int, rounds: int, alone: int) -> Measured:
     """All contestants, in turns; then those that are created alone."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        one, sandbox = stack.enter_context(running(folder / "one", 1))
-        two, _ = stack.enter_context(running(folder / "two", 2))
+        one, two = (stack.enter_context(on_hosts(folder / str(hosts), hosts)) for hosts in (1, 2))
         rates = in_turns({
             ONE: lambda number: _awake(one, f"one-{number}", certificates),
             TWO: lambda number: _awake(two, f"two-{number}", certificates),
-            BY_HAND: lambda number: _floor(sandbox, f"hand-{number}", certificates),
+            BY_HAND: lambda number: _floor(one.sandbox, f"hand-{number}", certificates),
         }, rounds)  # fmt: skip
     sdk, own = created_alone(alone)
     return Measured(rates, median_cpu(one.cpu), sdk, own)
@@ -109,7 +100,7 @@ def created_alone(count: int) -> tuple[list[float], list[float]]:
 
     The authority signs in this thread, too: that counts for neither."""
     sdk, own = [], []
-    with Fleet() as fleet, _app_of(fleet), ForeignCpu((fleet.authority, "submit")) as foreign:
+    with Fleet() as fleet, _app_of(fleet), ForeignCpu().counted((fleet.authority, "submit")) as foreign:
         for number in range(-5, count):  # the first ones make connections, tables and models
             fleet.wait(WINDOW)
             foreign.seconds = foreign.sdk = 0.0
