@@ -69,6 +69,10 @@ class Azurite:
         """Raises ProcessError when it has ended."""
         self._processes.check()
 
+    def terminate(self) -> None:
+        """Ask it to end, before the block does."""
+        self._processes.terminate()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

@@ -27,7 +27,7 @@ from rich.table import Table
 from sandbox import estate
 from sandbox.app_settings import ALIAS, AUTHORITY
 from sandbox.observer import App, Seen, Unexpected, VaultObserver, expect, verify_chain
-from sandbox.processes import ProcessError, exit_on_signals
+from sandbox.processes import ProcessError, end_process, exit_on_signals
 from sandbox.progress import Progress, Step
 from sandbox.up import DEFAULT_DIRECTORY, PORTS, Sandbox
 
@@ -260,4 +260,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    end_process(main())

@@ -22,7 +22,16 @@ from sandbox.azurite import Azurite, is_installed
 from sandbox.clock import Clock
 from sandbox.environment import own_environment
 from sandbox.openbao import OpenBao
-from sandbox.processes import KILLED_GRACE, Child, ProcessError, Processes, exit_on_signals, free_ports, require_free
+from sandbox.processes import (
+    KILLED_GRACE,
+    Child,
+    ProcessError,
+    Processes,
+    end_process,
+    exit_on_signals,
+    free_ports,
+    require_free,
+)
 from sandbox.progress import Progress
 
 ROOT = Path(__file__).absolute().parent.parent
@@ -189,8 +198,12 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._progress.step("Stop everything"):
-            self._stack.close()
+        with self._progress.step("Stop everything"), self._stack:
+            *others, last = self._parts  # the app's host drains while the others still answer; they end side by side
+            if isinstance(last, Processes):
+                last.stop()
+            for part in others:
+                part.terminate()
 
 
 def _start(processes: Processes, part: str, options: list[str], settings: Mapping[str, str] | None = None) -> Child:
@@ -271,4 +284,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    end_process(main())

@@ -10,7 +10,7 @@ from pathlib import Path
 from sandbox.host.configuration import Keys
 from sandbox.host.server import Options, serve
 from sandbox.host.worker import IndexingError
-from sandbox.processes import listen
+from sandbox.processes import end_process, listen
 
 
 def main() -> int:
@@ -43,4 +43,4 @@ async def _run(app: Path, port: int, options: Options) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

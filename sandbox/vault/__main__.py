@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from sandbox.clock import Clock
+from sandbox.processes import end_process
 from sandbox.vault.server import VaultServer
 
 POLL = 0.1  # seconds between checks for a signal: one that reaches another thread does not wake the main thread
@@ -42,3 +43,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    end_process(0)

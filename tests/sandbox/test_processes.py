@@ -131,6 +131,20 @@ def test_sigterm_gives_the_usual_exit_code(tmp_path: Path) -> None:
     assert parent.returncode == 128 + signal.SIGTERM
 
 
+def test_a_process_that_ends_itself_says_its_last_words() -> None:
+    program = """
+import logging.handlers, sys
+from sandbox.processes import end_process
+kept = logging.handlers.MemoryHandler(9, target=logging.StreamHandler(sys.stdout))
+logging.getLogger().addHandler(kept)
+logging.warning("kept until the end")
+print("on the way")
+end_process(3)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=300, check=False)
+    assert (ended.returncode, ended.stdout) == (3, b"on the way\nkept until the end\n")
+
+
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox.processes.GRACE", 0.3)
     with Processes(tmp_path) as processes:

@@ -17,7 +17,9 @@ import pytest
 
 from sandbox.app_settings import app_settings
 from sandbox.environment import own_environment
-from sandbox.processes import accepts_connections, free_ports
+from sandbox.processes import Processes, accepts_connections, free_ports
+from sandbox.progress import Progress
+from sandbox.up import Sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +186,27 @@ def test_the_end_of_a_part_ends_everything_with_its_last_words(tmp_path: Path) -
         assert "vault ended unexpectedly. Its log" in process.communicate(timeout=300)[1]
         assert process.returncode == 1
         assert all_closed(ports_of(settings))
+
+
+def test_the_apps_host_ends_while_the_others_serve_it_and_then_they_end_side_by_side(tmp_path: Path) -> None:
+    told = []
+
+    class Part(Processes):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def terminate(self) -> None:
+            told.append(f"{self.name}, end")
+
+        def stop(self) -> None:
+            told.append(f"{self.name} ends")
+
+    sandbox = Sandbox(tmp_path, Progress())
+    sandbox._parts, sandbox._stack = [Part("vault"), Part("storage"), Part("host")], contextlib.ExitStack()
+    for part in sandbox._parts:
+        sandbox._stack.enter_context(part)
+    sandbox.__exit__(None, None, None)
+    assert told == ["host ends", "vault, end", "storage, end", "host ends", "storage ends", "vault ends"]
 
 
 def test_settings_of_the_developer_do_not_reach_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
