@@ -3,13 +3,11 @@
 import argparse
 import contextlib
 import json
-import os
 import secrets
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Never, Self
@@ -20,6 +18,7 @@ from sandbox import registration
 from sandbox.app_settings import app_settings
 from sandbox.azurite import Azurite, is_installed
 from sandbox.clock import Clock
+from sandbox.directory import clear, only_one_in
 from sandbox.environment import own_environment
 from sandbox.openbao import OpenBao
 from sandbox.processes import (
@@ -71,9 +70,9 @@ class Sandbox:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_only_one_in(self.directory))
+            stack.enter_context(only_one_in(self.directory))
             require_free(self._ports.values())
-            _clear(self.directory)
+            clear(self.directory)
             processes = stack.enter_context(Processes(self.directory / "logs"))
             self._parts: list[Processes | Azurite | OpenBao] = [processes]
             vault = self._start_vault(processes)
@@ -222,29 +221,6 @@ def _answers(client: httpx.Client, url: str) -> bool:
         return client.get(url).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
-
-
-def _clear(directory: Path) -> None:
-    """The storage and the authority forget everything when they stop, so the vault and the clock begin anew too."""
-    for name in ("env", "clock", "ca.pem", "sign-in.json"):
-        (directory / name).unlink(missing_ok=True)
-    for name in ("logs", "vault"):
-        shutil.rmtree(directory / name, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _only_one_in(directory: Path) -> Iterator[None]:
-    """Hold the directory. Raises ProcessError when another sandbox runs in it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        if os.name == "posix":
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ProcessError(f"a sandbox runs in {directory} already; give another --directory") from None
-        yield
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
