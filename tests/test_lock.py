@@ -1,17 +1,19 @@
 """The locked requirements are what pyproject.toml asks for, complete, and what is installed."""
 
-import ast
 import re
 import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.syntax import imported
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -81,11 +83,17 @@ def here(requirement: Requirement, extra: str = "") -> bool:
     return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
+@cache
+def required_by(package: str) -> list[Requirement]:
+    """What an installed package needs by its own word, on any machine and with any extra."""
+    return [Requirement(text) for text in metadata.requires(package) or []]
+
+
 def needed(requirement: Requirement) -> Iterator[str]:
     """What an installed package needs by its own word, on this machine."""
-    for text in metadata.requires(requirement.name) or []:
-        if any(here(Requirement(text), extra) for extra in ["", *requirement.extras]):
-            yield canonicalize_name(Requirement(text).name)
+    for one in required_by(requirement.name):
+        if any(here(one, extra) for extra in ["", *requirement.extras]):
+            yield canonicalize_name(one.name)
 
 
 def test_the_lock_files_are_complete() -> None:
@@ -100,18 +108,15 @@ def test_what_is_locked_is_what_is_installed() -> None:
             assert metadata.version(name) in locked.requirement.specifier, name
 
 
+def modules_of(package: str) -> set[str]:
+    """What can be imported of an installed package."""
+    files = (metadata.distribution(package).read_text("RECORD") or "").splitlines()
+    return {line.split(",")[0].split("/")[0].removesuffix(".py") for line in files}
+
+
 def test_the_app_asks_for_each_package_that_it_imports() -> None:
     """A package that only another one brings along would go with it."""
-    distributions = metadata.packages_distributions()
-    of_the_app = direct(APP, OF_THE_APP)
-    known = {module for module, names in distributions.items() if of_the_app & set(map(canonicalize_name, names))}
+    known = {module for package in direct(APP, OF_THE_APP) for module in modules_of(package)}
     for path in [ROOT / "function_app.py", *(ROOT / "handlers").rglob("*.py"), *(ROOT / "certrelay").rglob("*.py")]:
-        assert imported(path) - sys.stdlib_module_names <= known | {"handlers", "certrelay"}, path
-
-
-def imported(path: Path) -> set[str]:
-    """The top-level packages that a module imports."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
-    return {name.split(".")[0] for name in names}
+        packages = {name.split(".")[0] for name in imported(path)}
+        assert packages - sys.stdlib_module_names <= known | {"handlers", "certrelay"}, path
