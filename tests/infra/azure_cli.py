@@ -4,28 +4,26 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from tests.infra.bicep import INFRA
 
 VAULT = "/subscriptions/s-1/resourceGroups/rg-vaults/providers/Microsoft.KeyVault/vaults/Contoso"
-AZ = """#!PYTHON -IS
-import json, os, pathlib, sys
-home = pathlib.Path(os.environ["AZ_HOME"])
-with (home / "calls").open("a") as calls:
-    print(*sys.argv[1:], file=calls)
-for argument in sys.argv[1:]:
-    if argument.startswith("@") and argument.endswith("parameters.json"):
-        (home / "parameters.json").write_text(pathlib.Path(argument[1:]).read_text())
-said = " ".join(sys.argv[1:])
-for start, answer in json.loads((home / "answers.json").read_text()).items():
-    if said.startswith(start):
-        print(answer)
-        break
-if said.startswith(tuple(json.loads((home / "failing.json").read_text()))):
-    sys.exit(1)
+# In sh: a Python for each call would take twenty times as long.
+AZ = """#!/bin/sh
+cd HOME
+printf '%s\\n' "$*" >>calls
+for argument; do
+    case "$argument" in @*parameters.json) cat "${argument#@}" >parameters.json ;; esac
+done
+case "$*" in
+ANSWERS
+esac
+case "$*" in
+FAILING
+esac
 """
 
 
@@ -36,17 +34,15 @@ class Azure:
         self.home = home
         self.failing: tuple[str, ...] = ()
         self.answers: dict[str, str] = {"provider show": "Registered", "functionapp keys list": "the-key"}
-        (home / "az").write_text(AZ.replace("PYTHON", sys.executable))
+        (home / "az").touch()
         (home / "curl").write_text(f"#!/bin/sh\necho \"$@\" >> '{home}/curl-calls'\n")
         for name in ("az", "curl"):
             (home / name).chmod(0o755)
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        (self.home / "answers.json").write_text(json.dumps(self.answers))
-        (self.home / "failing.json").write_text(json.dumps(self.failing))
+        (self.home / "az").write_text(self._az())
         given = {
             "PATH": f"{self.home}:{os.environ['PATH']}",
-            "AZ_HOME": str(self.home),
             "AZURE_SUBSCRIPTION_ID": "s-1",
             "AZURE_ENV_NAME": "test",
             "AZURE_LOCATION": "westeurope",
@@ -60,6 +56,12 @@ class Azure:
             **environment,
         }
         return subprocess.run([INFRA / script, *arguments], env=given, capture_output=True, text=True, timeout=120)
+
+    def _az(self) -> str:
+        answers = [f"{quote(start)}*) printf '%s\\n' {quote(answer)} ;;" for start, answer in self.answers.items()]
+        failing = [f"{quote(start)}*) exit 1 ;;" for start in self.failing]
+        lines = {"HOME": quote(str(self.home)), "ANSWERS": "\n".join(answers), "FAILING": "\n".join(failing)}
+        return re.sub("|".join(lines), lambda found: lines[found[0]], AZ)
 
     @property
     def calls(self) -> list[str]:

@@ -6,8 +6,6 @@ import pytest
 
 from tests.infra.azure_cli import Azure
 
-pytestmark = pytest.mark.slow
-
 URL = "https://certrelay-abc.example"
 CALLBACK = f"{URL}/.auth/login/aad/callback"
 

@@ -10,8 +10,6 @@ import pytest
 
 from tests.infra.azure_cli import VAULT, Azure
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def azure(tmp_path: Path) -> Azure:
