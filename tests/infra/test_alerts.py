@@ -117,11 +117,11 @@ def run(seen: Telemetry, function: str) -> None:
 
 
 def pass_(seen: Telemetry, minutes: int) -> None:
-    """Let time pass in steps of half an hour at most, each with a sweep and a poll."""
-    while minutes > 0:
-        seen.world.clock.advance(min(minutes, 30) * 60)
-        minutes -= 30
-        for function in TIMERS:
+    """Let time pass in steps of half an hour at most, each with a poll; the sweep comes every hour, and at the end."""
+    for passed in range(0, minutes, 30):
+        now = min(passed + 30, minutes)
+        seen.world.clock.advance((now - passed) * 60)
+        for function in TIMERS if now % 60 == 0 or now == minutes else ("poll_operations",):
             run(seen, function)
 
 
