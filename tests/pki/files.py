@@ -113,8 +113,8 @@ def safe(*bags: bytes) -> bytes:
     return sequence(identifier(DATA), encoded(CONTEXT_0, octets(sequence(*bags))))
 
 
-def encrypted_safe(password: str, *bags: bytes, iterations: int = 2048) -> bytes:
-    algorithm, ciphertext = pbes2(sequence(*bags), password, iterations)
+def encrypted_safe(password: str, *bags: bytes, iterations: int = 2048, claimed: int | None = None) -> bytes:
+    algorithm, ciphertext = pbes2(sequence(*bags), password, iterations, claimed)
     content = sequence(identifier(DATA), algorithm, encoded(0x80, ciphertext))
     return sequence(identifier(ENCRYPTED), encoded(CONTEXT_0, sequence(integer(0), content)))
 

@@ -190,7 +190,8 @@ def identifier_of_a_key_bag() -> bytes:
 @pytest.mark.skipif(not shutil.which("keytool"), reason="needs Java's keytool")
 def test_a_keystore_of_keytool_with_a_secret_key_is_imported(tmp_path: Path) -> None:
     store, password = tmp_path / "store.p12", "changeit"
-    common = ["-keystore", str(store), "-storetype", "PKCS12", "-storepass", password]
+    # The compiler for what runs long takes as much of a processor as all the rest.
+    common = ["-J-XX:TieredStopAtLevel=1", "-keystore", str(store), "-storetype", "PKCS12", "-storepass", password]
     key = [
         "-genkeypair",
         "-alias",
