@@ -4,8 +4,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import certifi
 import pytest
 
 from sandbox.processes import free_ports
@@ -17,6 +19,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """moto takes seconds: to start, and for each certificate."""
     if "moto" in getattr(item, "fixturenames", ()):
         item.add_marker("slow")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def public_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The first of certifi's roots stands for all: each connector without roots of its own reads them, in 20 ms."""
+    end = "-----END CERTIFICATE-----\n"
+    path = tmp_path_factory.mktemp("roots") / "first.pem"
+    path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("certrelay.connectors.http.certifi", SimpleNamespace(where=lambda: str(path)))
+        yield path
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,14 @@ import pytest
 import requests
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
 from certrelay.connectors.http import (
     MAX_RETRY_AFTER,
     AuthoritySession,
     ForeignOrigin,
+    _tls_context,
     failure,
     retry_after,
     sentence,
@@ -96,7 +98,9 @@ def test_verification_cannot_be_switched_off_by_the_caller() -> None:
         assert "unable to get local issuer certificate" in failure(caught.value)
 
 
-def test_without_roots_of_ones_own_only_the_public_ones_are_trusted() -> None:
+def test_without_roots_of_ones_own_only_the_public_ones_are_trusted(public_root: Path) -> None:
+    trusted = _tls_context(None, None).get_ca_certs(binary_form=True)
+    assert trusted == [x509.load_pem_x509_certificate(public_root.read_bytes()).public_bytes(Encoding.DER)]
     with (
         hostile_server(not_json) as server,
         AuthoritySession(HttpSettings(url=server.url)) as session,
