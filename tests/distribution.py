@@ -35,7 +35,7 @@ SECONDS = {
     "pki/test_corpora.py": 11,
     "operations/test_crashes.py": 6,
     "renewal/test_sweep.py": 10,
-    "test_simulation.py": 17,
+    "test_simulation.py": 10,
     "renewal/test_scale.py": 13,
     "pki/test_mutants.py": 10,
     "test_signed_in.py": 14,
