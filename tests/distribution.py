@@ -42,7 +42,7 @@ SECONDS = {
     "test_bench.py": 14,
     "test_hosts.py": 8,
     "watch/test_nights.py": 10,
-    "test_rules.py": 15,
+    "test_rules.py": 11,
     "operations/test_throttling.py": 7,
     "operations/test_rate.py": 6,
     "operations/test_fallback.py": 8,
