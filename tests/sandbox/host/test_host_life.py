@@ -163,6 +163,7 @@ REFUSED = [
 # What a host needs is imported once; each is a process of its own, which begins where its `main` does.
 HOSTS = """
 import os, sys
+import azure.functions, azure_functions_runtime.bindings.datumdef, azure_functions_runtime.native_invocation
 from sandbox.host.__main__ import main
 
 for app in sys.argv[1:]:
