@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import SecretStr
@@ -14,6 +14,24 @@ from certrelay.connectors.base import ConnectorSettings, Feature
 from certrelay.connectors.registry import CONNECTORS, connector_class, settings_class
 
 LIBRARIES = {"acme", "azure.core", "boto3", "botocore", "dns", "hvac", "josepy", "lexicon", "requests", "spnego"}
+
+# What the registry loads for each connector, asked one after the other in a process that knows none of them yet.
+ASKS = """
+import json, sys
+from certrelay.connectors import registry
+
+def loaded_for(look_up, name):
+    for module in [one for one in sys.modules if one.startswith("certrelay.connectors.") and one not in before]:
+        del sys.modules[module]  # so that what is loaded for two connectors is seen for both
+    getattr(registry, look_up)(name).features if look_up == "connector_class" else getattr(registry, look_up)(name)
+    return sorted(sys.modules)
+
+before = set(sys.modules)
+asked = {look_up: {name: loaded_for(look_up, name) for name in sorted(registry.CONNECTORS)}
+         for look_up in ("settings_class", "connector_class")}
+print(json.dumps({"before": sorted(before), **asked}))
+"""
+CODE = {entry.code.partition(":")[0] for entry in CONNECTORS.values()}
 
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
@@ -63,37 +81,33 @@ def test_a_name_that_leads_nowhere_is_refused_in_one_sentence(name: str, fault: 
         assert "\n" not in str(caught.value)
 
 
-def loaded_by(statement: str) -> set[str]:
-    program = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return set(json.loads(ran.stdout))
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, Any]:
+    """The modules of a process `before` any connector is asked for, and then by function of the registry and name.
+
+    Of certrelay.connectors only what is loaded for that connector; all else stays, the settings come first."""
+    ran = subprocess.run([sys.executable, "-c", ASKS], capture_output=True, text=True, check=True)
+    return dict(json.loads(ran.stdout))
 
 
-def test_the_registry_loads_neither_settings_nor_code_of_a_connector() -> None:
-    loaded = loaded_by("import certrelay.connectors.registry")
-    assert not loaded & {
-        part.partition(":")[0] for entry in CONNECTORS.values() for part in (entry.settings, entry.code)
-    }
-    assert not loaded & LIBRARIES
+def test_the_registry_loads_neither_settings_nor_code_of_a_connector(loaded: dict[str, Any]) -> None:
+    settings = {entry.settings.partition(":")[0] for entry in CONNECTORS.values()}
+    assert not {*loaded["before"]} & (CODE | settings | LIBRARIES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
-def test_the_settings_of_a_connector_are_loaded_when_they_are_asked_for_and_its_code_is_not(name: str) -> None:
-    asked = "from certrelay.connectors.registry import settings_class"
-    loaded = loaded_by(f"{asked}; settings_class({name!r})")
-    assert CONNECTORS[name].settings.partition(":")[0] in loaded
-    assert not loaded & {entry.code.partition(":")[0] for entry in CONNECTORS.values()}
-    assert not loaded & LIBRARIES
+def test_the_settings_of_a_connector_are_loaded_when_they_are_asked_for_and_its_code_is_not(
+    name: str, loaded: dict[str, Any]
+) -> None:
+    found = loaded["settings_class"][name]
+    assert CONNECTORS[name].settings.partition(":")[0] in found
+    assert not {*found} & (CODE | LIBRARIES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
-def test_the_code_of_a_connector_is_loaded_when_it_is_asked_for(name: str) -> None:
+def test_the_code_of_a_connector_is_loaded_when_it_is_asked_for(name: str, loaded: dict[str, Any]) -> None:
     code = CONNECTORS[name].code.partition(":")[0]
-    loaded = loaded_by(f"from certrelay.connectors.registry import connector_class; connector_class({name!r}).features")
-    assert code in loaded
-    assert not loaded & {entry.code.partition(":")[0] for entry in CONNECTORS.values()} - {code}
+    assert {*loaded["connector_class"][name]} & CODE == {code}
 
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
