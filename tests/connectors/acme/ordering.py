@@ -60,11 +60,11 @@ def acme(pebble: Pebble | AcmeProxy, solver: TestSolver | None = None, **setting
     return Acme(AcmeSettings(**{**defaults, **settings}), context("acme"), solver)
 
 
-def follow(connector: Connector, request: Any, outcome: Outcome | None = None) -> Outcome:
-    """What the order ends with, each Pending followed up soon."""
+def follow(connector: Connector, request: Any, outcome: Outcome | None = None, pause: float = 0.05) -> Outcome:
+    """What the order ends with, each Pending followed up soon, after `pause` seconds."""
     outcome, end = outcome or connector.submit(request), time.monotonic() + 300
     while isinstance(outcome, Pending) and time.monotonic() < end:
-        time.sleep(0.05)
+        time.sleep(pause)
         outcome = connector.collect(request, outcome.reference)
     return outcome
 

@@ -4,7 +4,8 @@ import json
 import os
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -82,8 +83,10 @@ class TestDns:
         self._program.stop()
 
     def tell(self, path: str, **body: str) -> None:
-        answer = requests.post(f"http://127.0.0.1:{self.management}/{path}", json=body, timeout=60)
-        assert answer.ok, answer.text
+        with closing(HTTPConnection("127.0.0.1", self.management, timeout=60)) as connection:
+            connection.request("POST", f"/{path}", json.dumps(body))
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
 
 
 class Pebble:
