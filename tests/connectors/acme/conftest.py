@@ -13,7 +13,7 @@ from tests.connectors.acme.pebble import Pebble, TestDns
 from tests.connectors.debian import CannotFetch
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dns() -> Iterator[TestDns]:
     try:
         server = TestDns()

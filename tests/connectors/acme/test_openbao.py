@@ -1,6 +1,5 @@
 """`acme` against the second implementation: the ACME server in OpenBao's PKI engine."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,23 +29,12 @@ from tests.connectors.acme.ordering import TestSolver, der, follow, pem_of
 from tests.connectors.acme.pebble import TestDns
 from tests.connectors.answers import leaf_of, verify_names
 from tests.connectors.conformance import Authority, Conformance, accept, context
-from tests.connectors.debian import CannotFetch
 from tests.connectors.hostile import closed_port_url
 from tests.connectors.signing_requests import signing_request
 
 pytestmark = pytest.mark.slow
 
 HEADERS = ["Last-Modified", "Location", "Replay-Nonce", "Link"]
-
-
-@pytest.fixture(scope="module")
-def dns() -> Iterator[TestDns]:
-    try:
-        server = TestDns()
-    except CannotFetch as reason:
-        pytest.skip(f"pebble-challtestsrv cannot be had: {reason}")
-    with server:
-        yield server
 
 
 class AcmeMount:

@@ -1,5 +1,6 @@
 """`acme` against two more implementations, which the tests start from PyPI: acme2certifier and django-ca."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -58,19 +59,30 @@ def settings(server: Peer, **changes: Any) -> AcmeSettings:
     return AcmeSettings(**{**defaults, **changes})
 
 
+@pytest.fixture(scope="module")
+def solver(dns: TestDns) -> TestSolver:
+    return TestSolver(dns)
+
+
 def authority(server: Peer, solver: TestSolver, **changes: Any) -> Authority:
     def connect(**other: Any) -> Acme:
         return Acme(settings(server, **other), context("peer"), solver)
 
     given = {
-        "connect": connect,
+        "connect": lambda: lasting(server, solver),
         "unreachable": lambda: connect(url=closed_port_url()),
         "roots": [server.root()],
         "is_revoked": server.is_revoked,
-        "pending": connect,
+        "pending": connect,  # a restart
         "secrets": [pem_of("peers").get_secret_value()],
     }
     return Authority(**{**given, **changes})
+
+
+@functools.cache
+def lasting(server: Peer, solver: TestSolver) -> Acme:
+    """One connector for all tests but those of a restart: a new one asks for directory, nonce and account again."""
+    return Acme(settings(server), context("peer"), solver)
 
 
 class TestAcmeOnAcme2Certifier(Conformance):

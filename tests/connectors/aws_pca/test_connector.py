@@ -40,43 +40,52 @@ from tests.connectors.signing_requests import private_key, self_signed, signing_
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def lasting(moto: Moto) -> AwsPca:
+    """One connector for all but restarts: botocore takes 30 ms to make a client."""
+    return aws_pca(moto)
+
+
 class TestAwsPca(Conformance):
     undeclared = frozenset({Feature.FINDS_EARLIER_ORDER})
     abilities = frozenset({Revokes, ChecksHealth})
 
     @pytest.fixture
-    def authority(self, moto: Moto) -> Authority:
+    def authority(self, moto: Moto, lasting: AwsPca) -> Authority:
         return Authority(
-            connect=lambda: aws_pca(moto),
+            connect=lambda: lasting,
             unreachable=lambda: aws_pca(moto, url=closed_port_url()),
-            pending=lambda: aws_pca(moto),
+            pending=lambda: aws_pca(moto),  # a restart
             roots=[moto.root],
             secrets=["top-secret"],
             key_types=("rsa-2048", "rsa-3072", "ec-256", "ec-384", "ec-521"),
         )
 
-    def test_it_is_valid_now_and_until_the_requested_time(self, authority: Authority, names: SubjectNames) -> None:
+    def test_it_is_valid_now_and_until_the_requested_time(  # type: ignore[override]
+        self, authority: Authority, names: SubjectNames, moto: Moto
+    ) -> None:
         """moto always gives a year: so what AWS is asked for is looked at."""
-        connector = authority.connect()
-        assert isinstance(connector, AwsPca)
+        connector = aws_pca(moto)
         orders = sent_by(connector, "IssueCertificate")
         request = signing_request(names)
         leaf = issue(authority, request, connector)
         assert leaf.not_valid_before_utc <= datetime.now(UTC) + timedelta(seconds=2)
         assert orders[0]["Validity"] == {"Type": "ABSOLUTE", "Value": int(request.not_after.timestamp())}
 
-    def test_a_certificate_authority_gets_a_ca_certificate(self, authority: Authority, host: str) -> None:
+    def test_a_certificate_authority_gets_a_ca_certificate(  # type: ignore[override]
+        self, authority: Authority, host: str, moto: Moto
+    ) -> None:
         """moto knows no template for subordinate authorities: so what AWS is asked for is looked at."""
-        connector = authority.connect()
-        assert isinstance(connector, AwsPca)
+        connector = aws_pca(moto)
         orders = sent_by(connector, "IssueCertificate")
         connector.submit(signing_request(SubjectNames(host), private_key("rsa-2048"), is_ca=True))
         assert orders[0]["TemplateArn"] == "arn:aws:acm-pca:::template/SubordinateCACertificate_PathLen0/V1"
 
-    def test_a_certificate_is_revoked_once_and_again(self, authority: Authority, names: SubjectNames) -> None:
+    def test_a_certificate_is_revoked_once_and_again(  # type: ignore[override]
+        self, authority: Authority, names: SubjectNames, moto: Moto
+    ) -> None:
         """moto does not tell which certificates are revoked: so what AWS is asked for is looked at."""
-        connector = authority.connect()
-        assert isinstance(connector, AwsPca)
+        connector = aws_pca(moto)
         calls = sent_by(connector, "RevokeCertificate")
         leaf = issue(authority, signing_request(names), connector)
         for _ in range(2):
