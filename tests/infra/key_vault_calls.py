@@ -1,6 +1,7 @@
 """What the app calls in Key Vault, found in its code, as operations of the sandbox's routes and as data actions."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,7 @@ assert issuers.blueprint  # it has declared its routes
 
 def called() -> set[str]:
     """The data actions, without their common prefix."""
-    return {action_of(method, path) for method, path in set(requests())}
+    return {action_of(method, path) for method, path in requests()}
 
 
 def action_of(method: str, path: str) -> str:
@@ -56,7 +57,12 @@ def action_of_operation(operation: str) -> str:
     return ACTIONS[next(route.permission for route in ROUTES if route.operation == operation)]
 
 
-def requests() -> Iterator[tuple[str, str]]:
+@functools.cache
+def requests() -> frozenset[tuple[str, str]]:
+    return frozenset(_requests())
+
+
+def _requests() -> Iterator[tuple[str, str]]:
     for path in CODE:
         if path.name in BY_PEOPLE:
             continue
