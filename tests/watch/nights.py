@@ -22,27 +22,28 @@ def evening(now: float) -> float:
 
 @dataclass
 class Night:
-    """`got`: what the receiver got. `stopped`: timers that do not run. `skip`: polls run only at minutes that this
-    divides, for speed; the gap between two is the same whenever the night begins."""
+    """`got`: what the receiver got. `stopped`: timers that do not run."""
 
     world: World
     got: list[tuple[dict[str, str], bytes]]
     stopped: set[str] = field(default_factory=set)
-    skip: int = 1
 
-    def pass_(self, minutes: float) -> None:
-        """Let this time pass, with all timers that run."""
+    def pass_(self, minutes: float, every: int = 10) -> None:
+        """Let this time pass, with all timers that run; of the polls, for speed, those at minutes that `every` divides.
+
+        Seven minutes after an hour a sweep looks when the last poll was: there is one at each hour, or within seven
+        minutes. What divides an hour gives the same polls whenever the night begins."""
         services, until = self.world.services, self.world.clock.now() + minutes * 60
         due: dict[str, datetime | None] = {}
         for name in RUNS.keys() - self.stopped:
-            due[name] = self._next(name, services.now())
+            due[name] = self._next(name, services.now(), every)
         while (first := min((moment for moment in due.values() if moment), default=None)) is not None:
             if first.timestamp() > until:
                 break
             self.world.clock.set(first.timestamp() + 0.5)
             for name in [name for name, moment in due.items() if moment == first]:
                 RUNS[name](services)
-                due[name] = self._next(name, first)
+                due[name] = self._next(name, first, every)
         self.world.clock.set(until)
         services.storage.notifications.check()  # makes the queue
         while delivered(self.world):
@@ -56,9 +57,9 @@ class Night:
     def kinds(self) -> list[str]:
         return [event["type"].removeprefix(SERVICE) for event in self.told()]
 
-    def _next(self, name: str, after: datetime) -> datetime | None:
+    def _next(self, name: str, after: datetime, every: int) -> datetime | None:
         schedule = self.world.services.settings.schedules[f"CERTRELAY_{name.upper()}_SCHEDULE"]
         found = next_run(schedule, after)
-        while name == "poll" and found and found.timestamp() // 60 % self.skip:
+        while name == "poll" and found and found.timestamp() // 60 % every:
             found = next_run(schedule, found)
         return found

@@ -27,8 +27,8 @@ def night(lonely_world: World, receiver: Any) -> Night:
     """An evening on which all is well, from 20:30 UTC, so that no test depends on the time at which it runs."""
     url, got, _ = receiver
     lonely_world.clock.set(evening(lonely_world.clock.now()))
-    begun = Night(listening(lonely_world, url), got, skip=10)
-    begun.pass_(70)
+    begun = Night(listening(lonely_world, url), got)
+    begun.pass_(70, every=20)
     assert begun.told() == []
     return begun
 
@@ -38,7 +38,7 @@ def test_vault_403(night: Night) -> None:
     """Told by the next sweep, once, with the missing role and without an id of the app; and when the role is back."""
     permissions = night.world.server.identities.permissions
     permissions[SYSTEM_ASSIGNED] = {"certificates": []}
-    night.pass_(3 * 60)
+    night.pass_(3 * 60, every=30)
     assert night.kinds() == ["vault-unreadable"]
     (event,) = night.told()
     assert event["subject"] == ALIAS
@@ -47,7 +47,7 @@ def test_vault_403(night: Night) -> None:
     assert object_id(SYSTEM_ASSIGNED) not in json.dumps(event)
     assert SYSTEM_ASSIGNED not in json.dumps(event)
     permissions[SYSTEM_ASSIGNED] = None
-    night.pass_(2 * 60)
+    night.pass_(2 * 60, every=30)
     assert night.kinds() == ["vault-unreadable", "recovered"]
     assert night.told()[1]["data"]["event"] == "vault-unreadable"
 
@@ -61,7 +61,7 @@ def test_vault_403_for_one_right_only(night: Night) -> None:
     assert night.kinds() == ["vault-unreadable"]
     assert "certificates/create/action" in night.told()[0]["data"]["detail"]
     permissions[SYSTEM_ASSIGNED] = None
-    night.pass_(3 * 60)
+    night.pass_(3 * 60, every=30)
     assert night.kinds() == ["vault-unreadable", "recovered"]
     assert world.services.storage.ended(ALIAS, world.name())[0].state is State.COMPLETED
 
@@ -69,32 +69,31 @@ def test_vault_403_for_one_right_only(night: Night) -> None:
 @pytest.mark.slow
 def test_authority_down(night: Night) -> None:
     """Many certificates of one authority are one message: no `failed` for each when they run out of time either."""
-    night.world, night.skip = configured(night.world, deadline_hours=3), 5
+    night.world = configured(night.world, deadline_hours=3)
     world = night.world
     names = [world.name(f"-{number}") for number in range(4)]
     world.ca.answers = [Unavailable("it could not be reached")] * 10_000
     for name in names:
         create(world, name)
-    night.pass_(12)
+    night.pass_(12, every=5)
     assert night.kinds() == []
     [standing] = status.read(world.services).authorities
     assert (standing.name, standing.open, standing.issued_at) == ("test-ca", 4, None)
     assert standing.down_since is not None, "it is seen before people are told"
-    night.pass_(8)
+    night.pass_(8, every=5)
     assert night.kinds() == ["authority-down"]
     (event,) = night.told()
     assert event["subject"] == "test-ca"
     assert event["data"]["since"] == standing.down_since.isoformat()
     assert "4 operations wait" in event["data"]["detail"]
     assert "it could not be reached" in event["data"]["detail"]
-    night.skip = 10
-    night.pass_(4 * 60)  # past all deadlines
+    night.pass_(4 * 60, every=30)  # past all deadlines
     assert [world.services.storage.ended(ALIAS, name)[0].state for name in names] == [State.FAILED] * 4
     assert Counter(json.loads(body)["type"] for _, body in night.got)["certrelay.certificate.failed"] == 0
     assert night.kinds() == ["authority-down"]
     world.ca.answers = []
     assert made(world, world.name("-later")).state is State.COMPLETED
-    night.pass_(2 * 60)
+    night.pass_(2 * 60, every=30)
     assert night.kinds() == ["authority-down", "recovered"]
     [standing] = status.read(world.services).authorities
     assert (standing.open, standing.down_since, standing.detail) == (0, None, "")
@@ -103,18 +102,17 @@ def test_authority_down(night: Night) -> None:
 
 @pytest.mark.slow
 def test_an_authority_that_answers_again_is_not_told_of_anew_while_others_still_back_off(night: Night) -> None:
-    night.skip = 7  # it looks eight minutes on
     world, names = night.world, [night.world.name(f"-{number}") for number in range(4)]
     world.ca.answers = [Unavailable("it could not be reached")] * 10_000
     for name in names:
         create(world, name)
-    night.pass_(3 * 60)
+    night.pass_(4 * 60, every=20)
     world.ca.answers = []
     assert made(world, world.name("-other")).state is State.COMPLETED
-    night.pass_(8)
+    night.pass_(8, every=7)
     assert night.kinds() == ["authority-down", "recovered"]
     assert any(world.services.storage.open(ALIAS, name) for name in names), "they back off still"
-    night.pass_(90)
+    night.pass_(90, every=20)
     assert night.kinds() == ["authority-down", "recovered"]
     assert [world.services.storage.ended(ALIAS, name)[0].state for name in names] == [State.COMPLETED] * 4
 
@@ -169,13 +167,13 @@ def test_sweep_stopped_and_schedule_lost(night: Night, timer: str, within: int) 
     night.stopped = {timer}
     night.pass_(within)
     assert night.kinds() == [f"{timer}-late"]
-    night.pass_(130)
+    night.pass_(130, every=30)
     assert night.kinds() == [f"{timer}-late"], "once"
     (event,) = night.told()
     assert "last ended well at" in event["data"]["detail"]
     assert f"CERTRELAY_{timer.upper()}_SCHEDULE" in event["data"]["next_step"]
     night.stopped = set()
-    night.pass_(2 * 60)
+    night.pass_(2 * 60, every=30)
     assert night.kinds() == [f"{timer}-late", "recovered"]
 
 
@@ -191,8 +189,8 @@ def test_both_timers_stopped(night: Night) -> None:
 def test_a_sweep_that_never_ran_is_late_too(lonely_world: World, receiver: Any) -> None:
     url, got, _ = receiver
     lonely_world.clock.set(evening(lonely_world.clock.now()))
-    first = Night(listening(lonely_world, url), got, stopped={"sweep"}, skip=10)
-    first.pass_(3 * 60)
+    first = Night(listening(lonely_world, url), got, stopped={"sweep"})
+    first.pass_(3 * 60, every=30)
     assert first.kinds() == ["sweep-late"]
     assert "it never ran" in first.told()[0]["data"]["detail"]
 
@@ -228,7 +226,7 @@ def test_poison(night: Night) -> None:
     (event,) = night.told()
     assert event["data"]["detail"].startswith("3 messages")
     assert "GET /api/poison" in event["data"]["next_step"]
-    night.pass_(60)
+    night.pass_(60, every=20)
     assert night.kinds() == ["poison"]
     for message in poison.messages(night.world.services):
         poison.drop(night.world.services, message.id)
@@ -251,7 +249,7 @@ def test_clock_wrong(night: Night, error: timedelta, words: str) -> None:
     (event,) = night.told()
     assert f"{words} Key Vault's" in event["data"]["detail"]
     assert "restart" in event["data"]["next_step"]
-    night.pass_(70)
+    night.pass_(70, every=30)
     assert night.kinds() == ["clock-wrong", "recovered"]
 
 
@@ -260,7 +258,7 @@ def test_what_could_not_be_queued_is_told_later_and_once(night: Night, monkeypat
     night.stopped = {"sweep"}
     with monkeypatch.context() as patch:
         patch.setattr("certrelay.notifications.outbox.enqueue", lambda *_: False)
-        night.pass_(130)
+        night.pass_(130, every=30)
     assert night.kinds() == []
     night.pass_(10)
     assert night.kinds() == ["sweep-late"]
@@ -270,7 +268,7 @@ def test_what_could_not_be_queued_is_told_later_and_once(night: Night, monkeypat
 def test_an_order_that_is_refused_is_no_incident(night: Night) -> None:
     night.world.ca.answers = [Rejected("no")]
     assert made(night.world, night.world.name()).state is State.FAILED
-    night.pass_(60)
+    night.pass_(60, every=30)
     assert night.kinds() == []
     assert b"certificate.failed" in b"".join(body for _, body in night.got)
 
