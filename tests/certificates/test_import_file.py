@@ -10,12 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
-from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, serialize_key_and_certificates
 from cryptography.x509.oid import NameOID
 
 from certrelay.certificates import adopt, create, import_file
@@ -50,7 +49,8 @@ def mismatched() -> str:
 def pfx(days: int = 3650, with_key: bool = True) -> bytes:
     signer = ec.generate_private_key(ec.SECP256R1())
     certificate = self_signed(signer, days)
-    protection = BestAvailableEncryption(PASSWORD.encode())
+    quick = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(100)
+    protection = quick.key_cert_algorithm(PBES.PBESv2SHA256AndAES256CBC).build(PASSWORD.encode())
     inside = signer if with_key else None
     others = None if with_key else [certificate]
     return serialize_key_and_certificates(b"n", inside, certificate if with_key else None, others, protection)
@@ -160,18 +160,21 @@ def test_a_name_with_an_operation_in_progress_is_busy(world: World) -> None:
 @pytest.mark.slow
 def test_an_import_that_dies_leaves_a_name_that_frees_itself(world: World) -> None:
     given = ImportCommand(encoded(pfx()), PASSWORD)
-    for number in range(6):
-        for moment in ("before", "after"):
-            name = world.name(f"-{number}-{moment}")
-            doomed = world.mortal(Life({(number, moment)}))
-            try:
-                import_file.import_certificate(doomed, ALIAS, name, given, requested_by="test")
-            except Killed:
-                world.outlive_lease()
-                reconcile.advance(world.services, ALIAS, name)
-            imported(world, name, given)
-            assert len(world.versions(name)) == 1
-            assert world.services.storage.open(ALIAS, name) is None
+    whole = Life()
+    import_file.import_certificate(world.mortal(whole), ALIAS, world.name(), given, requested_by="test")
+    last = len(whole.effects) - 1
+    before = [(number, "before") for number in range(last + 1)]  # a death after one is one before the next
+    for number, moment in (*before, (last, "after")):
+        name = world.name(f"-{number}-{moment}")
+        with pytest.raises(Killed):
+            import_file.import_certificate(
+                world.mortal(Life({(number, moment)})), ALIAS, name, given, requested_by="test"
+            )
+        world.outlive_lease()
+        reconcile.advance(world.services, ALIAS, name)
+        imported(world, name, given)
+        assert len(world.versions(name)) == 1
+        assert world.services.storage.open(ALIAS, name) is None
 
 
 def test_the_key_and_its_password_are_in_no_row_and_no_representation(world: World) -> None:
@@ -218,7 +221,8 @@ def test_an_imported_certificate_is_watched_and_once_adopted_renewed_with_all_it
     ends, serial = now + timedelta(days=90), x509.random_serial_number()
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), serial, now, ends)
     builder = builder.add_extension(alternatives, critical=False)
-    protection = BestAvailableEncryption(PASSWORD.encode())
+    quick = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(100)
+    protection = quick.key_cert_algorithm(PBES.PBESv2SHA256AndAES256CBC).build(PASSWORD.encode())
     file = serialize_key_and_certificates(b"n", key, builder.sign(key, hashes.SHA256()), None, protection)
     imported(world, name, ImportCommand(encoded(file), PASSWORD, tags={"team": "web"}))
     before = world.vault.get(name)
