@@ -11,11 +11,11 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
-from tests.app import App
+from tests.app import PROMPT, App
 from tests.fixtures import webhook
 from tests.page.browser import CannotFetch, installed
 from tests.page.others import busy_authority
-from tests.page.visitor import PATIENCE, Visitor, visiting
+from tests.page.visitor import PATIENCE, Door, Visitor, visiting
 from tests.renewal.last_mile import LOOPBACK
 from tests.renewal.servers import Served, Server, context, tls
 
@@ -64,6 +64,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, chromium: Path, tls_serve
             known["busy"] = {**known["openbao"], "url": busy, "fallback": ["openbao"]}
             known["down"] = {**known["openbao"], "url": "http://127.0.0.1:9"}
             return {
+                **PROMPT,
                 "CERTRELAY_AUTHORITIES": json.dumps(known),
                 "CERTRELAY_NOTIFICATIONS": json.dumps(targets),
                 "CERTRELAY_ENDPOINTS": json.dumps([rule]),
@@ -82,16 +83,21 @@ def app(settings: dict[str, str]) -> Iterator[App]:
         yield App(settings, client)
 
 
+@pytest.fixture(scope="package")
+def door(browser: Browser, settings: dict[str, str], chromium: Path) -> Door:
+    return Door(browser, settings["APP_URL"], chromium)
+
+
 @pytest.fixture
-def visit(browser: Browser, settings: dict[str, str], chromium: Path) -> Iterator[Callable[..., Visitor]]:
-    with visiting(browser, settings["APP_URL"], chromium) as visited:
+def visit(door: Door) -> Iterator[Callable[..., Visitor]]:
+    with visiting(door) as visited:
         yield visited
 
 
 @pytest.fixture(scope="package")
-def seen(browser: Browser, settings: dict[str, str], chromium: Path) -> None:
+def seen(door: Door) -> None:
     """There is a certificate with the name `seen`, which no test changes."""
-    with visiting(browser, settings["APP_URL"], chromium) as visited:
+    with visiting(door) as visited:
         ada = visited()
         ada.order("seen", "seen.contoso.example")
         expect(ada.page.locator(".transitions .completed").first).to_be_visible()

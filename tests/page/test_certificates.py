@@ -11,8 +11,7 @@ type Visit = Callable[..., Visitor]
 
 def test_a_name_is_in_the_list_before_it_has_its_first_version(visit: Visit) -> None:
     ada = visit()
-    ada.order("first-to-come", "first.contoso.example", authority="by-hand")
-    expect(ada.page.locator(".hand").first).to_be_visible()
+    ada.order_unseen("first-to-come", "by-hand")
     page = ada.open("certificates?q=first-to-come", "Certificates")
     row = page.locator("tbody tr")
     for text in ("new", "by-hand", "waits for people", "its first version is being made", "has asked for it"):
@@ -31,9 +30,8 @@ def test_a_name_is_in_the_list_before_it_has_its_first_version(visit: Visit) -> 
 
 
 def test_a_first_version_that_is_ready_is_marked_and_after_a_refresh_a_certificate_like_others(visit: Visit) -> None:
-    ada = visit()
-    ada.order("first-is-here", "here.contoso.example", authority="by-hand")
-    expect(ada.page.locator(".hand").first).to_be_visible()
+    ada = visit(alone=True)
+    ada.order_unseen("first-is-here", "by-hand")
     ada.page.clock.install()
     page = ada.open("certificates?q=first-is-here", "Certificates")
     row = page.locator("tbody tr")
@@ -47,12 +45,9 @@ def test_a_first_version_that_is_ready_is_marked_and_after_a_refresh_a_certifica
 
 def test_an_edit_of_the_tags_keeps_the_endpoint_unless_it_is_what_was_edited(visit: Visit) -> None:
     ada, path = visit(), "vaults/main/certificates/tagged"
-    ada.order("tagged", "tagged.contoso.example")
-    expect(ada.page.locator(".transitions .completed").first).to_be_visible()
     allowed = ada.api("GET", "vaults")["value"][0]["endpoints"]
-    ada.api("PATCH", path, {"tags": {"certrelay-endpoint": allowed[0], "team": "web"}})
-    page = ada.page
-    page.reload()
+    ada.order_unseen("tagged", tags={"certrelay-endpoint": allowed[0], "team": "web"})
+    page = ada.certificate("tagged")
     ada.button("Edit the tags…").click()
     field = page.get_by_label("Tags")
     expect(field).to_have_value(f'{{\n  "certrelay-endpoint": "{allowed[0]}",\n  "team": "web"\n}}')

@@ -55,7 +55,7 @@ def test_an_endpoint_says_which_version_it_serves_and_since_when_there_is_a_newe
     visit: Visit, app: App, tls_server: Server
 ) -> None:
     endpoint = Endpoint(visit(), app, tls_server)
-    first, second = (Served(ends=datetime.now(UTC) + timedelta(days=days)) for days in (30, 80))
+    first, second = (Served(ends=datetime.now(UTC) + timedelta(days=days, hours=1)) for days in (29, 79))
     tls_server.context = context(first)
     endpoint.put(first)
     card = endpoint.seen("deployed")
@@ -71,8 +71,8 @@ def test_an_endpoint_says_which_version_it_serves_and_since_when_there_is_a_newe
 
 def test_what_is_typed_for_an_order_of_people_stays_with_the_focus_while_it_is_followed(visit: Visit) -> None:
     ada = visit()
-    ada.order("typed", "typed.contoso.example", authority="by-hand")
-    page = ada.page
+    ada.order_unseen("typed", "by-hand")
+    page = ada.certificate("typed")
     field = page.get_by_label("Certificate and chain", exact=True)
     with page.expect_response(lambda answer: "/pending?request_id" in answer.url):
         field.fill("half of it")

@@ -5,14 +5,13 @@ of what the page does with them."""
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
-from tests.page.visitor import Visitor, visiting
+from tests.page.visitor import Door, Visitor, visiting
 
 type Visit = Callable[..., Visitor]
 
@@ -69,8 +68,8 @@ def many(settings: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def reader(browser: Browser, settings: dict[str, str], chromium: Path, many: None) -> Iterator[Visitor]:
-    with visiting(browser, settings["APP_URL"], chromium) as visited:
+def reader(door: Door, many: None) -> Iterator[Visitor]:
+    with visiting(door) as visited:
         visitor = visited()
         visitor.page.route(LISTS, multiplied)
         yield visitor
