@@ -93,6 +93,17 @@ def test_an_authority_that_is_down_for_longer_than_its_certificates_live_has_a_f
     assert report.renewals["quick"] >= 1
 
 
+@pytest.mark.slow
+def test_an_owner_whose_order_has_failed_orders_anew(tmp_path: Path, azurite: Azurite) -> None:
+    """An authority that is down for longer than an order may take is no broken promise."""
+    planned = PlannedCertificate("sim-late", 30, "", "quick", BEGINS + DAY)
+    down = {"quick": ((BEGINS + DAY / 2, BEGINS + 7 * DAY / 2),)}
+    report = simulate(replace(small(6, planned), outages=down), tmp_path, azurite)
+    assert report.violations == [], rendered(report)
+    assert report.ended["failed"] >= 1
+    assert report.ended["completed"] == 1
+
+
 def test_what_the_history_and_the_versions_do_not_agree_on_is_reported(tmp_path: Path, azurite: Azurite) -> None:
     planned = six_days("sim-kept")
     fleet = {planned.name: planned}

@@ -14,6 +14,7 @@ from certrelay.certificates import adopt, create
 from certrelay.certificates.adopt import Adoption
 from certrelay.certificates.create import CertificateSpec
 from certrelay.keyvault.tags import is_managed
+from certrelay.storage.operation import Kind, State
 from sandbox.simulation.plan import PlannedCertificate
 from sandbox.simulation.world import ALIAS, World
 
@@ -29,16 +30,25 @@ def has(world: World, planned: PlannedCertificate) -> bool:
 
 
 def request(world: World, planned: PlannedCertificate) -> None:
-    """Request the certificate, always by the same key, or import and adopt it. Raises what the app raises."""
+    """Request the certificate, or import and adopt it. Raises what the app raises.
+
+    Always by the same idempotency key, until that request has failed; then by a new one."""
     if not planned.adopted:
         names = (f"{planned.name}.contoso.example",)
         asked = CertificateSpec(planned.authority, _policy(planned), dns_names=names, validity_days=planned.days)
-        create.create(world.services, ALIAS, planned.name, asked, requested_by="owner", idempotency_key=planned.name)
+        key = f"{planned.name}-{_failed(world, planned)}"
+        create.create(world.services, ALIAS, planned.name, asked, requested_by="owner", idempotency_key=key)
         return
     if world.server.vault.find(planned.name) is None:
         body = {"value": _imported(world, planned), "pwd": PASSWORD}
         world.services.vault(ALIAS).import_certificate(planned.name, body)
     adopt.adopt(world.services, ALIAS, planned.name, Adoption(planned.authority, trigger=_trigger(planned) or None))
+
+
+def _failed(world: World, planned: PlannedCertificate) -> int:
+    """How many of the owner's requests have ended without a certificate."""
+    ended = world.services.storage.ended(ALIAS, planned.name)
+    return sum(one.kind is Kind.CREATE and one.state is not State.COMPLETED for one in ended)
 
 
 def _policy(planned: PlannedCertificate) -> dict[str, Any]:
