@@ -14,7 +14,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from certrelay.connectors.base import SigningRequest
 from certrelay.pki.subject import SubjectNames
+from tests.rsa_keys import rsa_key_of_known_primes
 
+RSA_OWNERS = ("subscriber", "CA", "server", "AD CS", "cfssl")
 USER_PRINCIPAL_NAME = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 
 
@@ -26,7 +28,7 @@ def private_key(kind: str = "ec-256", owner: str = "subscriber") -> PrivateKey:
     """A key of the tests: `rsa-BITS` or `ec-BITS`; an owner's is the same for the whole run, for speed."""
     algorithm, bits = kind.split("-")
     if algorithm == "rsa":
-        return rsa.generate_private_key(public_exponent=65537, key_size=int(bits))
+        return rsa_key_of_known_primes(int(bits), RSA_OWNERS.index(owner))
     curves: dict[str, ec.EllipticCurve] = {"256": ec.SECP256R1(), "384": ec.SECP384R1(), "521": ec.SECP521R1()}
     return ec.generate_private_key(curves[bits])
 

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.rsa_keys import rsa_key_of_known_primes
+
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SERVER_AUTH, CLIENT_AUTH = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -24,8 +26,7 @@ type Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 @functools.cache
 def rsa_key(number: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
     """The same key for the same number: making RSA keys is slow."""
-    del number
-    return rsa.generate_private_key(65537, bits)
+    return rsa_key_of_known_primes(bits, number)
 
 
 def ec_key(curve: ec.EllipticCurve | None = None) -> ec.EllipticCurvePrivateKey:

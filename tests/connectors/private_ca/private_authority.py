@@ -3,7 +3,7 @@
 import itertools
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,8 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient
 from azure.storage.blob import ContainerClient
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.connectors.base import Context, Issued
@@ -26,6 +28,7 @@ from certrelay.pki.subject import SubjectNames
 from sandbox.azurite import Azurite
 from sandbox.vault import Settings, VaultServer
 from tests.connectors.answers import certificates
+from tests.rsa_keys import rsa_key_of_known_primes
 
 NAMES = SubjectNames("a.example.com", ("a.example.com", "b.example.com"))
 _numbers = itertools.count()
@@ -90,12 +93,24 @@ def running_world(directory: Path, azurite: Azurite) -> Iterator[World]:
         settings = Settings(self_delay=0.05)
         vault = stack.enter_context(VaultServer(directory, settings=settings))
         environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setattr("sandbox.vault.crypto.rsa.generate_private_key", rsa_keys())
         environment.setenv("IDENTITY_ENDPOINT", vault.identity_endpoint)
         environment.setenv("IDENTITY_HEADER", vault.identity_header)
         environment.setenv("REQUESTS_CA_BUNDLE", str(vault.ca_bundle))
         credential = stack.enter_context(ManagedIdentityCredential())
         certificates = stack.enter_context(CertificateClient(vault.url, credential, retry_total=0))
         yield World(vault, azurite, credential, certificates)
+
+
+def rsa_keys() -> Callable[..., RSAPrivateKey]:
+    """Makes RSA keys, but those of 4096 bits, which would take a second, of known primes in turn."""
+    generate, numbers = rsa.generate_private_key, itertools.count()
+
+    def made(public_exponent: int, key_size: int) -> RSAPrivateKey:
+        is_known = key_size == 4096
+        return rsa_key_of_known_primes(4096, next(numbers) % 2) if is_known else generate(public_exponent, key_size)
+
+    return made
 
 
 def openssl(*arguments: str | Path) -> str:
