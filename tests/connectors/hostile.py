@@ -194,10 +194,6 @@ BEHAVIOURS: list[Behaviour] = [
     endless_body,
     endless_error_body,
     compressed_bomb,
-    dripping_body,
-    dripping_header,
-    dripping_chunk,
-    endless_trailer,
     endless_header,
     redirect,
     redirect_on_the_same_origin,
@@ -211,7 +207,6 @@ BEHAVIOURS: list[Behaviour] = [
     internal_error,
     deep_json_error,
     too_many_requests,
-    hang,
     broken_off,
     not_http,
 ]
@@ -318,13 +313,20 @@ class HostileConformance:
 
     @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: str(behaviour.__name__))
     def test_it_is_unavailable_with(self, behaviour: Behaviour) -> None:
+        self.verify_behaviour(behaviour, PATIENCE)
+
+    def test_it_is_unavailable_with_what_would_last_for_ever(self) -> None:
+        """All at the same time: each takes until the connector gives up."""
+        with ThreadPoolExecutor(len(WITHOUT_END)) as pool:
+            list(pool.map(lambda behaviour: self.verify_behaviour(behaviour, TIMEOUT), WITHOUT_END))
+
+    def verify_behaviour(self, behaviour: Behaviour, timeout: float) -> None:
         with hostile_server(behaviour) as server:
-            timeout = TIMEOUT if behaviour in WITHOUT_END else PATIENCE
             connector = self.connect(server.url, server.ca_certificates, timeout)
             outcome = self.verify_unavailable(server, connector)
             if not server.requests:  # the machine stood still for so long that nothing could be asked
                 outcome = self.verify_unavailable(server, connector)
-            assert server.requests
+            assert server.requests, behaviour.__name__
             assert not [path for path in server.requests if "redirected" in path]
             if behaviour is too_many_requests:
                 assert outcome.retry_after == 17

@@ -85,7 +85,7 @@ def test_a_certificates_key_serves_as_well(
 ) -> None:
     policy = CertificatePolicy("Self", subject="CN=account", exportable=False, **kind)
     with CertificateClient(vault.url, credential) as certificates:
-        certificates.begin_create_certificate("account", policy).result()
+        certificates.begin_create_certificate("account", policy, _polling_interval=0.1).result()
     assert isinstance(follow(connect(), request_for("vaulted.example.com")), Issued)
 
 
