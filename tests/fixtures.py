@@ -85,7 +85,7 @@ def webhook() -> Iterator[Webhook]:
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}/", got, lambda code: status.__setitem__(0, code)
     server.shutdown()

@@ -158,6 +158,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     acceptor: spnego.ContextProxy | None = None
     logged_in = False
 

@@ -229,6 +229,8 @@ def _listening(
     handle: Behaviour | None, seen: Callable[[str], None], certificate: trustme.LeafCert, server: HostileServer
 ) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
+
         def handle_any(self) -> None:
             self.close_connection = True
             length = int(self.headers.get("Content-Length") or 0)

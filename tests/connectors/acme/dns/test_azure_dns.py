@@ -86,7 +86,7 @@ def azure(tmp_path: Path) -> Iterator[tuple[RecordSets, str]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
         records.url = f"https://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield records, str(tmp_path / "roots.pem")
         server.shutdown()
 
