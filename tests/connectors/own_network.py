@@ -44,6 +44,8 @@ def relay(listener: socket.socket, port: int) -> None:
             outside.close()
             continue
         inside.settimeout(None)
+        for end in (outside, inside):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for ends in ((outside, inside), (inside, outside)):
             threading.Thread(target=pump, args=ends, daemon=True).start()
 

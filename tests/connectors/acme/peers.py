@@ -49,6 +49,7 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = self.server_address[:2]
         self.setup_environ()
 
+WSGIRequestHandler.disable_nagle_algorithm = True
 make_server("127.0.0.1", {port}, application, Server, WSGIRequestHandler).serve_forever()
 """
 
