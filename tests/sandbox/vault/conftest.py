@@ -1,6 +1,7 @@
 """A running sandbox vault for each module, and the public SDKs' clients for it."""
 
 import itertools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,12 +11,38 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient
 from azure.keyvault.keys import KeyClient
 from azure.keyvault.secrets import SecretClient
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.clock import Clock
 from sandbox.vault import Settings, VaultServer
 from tests.sandbox.vault.support import Authority, Rest, certificate_client, use_identity
 
 _numbers = itertools.count()
+
+
+class RsaKeys:
+    """RSA keys that are given again and again, in turn: to make them takes more than all the rest of these tests."""
+
+    def __init__(self, different: int = 8) -> None:
+        self._make, self._different = rsa.generate_private_key, different
+        self._made: dict[int, list[rsa.RSAPrivateKey]] = {}
+        self._lock = threading.Lock()
+
+    def generate(self, public_exponent: int, key_size: int) -> rsa.RSAPrivateKey:
+        with self._lock:
+            keys = self._made.setdefault(key_size, [])
+            keys.insert(0, keys.pop() if len(keys) == self._different else self._make(public_exponent, key_size))
+            return keys[0]
+
+
+_keys_in_turn = RsaKeys()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_new_rsa_keys() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rsa, "generate_private_key", _keys_in_turn.generate)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ RSA = {"kty": "RSA", "key_size": 2048}
 
 
 def test_what_one_pool_leaves_the_next_one_takes_and_each_key_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeyPool, "_keys", queue.Queue())
     first = KeyPool(size=2)
     first.start()
     taken = [first.take(RSA)]

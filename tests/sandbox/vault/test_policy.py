@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import queue
 from typing import Any
 
 import pytest
@@ -169,7 +170,8 @@ def test_a_change_to_something_impossible_is_refused() -> None:
 # -- keys and months ------------------------------------------------------------------------------------------------
 
 
-def test_the_pool_gives_every_key_once() -> None:
+def test_the_pool_gives_every_key_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeyPool, "_keys", queue.Queue())
     pool = KeyPool(size=2)
     pool.start()
     try:
