@@ -1,11 +1,12 @@
 """The house: imports go down the floors, never up, and never in a circle (docs/decisions/0005-rooms-and-floors.md)."""
 
-import ast
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.syntax import imported
 
 # From the top down. What stands on one floor does not import each other.
 FLOORS = (
@@ -70,12 +71,8 @@ def modules() -> dict[str, Path]:
 @cache
 def imports_of(name: str) -> frozenset[str]:
     """The modules of ours that a module imports, anywhere in its code."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(modules()[name].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    names = imported(modules()[name])
+    found = {*names, *(one.rpartition(".")[0] for one in names)}
     packages = {name for name in found if modules().get(name, Path()).name == "__init__.py"}
     return frozenset((found & modules().keys()) - packages - {name})
 

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -15,13 +15,20 @@ PAGE = Path("docs/operations.md").read_text(encoding="utf-8")
 EVENTS = sorted({name for part in get_args(NotificationEvent) for name in (get_args(part) or (part,))})
 
 
-def calls() -> Iterator[tuple[str, ast.Call]]:
-    """Every call in what is deployed, with the name of what is called."""
+LOGGED = ("error", "exception", "critical")
+
+
+@cache
+def calls() -> list[tuple[str, ast.Call]]:
+    """The calls of classes and of LOGGED in what is deployed, with the name of what is called."""
+    found = []
     for path in (*Path("certrelay").rglob("*.py"), *Path("handlers").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 called = node.func
-                yield str(getattr(called, "id", "") or getattr(called, "attr", "")), node
+                name = str(getattr(called, "id", "") or getattr(called, "attr", ""))
+                found += [(name, node)] if name in LOGGED or name[:1].isupper() else []
+    return found
 
 
 def _is_text(line: ast.stmt) -> bool:
@@ -61,7 +68,7 @@ def error_lines() -> set[str]:
     return {
         str(call.args[0].value)
         for name, call in calls()
-        if name in ("error", "exception", "critical")
+        if name in LOGGED
         and isinstance(call.func, ast.Attribute)
         and getattr(call.func.value, "id", "") in ("log", "logger")
         and isinstance(call.args[0], ast.Constant)
