@@ -37,7 +37,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     """With Microsoft Entra ID and grants. What a caller's token says is in the header that the platform would set."""
     [port] = free_ports(1)
-    vaults = {"main": {"url": f"https://127.0.0.1:{port}"}, "other": {"url": "https://127.0.0.1:9"}}
+    rate = {"requests": 1000, "seconds": 10}  # so many are ordered here that at the usual rate they would wait in line
+    vaults = {"main": {"url": f"https://127.0.0.1:{port}", "rate": rate}, "other": {"url": "https://127.0.0.1:9"}}
     app_settings = {
         **PROMPT,
         "CERTRELAY_APP_SERVICE_AUTHENTICATION": "true",

@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -38,25 +39,28 @@ def self_signed(app: App, common_name: str) -> str:
     return name
 
 
-@pytest.fixture(scope="module")
-def asked(app: App) -> dict[str, str]:
-    """What Key Vault's issuers are asked for: all at once, for each is looked at after 10 seconds."""
+@dataclass(frozen=True)
+class Asked:
+    """The names of what Key Vault's issuers are asked for, and what was said when the slow one was to be canceled."""
+
+    first: str
+    ours: str
+    quick: str
+    broken: str
+    slow: str
+    canceling: dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def asked(app: App) -> Asked:
+    """All at once and before all else, for each is looked at after 10 seconds; the last tests see what came of it."""
     error = {"code": "Request rejected", "message": "The organization is unknown."}
-    return {
-        "first": self_signed(app, "first.contoso.example"),
-        "ours": self_signed(app, "ours.contoso.example"),
-        "quick": partnered(app, "quick", delay=0.5),
-        "slow": partnered(app, "slow", delay=86_400),
-        "broken": partnered(app, "broken", error=error),
-    }
-
-
-def test_a_first_certificate_is_self_signed(app: App, asked: dict[str, str]) -> None:
-    name = asked["first"]
-    assert app.ended(name)["status"] == "completed"
-    found = app.certificate(name).json()
-    assert found["subject"] == found["issuer"] == "CN=first.contoso.example"
-    assert found["renewal"]["due"] is None, "Key Vault renews it itself"
+    first, ours = (self_signed(app, f"{name}.contoso.example") for name in ("first", "ours"))
+    slow = partnered(app, "slow", delay=86_400)
+    quick, broken = partnered(app, "quick", delay=0.5), partnered(app, "broken", error=error)
+    until(lambda: app.certificate(slow, "/pending").json()["step"] == "pending")
+    canceling = app.certificate(slow, "/pending", "PATCH", {"cancellation_requested": True})
+    return Asked(first, ours, quick, broken, slow, canceling.json())
 
 
 def test_issuer_resources_are_set_read_changed_and_deleted_and_never_show_their_password(app: App) -> None:
@@ -85,28 +89,6 @@ def test_contacts_are_set_read_and_deleted(app: App) -> None:
     assert app.call("GET", path).json()["contacts"] == [contact]
     assert app.call("DELETE", path).status_code == 200
     assert app.call("DELETE", path).status_code == 404
-
-
-def test_a_partnered_authority_answers_later_and_is_polled(app: App, asked: dict[str, str]) -> None:
-    name = asked["quick"]
-    ended = app.ended(name)
-    assert (ended["status"], ended["issuer"]["name"]) == ("completed", "quick")
-
-
-def test_a_partnered_authoritys_order_is_canceled(app: App, asked: dict[str, str]) -> None:
-    name = asked["slow"]
-    until(lambda: app.certificate(name, "/pending").json()["step"] == "pending")
-    answer = app.certificate(name, "/pending", "PATCH", {"cancellation_requested": True})
-    assert answer.json()["cancellation_requested"]
-    assert "unless the certificate is merged first" in answer.json()["status_details"]
-    assert app.ended(name)["status"] == "canceled"
-
-
-def test_a_partnered_authoritys_failure_is_told_with_its_error(app: App, asked: dict[str, str]) -> None:
-    name = asked["broken"]
-    ended = app.ended(name)
-    assert ended["status"] == "failed"
-    assert ended["error"] == {"code": "Request rejected", "message": "The organization is unknown."}
 
 
 def signed_by_hand(app: App, name: str, csr: bytes) -> list[x509.Certificate]:
@@ -300,19 +282,6 @@ def test_a_stuck_operation_is_deleted_and_the_name_is_free(app: App) -> None:
     assert app.ended(name)["status"] == "completed"
 
 
-def test_a_certificate_made_elsewhere_is_adopted_and_released(app: App, asked: dict[str, str]) -> None:
-    name = asked["ours"]
-    app.ended(name)
-    assert app.certificate(name, "/renew", "POST", {}).json()["code"] == "NotManaged"
-    assert app.certificate(name, "/adopt", "POST", {"authority": "nobody"}).status_code == 400
-    adopted = app.certificate(name, "/adopt", "POST", {"authority": "openbao", "validity_days": 30})
-    assert adopted.status_code == 200, adopted.text
-    app.certificate(name, "/renew", "POST", {}).raise_for_status()
-    assert app.ended(name)["status"] == "completed"
-    assert app.certificate(name).json()["issuer"] == "CN=Contoso Issuing CA,O=Contoso"
-    assert "certrelay-authority" not in app.certificate(name, "/release", "POST").json().get("tags", {})
-
-
 def test_the_forecast_and_a_replacement_of_everything(app: App) -> None:
     name = app.name()
     app.create(name, dns_names=["fleet.contoso.example"], policy=EC, validity_days=40)
@@ -323,7 +292,8 @@ def test_the_forecast_and_a_replacement_of_everything(app: App) -> None:
     started = app.call("POST", "/api/replacements", {"names": [name]})
     assert started.status_code == 202, started.text
     where = started.headers["location"]
-    until(lambda: app.call("GET", where).json()["progress"] == {"matched": 1, "completed": 1})
+    done = {"matched": 1, "completed": 1}
+    until(lambda: app.run("poll_operations") == 202 and app.call("GET", where).json()["progress"] == done)
     assert len(app.certificate(name, "/versions").json()["value"]) == 2
 
 
@@ -341,3 +311,43 @@ def test_a_repeated_revocation_with_replacement_leaves_the_replacement_alone(app
     again = app.client.post(url, json=body, headers=headers).json()
     assert first["operation"]["id"] == again["operation"]["id"]
     assert len(app.certificate(name, "/versions").json()["value"]) == 2
+
+
+def test_a_first_certificate_is_self_signed(app: App, asked: Asked) -> None:
+    name = asked.first
+    assert app.ended(name)["status"] == "completed"
+    found = app.certificate(name).json()
+    assert found["subject"] == found["issuer"] == "CN=first.contoso.example"
+    assert found["renewal"]["due"] is None, "Key Vault renews it itself"
+
+
+def test_a_partnered_authority_answers_later_and_is_polled(app: App, asked: Asked) -> None:
+    name = asked.quick
+    ended = app.ended(name)
+    assert (ended["status"], ended["issuer"]["name"]) == ("completed", "quick")
+
+
+def test_a_partnered_authoritys_order_is_canceled(app: App, asked: Asked) -> None:
+    assert asked.canceling["cancellation_requested"]
+    assert "unless the certificate is merged first" in asked.canceling["status_details"]
+    assert app.ended(asked.slow)["status"] == "canceled"
+
+
+def test_a_partnered_authoritys_failure_is_told_with_its_error(app: App, asked: Asked) -> None:
+    name = asked.broken
+    ended = app.ended(name)
+    assert ended["status"] == "failed"
+    assert ended["error"] == {"code": "Request rejected", "message": "The organization is unknown."}
+
+
+def test_a_certificate_made_elsewhere_is_adopted_and_released(app: App, asked: Asked) -> None:
+    name = asked.ours
+    app.ended(name)
+    assert app.certificate(name, "/renew", "POST", {}).json()["code"] == "NotManaged"
+    assert app.certificate(name, "/adopt", "POST", {"authority": "nobody"}).status_code == 400
+    adopted = app.certificate(name, "/adopt", "POST", {"authority": "openbao", "validity_days": 30})
+    assert adopted.status_code == 200, adopted.text
+    app.certificate(name, "/renew", "POST", {}).raise_for_status()
+    assert app.ended(name)["status"] == "completed"
+    assert app.certificate(name).json()["issuer"] == "CN=Contoso Issuing CA,O=Contoso"
+    assert "certrelay-authority" not in app.certificate(name, "/release", "POST").json().get("tags", {})

@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from sandbox.demo import make_pfx
+from tests.app import App
 from tests.page.others import signed_in_pem
 from tests.page.visitor import Visitor
 
@@ -102,7 +103,7 @@ def test_a_file_with_a_key_is_imported_and_not_kept(visit: Visit, tmp_path: Path
     expect(page.locator(".lead")).to_contain_text("Renewed by openbao")
 
 
-def test_everything_of_an_authority_is_replaced_and_watched(visit: Visit) -> None:
+def test_everything_of_an_authority_is_replaced_and_watched(visit: Visit, app: App) -> None:
     ada = visit()
     ada.order_unseen("replaced-one")
     page = ada.open("replace", "Replace everything")
@@ -113,5 +114,7 @@ def test_everything_of_an_authority_is_replaced_and_watched(visit: Visit) -> Non
     expect(page.get_by_text("1 certificate gets a new version.")).to_be_visible()
     ada.button("Start…").click()
     ada.confirm("Start it")
+    settled = "replacements?state=settled"
+    ada.until(lambda: app.run("poll_operations") == 202 and bool(ada.api("GET", settled)["value"]))
     expect(page.get_by_role("heading", level=1)).to_contain_text("settled")
     expect(page.locator(".tile.good")).to_contain_text("1")
