@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sandbox.processes import ProcessError, Processes, accepts_connections, free_ports, require_free
+from sandbox.ports import accepts_connections, free_ports, require_free
+from sandbox.processes import ProcessError, Processes
 
 VERSION = "3.35.0"
 OLDEST_NODE = 18

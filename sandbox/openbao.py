@@ -14,7 +14,8 @@ from typing import Any, Self
 import hvac
 import requests
 
-from sandbox.processes import ProcessError, Processes, free_ports, require_free
+from sandbox.ports import free_ports, require_free
+from sandbox.processes import ProcessError, Processes
 
 DOMAIN = "contoso.example"
 ROOT_MOUNT, MOUNT, ROLE = "pki_root", "pki_int", "web"

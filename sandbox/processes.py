@@ -1,25 +1,17 @@
 """Child processes that end with their parent, however that ends."""
 
-import functools
-import itertools
 import logging
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Never, Self
 
-# Below the ranges from which Linux (32768), macOS and Windows (49152) take the ports of outgoing connections, so that
-# no connection can take a port between its choice and its use.
-FIRST_PORT, LAST_PORT = 20_000, 32_000
 GRACE = 5.0
 KILLED_GRACE = 60.0  # a busy machine takes its time to bury a process that is killed
 POLL = 0.02
@@ -43,88 +35,6 @@ ENTERED = ["/bin/sh", "-c", 'echo "+$$" >&0 && exec "$@" </dev/null', "sh"]
 
 class ProcessError(RuntimeError):
     """A child ended, or was not ready in time. The message ends with the tail of its log."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Different TCP ports on 127.0.0.1 that nothing listens on, and that nobody else was given.
-
-    Servers may take seconds until they listen."""
-    candidates = random.sample(range(FIRST_PORT, LAST_PORT), LAST_PORT - FIRST_PORT)
-    ports = list(itertools.islice(filter(_reserve, filter(_is_free, candidates)), count))
-    if len(ports) == count:
-        return ports
-    raise ProcessError(f"there are no {count} free ports from {FIRST_PORT} to {LAST_PORT}")
-
-
-def require_free(ports: Iterable[int]) -> None:
-    """Raises ProcessError when something listens on one of these ports: it could pass for the server to be started."""
-    taken = [str(port) for port in ports if not _is_free(port)]
-    if taken:
-        raise ProcessError(f"in use already on 127.0.0.1: port {', '.join(taken)}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        # A server sets this too: a port whose last connections are still closing (TIME_WAIT) is free.
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-_given: set[int] = set()
-
-
-def _reserve(port: int) -> bool:
-    """Take the port until this process ends. False if it, or another one of this user, has taken it before."""
-    if port in _given:
-        return False
-    if os.name == "posix":
-        import fcntl
-
-        try:
-            fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-        except OSError:
-            return False
-    _given.add(port)
-    return True
-
-
-@functools.cache
-def _reservations() -> int:
-    """A file of which each process locks the bytes whose numbers are its ports; the locks end with the process."""
-    path = Path(tempfile.gettempdir()) / f"certrelay-ports-{os.getuid()}"
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
-def listen(port: int) -> socket.socket:
-    """A socket that listens on this port of 127.0.0.1, for an asyncio server. Raises OSError.
-
-    The protocol is named, unlike by `socket.create_server`: only then asyncio sets TCP_NODELAY on what it accepts.
-    Without it each answer's last segment waits for a delayed acknowledgement, 40 ms.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def accepts_connections(port: int) -> bool:
-    """Whether something listens on this port of 127.0.0.1."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
 
 
 def end_process(code: int) -> Never:

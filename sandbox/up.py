@@ -21,16 +21,8 @@ from sandbox.clock import Clock
 from sandbox.directory import clear, only_one_in
 from sandbox.environment import own_environment
 from sandbox.openbao import OpenBao
-from sandbox.processes import (
-    KILLED_GRACE,
-    Child,
-    ProcessError,
-    Processes,
-    end_process,
-    exit_on_signals,
-    free_ports,
-    require_free,
-)
+from sandbox.ports import free_ports, require_free
+from sandbox.processes import KILLED_GRACE, Child, ProcessError, Processes, end_process, exit_on_signals
 from sandbox.progress import Progress
 
 ROOT = Path(__file__).absolute().parent.parent

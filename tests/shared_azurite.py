@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.azurite import Azurite
-from sandbox.processes import accepts_connections
+from sandbox.ports import accepts_connections
 
 
 @contextlib.contextmanager

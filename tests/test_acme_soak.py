@@ -17,7 +17,7 @@ from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from sandbox.app_settings import ALIAS
-from sandbox.processes import free_ports
+from sandbox.ports import free_ports
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from tests.connectors.acme.dns.powerdns import API_KEY, PowerDns

@@ -8,7 +8,7 @@ from typing import Self
 import pytest
 
 from sandbox.azurite import Azurite
-from sandbox.processes import accepts_connections, listen
+from sandbox.ports import accepts_connections, listen
 from tests.shared_azurite import shared
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="files are locked where there is fcntl")

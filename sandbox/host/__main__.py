@@ -10,7 +10,8 @@ from pathlib import Path
 from sandbox.host.configuration import Keys
 from sandbox.host.server import Options, serve
 from sandbox.host.worker import IndexingError
-from sandbox.processes import end_process, listen
+from sandbox.ports import listen
+from sandbox.processes import end_process
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import certifi
 import pytest
 
-from sandbox.processes import free_ports
+from sandbox.ports import free_ports
 from tests.connectors.aws_pca.moto import Moto, make_authority, wait_until_it_answers
 from tests.connectors.bao import POLICY, Bao, Pki
 

@@ -38,7 +38,7 @@ from certrelay.connectors.base import (
     Unavailable,
 )
 from certrelay.pki.subject import SubjectNames
-from sandbox.processes import free_ports
+from sandbox.ports import free_ports
 from tests.connectors.signing_requests import signing_request
 
 MAX_SENT = 40_000_000

@@ -17,7 +17,7 @@ from certrelay.connectors.base import ChecksHealth, Connector, Feature, Issued, 
 from certrelay.connectors.registry import connector_class
 from certrelay.pki.subject import SubjectNames
 from certrelay.settings import load
-from sandbox.processes import free_ports
+from sandbox.ports import free_ports
 from tests.connectors.conformance import Authority, Conformance, context
 from tests.connectors.debian import CannotFetch, unpacked
 from tests.connectors.estserver import key_pem, make_certificate, pem

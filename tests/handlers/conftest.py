@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from sandbox.processes import free_ports
+from sandbox.ports import free_ports
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
 from tests import distribution

@@ -14,7 +14,8 @@ from azure.storage.queue import QueueServiceClient
 
 from sandbox import azurite as azurite_module
 from sandbox.azurite import VERSION, Azurite, cache_directory, find_node, install, is_installed
-from sandbox.processes import ProcessError, accepts_connections, free_ports
+from sandbox.ports import accepts_connections, free_ports
+from sandbox.processes import ProcessError
 
 
 def table_names(azurite: Azurite) -> set[str]:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from sandbox.azurite import install
 from sandbox.demo import make_pfx
-from sandbox.processes import accepts_connections, free_ports
+from sandbox.ports import accepts_connections, free_ports
 from sandbox.up import PORTS
 
 pytestmark = pytest.mark.slow

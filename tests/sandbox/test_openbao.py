@@ -16,7 +16,8 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from hvac.exceptions import Forbidden, InvalidRequest
 
 from sandbox.openbao import OpenBao
-from sandbox.processes import ProcessError, accepts_connections
+from sandbox.ports import accepts_connections
+from sandbox.processes import ProcessError
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 

@@ -1,10 +1,8 @@
 """Children end with their parent, however that ends."""
 
-import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.processes import ProcessError, Processes, accepts_connections, free_ports, listen
+from sandbox.processes import ProcessError, Processes
 
 ROOT = Path(__file__).parents[2]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -228,66 +226,6 @@ def test_a_child_started_by_a_thread_outlives_the_thread(tmp_path: Path) -> None
         thread.join()
         time.sleep(0.1)
         processes.check()
-
-
-def test_what_an_asyncio_server_accepts_there_does_not_wait_for_acknowledgements() -> None:
-    options: list[int] = []
-
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = writer.get_extra_info("socket")
-        options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-        writer.close()
-
-    async def ask() -> None:
-        [port] = free_ports(1)
-        async with await asyncio.start_server(answer, sock=listen(port)):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            await reader.read()
-            writer.close()
-            await writer.wait_closed()
-
-    asyncio.run(ask())
-    assert [bool(option) for option in options] == [True]
-
-
-def test_free_ports_are_different_and_free() -> None:
-    ports = free_ports(50)
-    assert len(set(ports)) == 50
-    assert not any(map(accepts_connections, ports))
-
-
-def test_a_port_in_use_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    [taken, free] = free_ports(2)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", taken))
-        listener.listen()
-        monkeypatch.setattr("sandbox.processes.random.sample", lambda *_: [taken, free])
-        monkeypatch.setattr("sandbox.processes._given", set())
-        assert accepts_connections(taken)
-        assert free_ports(1) == [free]
-
-
-def test_a_port_that_was_given_to_somebody_is_given_to_nobody_else_until_he_ends(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Nothing listens there yet."""
-    program = "from sandbox.processes import free_ports; print(*free_ports(2), flush=True); input()"
-    command, piped = [sys.executable, "-c", program], subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=piped, stdout=piped, text=True) as other:
-        assert other.stdout is not None
-        theirs = [int(port) for port in other.stdout.readline().split()]
-        [ours] = free_ports(1)
-        monkeypatch.setattr("sandbox.processes.random.sample", lambda *_: [*theirs, ours])
-        with pytest.raises(ProcessError, match="no 1 free ports"):
-            free_ports(1)
-        other.communicate("\n")
-    assert free_ports(2) == theirs
-
-
-def test_too_many_ports_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.processes.random.sample", lambda *_: [])
-    with pytest.raises(ProcessError, match="no 3 free ports"):
-        free_ports(3)
 
 
 def test_no_child_is_left_to_this_process(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from sandbox.app_settings import app_settings
 from sandbox.environment import own_environment
-from sandbox.processes import Processes, accepts_connections, free_ports
+from sandbox.ports import accepts_connections, free_ports
+from sandbox.processes import Processes
 from sandbox.progress import Progress
 from sandbox.up import Sandbox
 

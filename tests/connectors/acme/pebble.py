@@ -18,7 +18,8 @@ import trustme
 from cryptography import x509
 from dns.exception import DNSException
 
-from sandbox.processes import Processes, free_ports
+from sandbox.ports import free_ports
+from sandbox.processes import Processes
 from tests.connectors.debian import unpacked
 
 SUITE = "sid"  # 2.10: trixie's 2.6 has no profiles

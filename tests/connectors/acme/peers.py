@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sandbox.azurite import cache_directory
-from sandbox.processes import free_ports
+from sandbox.ports import free_ports
 from tests.connectors.acme.pebble import Program, listens
 from tests.connectors.debian import CannotFetch
 

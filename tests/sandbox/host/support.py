@@ -18,7 +18,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueServiceClient
 
 from sandbox.azurite import Azurite
-from sandbox.processes import accepts_connections, free_ports
+from sandbox.ports import accepts_connections, free_ports
 
 APP = Path(__file__).parent / "app"
 KEYS = {"master": "m-key", "function": "f-key", "eventgrid": "e-key"}

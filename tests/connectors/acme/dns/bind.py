@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from sandbox.processes import free_ports
+from sandbox.ports import free_ports
 from tests.connectors.acme.pebble import Program, resolves
 from tests.connectors.debian import unpacked
 

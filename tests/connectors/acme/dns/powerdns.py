@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import requests
 
-from sandbox.processes import free_ports
+from sandbox.ports import free_ports
 from tests.connectors.acme.pebble import Program, listens
 from tests.connectors.debian import unpacked
 
