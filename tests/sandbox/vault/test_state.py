@@ -105,10 +105,10 @@ def test_a_kill_in_the_midst_of_writes_loses_no_acknowledged_one(tmp_path: Path,
         running.process.kill()
         for thread in threads:
             thread.join()
-    with program(tmp_path, *data) as running:
+    with in_process(tmp_path, tmp_path / "vault.db") as again:
         for name in acknowledged:
-            assert running.send("GET", f"/certificates/{name}/pending").status_code == 200
-            assert running.create(name).status_code == 409
+            assert again.send("GET", f"/certificates/{name}/pending").status_code == 200
+            assert again.create(name).status_code == 409
 
 
 def test_what_was_due_while_the_vault_was_down_happens_when_it_is_back(tmp_path: Path) -> None:
@@ -138,12 +138,12 @@ def test_an_event_that_was_not_delivered_before_a_kill_is_delivered_after(tmp_pa
             eventually(lambda: running.send("GET", "/certificates/a/pending").json()["status"] == "completed")
             running.end(signal.SIGKILL)
         webhook.validate = True
-        with program(tmp_path, *arguments, "--webhook", webhook.url):
+        with VaultServer(tmp_path, data=tmp_path / "vault.db", webhook=webhook.url):
             eventually(lambda: webhook.types("a") == ["NewVersionCreated"])
 
 
 def test_a_port_that_is_taken_is_told_and_ends_the_program(tmp_path: Path) -> None:
-    with program(tmp_path / "a") as running:
+    with in_process(tmp_path / "a") as running:
         port = running.description["vault_url"].rpartition(":")[2]
         command = [sys.executable, "-m", "sandbox.vault", "--directory", str(tmp_path / "b"), "--port", port]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
