@@ -26,10 +26,10 @@ APART = {"sandbox/host/test_host_life.py", "test_killed_host.py"}
 # matters. All others follow. Files are named by their path under tests/.
 SECONDS = {
     "connectors/acme/test_peers.py": 50,
-    "page": 60,
-    "handlers": 31,
+    "page": 35,
+    "handlers": 25,
     "cli": 90,
-    "shared": 30,
+    "shared": 20,
     "test_acme_soak.py": 20,
     "test_killed_host.py": 20,
     "pki/test_corpora.py": 11,
