@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from azure.core.pipeline.transport import HttpTransport
 
 from certrelay.errors import NotReady
 from certrelay.operations import find, reconcile
@@ -14,12 +15,11 @@ from certrelay.storage.operation import State
 from certrelay.storage.tables import Account
 from tests.world import ALIAS, DAY, World, create, made
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
-def down(world: World) -> Ledger:
-    """The world's ledger, in a storage account that refuses every connection."""
+def down(world: World, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """The world's ledger, in a storage account that refuses every connection; the SDK tries again at once."""
+    monkeypatch.setattr(HttpTransport, "sleep", lambda *_: None)
     known = world.services.settings.storage["AzureWebJobsStorage"]
     closed = re.sub(r"(://[^:/]+):[0-9]+/", r"\1:9/", known)
     assert closed != known
