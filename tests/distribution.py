@@ -59,7 +59,7 @@ SECONDS = {
     "operations/test_signing.py": 8,
     "connectors/test_vault_pki.py": 7,
     "operations/test_concurrency.py": 6,
-    "test_architecture.py": 6,
+    "test_architecture.py": 3,
     "test_distribution.py": 6,
     "connectors/acme/test_account_key.py": 5,
     "connectors/acme/test_connector.py": 5,
