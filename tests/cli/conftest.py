@@ -1,5 +1,6 @@
 """The command, run in this process against the app in the sandbox."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -13,8 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
+import typer
 
 from certrelay_cli.main import main
 from sandbox.progress import Progress
@@ -151,19 +154,37 @@ class Done:
 type Run = Callable[..., Done]
 
 
+@pytest.fixture(scope="session")
+def one_root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with one root certificate: nothing here speaks TLS, and to read all takes longer than a request."""
+    file = tmp_path_factory.mktemp("root") / "one.pem"
+    first, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
+    file.write_text(first + end)
+    return str(file)
+
+
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_root: str) -> None:
     """Nothing of this machine's own reaches the command; it stands in an empty folder."""
     for name in ("ENDPOINT", "FUNCTION_KEY", "SCOPE", "VAULT"):
         monkeypatch.delenv(f"CERTRELAY_{name}", raising=False)
     monkeypatch.setenv("CERTRELAY_CONFIG", str(tmp_path / "config" / "config.json"))
     monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("SSL_CERT_FILE", one_root)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def made_once() -> Iterator[None]:
+    """Typer makes all commands anew each time when it is called: that takes longer than to run one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
+
+
 @pytest.fixture
-def command(alone: None, capfd: pytest.CaptureFixture[str]) -> Run:
+def command(alone: None, capfd: pytest.CaptureFixture[str], made_once: None) -> Run:
     """The command in this process, without endpoint and sign-in."""
 
     def run(*arguments: str) -> Done:
