@@ -20,6 +20,8 @@ from sandbox.simulation.plan import AUTHORITIES, DAY, Plan, PlannedCertificate
 from sandbox.simulation.world import ALIAS, World
 from sandbox.simulation.year import Report, simulate
 
+pytestmark = pytest.mark.slow
+
 STRUCK = {
     "Key Vault is down for hours",
     "Key Vault throttles creations for hours",
@@ -54,7 +56,6 @@ SHORT_LIVED = (
 )
 
 
-@pytest.mark.slow
 def test_in_16_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_stays_open(
     tmp_path: Path, azurite: Azurite
 ) -> None:
@@ -66,7 +67,6 @@ def test_in_16_days_of_faults_nothing_expires_nothing_is_doubled_and_nothing_sta
     assert report.over_limit == 0
 
 
-@pytest.mark.slow
 def test_a_certificate_that_expires_is_reported_once(tmp_path: Path, azurite: Azurite) -> None:
     down = {"steady": ((BEGINS + 2 * DAY, BEGINS + 9 * DAY),)}
     report = simulate(replace(small(7, six_days("sim-lost")), outages=down), tmp_path, azurite)
@@ -79,7 +79,6 @@ def test_a_certificate_that_expires_is_reported_once(tmp_path: Path, azurite: Az
     assert "--seed 3" in text
 
 
-@pytest.mark.slow
 def test_an_authority_that_is_down_for_longer_than_its_certificates_live_has_a_fall_back(
     tmp_path: Path, azurite: Azurite
 ) -> None:
@@ -93,7 +92,6 @@ def test_an_authority_that_is_down_for_longer_than_its_certificates_live_has_a_f
     assert report.renewals["quick"] >= 1
 
 
-@pytest.mark.slow
 def test_an_owner_whose_order_has_failed_orders_anew(tmp_path: Path, azurite: Azurite) -> None:
     """An authority that is down for longer than an order may take is no broken promise."""
     planned = PlannedCertificate("sim-late", 30, "", "quick", BEGINS + DAY)

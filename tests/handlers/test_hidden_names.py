@@ -24,6 +24,8 @@ from tests.handlers.in_process import InProcess, Response, path_of
 from tests.handlers.people import Person, guid
 from tests.world import ALIAS, World, create, made, make_world
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = "zebra"  # in every name that is not the team's
 TEAM, OF_ONE_VAULT = Person(guid(30)), Person(guid(31))
 CA = '"connector": "tests.world:TestCa"'

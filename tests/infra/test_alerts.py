@@ -23,6 +23,8 @@ from tests.infra.bicep import INFRA, variable
 from tests.renewal.last_mile import served_by_a_server
 from tests.world import DAY, World, create, made
 
+pytestmark = pytest.mark.slow
+
 APP = "certrelay-abc"
 TABLES = {name: variable(name, "alerts") for name in ("requests", "traces", "metrics")}
 FUNCTIONS = {*functions.TIMERS, *functions.QUEUES, *itertools.chain(*functions.HTTP.values())}
@@ -181,7 +183,6 @@ LASTING: dict[str, Callable[[Telemetry], Callable[[], object]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rule", LASTING)
 def test_an_alert_comes_lasts_as_long_as_its_cause_and_goes(seen: Telemetry, rule: str) -> None:
     """Azure tells that an alert is resolved: not before it is."""

@@ -13,6 +13,8 @@ from tests.operations.creations import create, row
 from tests.operations.fallbacks import DOWN, FIRST, LIMITED, SECOND, THIRD, signer, with_fallbacks
 from tests.world import ALIAS, Killed, Life, World
 
+pytestmark = pytest.mark.slow
+
 HOUR = timedelta(hours=1)
 
 
@@ -46,7 +48,6 @@ def test_an_authority_that_is_down_for_a_quarter_of_the_time_is_not_waited_for(w
     assert len(world.versions(name)) == 1
 
 
-@pytest.mark.slow
 def test_an_authority_that_comes_back_in_time_signs(world: World) -> None:
     world, authorities = with_fallbacks(world)
     name = world.name()
@@ -96,7 +97,6 @@ def test_a_limit_that_frees_soon_is_waited_for(world: World) -> None:
     assert signer(authorities, world.finish(name)) == FIRST
 
 
-@pytest.mark.slow
 def test_the_next_of_several_is_asked_when_a_fall_back_is_unavailable_too(world: World) -> None:
     world, authorities = with_fallbacks(world)
     name = world.name()
@@ -187,7 +187,6 @@ def test_a_fall_back_that_left_the_settings_meanwhile_is_not_asked(world: World)
     assert "second cannot be asked: the settings do not name it any more" in ended.fallback.why
 
 
-@pytest.mark.slow
 def test_a_fall_back_starts_when_its_rate_allows_and_takes_no_slot_of_the_first(world: World) -> None:
     rate = Rate(requests=1, seconds=7200, burst=1)
     world, authorities = with_fallbacks(
@@ -268,7 +267,6 @@ def test_a_death_before_the_order_is_withdrawn_leaves_it_with_nobody(world: Worl
     assert authorities[SECOND].canceled == []
 
 
-@pytest.mark.slow
 def test_an_order_that_is_lost_again_and_again_is_taken_elsewhere(world: World) -> None:
     world, authorities = with_fallbacks(world)
     name, first = world.name(), authorities[FIRST]

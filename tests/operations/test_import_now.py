@@ -23,6 +23,8 @@ from certrelay.storage.operation import Operation, State
 from sandbox.identity import SYSTEM_ASSIGNED
 from tests.world import ALIAS, Killed, Life, World
 
+pytestmark = pytest.mark.slow
+
 
 def pem_file() -> str:
     """A self-signed certificate with its key."""

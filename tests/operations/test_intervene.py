@@ -15,6 +15,8 @@ from certrelay.storage.operation import Operation, State
 from tests.operations.creations import create, row
 from tests.world import ALIAS, World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("step", ["requested", "submitted"])
 def test_a_canceled_operation_ends_canceled_and_frees_the_name(world: World, step: str) -> None:

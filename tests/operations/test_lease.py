@@ -15,6 +15,8 @@ from certrelay.storage.rows import Stale
 from tests.operations.creations import create
 from tests.world import ALIAS, Killed, World, configured
 
+pytestmark = pytest.mark.slow
+
 YEARS = timedelta(days=3650)
 
 
@@ -68,7 +70,6 @@ def test_a_worker_that_outlives_its_lease_loses(world: World) -> None:
     assert world.services.storage.open(ALIAS, name) is None
 
 
-@pytest.mark.slow
 def test_an_operation_that_kills_every_worker_ends_at_its_deadline(world: World) -> None:
     world = configured(world, deadline_hours=2)
     name = world.name()

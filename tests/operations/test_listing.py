@@ -13,6 +13,8 @@ from certrelay.renewal import replacements
 from certrelay.renewal.replacements import Criteria
 from tests.world import ALIAS, World, create, made, with_vaults
 
+pytestmark = pytest.mark.slow
+
 
 def names(world: World, filters: Filters, limit: int = 100) -> list[str]:
     """The names of all pages, with the number of pages bounded."""

@@ -20,6 +20,8 @@ from certrelay.storage.operation import State
 from tests.operations.creations import asked, create
 from tests.world import ALIAS, World, made
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_certificate_is_made_signed_and_merged(world: World) -> None:
     name = world.name()

@@ -20,6 +20,8 @@ from sandbox.vault import VaultServer
 from tests.operations.creations import create
 from tests.world import ALIAS, World, make_world
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_pending_order_is_not_asked_about_before_its_time(world: World) -> None:
     name = world.name()
@@ -67,7 +69,6 @@ def test_people_have_two_weeks_to_answer_unless_the_settings_say_otherwise(
     assert waiting.next_attempt_at - by_hand.services.now() > timedelta(hours=23)
 
 
-@pytest.mark.slow
 def test_an_authority_that_is_down_is_asked_again_until_the_deadline(world: World) -> None:
     """Checks 23 and 24."""
     name = world.name()
@@ -104,7 +105,6 @@ def test_a_worthless_reference_is_given_up_and_the_order_placed_anew(world: Worl
     assert len(world.ca.seen) == 2
 
 
-@pytest.mark.slow
 def test_orders_that_are_lost_one_after_the_other_are_placed_ever_more_slowly(world: World) -> None:
     name = world.name()
     for _ in range(12):
@@ -171,7 +171,6 @@ def test_the_rules_of_the_authority_and_of_the_vault_hold_for_the_answer(
         assert (ended.state, len(ended.chain)) == (State.COMPLETED, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Rejected, Unavailable])
 def test_words_of_a_connector_that_are_too_long_for_a_row_or_a_log_line_are_cut(
     world: World, kind: type[Rejected] | type[Unavailable], caplog: pytest.LogCaptureFixture
@@ -215,7 +214,6 @@ def test_an_outcome_that_makes_no_sense_crashes_nothing_and_the_deadline_still_h
     world.finish(name)
 
 
-@pytest.mark.slow
 def test_orders_that_are_lost_again_and_again_for_a_long_reason_fill_no_row(world: World) -> None:
     name = world.name()
     lost = Unavailable("证" * 900, restart=True)

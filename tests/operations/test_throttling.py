@@ -18,6 +18,8 @@ from sandbox.vault.server import VaultServer
 from tests.fixtures import connected
 from tests.world import ALIAS, DAY, World, create, made, with_vaults
 
+pytestmark = pytest.mark.slow
+
 OTHER = {
     "key_props": {"kty": "EC", "crv": "P-256"},
     "x509_props": {"subject": "CN=other.contoso.example"},
@@ -116,7 +118,6 @@ def throttled_creations(world: World) -> int:
     return sum(request["operation"] == "CreateCertificate" and request["status"] == 429 for request in recent)
 
 
-@pytest.mark.slow
 def test_a_burst_is_spread_as_key_vault_limits_it_and_nothing_is_throttled(throttled_world: World) -> None:
     """The limit itself takes 10 seconds for 22: 20 at once, 2 after 10 seconds."""
     world, names = throttled_world, [throttled_world.name(f"-{number}") for number in range(22)]
@@ -126,7 +127,6 @@ def test_a_burst_is_spread_as_key_vault_limits_it_and_nothing_is_throttled(throt
     assert throttled_creations(world) == 0
 
 
-@pytest.mark.slow
 def test_what_is_throttled_nevertheless_takes_a_new_place_and_none_sleeps_for_long(throttled_world: World) -> None:
     """Somebody else uses the vault, too: nobody's own back-off doubles, and all workers share the new places."""
     world, names = throttled_world, [throttled_world.name(f"-{number}") for number in range(16)]

@@ -13,6 +13,8 @@ from certrelay.storage.operation import Operation, State
 from tests.operations.creations import asked
 from tests.world import ALIAS, World, create, out_of_order
 
+pytestmark = pytest.mark.slow
+
 
 class Naps:
     """A sleep that moves the world's clock, and writes down for how long."""

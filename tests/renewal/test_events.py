@@ -12,6 +12,8 @@ from certrelay.storage.operation import State
 from tests.renewal.versions import grow_old, made, near_expiry
 from tests.world import ALIAS, World
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_same_event_twice_makes_one_renewal(world: World) -> None:
     name = world.name()

@@ -14,6 +14,8 @@ from tests.operations.creations import create, row
 from tests.operations.fallbacks import DOWN, FIRST, LIMITED, SECOND, Scripted, signer, with_fallbacks
 from tests.world import ALIAS, DAY, World
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = Origin(requested_by="test")
 
 
@@ -39,7 +41,6 @@ def signed_by_second(world: World, authorities: dict[str, Scripted], name: str) 
     return ended
 
 
-@pytest.mark.slow
 def test_the_next_renewal_asks_the_first_again_and_nobody_hears_of_another_ones_certificate(world: World) -> None:
     """RFC 9773, section 5: `replaces` names a certificate of the same CA."""
     world, authorities = with_fallbacks(world)
@@ -62,7 +63,6 @@ def test_the_next_renewal_asks_the_first_again_and_nobody_hears_of_another_ones_
     assert (made.kind, ended.kind) == (Kind.CREATE, Kind.RENEW)
 
 
-@pytest.mark.slow
 def test_a_version_that_expires_soon_leaves_less_time_to_wait(world: World) -> None:
     world, authorities = with_fallbacks(world)
     name = world.name()

@@ -17,6 +17,8 @@ from tests.authorities import with_connector
 from tests.renewal.suggesting import SuggestingCa
 from tests.world import ALIAS, DAY, World, made, seeded
 
+pytestmark = pytest.mark.slow
+
 
 def suggesting(world: World) -> tuple[Services, SuggestingCa]:
     """The world's services, with such an authority."""
@@ -68,7 +70,6 @@ def test_a_window_of_whatever_connector_stops_no_sweep_and_starts_no_renewal(
     assert sweep.sweep(services).started == [f"{ALIAS}/{name}"], "its dates decide"
 
 
-@pytest.mark.slow
 def test_an_authority_that_refuses_many_certificates_is_not_silent(lonely_world: World) -> None:
     """Let's Encrypt answers 404 for certificates that it did not issue."""
     world = lonely_world
@@ -138,7 +139,6 @@ def sweep_for(world: World, services: Services, name: str, hours: int, step: int
     return started
 
 
-@pytest.mark.slow
 def test_a_window_that_lies_in_the_past_for_every_version_renews_once_and_then_rests(lonely_world: World) -> None:
     world, name = lonely_world, lonely_world.name()
     services, ca = suggesting(world)
@@ -151,7 +151,6 @@ def test_a_window_that_lies_in_the_past_for_every_version_renews_once_and_then_r
     assert all(pause >= 4 * 24 for pause in pauses), "a twentieth of 90 days, less the CA's backdating"
 
 
-@pytest.mark.slow
 def test_a_second_incident_is_acted_upon_at_once_if_the_version_before_was_not_young(lonely_world: World) -> None:
     world, name = lonely_world, lonely_world.name()
     services, ca = suggesting(world)

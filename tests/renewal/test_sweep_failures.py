@@ -24,6 +24,8 @@ from tests.authorities import with_connector
 from tests.renewal.suggesting import SuggestingCa
 from tests.world import ALIAS, DAY, World, made, seeded, vault_that_fails, with_vaults
 
+pytestmark = pytest.mark.slow
+
 MAIL_ONLY = [{"trigger": {"days_before_expiry": 30}, "action": {"action_type": "EmailContacts"}}]
 
 
@@ -51,7 +53,6 @@ def test_a_certificate_whose_alarm_cannot_be_explained_stops_no_other(lonely_wor
     assert swept.refused == []
 
 
-@pytest.mark.slow
 def test_a_vault_that_lists_but_cannot_be_used_leaves_the_others_their_batch(lonely_world: World) -> None:
     world, names = lonely_world, seeded(lonely_world, 8, months=1)
     world.clock.advance(25 * DAY)
@@ -119,7 +120,6 @@ def test_what_is_due_is_started_before_any_authority_is_asked_and_the_longest_no
     assert first > services.now() > second, "the one that has waited longer was asked"
 
 
-@pytest.mark.slow
 def test_an_authority_that_answers_nothing_is_left_alone_for_the_rest_of_a_sweep(lonely_world: World) -> None:
     world = lonely_world
     services, ca = suggesting(world)
@@ -137,7 +137,6 @@ def test_an_authority_that_answers_nothing_is_left_alone_for_the_rest_of_a_sweep
     assert len(asked) == 6, "the others come next, whoever failed waits an hour"
 
 
-@pytest.mark.slow
 def test_a_vault_whose_certificates_cannot_be_read_keeps_no_authority_from_being_asked_for_another_vault(
     lonely_world: World,
 ) -> None:
@@ -165,7 +164,6 @@ def test_a_window_without_a_time_zone_stops_no_sweep(lonely_world: World) -> Non
     assert sweep.sweep(services).started == [f"{ALIAS}/{name}"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("minutes", "started"), [(1.0, 3), (2.0, 2), (5.0, 0)])
 def test_a_sweep_ends_in_time_and_the_next_one_goes_on(lonely_world: World, minutes: float, started: int) -> None:
     world, names = lonely_world, seeded(lonely_world, 3, months=1)
@@ -207,7 +205,6 @@ def test_vaults_take_turns_at_being_first_whatever_the_schedule(lonely_world: Wo
     assert first == {"a", "b"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_list_that_takes_too_long_is_swept_to_its_end_by_the_next_sweeps(lonely_world: World, refused: bool) -> None:
     """Also where Key Vault knows a place in its list no more: then from the beginning."""

@@ -13,6 +13,8 @@ from certrelay.renewal import sweep
 from certrelay.storage.operation import State
 from tests.world import ALIAS, World
 
+pytestmark = pytest.mark.slow
+
 SPEC = CertificateSpec(authority="test-ca", dns_names=("www.contoso.example",))
 BROKEN: list[dict[str, Any]] = [
     {"next_attempt_at": "soon"}, {"next_attempt_at": "0001-01-01T00:00:00+14:00"}, {"state": "lost"}, {"request": b"{"},

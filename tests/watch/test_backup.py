@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from certrelay.connectors.base import Pending
 from certrelay.operations import listing
 from certrelay.operations.listing import Filters
@@ -10,6 +12,8 @@ from certrelay.storage.operation import State
 from certrelay.storage.tables import Account
 from certrelay.watch import doctor, status, timers
 from tests.world import ALIAS, DAY, World, create, made
+
+pytestmark = pytest.mark.slow
 
 
 def without_tables(world: World) -> World:

@@ -21,6 +21,8 @@ from tests.notifications.receiver import listening
 from tests.watch.nights import Night, evening
 from tests.world import ALIAS, DAY, World, configured, create, made
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def night(lonely_world: World, receiver: Any) -> Night:
@@ -33,7 +35,6 @@ def night(lonely_world: World, receiver: Any) -> Night:
     return begun
 
 
-@pytest.mark.slow
 def test_vault_403(night: Night) -> None:
     """Told by the next sweep, once, with the missing role and without an id of the app; and when the role is back."""
     permissions = night.world.server.identities.permissions
@@ -66,7 +67,6 @@ def test_vault_403_for_one_right_only(night: Night) -> None:
     assert world.services.storage.ended(ALIAS, world.name())[0].state is State.COMPLETED
 
 
-@pytest.mark.slow
 def test_authority_down(night: Night) -> None:
     """Many certificates of one authority are one message: no `failed` for each when they run out of time either."""
     night.world = configured(night.world, deadline_hours=3)
@@ -100,7 +100,6 @@ def test_authority_down(night: Night) -> None:
     assert standing.issued_at is not None
 
 
-@pytest.mark.slow
 def test_an_authority_that_answers_again_is_not_told_of_anew_while_others_still_back_off(night: Night) -> None:
     world, names = night.world, [night.world.name(f"-{number}") for number in range(4)]
     world.ca.answers = [Unavailable("it could not be reached")] * 10_000
@@ -117,7 +116,6 @@ def test_an_authority_that_answers_again_is_not_told_of_anew_while_others_still_
     assert [world.services.storage.ended(ALIAS, name)[0].state for name in names] == [State.COMPLETED] * 4
 
 
-@pytest.mark.slow
 def test_expiring_certificates_of_an_authority_that_is_down_are_one_message(night: Night) -> None:
     world, names = night.world, [night.world.name(f"-{number}") for number in range(5)]
     for name in names:
@@ -140,7 +138,6 @@ def test_expiring_certificates_of_an_authority_that_is_down_are_one_message(nigh
     assert sorted(expiring[0]["data"]["certificates"]) == sorted(f"{ALIAS}/{name}" for name in names)
 
 
-@pytest.mark.slow
 def test_expiring_certificates_of_a_vault_in_which_nothing_can_be_created_are_one_message(night: Night) -> None:
     world, names = night.world, [night.world.name(f"-{number}") for number in range(3)]
     for name in names:
@@ -160,7 +157,6 @@ def test_expiring_certificates_of_a_vault_in_which_nothing_can_be_created_are_on
     assert [(event["subject"], event["data"]["count"]) for event in expiring] == [(f"vault {ALIAS}", 3)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("timer", "within"), [("sweep", 130), ("poll", 70)])
 def test_sweep_stopped_and_schedule_lost(night: Night, timer: str, within: int) -> None:
     """One timer's schedule is lost, or its function is disabled: the other one tells, since each watches the other."""
@@ -177,7 +173,6 @@ def test_sweep_stopped_and_schedule_lost(night: Night, timer: str, within: int) 
     assert night.kinds() == [f"{timer}-late", "recovered"]
 
 
-@pytest.mark.slow
 def test_both_timers_stopped(night: Night) -> None:
     """The daily digest watches both; alerts from outside watch all three."""
     night.stopped = {"poll", "sweep"}
@@ -185,7 +180,6 @@ def test_both_timers_stopped(night: Night) -> None:
     assert sorted(night.kinds()) == ["poll-late", "sweep-late"]
 
 
-@pytest.mark.slow
 def test_a_sweep_that_never_ran_is_late_too(lonely_world: World, receiver: Any) -> None:
     url, got, _ = receiver
     lonely_world.clock.set(evening(lonely_world.clock.now()))
@@ -195,7 +189,6 @@ def test_a_sweep_that_never_ran_is_late_too(lonely_world: World, receiver: Any) 
     assert "it never ran" in first.told()[0]["data"]["detail"]
 
 
-@pytest.mark.slow
 def test_a_sweep_that_fails_every_time_is_late(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_services: object) -> None:
         raise ZeroDivisionError
@@ -234,7 +227,6 @@ def test_poison(night: Night) -> None:
     assert night.kinds() == ["poison", "recovered"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("error", "words"), [(timedelta(hours=3), "ahead of"), (timedelta(minutes=-20), "behind")])
 def test_clock_wrong(night: Night, error: timedelta, words: str) -> None:
     right = night.world.services
@@ -253,7 +245,6 @@ def test_clock_wrong(night: Night, error: timedelta, words: str) -> None:
     assert night.kinds() == ["clock-wrong", "recovered"]
 
 
-@pytest.mark.slow
 def test_what_could_not_be_queued_is_told_later_and_once(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     night.stopped = {"sweep"}
     with monkeypatch.context() as patch:
@@ -264,7 +255,6 @@ def test_what_could_not_be_queued_is_told_later_and_once(night: Night, monkeypat
     assert night.kinds() == ["sweep-late"]
 
 
-@pytest.mark.slow
 def test_an_order_that_is_refused_is_no_incident(night: Night) -> None:
     night.world.ca.answers = [Rejected("no")]
     assert made(night.world, night.world.name()).state is State.FAILED
@@ -273,7 +263,6 @@ def test_an_order_that_is_refused_is_no_incident(night: Night) -> None:
     assert b"certificate.failed" in b"".join(body for _, body in night.got)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("queue", [7, None, True])
 def test_a_row_of_a_poison_message_that_makes_no_sense_stops_no_watch(night: Night, queue: object) -> None:
     columns = {"at": night.world.services.now().isoformat()} | ({} if queue is None else {"queue": queue})

@@ -17,6 +17,8 @@ from tests.connectors.acme.pebble import Pebble
 from tests.connectors.answers import certificates
 from tests.connectors.debian import CannotFetch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:

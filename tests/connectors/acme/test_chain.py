@@ -17,6 +17,8 @@ from tests.connectors.acme.pebble import Pebble
 from tests.connectors.answers import certificates
 from tests.connectors.signing_requests import private_key, self_signed, signing_request
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_preferred_chain_is_taken_and_an_unknown_one_falls_back(
     start: Callable[..., Pebble], solver: TestSolver

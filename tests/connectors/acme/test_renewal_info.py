@@ -26,6 +26,8 @@ from tests.connectors.acme.ordering import (
 from tests.connectors.acme.pebble import Pebble
 from tests.connectors.signing_requests import malformed
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_server_suggests_when_to_renew(pebble: Pebble, solver: TestSolver) -> None:
     connector = acme(pebble, solver)

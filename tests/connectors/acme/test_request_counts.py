@@ -13,6 +13,8 @@ from tests.connectors.acme.acme_server import AcmeServer, MemorySolver, Request
 from tests.connectors.acme.clients import TestClock, connect, follow
 from tests.connectors.acme.ordering import TestSolver, acme, fresh_name, request_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server() -> Iterator[AcmeServer]:

@@ -32,6 +32,8 @@ from tests.connectors.answers import certificates
 from tests.connectors.private_ca.private_authority import World, openssl, pem_file
 from tests.connectors.signing_requests import self_signed, signing_request
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def wanted(request: pytest.FixtureRequest) -> Authority:
@@ -110,7 +112,6 @@ def kill_at(patch: pytest.MonkeyPatch, step: int, moment: str) -> None:
         deadly(owner, method)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_bootstrap_killed_at_any_step_goes_on_from_there(
     world: World, wanted: Authority, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -247,7 +248,6 @@ def arguments(world: World, wanted: Authority, *more: str) -> list[str]:
     ]
 
 
-@pytest.mark.slow
 def test_the_command_prints_the_root(world: World, wanted: Authority) -> None:
     program = [
         sys.executable,

@@ -17,6 +17,8 @@ from sandbox.vault.seed import Seed, seed
 from tests.sandbox.vault.support import Authority, der, pending, properties, self_signed
 from tests.sandbox.vault.webhook import Webhook, eventually
 
+pytestmark = pytest.mark.slow
+
 DAY = 86400
 TOPIC = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/sandbox/providers/Microsoft.KeyVault/"
