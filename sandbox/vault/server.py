@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sandbox.clock import Clock
 from sandbox.identity import Identities
+from sandbox.ports import listen
 from sandbox.vault import lifecycle
 from sandbox.vault.admin import Admin, control_app
 from sandbox.vault.app import VaultApp
@@ -205,19 +206,6 @@ class VaultServer:
 def _listen_all(ports: tuple[int, ...]) -> list[socket.socket]:
     """Listening sockets on these ports of 127.0.0.1, all or none. Raises OSError."""
     with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(contextlib.closing(_listen(port))) for port in ports]
+        sockets = [opened.enter_context(contextlib.closing(listen(port))) for port in ports]
         opened.pop_all()
         return sockets
-
-
-def _listen(port: int) -> socket.socket:
-    # With the protocol named, asyncio sets TCP_NODELAY on accepted connections.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
