@@ -24,10 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bench._acme_peers import AT_ONCE, Peer, found, rate
-from bench._app import RATE, App, median_cpu, running
+from bench._app import App, median_cpu, running, unthrottled
 from bench._report import Line, arguments, conclude, in_turns, ratio
 from certrelay.schedules import SCHEDULES
-from sandbox.app_settings import ALIAS
 from tests.connectors.acme.pebble import Pebble, TestDns
 
 LEAST_OF_BARE, LEAST_OF_CERTBOT = 0.8, 20.0
@@ -46,10 +45,8 @@ def with_account(folder: Path, pebble: Pebble) -> Iterator[App]:
             "ca_certificates": pebble.tls_roots, "account_key_pem": "@ACCOUNT_KEY",
             "profile": "default",  # without one, pebble picks 6 days for half of them: Key Vault then says at once that
         }  # fmt: skip              # they end soon, and the app looks at each once more
-        vaults = json.loads(own["CERTRELAY_VAULTS"])
-        vaults[ALIAS]["rate"] = RATE
         return {
-            "CERTRELAY_VAULTS": json.dumps(vaults),
+            **unthrottled(own),
             "CERTRELAY_AUTHORITIES": json.dumps({"pebble": authority}),
             "ACCOUNT_KEY": key.decode(),
             "CERTRELAY_POLL_SCHEDULE": SCHEDULES["CERTRELAY_POLL_SCHEDULE"],  # the sandbox polls every five seconds

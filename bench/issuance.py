@@ -20,6 +20,7 @@ import hvac
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from bench._app import POLICY
 from bench._report import Line, arguments, conclude, in_turns, milliseconds, ratio
 from sandbox.openbao import OpenBao
 from sandbox.progress import Progress
@@ -27,7 +28,6 @@ from sandbox.up import Sandbox
 
 LIMIT = 4.0
 QUIET = 0.5  # seconds before each turn, in which the events and wake-ups of the one before are over
-POLICY = {"key_props": {"kty": "EC", "crv": "P-256"}}
 
 
 def _create(settings: dict[str, str], client: httpx.Client, name: str, headers: dict[str, str]) -> httpx.Response:

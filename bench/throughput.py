@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ from unittest.mock import patch
 import azure.functions as func
 import httpx
 
-from bench._app import POLICY, RATE, App, median_cpu, running
+from bench._app import POLICY, App, median_cpu, running, unthrottled
 from bench._fleet import ALIAS, AUTHORITY, Fleet
 from bench._foreign_cpu import ForeignCpu
 from bench._report import Line, arguments, conclude, in_turns, ratio
@@ -53,13 +53,7 @@ class Measured(NamedTuple):
 @contextmanager
 def on_hosts(folder: Path, hosts: int) -> Iterator[App]:
     """The app on so many hosts, each of which has issued a certificate."""
-
-    def settings(own: Mapping[str, str]) -> dict[str, str]:
-        vaults = json.loads(own["CERTRELAY_VAULTS"])
-        vaults[ALIAS]["rate"] = RATE
-        return {"CERTRELAY_VAULTS": json.dumps(vaults)}
-
-    with running(folder, settings, app_settings.AUTHORITY, "contoso.example") as app:
+    with running(folder, unthrottled, app_settings.AUTHORITY, "contoso.example") as app:
         app.urls += [app.sandbox.add_host() for _ in range(hosts - 1)]
         app.rate("first", 4 * hosts)
         app.cpu.clear()
