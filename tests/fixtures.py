@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from sandbox.azurite import Azurite
@@ -31,6 +32,15 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
     with OpenBao(tmp_path_factory.mktemp("openbao")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def one_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the first of certifi's roots: to read all of them takes longer than a request."""
+    end = "-----END CERTIFICATE-----\n"
+    file = tmp_path_factory.mktemp("root") / "one.pem"
+    file.write_text(certifi.contents().partition(end)[0] + end)
+    return file
 
 
 @pytest.fixture(scope="session")

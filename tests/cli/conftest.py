@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import certifi
 import httpx
 import pytest
 import typer
@@ -154,23 +153,14 @@ class Done:
 type Run = Callable[..., Done]
 
 
-@pytest.fixture(scope="session")
-def one_root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file with one root certificate: nothing here speaks TLS, and to read all takes longer than a request."""
-    file = tmp_path_factory.mktemp("root") / "one.pem"
-    first, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
-    file.write_text(first + end)
-    return str(file)
-
-
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_root: str) -> None:
-    """Nothing of this machine's own reaches the command; it stands in an empty folder."""
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_root: Path) -> None:
+    """Nothing of this machine's own reaches the command; it stands in an empty folder. It never speaks TLS."""
     for name in ("ENDPOINT", "FUNCTION_KEY", "SCOPE", "VAULT"):
         monkeypatch.delenv(f"CERTRELAY_{name}", raising=False)
     monkeypatch.setenv("CERTRELAY_CONFIG", str(tmp_path / "config" / "config.json"))
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setenv("SSL_CERT_FILE", one_root)
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_root))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
 

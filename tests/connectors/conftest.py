@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import certifi
 import pytest
 
 from sandbox.ports import free_ports
@@ -22,14 +21,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def public_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The first of certifi's roots stands for all: each connector without roots of its own reads them, in 20 ms."""
-    end = "-----END CERTIFICATE-----\n"
-    path = tmp_path_factory.mktemp("roots") / "first.pem"
-    path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+def public_root(one_root: Path) -> Iterator[Path]:
+    """One root stands for all public ones: each connector without roots of its own reads them, in 20 ms."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("certrelay.connectors.http.certifi", SimpleNamespace(where=lambda: str(path)))
-        yield path
+        patch.setattr("certrelay.connectors.http.certifi", SimpleNamespace(where=lambda: str(one_root)))
+        yield one_root
 
 
 @pytest.fixture(scope="session")
