@@ -30,6 +30,12 @@ from tests.pki.builders import dns, ec_key, pem, sign, subject
 from tests.world import ALIAS, Killed, Life, World
 
 PASSWORD = "canary-a41c"
+PROTECTION = (  # in few rounds
+    PrivateFormat.PKCS12.encryption_builder()
+    .kdf_rounds(100)
+    .key_cert_algorithm(PBES.PBESv2SHA256AndAES256CBC)
+    .build(PASSWORD.encode())
+)
 
 
 def self_signed(key: ec.EllipticCurvePrivateKey, days: int = 90) -> x509.Certificate:
@@ -49,11 +55,9 @@ def mismatched() -> str:
 def pfx(days: int = 3650, with_key: bool = True) -> bytes:
     signer = ec.generate_private_key(ec.SECP256R1())
     certificate = self_signed(signer, days)
-    quick = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(100)
-    protection = quick.key_cert_algorithm(PBES.PBESv2SHA256AndAES256CBC).build(PASSWORD.encode())
     inside = signer if with_key else None
     others = None if with_key else [certificate]
-    return serialize_key_and_certificates(b"n", inside, certificate if with_key else None, others, protection)
+    return serialize_key_and_certificates(b"n", inside, certificate if with_key else None, others, PROTECTION)
 
 
 def encoded(data: bytes) -> str:
@@ -221,9 +225,7 @@ def test_an_imported_certificate_is_watched_and_once_adopted_renewed_with_all_it
     ends, serial = now + timedelta(days=90), x509.random_serial_number()
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), serial, now, ends)
     builder = builder.add_extension(alternatives, critical=False)
-    quick = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(100)
-    protection = quick.key_cert_algorithm(PBES.PBESv2SHA256AndAES256CBC).build(PASSWORD.encode())
-    file = serialize_key_and_certificates(b"n", key, builder.sign(key, hashes.SHA256()), None, protection)
+    file = serialize_key_and_certificates(b"n", key, builder.sign(key, hashes.SHA256()), None, PROTECTION)
     imported(world, name, ImportCommand(encoded(file), PASSWORD, tags={"team": "web"}))
     before = world.vault.get(name)
     assert before is not None
