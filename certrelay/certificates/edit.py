@@ -182,8 +182,10 @@ def delete_pending(services: Services, vault: str, name: str, force: bool) -> Op
     if lease.is_held(operation, services.now()):
         raise NameBusy(f"the operation of {name} is being processed; try again in a moment")
     failure = Failure("Deleted", "the operation was deleted on request")
+    crashes = operation.crashes + bool(operation.lease_id)  # a lease that expired is a dead worker's, as at a take-over
+    ended = operation.moved(State.CANCELED, services.now(), failure=failure, crashes=crashes)
     try:
-        services.storage.save(operation.moved(State.CANCELED, services.now(), failure=failure).freed())
+        services.storage.save(ended.freed())
     except Stale:
         raise NameBusy(f"the operation of {name} is being processed; try again") from None
     lease.wake_up(services, operation)

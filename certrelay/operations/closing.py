@@ -21,10 +21,14 @@ log = logger("operations")
 
 
 def free_in_key_vault(services: Services, operation: Operation) -> None:
-    """Delete the operation's pending certificate operation in Key Vault.
+    """Delete the operation's pending certificate operation in Key Vault, unless it is one of Key Vault's own issuers
+    that may still end it.
 
     If Key Vault forbids it, or still fails at the deadline, log the error and go on.
     Raises Conflict or NotReady before the deadline, so that the caller tries again."""
+    own_issuer = operation.request.authority is None
+    if own_issuer and (operation.state is not State.CANCELED or operation.kind is Kind.IMPORT):
+        return
     try:
         request_id = operation.request_id or _lost_request_id(services, operation)
         if request_id:
@@ -37,7 +41,8 @@ def free_in_key_vault(services: Services, operation: Operation) -> None:
 
 def _lost_request_id(services: Services, operation: Operation) -> str:
     """The request id of a pending operation that CertRelay created but whose response was lost, or ""."""
-    if operation.state is not State.FAILED:
+    has_tried = operation.crashes or operation.failed_at is not None
+    if operation.state is not State.FAILED and not has_tried:
         return ""
     try:
         pending = services.vault(operation.vault).pending(operation.name)

@@ -251,7 +251,7 @@ def _end(services: Services, operation: Operation, facts: Facts, step: Step) -> 
 
 
 def _close(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:
-    if operation.state is not State.COMPLETED and operation.request.authority is not None:
+    if operation.state is not State.COMPLETED:
         signing.cancel_order(services, operation)
         closing.free_in_key_vault(services, operation)
     _write_down(services, operation)

@@ -1,19 +1,22 @@
 """Cancellation, an answer that an operator brings, messages in the poison queue."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certrelay.certificates import create as creations
 from certrelay.certificates import edit
 from certrelay.connectors.base import Pending, SigningRequest
-from certrelay.errors import Conflict, Invalid, NameBusy, NotFound, Unverified
+from certrelay.errors import Conflict, Invalid, NameBusy, NotFound, NotReady, Unverified
 from certrelay.operations import find, intervene, lease, signing
-from certrelay.storage.operation import Operation, State
-from tests.operations.creations import create, row
-from tests.world import ALIAS, World
+from certrelay.storage.operation import CertificateRequest, Kind, Operation, State, operation_id
+from tests.operations.creations import asked, create, row
+from tests.world import ALIAS, DAY, KEY, Killed, World
 
 pytestmark = pytest.mark.slow
 
@@ -216,3 +219,65 @@ def test_an_order_is_not_deleted_while_the_authority_is_being_asked(world: World
     create(world, name)
     assert world.finish(name).state is State.COMPLETED
     assert asked == [name]
+
+
+SELF = {**KEY, "issuer": {"name": "Self"}, "x509_props": {"subject": "CN=self.contoso.example"}}
+OF_KEY_VAULT = {"authority": None, "dns_names": (), "policy": SELF}
+
+
+@pytest.mark.parametrize(
+    ("asked", "lost"),
+    [({}, None), ({}, NotReady("lost")), ({}, Killed("dead")), (OF_KEY_VAULT, None), (OF_KEY_VAULT, NotReady("lost"))],
+)
+def test_an_operation_that_is_deleted_leaves_nothing_pending_in_key_vault(
+    world: World, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], lost: BaseException | None
+) -> None:
+    name, made = world.name(), world.vault.create
+    world.ca.wait = 3
+
+    def creating(*args: Any) -> Any:
+        pending = made(*args)
+        if lost is not None:
+            raise lost
+        return pending
+
+    create(world, name, **asked)
+    with monkeypatch.context() as patched, suppress(Killed):
+        patched.setattr(world.vault, "create", creating)
+        world.advance(name)
+    if isinstance(lost, Killed):
+        world.outlive_lease()
+    deleted = edit.delete_pending(world.services, ALIAS, name, force=False)
+    assert deleted is not None
+    assert deleted.state is State.CANCELED
+    assert world.vault.pending(name) is None
+    world.clock.advance(DAY)
+    assert (world.vault.get(name) or {}).get("cer") is None, "Key Vault issues nothing later"
+    create(world, name, dns_names=("another.contoso.example",))
+    assert world.finish(name).state is State.COMPLETED, "the name is free"
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_what_somebody_else_has_pending_stays_when_an_operation_is_deleted(world: World, tried: bool) -> None:
+    name = world.name()
+    create(world, name)
+    if tried:
+        world.services.storage.save(replace(row(world, name), failed_at=world.services.now(), attempts=1))
+    foreign = creations.complete(world.services, ALIAS, name, asked(name, dns_names=("foreign.contoso.example",)))
+    theirs = world.vault.create(name, foreign.policy, {}, True)
+    edit.delete_pending(world.services, ALIAS, name, force=False)
+    assert world.vault.pending(name) == theirs
+
+
+def test_an_import_that_is_canceled_asks_key_vault_for_nothing_pending(world: World) -> None:
+    name, now = world.name(), world.services.now()
+    policy: dict[str, Any] = {"issuer": {"name": "Unknown"}, "key_props": {"exportable": True}}
+    begun = Operation(
+        id=operation_id(ALIAS, name), vault=ALIAS, name=name, kind=Kind.IMPORT, state=State.REQUESTED,
+        request=CertificateRequest(policy), requested_by="t", requested_at=now, deadline=now + timedelta(hours=1),
+        next_attempt_at=now, crashes=1,
+    )  # fmt: skip
+    world.services.storage.insert(begun)
+    world.server.requests.clear()
+    edit.delete_pending(world.services, ALIAS, name, force=False)
+    assert world.server.requests.counts() == {}
