@@ -4,18 +4,14 @@ from certrelay.access import grants
 from certrelay.callers import Role
 from certrelay.errors import NameBusy, NotFound
 from certrelay.services import Services
-from certrelay.storage.operation import (
-    Operation,
-    operation_id,
-    split_operation_id,
-)
+from certrelay.storage.operation import Operation, operation_id, split_operation_id
 
 
 def by_key_or_open(services: Services, vault: str, name: str, idempotency_key: str | None) -> Operation | None:
     """The operation that was started with this key, open or ended; else the certificate's open operation, if any."""
     operation = services.storage.open(vault, name)
     identifier = operation_id(vault, name, idempotency_key)
-    if idempotency_key is not None and (operation is None or operation.id != identifier):
+    if idempotency_key is not None and (operation is None or not _is(operation, identifier)):
         operation = _ended(services, identifier) or operation
     return operation
 
@@ -35,7 +31,7 @@ def by_id(services: Services, identifier: str) -> Operation:
     if parts and services.caller is not None:
         grants.require(services.caller, Role.READER, *parts)
     operation = services.storage.open(*parts) if parts else None
-    if operation is None or operation.id != identifier:
+    if operation is None or not _is(operation, identifier):
         operation = _ended(services, identifier) if parts else None
     if operation is None:
         raise NotFound(f"there is no operation {identifier!r}", "NoSuchOperation")
@@ -68,4 +64,9 @@ def of_version(services: Services, vault: str, name: str, version: str) -> Opera
 def _ended(services: Services, identifier: str) -> Operation | None:
     parts = split_operation_id(identifier)
     history = services.storage.ended(*parts) if parts else []
-    return next((operation for operation in history if operation.id == identifier), None)
+    return next((operation for operation in history if _is(operation, identifier)), None)
+
+
+def _is(operation: Operation, identifier: str) -> bool:
+    """Whether this is the operation's id. The name in it may be in another case, as in Key Vault."""
+    return operation.id.lower() == identifier.lower()

@@ -6,7 +6,8 @@ import pytest
 
 from certrelay.certificates import create as creations
 from certrelay.certificates.create import CertificateSpec
-from certrelay.errors import Conflict, Invalid
+from certrelay.errors import Conflict, Invalid, NotFound
+from certrelay.operations import find
 from certrelay.storage.operation import Operation
 from tests.operations.creations import asked, create
 from tests.world import ALIAS, World
@@ -67,3 +68,25 @@ def test_a_request_that_is_too_large_for_a_row_is_refused_and_not_put_off(world:
     with pytest.raises(Invalid, match="too large to be stored; shorten it"):
         creations.create(world.services, ALIAS, world.name(), asked, requested_by="test")
     assert world.vault.pending(world.name()) is None
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_idempotency_key_and_an_id_find_their_operation_whatever_the_case_of_the_name(
+    world: World, ended: bool
+) -> None:
+    name = world.name("-Web")
+
+    def ask(name: str, key: str, **changes: object) -> Operation:
+        wanted = asked("case", **changes)
+        return creations.create(world.services, ALIAS, name, wanted, requested_by="t", idempotency_key=key)
+
+    first = ask(name, "order-1")
+    if ended:
+        world.finish(name)
+    assert ask(name.upper(), "order-1").id == first.id
+    assert find.by_id(world.services, first.id.replace(name, name.lower())).id == first.id
+    world.finish(name)
+    assert len(world.versions(name)) == 1
+    assert ask(name.lower(), "order-2", dns_names=("other.contoso.example",)).id != first.id
+    with pytest.raises(NotFound):
+        find.by_id(world.services, first.id[:-1] + ("0" if first.id[-1] != "0" else "1"))
