@@ -7,7 +7,7 @@ from cryptography import x509
 
 from certrelay import telemetry
 from certrelay.errors import CertRelayError, Conflict, NotAllowedNow, NotReady, VaultForbidden
-from certrelay.keyvault.certificate import item_of, thumbprint
+from certrelay.keyvault.certificate import item_of, thumbprint, version_of
 from certrelay.log import logger
 from certrelay.operations import signing
 from certrelay.services import Services
@@ -79,15 +79,19 @@ def _begin_record(services: Services, operation: Operation) -> None:
 
 
 def _back_off(services: Services, operation: Operation) -> None:
-    history = services.storage.ended(operation.vault, operation.name)  # newest first
-    states = [renewal.state for renewal in history if renewal.kind is Kind.RENEW]
-    failures = next((index for index, state in enumerate(states) if state is State.COMPLETED), len(states))
+    """The failures of the version that was to be renewed count; a newer one, which somebody else has made, has none."""
+    history = services.storage.ended(operation.vault, operation.name)
+    failures = sum(
+        one.kind is Kind.RENEW and one.state is State.FAILED and one.replaces == operation.replaces for one in history
+    )
     now = services.now()
     try:
         bundle = services.vault(operation.vault).get(operation.name) or {}
     except CertRelayError as error:  # do not delay closing: without an expiry date the shortest back-off applies
         log.warning("the certificate cannot be read: %s", error)
         bundle = {}
+    if bundle and version_of(bundle) != operation.replaces:
+        return
     item = item_of(bundle) if bundle else None
     record = services.storage.renewals.record(operation.vault, operation.name)
     current = record.about(item.thumbprint) if item else record

@@ -1,11 +1,14 @@
 """What a renewal keeps, and which renewals are refused (checks 42 to 44)."""
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrelay.certificates import adopt, edit
 from certrelay.certificates import create as creations
@@ -14,6 +17,8 @@ from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Rejected
 from certrelay.errors import Conflict, NotFound, NotReady
 from certrelay.keyvault import policy
+from certrelay.keyvault.certificate import item_of
+from certrelay.operations import intervene
 from certrelay.operations.submit import Origin
 from certrelay.renewal import renew as renewal
 from certrelay.renewal.renew import Changes
@@ -227,3 +232,67 @@ def test_a_renewal_with_the_same_key_whose_pending_operation_is_gone_is_not_take
     assert ended.failure is not None
     assert (ended.state, ended.failure.code) == (State.FAILED, "PendingOperationReplaced")
     assert len(world.versions(name)) == 1
+
+
+def failed(world: World, name: str) -> Operation:
+    """A renewal that the authority rejects."""
+    world.ca.answers = [Rejected("closed")]
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
+    ended = world.finish(name)
+    assert ended.state is State.FAILED
+    return ended
+
+
+def renewed_by_somebody_else(world: World, name: str) -> None:
+    """A new version that CertRelay has nothing to do with."""
+    bundle = world.vault.get(name) or {}
+    kept = {key: value for key, value in bundle["policy"].items() if key not in ("id", "attributes")}
+    pending = world.vault.create(name, kept, bundle["tags"], True)
+    pem = world.ca.signed(replace(world.ca.seen[-1], csr=pending.csr, not_after=world.services.now() + timedelta(90)))
+    chain = tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(pem))
+    world.vault.merge(name, chain[:1], bundle["tags"], True)
+
+
+@pytest.mark.parametrize("renewed", [made, renewed_by_somebody_else])
+def test_failures_to_renew_an_earlier_version_do_not_count_for_a_newer_one(
+    world: World, renewed: Callable[[World, str], object]
+) -> None:
+    name = world.name()
+    made(world, name)
+    for count in (1, 2, 3):
+        failed(world, name)
+        assert world.services.storage.renewals.record(ALIAS, name).failures == count
+    renewed(world, name)
+    ended = failed(world, name)
+    record = world.services.storage.renewals.record(ALIAS, name)
+    assert record.failures == 1
+    assert ended.ended_at is not None
+    assert record.backed_off_until == ended.ended_at + timedelta(hours=1)
+
+
+def test_a_renewal_that_was_canceled_is_no_failure_of_its_version(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    for _ in range(3):
+        renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
+        intervene.cancel(world.services, ALIAS, name)
+        assert world.finish(name).state is State.CANCELED
+    failed(world, name)
+    assert world.services.storage.renewals.record(ALIAS, name).failures == 1
+
+
+def test_a_failed_renewal_says_nothing_of_the_version_that_somebody_else_made_meanwhile(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    world.ca.wait = 3
+    renewal.renew(world.services, ALIAS, name, Origin(requested_by="t"))
+    waiting = world.advance(name)
+    assert waiting is not None
+    world.vault.delete_pending(name, waiting.request_id)
+    renewed_by_somebody_else(world, name)
+    ended = world.finish(name)
+    assert ended.failure is not None
+    assert ended.failure.code == "PendingOperationReplaced"
+    newest = item_of(world.vault.get(name) or {})
+    record = world.services.storage.renewals.record(ALIAS, name).about(newest.thumbprint)
+    assert (record.failures, record.last_failure, record.backed_off_until) == (0, "", None)
