@@ -82,8 +82,9 @@ def release(services: Services, vault: str, name: str) -> dict[str, Any]:
     if bundle is None:
         raise NotFound(f"there is no certificate {name!r} in vault {vault}", "CertificateNotFound")
     tags = caller_tags(bundle.get("tags") or {})
+    released = services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": tags})
     services.storage.renewals.delete(vault, name)
-    return services.vault(vault).call("PATCH", f"/certificates/{name}", {"tags": tags})
+    return released
 
 
 def _check(name: str, bundle: Mapping[str, Any], adoption: Adoption, days: int, new_tags: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Adoption: CertRelay takes over a certificate that is in the vault, or lets go of one."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from certrelay.operations.submit import Origin
 from certrelay.renewal import renew
 from certrelay.renewal.due import due_of
 from certrelay.storage.operation import State
-from tests.world import ALIAS, KEY, World, made
+from certrelay.storage.renewal_record import RenewalRecord
+from tests.world import ALIAS, KEY, World, made, vault_that_fails
 
 
 def test_a_self_signed_certificate_is_adopted_and_then_renewed_by_the_authority(world: World) -> None:
@@ -76,6 +78,21 @@ def test_a_released_certificate_is_renewed_no_longer(world: World) -> None:
     assert adopt.release(world.services, ALIAS, name)["tags"] == {"team": "web"}
     with pytest.raises(Conflict):
         renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
+
+
+def test_a_release_that_key_vault_refuses_leaves_what_is_known_of_the_certificate(world: World) -> None:
+    """Without its record the same alert would be sent twice, and a back-off would be over."""
+    name, renewals = world.name(), world.services.storage.renewals
+    made(world, name)
+    empty = renewals.record(ALIAS, name)
+    renewals.save(replace(empty, alerted="expiring:1", failures=2, last_failure="closed"), empty)
+    before = renewals.record(ALIAS, name)
+    forbidden = vault_that_fails(world, lambda method, path: method == "PATCH")
+    with pytest.raises(NotReady):
+        adopt.release(replace(world.services, vault=lambda alias: forbidden), ALIAS, name)
+    assert renewals.record(ALIAS, name) == before
+    adopt.release(world.services, ALIAS, name)
+    assert renewals.record(ALIAS, name) == RenewalRecord(ALIAS, name)
 
 
 def test_a_certificate_is_neither_adopted_nor_released_while_an_operation_is_open(world: World) -> None:
