@@ -1,5 +1,6 @@
 """Read certificates: filtered lists, one certificate with its renewal plan and chain, versions, history, CSR."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ LIST_PATH = re.compile(
     r"/certificates\?((maxresults=[0-9]{1,2}|api-version=[0-9.-]{1,10}|(\$|%24)skiptoken=[\w.~%+=!*-]{1,6000})(&(?!$)|$))+",
     re.ASCII,
 )
+MARK, MAX_MARKS = 12, 2 * PAGE  # hexadecimal digits of a hash, and how many marks a continuation has
+MARKS = re.compile(f"([0-9a-f]{{{MARK}}}){{0,{MAX_MARKS}}}-{{0,{MAX_MARKS * MARK}}}")
 MAX_PAGES, MAX_LOOKUPS = 40, 25  # of Key Vault's list, and of single certificates, for one request
 
 type Json = dict[str, Any]
@@ -99,25 +102,26 @@ def certificates(
     Raises Invalid (the continuation), NotFound, NotReady."""
     services.vault_settings(vault)
     place = _Continuation(services, vault)
-    path, skip = place.open(continuation)
+    path, passed = place.open(continuation)
     issuer = _IssuerFilter(services, vault, filters.issuer)
     matching: list[CertificateItem] = []
     for _ in range(MAX_PAGES):
         page, following = services.vault(vault).page(path)
-        items = items_of(page)
-        for number, item in enumerate(items[skip:], skip + 1):
-            if not grants.may(services, Role.READER, vault, item.name) or not _matches(services, item, filters):
-                continue
-            if issuer.is_used_up(item):
-                return matching, place.seal(path, number - 1)
-            if issuer.is_met(item):
-                matching.append(item)
-            if len(matching) == limit and number < len(items):
-                return matching, place.seal(path, number)
-        path, skip = following, 0
+        items, here = {_mark(item.name): item for item in items_of(page)}, set[str]()
+        for mark, item in items.items():
+            is_new = mark not in passed and grants.may(services, Role.READER, vault, item.name)
+            if is_new and _matches(services, item, filters):
+                if issuer.is_used_up(item):
+                    return matching, place.seal(path, here, passed)
+                if issuer.is_met(item):
+                    matching.append(item)
+            here.add(mark)
+            if len(matching) == limit and len(here) < len(items):
+                return matching, place.seal(path, here, passed)
+        path, passed = following, passed - here
         if not path or len(matching) >= limit:
             break
-    return matching, place.seal(path, 0) if path else None
+    return matching, place.seal(path, set(), passed) if path else None
 
 
 def lines(services: Services, vault: str, items: list[CertificateItem]) -> list[Line]:
@@ -237,27 +241,40 @@ def _states(item: CertificateItem, now: datetime) -> set[str]:
     return states | {alerts.stage(item, now)} | ({"due"} if due is not None and due <= now else set())
 
 
+def _mark(name: str) -> str:
+    """What a continuation has of a name."""
+    return hashlib.sha256(name.lower().encode()).hexdigest()[:MARK]
+
+
 @dataclass(frozen=True, slots=True)
 class _Continuation:
-    """Continuations of the list of a vault: the path of a page, and how many certificates on it to skip."""
+    """Continuations of the list of a vault: the path of a page, and the marks of what was passed on it, or moved on.
+
+    Marks and no number: what is created or deleted meanwhile moves the others. Their text is of one length, so that a
+    continuation does not tell how many were passed."""
 
     services: Services
     vault: str
 
-    def seal(self, path: str, skip: int) -> str:
-        return self.services.storage.continuations.seal(self._list, [path, skip])
+    def seal(self, path: str, here: set[str], earlier: set[str]) -> str:
+        """`here`: passed on this page. `earlier`: passed before."""
+        marks = [*sorted(here), *sorted(earlier - here)][:MAX_MARKS]
+        text = "".join(marks).ljust(MAX_MARKS * MARK, "-")
+        return self.services.storage.continuations.seal(self._list, [path, text])
 
-    def open(self, continuation: str | None) -> tuple[str, int]:
+    def open(self, continuation: str | None) -> tuple[str, set[str]]:
         """Where a page starts; at the beginning without a continuation. Raises BadContinuation, NotReady."""
         if continuation is None:
-            return CERTIFICATES, 0
+            return CERTIFICATES, set()
         try:
-            path, skip = self.services.storage.continuations.open(self._list, continuation)
+            path, text = self.services.storage.continuations.open(self._list, continuation)
         except (ValueError, TypeError):
             raise BadContinuation from None
-        if not (isinstance(path, str) and LIST_PATH.fullmatch(path) and type(skip) is int and 0 <= skip < PAGE):
+        if not (
+            isinstance(path, str) and LIST_PATH.fullmatch(path) and isinstance(text, str) and MARKS.fullmatch(text)
+        ):
             raise BadContinuation
-        return path, skip
+        return path, set(re.findall(f"[0-9a-f]{{{MARK}}}", text))
 
     @property
     def _list(self) -> str:

@@ -60,6 +60,9 @@ def test_no_request_makes_key_vault_do_anything_but_what_the_role_lists(
     assert counts["GetCertificates"] > 3, "harmless ones were let through"
 
 
+NOTHING_PASSED = "-" * 600  # of the page that a continuation names
+
+
 def token(world: World, position: Any) -> str:
     """A continuation that says this, as if whoever can write to the storage account had made it."""
     return world.services.storage.continuations.seal(f"certificates of {ALIAS}", position)
@@ -81,16 +84,16 @@ def test_a_continuation_names_a_page_of_the_list_and_nothing_else(
 ) -> None:
     functions = InProcess(world, monkeypatch)
     monkeypatch.setattr(world.vault, "page", lambda path: pytest.fail(f"asked for {path}"))
-    for value in ([path, 0], [path], path, [path, 0, 0]):
+    for value in ([path, NOTHING_PASSED], [path], path, [path, NOTHING_PASSED, 0]):
         answer = functions.call("GET", f"vaults/{ALIAS}/certificates?continuation={token(world, value)}")
         assert answer is not None
         assert (answer.status, answer.pointers) == (400, ["/continuation"])
 
 
-@pytest.mark.parametrize("skip", [-1, 25, 10**400, 1.5, True, "1", None, []])
-def test_a_continuation_skips_lines_of_one_page(world: World, monkeypatch: pytest.MonkeyPatch, skip: Any) -> None:
+@pytest.mark.parametrize("passed", [-1, 25, 10**400, 1.5, True, "1", None, [], "a" * 612, "A" * 12, "-" * 601, "-\n"])
+def test_a_continuation_passes_lines_of_one_page(world: World, monkeypatch: pytest.MonkeyPatch, passed: Any) -> None:
     answer = InProcess(world, monkeypatch).call(
-        "GET", f"vaults/{ALIAS}/certificates?continuation={token(world, ['/certificates?maxresults=25', skip])}"
+        "GET", f"vaults/{ALIAS}/certificates?continuation={token(world, ['/certificates?maxresults=25', passed])}"
     )
     assert answer is not None
     assert (answer.status, answer.pointers) == (400, ["/continuation"])
