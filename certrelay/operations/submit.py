@@ -1,11 +1,12 @@
 """Open operations: one at a time for each certificate, as fast as the rate limits allow."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from certrelay import telemetry
 from certrelay.access import ownership
-from certrelay.errors import CertRelayError, NameBusy
+from certrelay.errors import CertRelayError, Invalid, NameBusy
 from certrelay.operations import fallback, lease, signing
 from certrelay.operations.find import by_key_or_open
 from certrelay.operations.rate import reserve
@@ -20,6 +21,7 @@ from certrelay.storage.operation import (
     Transition,
     operation_id,
 )
+from certrelay.storage.rows import TOO_LARGE
 
 SHORTEST_DEADLINE, LONGEST_DEADLINE = timedelta(hours=16), timedelta(days=1)  # by default
 
@@ -55,7 +57,8 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
     An existing operation is the certificate's open one or, with an idempotency key, the ended one with that key. It is
     returned without a lease; a new one has one, which is this worker's, if `origin` says so.
     Of a creation, the caller becomes the certificate's owner, unless it has one.
-    Raises NameBusy (the certificate has another operation), NotPermitted `NotOwner`, NotReady."""
+    Raises NameBusy (the certificate has another operation), NotPermitted `NotOwner`, Invalid (it is too large),
+    NotReady."""
     existing, earlier = services.both(
         lambda: by_key_or_open(services, vault, name, origin.idempotency_key),
         lambda: _earlier(services, vault, name, request, origin),
@@ -66,6 +69,8 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
         return _same(existing, request)
     if isinstance(earlier, CertRelayError):
         raise earlier
+    if len(json.dumps(request.to_json()).encode()) > MAX_COLUMN:  # before the name is claimed
+        raise Invalid(TOO_LARGE)
     operation, _ = services.both(
         lambda: _requested(services, vault, name, request, origin), lambda: _claim(services, vault, name, origin)
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 ETAG = "etag"
+TOO_LARGE = "the request is too large to be stored; shorten it"
 
 # PartitionKey, RowKey, the columns and, when it was read, its `etag`.
 type Row = dict[str, Any]

@@ -18,10 +18,10 @@ from azure.storage.queue import LinearRetry, QueueClient, QueueServiceClient, Te
 
 from certrelay.errors import BadContinuation, Invalid, StorageNotReady
 from certrelay.pooled import transport
-from certrelay.storage.rows import ETAG, Row, Stale
+from certrelay.storage.rows import ETAG, TOO_LARGE, Row, Stale
 
 MAX_DELAY_SECONDS = 6 * 24 * 3600
-TOO_LARGE = ("PropertyValueTooLarge", "EntityTooLarge", "RequestBodyTooLarge")
+TOO_LARGE_CODES = ("PropertyValueTooLarge", "EntityTooLarge", "RequestBodyTooLarge")
 _RETRIES: dict[str, Any] = {"retry_total": 3}
 
 
@@ -224,8 +224,8 @@ def _reachable() -> Iterator[None]:
 
 
 def _refuse_too_large(error: HttpResponseError) -> None:
-    if any(code in str(error) for code in TOO_LARGE):  # for some calls the SDK has the code in its text only
-        raise Invalid("the request is too large to be stored; shorten it") from error
+    if any(code in str(error) for code in TOO_LARGE_CODES):  # for some calls the SDK has the code in its text only
+        raise Invalid(TOO_LARGE) from error
 
 
 def _make(create: Callable[[], object]) -> None:

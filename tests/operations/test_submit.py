@@ -1,16 +1,24 @@
 """Opening an operation: one for each certificate, found again by its idempotency key."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
+from certrelay.access import ownership
+from certrelay.callers import Caller, Role
 from certrelay.certificates import create as creations
 from certrelay.certificates.create import CertificateSpec
 from certrelay.errors import Conflict, Invalid, NotFound
 from certrelay.operations import find
-from certrelay.storage.operation import Operation
+from certrelay.setting_models import Grant
+from certrelay.storage.operation import MAX_COLUMN, Operation, State
+from certrelay.storage.owners import Owner
 from tests.operations.creations import asked, create
 from tests.world import ALIAS, World
+
+GRANT = Grant(principal="Requester", role="Requester")
 
 
 def test_the_same_request_finds_the_open_operation_and_another_one_is_refused(world: World) -> None:
@@ -61,13 +69,26 @@ def test_an_idempotency_key_finds_its_operation_while_another_one_is_open(world:
         ask("order-1", dns_names=("third.contoso.example",))
 
 
+def large(length: int) -> CertificateSpec:
+    """A request with names that are so long together."""
+    uris = [f"https://contoso.example/{number}/" for number in range(60)]
+    rest = length - sum(map(len, uris))
+    uris = [uri + "x" * (rest // len(uris) + (number < rest % len(uris))) for number, uri in enumerate(uris)]
+    return CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), uris=tuple(uris))
+
+
 def test_a_request_that_is_too_large_for_a_row_is_refused_and_not_put_off(world: World) -> None:
-    """Check 37. The names alone may be longer than what a column holds."""
-    long = tuple(f"https://contoso.example/{number}/{'x' * 2000}" for number in range(60))
-    asked = CertificateSpec(authority="test-ca", dns_names=("a.contoso.example",), uris=long)
+    """Check 37. The names alone may be longer than what a column holds. Whoever is refused owns nothing."""
+    name, caller = world.name(), Caller("alice", Role.REQUESTER, ("alice",), grants=(GRANT,))
+    services = replace(world.services, caller=caller)
+    completed = creations.complete(services, ALIAS, name, large(5000))
+    length = 5000 + MAX_COLUMN - len(json.dumps(completed.to_json()).encode())
     with pytest.raises(Invalid, match="too large to be stored; shorten it"):
-        creations.create(world.services, ALIAS, world.name(), asked, requested_by="test")
-    assert world.vault.pending(world.name()) is None
+        creations.create(services, ALIAS, name, large(length + 1), requested_by="alice")
+    assert world.vault.pending(name) is None
+    assert ownership.owner(world.services, ALIAS, name) is None
+    assert creations.create(services, ALIAS, name, large(length), requested_by="alice").state is State.REQUESTED
+    assert ownership.owner(world.services, ALIAS, name) == Owner("alice")
 
 
 @pytest.mark.parametrize("ended", [True, False])
