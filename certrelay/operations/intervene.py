@@ -48,9 +48,12 @@ def cancel(services: Services, vault: str, name: str) -> Operation:
 def fail(services: Services, vault: str, name: str, identifier: str) -> bool:
     """Fail and close an operation whose wake-ups crashed every time (its message is in the poison queue).
 
-    The message alone is no proof: the row must count crashes, too. Returns whether the operation was failed."""
+    The message alone is no proof: the row must count crashes, too, and no worker may be merging its certificate now.
+    Returns whether the operation was failed."""
     operation = services.storage.open(vault, name)
     if operation is None or operation.id != identifier or not operation.crashes or operation.state.ended:
+        return False
+    if operation.state is State.ISSUED and lease.is_held(operation, services.now()):
         return False
     failure = Failure("Abandoned", f"failed after {operation.crashes} crashes; see the log for the cause")
     try:

@@ -146,6 +146,11 @@ def cancel(world: World, name: str) -> None:
     intervene.cancel(world.services, ALIAS, name)
 
 
+def give_up(world: World, name: str) -> None:
+    """What the poison queue does; a wake-up may be in there although the poll timer goes on."""
+    intervene.fail(world.services, ALIAS, name, row(world, name).id)
+
+
 def refused(world: World, name: str) -> None:
     for act in (lambda: edit.delete(world.services, ALIAS, name),
                 lambda: edit.delete_pending(world.services, ALIAS, name, force=True)):  # fmt: skip
@@ -159,6 +164,8 @@ def refused(world: World, name: str) -> None:
     [
         (cancel, False, State.COMPLETED),
         (cancel, True, State.COMPLETED),
+        (give_up, False, State.COMPLETED),
+        (give_up, True, State.COMPLETED),
         (refused, False, State.COMPLETED),
         (refused, True, State.COMPLETED),
         (soft_delete, True, State.COMPLETED),
@@ -190,8 +197,10 @@ def test_what_happens_during_a_merge_ends_as_key_vault_did(
         request = waiting(world, name)
         ended = intervene.provide_answer(world.services, ALIAS, name, world.ca.signed(request))
     else:
-        create(world, name)
+        opened = create(world, name)
+        world.services.storage.save(replace(row(world, name), crashes=4))
         ended = world.finish(name)
+        assert ended.id == opened.id
     assert (ended.state, bool(ended.version)) == (state, state is State.COMPLETED)
     assert world.services.storage.open(ALIAS, name) is None, "nothing is stuck"
     assert (ended.failure is None) is (state is State.COMPLETED)
