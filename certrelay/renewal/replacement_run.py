@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certrelay.errors import CertRelayError, Invalid, NameBusy, NotReady, StorageNotReady
-from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, item_of
+from certrelay.keyvault.certificate import CERTIFICATES, CertificateItem, items_of
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
 from certrelay.operations.submit import Origin
@@ -25,6 +25,7 @@ from certrelay.renewal.replacements import JOBS, Criteria, Replacement, find, fr
 from certrelay.services import Services
 from certrelay.storage.operation import split_operation_id
 from certrelay.storage.rows import ETAG, Row, Stale
+from certrelay.storage.watch import time_of
 
 BUDGET = timedelta(seconds=60)  # of one run
 LONGEST_WAIT = timedelta(days=1)  # for a vault or a certificate that cannot be used, until it counts as refused
@@ -79,7 +80,7 @@ def _start_in_vault(services: Services, job: Replacement, alias: str, until: dat
         except Invalid:  # Key Vault no longer accepts the position; start over, rows tell which renewals were started
             return _moved(services, job, alias, CERTIFICATES, job.looked_at)
         trouble = 0
-        items = [item for item in map(item_of, page) if _listed(job.criteria, item)]
+        items = [item for item in items_of(page) if _listed(job.criteria, item)]
         begun = _begun(services, job, alias, items)
         for item in items:
             if item.name.lower() not in begun:
@@ -95,10 +96,10 @@ def _start_in_vault(services: Services, job: Replacement, alias: str, until: dat
 def _failing(services: Services, job: Replacement, alias: str, error: CertRelayError) -> Replacement:
     """Record that a vault fails. After a day without success it is skipped, and counts as refused in the progress."""
     now = services.now()
-    since = job.failing_since.get(alias)
+    since = time_of({**job.failing_since}, alias)
     if since is None:
         return save(services, replace(job, failing_since={**job.failing_since, alias: now.isoformat()}))
-    if now <= datetime.fromisoformat(since) + LONGEST_WAIT:
+    if now <= since + LONGEST_WAIT:
         return job
     row = {"PartitionKey": job.id, "RowKey": f"{alias}|", "name": "", "operation": "", "detail": str(error)}
     services.storage.replacements.upsert(row | {"state": "refused"})
@@ -205,11 +206,11 @@ def _retry_waiting(services: Services, job: Replacement, until: datetime) -> Non
     """Retry the certificates whose vault was not ready, or that were busy; after a day they count as refused."""
     table = services.storage.replacements
     for row in list(table.query("PartitionKey eq @id and state eq 'waiting'", id=job.id)):
-        since = str(row["since"])
-        if job.state == "canceled" or services.now() > datetime.fromisoformat(since) + LONGEST_WAIT:
+        since = time_of(row, "since") or services.now()
+        if job.state == "canceled" or services.now() > since + LONGEST_WAIT:
             table.upsert({key: row[key] for key in row if key != ETAG} | {"state": "refused"})
         elif services.now() < until:
-            _renew(services, job, row["RowKey"].split("|")[0], row["name"], since)
+            _renew(services, job, row["RowKey"].split("|")[0], row["name"], since.isoformat())
 
 
 def _record_ends(services: Services, job: Replacement, until: datetime) -> None:

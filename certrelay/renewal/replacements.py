@@ -10,7 +10,7 @@ import re
 import uuid
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -18,13 +18,17 @@ from typing import Any
 from certrelay.access import grants
 from certrelay.callers import Role
 from certrelay.errors import Conflict, Fault, Invalid, NotFound, NotPermitted, NotReady
+from certrelay.log import logger
 from certrelay.pki.distinguished_names import comparable
 from certrelay.services import Services
+from certrelay.storage.ledger import UNREADABLE
 from certrelay.storage.rows import ETAG, Row, Stale
 
 JOBS = "replacements"
 COLUMN_BYTES = 60_000
 MAX_REFUSED = 1000
+
+log = logger("replacements")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +123,18 @@ def page(
     if state is not None:
         condition, parameters = f"{condition} and state eq @state", parameters | {"state": state}
     rows, following = services.storage.replacements.page(condition, limit, start, **parameters)
-    readable = [job for job in map(from_row, rows) if _may_read(services, job)]
+    readable = [job for job in _readable(rows) if _may_read(services, job)]
     return readable, continuations.seal_row(JOBS, JOBS, following) if following else None
+
+
+def _readable(rows: list[Row]) -> Iterator[Replacement]:
+    """One that cannot be read is logged and left out."""
+    for row in rows:
+        try:
+            yield from_row(row)
+        except NotReady as error:
+            keys, kind = (JOBS, row["RowKey"]), type(error.__cause__).__name__
+            log.error("the row %s cannot be read (%s): correct or delete it", keys, kind)
 
 
 def _may_read(services: Services, job: Replacement) -> bool:
@@ -225,15 +239,27 @@ def _to_row(job: Replacement) -> Row:
     }
 
 
-def from_row(row: Mapping[str, Any]) -> Replacement:
-    """The replacement of a row."""
+def from_row(row: Row) -> Replacement:
+    """The replacement of a row. Raises NotReady if it cannot be read."""
+    try:
+        return _from_row(row)
+    except (*UNREADABLE, zlib.error) as error:
+        where = f"PartitionKey {row['PartitionKey']}, RowKey {row['RowKey']}"
+        raise NotReady(f"the row in table replacements cannot be read: {where}; correct or delete it") from error
+
+
+def _from_row(row: Row) -> Replacement:
     packed = b"".join(bytes(row[key]) for key in sorted(row) if key.startswith("criteria_"))
     written = json.loads(zlib.decompress(packed))
     written |= {key: tuple(written[key]) for key in ("vaults", "names", "serial_numbers")}
     before = written["issued_before"]
     written["issued_before"] = datetime.fromisoformat(before) if before else None
     requested_at = datetime.fromisoformat(row["requested_at"])
+    cursor, failing_since = (
+        {str(vault): str(text) for vault, text in json.loads(row[column]).items()}
+        for column in ("cursor", "failing_since")
+    )
     return Replacement(
-        row["RowKey"], Criteria(**written), row["requested_by"], requested_at, row["state"], json.loads(row["cursor"]),
-        json.loads(row["failing_since"]), int(row["looked_at"]), row[ETAG], str(row.get("requested_by_name", "")),
+        row["RowKey"], Criteria(**written), row["requested_by"], requested_at, row["state"], cursor, failing_since,
+        int(row["looked_at"]), row[ETAG], str(row.get("requested_by_name", "")),
     )  # fmt: skip

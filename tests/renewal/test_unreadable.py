@@ -10,7 +10,8 @@ from certrelay.certificates.read import Filters
 from certrelay.keyvault.certificate import item_of
 from certrelay.operations.signing import public_key_of
 from certrelay.renewal import digest, forecast, replacement_run, replacements, sweep
-from certrelay.renewal.replacements import Criteria
+from certrelay.renewal.replacements import JOBS, Criteria
+from certrelay.storage.operation import State
 from tests.renewal.nonsense import broken
 from tests.world import ALIAS, World, made
 
@@ -70,3 +71,66 @@ def test_only_what_a_criterion_needs_is_read(world: World, monkeypatch: pytest.M
 def test_a_certificate_that_cannot_be_read_is_none_of_ours() -> None:
     assert public_key_of(b"0\x82\x01\x00") == b""
     assert item_of({"id": "https://v.example/certificates/www"}).thumbprint == ""
+
+
+def nameless_lines(world: World, monkeypatch: pytest.MonkeyPatch, *lines: Any) -> None:
+    """Let each page of Key Vault's list have these lines as well."""
+    ask = world.vault.page
+
+    def page(path: str) -> tuple[list[Any], str]:
+        found, following = ask(path)
+        return [*lines, *found], following
+
+    monkeypatch.setattr(world.vault, "page", page)
+
+
+def test_a_line_of_a_list_without_a_name_is_replaced_by_nobody_and_stops_no_replacement(
+    lonely_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = lonely_world
+    made(world, name := world.name())
+    nameless_lines(world, monkeypatch, {"attributes": {"enabled": True}}, {"id": "https://v.example/"}, None)
+    job = replacements.start(world.services, Criteria(authority="test-ca"), "test")
+    sweep.advance_due(world.services)
+    assert world.finish(name).state is State.COMPLETED
+    sweep.advance_due(world.services)
+    assert replacements.find(world.services, job.id).state == "settled"
+    assert replacements.progress(world.services, job.id) == {"matched": 1, "completed": 1}
+
+
+@pytest.mark.parametrize(
+    "spoiled", [{"cursor": "{"}, {"criteria_00": b"x"}, {"requested_at": "yesterday"}, {"looked_at": "many"}, {}]
+)
+def test_a_replacement_that_cannot_be_read_costs_itself_only(
+    lonely_world: World, caplog: pytest.LogCaptureFixture, spoiled: dict[str, Any]
+) -> None:
+    world, table = lonely_world, lonely_world.services.storage.replacements
+    made(world, name := world.name())
+    first, second = sorted(
+        (replacements.start(world.services, Criteria(authority="test-ca"), "test") for _ in range(2)),
+        key=lambda job: job.id,
+    )
+    row = {"PartitionKey": JOBS, "RowKey": first.id, "state": "running"}
+    if spoiled:
+        table.merge(row | spoiled)
+    else:
+        table.upsert(row)
+    sweep.advance_due(world.services)
+    assert world.finish(name).state is State.COMPLETED
+    sweep.advance_due(world.services)
+    assert replacements.find(world.services, second.id).state == "settled"
+    assert [job.id for job in replacements.page(world.services, 10)[0]] == [second.id]
+    assert first.id in caplog.text
+
+
+@pytest.mark.parametrize("since", ["", "yesterday", None])
+def test_a_certificate_that_waits_since_nobody_knows_when_is_tried_again(
+    lonely_world: World, since: str | None
+) -> None:
+    world, table = lonely_world, lonely_world.services.storage.replacements
+    made(world, name := world.name())
+    job = replacements.start(world.services, Criteria(authority="test-ca"), "test")
+    keys = {"PartitionKey": job.id, "RowKey": f"{ALIAS}|{name.lower()}", "name": name, "operation": "", "detail": ""}
+    table.upsert(keys | {"state": "waiting"} | ({} if since is None else {"since": since}))
+    sweep.advance_due(world.services)
+    assert world.finish(name).state is State.COMPLETED
