@@ -8,9 +8,9 @@ from certrelay.errors import NotReady
 from certrelay.log import about, logger
 from certrelay.operations.decide import overdue
 from certrelay.services import Services
-from certrelay.storage.ledger import CLOCK_SKEW, FARTHEST_ATTEMPT
+from certrelay.storage.ledger import FARTHEST_ATTEMPT
 from certrelay.storage.operation import Operation, State
-from certrelay.storage.rows import Stale
+from certrelay.storage.rows import CLOCK_SKEW, Stale
 
 LEASE = timedelta(minutes=6)  # longer than functionTimeout in host.json
 FIRST_STEPS = timedelta(minutes=1)

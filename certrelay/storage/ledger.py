@@ -30,13 +30,12 @@ from certrelay.storage.operation import Operation, State, from_entity, to_entity
 from certrelay.storage.owners import Owners
 from certrelay.storage.pages import Continuations
 from certrelay.storage.renewals import Renewals
-from certrelay.storage.rows import ETAG, Row
+from certrelay.storage.rows import CLOCK_SKEW, ETAG, Row
 from certrelay.storage.watch import Watch, time_of
 
 if TYPE_CHECKING:
     from certrelay.storage.tables import Account, Queue
 
-CLOCK_SKEW = timedelta(minutes=10)  # between two workers, at most
 FARTHEST_ATTEMPT = timedelta(days=8)  # an operation waits for its authority for at most a week
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
 TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities", "owners", "watch", "keys")

@@ -1,7 +1,7 @@
 """Rate and concurrency limits, shared by all workers through one table.
 
 A holder is what has the limit: `vault main`, `authority corp`.
-Rows of a rate limit: PartitionKey `rate`, RowKey the holder.
+Rows of a rate limit: PartitionKey `rate`, RowKey the holder. `at`: when it was written, by the writer's clock.
 Rows of a concurrency limit: PartitionKey `concurrency of HOLDER`, RowKey a number.
 """
 
@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from certrelay.errors import NotReady
-from certrelay.storage.rows import ETAG, Row, Stale
+from certrelay.storage.rows import CLOCK_SKEW, ETAG, Row, Stale
+from certrelay.storage.watch import time_of
 
 if TYPE_CHECKING:
     from certrelay.storage.tables import Table
@@ -103,11 +104,11 @@ class Limits:
         The operation holds it until `release`, or until the time `until` (UTC). Returns False if no slot is free."""
         partition = f"concurrency of {holder}"
         rows = {row["RowKey"]: row for row in self._table.query("PartitionKey eq @holder", holder=partition)}
-        if any(row["operation"] == operation_id for row in rows.values()):
+        if any(row.get("operation") == operation_id for row in rows.values()):
             return True
         for number in (f"{number:06}" for number in range(limit)):
             row = rows.get(number)
-            if row is not None and datetime.fromisoformat(row["until"]) > now:
+            if row is not None and (time_of(row, "until") or now) > now:
                 continue
             keys = {"PartitionKey": partition, "RowKey": number}
             if self._put({**keys, "operation": operation_id, "until": until.isoformat()}, row):
@@ -135,19 +136,29 @@ class Limits:
 
 def _next_start(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tuple[datetime, dict[str, str]]:
     """When one more operation may start (UTC), and the row's columns after it."""
-    return _in_windows(row, now, limit) if limit.in_windows else _from_bucket(row, now, limit)
+    written_at = time_of({**row}, "at")
+    latest = now + CLOCK_SKEW if written_at is not None and written_at > now + CLOCK_SKEW else None
+    start, columns = _in_windows(row, now, limit, latest) if limit.in_windows else _from_bucket(row, now, limit, latest)
+    return start, {**columns, "at": now.isoformat()}
 
 
-def _from_bucket(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tuple[datetime, dict[str, str]]:
-    """The generic cell rate algorithm (ITU-T I.371)."""
-    free_at = max(datetime.fromisoformat(row["free_at"]) if "free_at" in row else now, now) + limit.interval
+def _from_bucket(
+    row: Mapping[str, Any], now: datetime, limit: RateLimit, latest: datetime | None
+) -> tuple[datetime, dict[str, str]]:
+    """The generic cell rate algorithm (ITU-T I.371). `latest`: as of `_in_windows`."""
+    known = time_of({**row}, "free_at")
+    free_at = max(now if known is None or (latest and known > latest) else known, now) + limit.interval
     return max(now, free_at - limit.interval * limit.burst), {"free_at": free_at.isoformat()}
 
 
-def _in_windows(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tuple[datetime, dict[str, str]]:
-    """The row has the last starts. After a burst the next ones are spread over the window, and not one more burst."""
+def _in_windows(
+    row: Mapping[str, Any], now: datetime, limit: RateLimit, latest: datetime | None
+) -> tuple[datetime, dict[str, str]]:
+    """The row has the last starts. After a burst the next ones are spread over the window, and not one more burst.
+
+    `latest`: later starts than that are forgotten; the clock of who wrote them was wrong. None: all are known."""
     size = min(limit.requests, MAX_STARTS)
-    starts = [EPOCH + timedelta(microseconds=at) for at in json.loads(row.get("starts", "[]"))][-size:]
+    starts = [at for at in _starts(row) if latest is None or at <= latest][-size:]
     start = now
     if len(starts) == size:  # of more than MAX_STARTS, a part of the window holds MAX_STARTS
         start = max(start, starts[0] + limit.interval * size)
@@ -155,3 +166,11 @@ def _in_windows(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tupl
         start = max(start, starts[-1] + limit.interval)
     kept = [*starts, start][-size:]
     return start, {"starts": json.dumps([(at - EPOCH) // timedelta(microseconds=1) for at in kept])}
+
+
+def _starts(row: Mapping[str, Any]) -> list[datetime]:
+    """The starts in a row; none if somebody has spoiled it."""
+    try:
+        return [EPOCH + timedelta(microseconds=at) for at in json.loads(row.get("starts", "[]"))]
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return []

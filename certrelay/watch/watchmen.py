@@ -17,8 +17,8 @@ from certrelay.notifications.incidents import Incident
 from certrelay.renewal.sweep import Swept
 from certrelay.schedules import late_at
 from certrelay.services import Services
-from certrelay.storage.ledger import CLOCK_SKEW, FailingOperation
-from certrelay.storage.rows import Row
+from certrelay.storage.ledger import FailingOperation
+from certrelay.storage.rows import CLOCK_SKEW, Row
 from certrelay.storage.watch import incident_key, time_of
 
 AUTHORITY_PATIENCE = timedelta(minutes=10)
