@@ -31,9 +31,9 @@ def acquire(services: Services, operation: Operation) -> str:
 
 
 def release(services: Services, operation: Operation) -> None:
-    """Release both slots of the operation; may be repeated."""
+    """Release both slots of the operation; may be repeated. What has left the settings may come back, without them."""
     holder, limit = _authority(services, operation)
-    if limit is not None:
+    if limit is not None or (operation.authority and operation.authority not in services.settings.authorities):
         services.storage.limits.release(holder, operation.id)
     release_of_vault(services, operation)
 
@@ -41,7 +41,7 @@ def release(services: Services, operation: Operation) -> None:
 def release_of_vault(services: Services, operation: Operation) -> None:
     """Release the operation's slot of its vault; may be repeated."""
     settings = services.settings.vaults.get(operation.vault)
-    if settings is not None and settings.concurrency is not None:
+    if settings is None or settings.concurrency is not None:
         services.storage.limits.release(f"vault {operation.vault}", operation.id)
 
 

@@ -1,5 +1,6 @@
 """How many operations a vault and an authority have at once."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -10,9 +11,9 @@ import pytest
 from certrelay.certificates import create as creations
 from certrelay.certificates.create import CertificateSpec
 from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
-from certrelay.operations import reconcile
+from certrelay.operations import intervene, reconcile
 from certrelay.storage.operation import Operation, State
-from tests.world import ALIAS, KEY, Life, World, configured, run_to_the_end
+from tests.world import ALIAS, DAY, KEY, Life, World, configured, run_to_the_end
 
 
 def create(world: World, name: str) -> Operation:
@@ -196,3 +197,35 @@ def test_slots_are_given_out_once_however_many_ask(world: World, limit: int) -> 
     with ThreadPoolExecutor(16) as pool:
         given = list(pool.map(lambda n: storage.limits.acquire("vault x", f"o{n}", limit, now, later), range(16)))
     assert sum(given) == limit
+
+
+def without_authority(world: World) -> World:
+    return replace(world, services=replace(world.services, settings=replace(world.services.settings, authorities={})))
+
+
+def without_vault(world: World) -> World:
+    settings = replace(world.services.settings, vaults={"another": world.services.settings.vaults[ALIAS]})
+    return replace(world, services=replace(world.services, settings=settings))
+
+
+@pytest.mark.parametrize("canceled", [True, False])
+@pytest.mark.parametrize("removed", [without_authority, without_vault])
+def test_what_ends_while_its_authority_or_vault_is_not_in_the_settings_keeps_no_slot(
+    world: World, removed: Callable[[World], World], canceled: bool
+) -> None:
+    """A mistake in the settings, put right an hour later, would block both for days."""
+    crowded = vault_with(configured(world, concurrency=1), 1)
+    first, second = world.name("-1"), world.name("-2")
+    world.ca.wait = 2
+    create(crowded, first)
+    crowded.advance(first)
+    assert len(slots(world)) == 2
+    if canceled:
+        intervene.cancel(world.services, ALIAS, first)
+    else:
+        world.clock.advance(DAY)
+    ended = removed(crowded).finish(first)
+    assert ended.state is (State.CANCELED if canceled else State.FAILED)
+    assert slots(world) == []
+    create(crowded, second)
+    assert crowded.finish(second).state is State.COMPLETED
