@@ -16,6 +16,11 @@ def by_key_or_open(services: Services, vault: str, name: str, idempotency_key: s
     return operation
 
 
+def has_key(operation: Operation, idempotency_key: str | None) -> bool:
+    """Whether the operation was started with this key."""
+    return bool(idempotency_key) and _is(operation, operation_id(operation.vault, operation.name, idempotency_key))
+
+
 def refuse_while_open(services: Services, vault: str, name: str, *, even_ended: bool = False) -> None:
     """Raise NameBusy while the certificate has an operation: it was requested before the change and would undo it.
 

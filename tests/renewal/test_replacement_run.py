@@ -9,12 +9,14 @@ import pytest
 
 from certrelay.certificates import create
 from certrelay.certificates.create import CertificateSpec
-from certrelay.errors import Invalid
+from certrelay.errors import Invalid, NameBusy
 from certrelay.keyvault.certificate import CERTIFICATES, item_of
 from certrelay.keyvault.client import Vault
-from certrelay.renewal import replacement_run, replacements
+from certrelay.operations.submit import Origin
+from certrelay.renewal import renew, replacement_run, replacements
 from certrelay.renewal.replacements import Criteria, Replacement
 from certrelay.services import Services
+from certrelay.storage.operation import State
 from tests.world import ALIAS, KEY, Killed, World, seeded, vault_that_fails, with_vaults
 
 pytestmark = pytest.mark.slow
@@ -245,3 +247,24 @@ def test_thousands_of_serial_numbers_are_taken(world: World) -> None:
     job = replacements.start(world.services, wanted, "test")
     assert replacements.find(world.services, job.id).criteria == wanted
     assert replacements.cancel(world.services, job.id).criteria == wanted
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELED])
+def test_a_renewal_that_had_ended_before_the_replacement_counts_for_nothing(lonely_world: World, state: State) -> None:
+    """Its row is there until its end is told, or until its pending operation is deleted: an hour, or a day."""
+    world, [name] = lonely_world, seeded(lonely_world, 1)
+    asked = Origin(requested_by="somebody else", idempotency_key="earlier")
+    earlier = renew.renew(world.services, ALIAS, name, asked)
+    later = world.services.now() + timedelta(seconds=60)
+    row = world.services.storage.open(ALIAS, name)
+    assert row is not None
+    world.services.storage.save(row.moved(state, world.services.now(), next_attempt_at=later))
+    assert renew.renew(world.services, ALIAS, name, asked).id == earlier.id, "the same request, repeated"
+    with pytest.raises(NameBusy, match="has just ended; try again"):
+        renew.renew(world.services, ALIAS, name, Origin(requested_by="t"))
+    job = start(world.services)
+    replacement_run.advance_all(world.services)
+    assert replacements.progress(world.services, job.id) == {"matched": 1, "waiting": 1}
+    world.finish(name)
+    assert run(world, world.services, job) == {"matched": 1, "completed": 1}
+    assert len(world.versions(name)) == 2
