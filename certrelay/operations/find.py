@@ -8,7 +8,8 @@ from certrelay.storage.operation import Operation, operation_id, split_operation
 
 
 def by_key_or_open(services: Services, vault: str, name: str, idempotency_key: str | None) -> Operation | None:
-    """The operation that was started with this key, open or ended; else the certificate's open operation, if any."""
+    """The operation that a request with this key has started or joined, open or ended; else the certificate's open one,
+    if any."""
     operation = services.storage.open(vault, name)
     identifier = operation_id(vault, name, idempotency_key)
     if idempotency_key is not None and (operation is None or not _is(operation, identifier)):
@@ -19,6 +20,13 @@ def by_key_or_open(services: Services, vault: str, name: str, idempotency_key: s
 def has_key(operation: Operation, idempotency_key: str | None) -> bool:
     """Whether the operation was started with this key."""
     return bool(idempotency_key) and _is(operation, operation_id(operation.vault, operation.name, idempotency_key))
+
+
+def join(services: Services, operation: Operation, idempotency_key: str | None) -> None:
+    """Note that a request with this key was answered with this operation, so that its repetition is, too. NotReady."""
+    if idempotency_key and not has_key(operation, idempotency_key):
+        identifier = operation_id(operation.vault, operation.name, idempotency_key)
+        services.storage.note_joined(operation, identifier)
 
 
 def refuse_while_open(services: Services, vault: str, name: str, *, even_ended: bool = False) -> None:
@@ -68,8 +76,7 @@ def of_version(services: Services, vault: str, name: str, version: str) -> Opera
 
 def _ended(services: Services, identifier: str) -> Operation | None:
     parts = split_operation_id(identifier)
-    history = services.storage.ended(*parts) if parts else []
-    return next((operation for operation in history if _is(operation, identifier)), None)
+    return services.storage.ended_with(*parts, identifier) if parts else None
 
 
 def _is(operation: Operation, identifier: str) -> bool:

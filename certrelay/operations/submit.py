@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from certrelay import telemetry
 from certrelay.access import ownership
 from certrelay.errors import CertRelayError, Invalid, NameBusy
-from certrelay.operations import fallback, lease, signing
-from certrelay.operations.find import by_key_or_open
+from certrelay.operations import fallback, find, lease, signing
 from certrelay.operations.rate import reserve
 from certrelay.services import Services
 from certrelay.storage.operation import (
@@ -60,13 +59,13 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
     Raises NameBusy (the certificate has another operation), NotPermitted `NotOwner`, Invalid (it is too large),
     NotReady."""
     existing, earlier = services.both(
-        lambda: by_key_or_open(services, vault, name, origin.idempotency_key),
+        lambda: find.by_key_or_open(services, vault, name, origin.idempotency_key),
         lambda: _earlier(services, vault, name, request, origin),
     )
     if existing is not None:
         if origin.must_own:  # somebody else may have claimed the name since that was checked
             ownership.require_owner(services, vault, name)
-        return _same(existing, request)
+        return _joined(services, existing, request, origin)
     if isinstance(earlier, CertRelayError):
         raise earlier
     if len(json.dumps(request.to_json()).encode()) > MAX_COLUMN:  # before the name is claimed
@@ -81,7 +80,7 @@ def open_operation(services: Services, vault: str, name: str, request: Certifica
         existing = services.storage.open(vault, name)
         if existing is None:
             raise NameBusy(f"another operation of {name} has just ended; try again")
-        return _same(existing, request)
+        return _joined(services, existing, request, origin)
     if origin.kind is Kind.RENEW and origin.expires is not None:
         left = (origin.expires - opened.requested_at).total_seconds() / 86_400
         telemetry.days_left.record(left, {"authority": request.authority or request.issuer})
@@ -132,8 +131,9 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
     )  # fmt: skip
 
 
-def _same(existing: Operation, request: CertificateRequest) -> Operation:
+def _joined(services: Services, existing: Operation, request: CertificateRequest, origin: Origin) -> Operation:
     if existing.request.fingerprint() == request.fingerprint():
+        find.join(services, existing, origin.idempotency_key)
         return existing.freed()
     text = f"{existing.name} has a different operation: {existing.id} ({existing.state})"
     raise NameBusy(f"{text}; wait for it, or cancel it first")

@@ -2,7 +2,8 @@
 
     operations    open operations. Keys: vault, certificate name in lower case. Each row is a lock, and all are the
                   worklist
-    history       ended operations. Keys: `vault|name`, the last part of the operation's id
+    history       ended operations. Keys: `vault|name`, the last part of the operation's id. And requests with an
+                  idempotency key that have joined an open operation of another id: that id
     renewals      the sweep's records (certrelay.storage.renewals)
     limits        rate and concurrency limits of vaults and authorities (certrelay.storage.limits)
     replacements  replacements (certrelay.renewal.replacements) and the certificates of each
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 FARTHEST_ATTEMPT = timedelta(days=8)  # an operation waits for its authority for at most a week
 DUE = "next_attempt_at le @due or requested_at gt @soon or next_attempt_at gt @far and state ne 'requested'"
+JOINED = "joined"
 TABLES = ("operations", "history", "renewals", "limits", "replacements", "authorities", "owners", "watch", "keys")
 QUEUES = ("signing", "notifications")
 UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -110,7 +112,7 @@ class Ledger:
 
     def record(self, operation: Operation) -> None:
         """Write an ended operation to the history; may be repeated."""
-        keys = {"PartitionKey": _history_of(operation.vault, operation.name), "RowKey": operation.id.split(".")[-1]}
+        keys = {"PartitionKey": _history_of(operation.vault, operation.name), "RowKey": _unique(operation.id)}
         self._history.upsert(keys | _columns(replace(operation, replaced=b"")))
 
     def remove(self, operation: Operation) -> None:
@@ -120,7 +122,24 @@ class Ledger:
     def ended(self, vault: str, name: str) -> list[Operation]:
         """The certificate's ended operations, newest first. A row that cannot be read is logged and left out."""
         rows = self._history.query("PartitionKey eq @partition", partition=_history_of(vault, name))
-        return sorted(self._readable(rows, from_entity), key=lambda operation: operation.requested_at, reverse=True)
+        return sorted(
+            self._readable(_operations_in(rows), from_entity),
+            key=lambda operation: operation.requested_at,
+            reverse=True,
+        )
+
+    def ended_with(self, vault: str, name: str, identifier: str) -> Operation | None:
+        """The ended operation of the certificate with this id, or the one that the request with this id has joined."""
+        partition = _history_of(vault, name)
+        row = self._history.get(partition, _unique(identifier))
+        if row is not None and JOINED in row:
+            row = self._history.get(partition, _unique(str(row[JOINED])))
+        return next(self._readable([row] if row else [], from_entity), None)
+
+    def note_joined(self, operation: Operation, identifier: str) -> None:
+        """Note that the request that would have opened the operation `identifier` has joined this one."""
+        keys = {"PartitionKey": _history_of(operation.vault, operation.name), "RowKey": _unique(identifier)}
+        self._history.insert(keys | {JOINED: operation.id})
 
     def worklist(self, due_by: datetime | None = None) -> Iterator[OpenOperation]:
         """The open operations of all vaults; with `due_by` (UTC), only those whose next attempt is due by then.
@@ -166,7 +185,7 @@ class Ledger:
         """A page of the `open` or `ended` operations that meet an OData condition: see Table.page."""
         source = self._operations if table == "open" else self._history
         rows, following = source.page(condition, limit, after, **parameters)
-        return list(self._readable(rows, from_entity)), following
+        return list(self._readable(_operations_in(rows), from_entity)), following
 
     def queue(self, name: str) -> "Queue":
         """The queue `signing` or `notifications`."""
@@ -191,6 +210,14 @@ def _keys(operation: Operation) -> Row:
 def _columns(operation: Operation) -> Row:
     columns: dict[str, Any] = to_entity(operation)
     return columns | {"authority": operation.authority or ""}
+
+
+def _unique(identifier: str) -> str:
+    return identifier.rpartition(".")[2]
+
+
+def _operations_in(rows: Iterable[Row]) -> Iterator[Row]:
+    return (row for row in rows if JOINED not in row)
 
 
 def _history_of(vault: str, name: str) -> str:
