@@ -23,7 +23,7 @@ from certrelay.pki.patterns import name_allowed
 from certrelay.renewal import renew
 from certrelay.renewal.replacements import JOBS, Criteria, Replacement, find, from_row, save, serial_number
 from certrelay.services import Services
-from certrelay.storage.operation import split_operation_id
+from certrelay.storage.operation import State, split_operation_id
 from certrelay.storage.rows import ETAG, Row, Stale
 from certrelay.storage.watch import time_of
 
@@ -219,13 +219,28 @@ def _record_ends(services: Services, job: Replacement, until: datetime) -> None:
     rows = list(table.query(OPEN, ["PartitionKey", "RowKey", "operation", "state"], id=job.id))
     open_ids = {entry.id for entry in services.storage.worklist()} if rows else set()
     for row in rows:
-        where = split_operation_id(str(row["operation"]))
-        if row["operation"] in open_ids or where is None or services.now() >= until:
+        is_open = row["operation"] in open_ids or services.now() >= until
+        state = None if is_open else _final_state(services, str(row["operation"]))
+        if state is None:
             left += 1
         else:
-            history = services.storage.ended(*where)
-            ended = next((operation for operation in history if operation.id == row["operation"]), None)
-            if ended is not None:
-                table.merge({"PartitionKey": job.id, "RowKey": row["RowKey"], "state": ended.state.value})
+            table.merge({"PartitionKey": job.id, "RowKey": row["RowKey"], "state": state.value})
     if job.state in ("started", "canceled") and not left:
         save(services, replace(find(services, job.id), state="settled"))
+
+
+def _final_state(services: Services, operation: str) -> State | None:
+    """How the operation ended; None if it has not. One whose row somebody has deleted has failed. Raises NotReady."""
+    where = split_operation_id(operation)
+    if where is None:
+        return None
+    ended = services.storage.ended_with(*where, operation)
+    if ended is not None:
+        return ended.state
+    try:
+        current = services.storage.open(*where)
+    except StorageNotReady:
+        raise
+    except NotReady:  # its row cannot be read, and is left out of the worklist
+        return None
+    return None if current is not None and current.id == operation else State.FAILED

@@ -134,3 +134,26 @@ def test_a_certificate_that_waits_since_nobody_knows_when_is_tried_again(
     table.upsert(keys | {"state": "waiting"} | ({} if since is None else {"since": since}))
     sweep.advance_due(world.services)
     assert world.finish(name).state is State.COMPLETED
+
+
+def test_a_replacement_is_not_settled_while_the_row_of_a_renewal_cannot_be_read(lonely_world: World) -> None:
+    world = lonely_world
+    first, second = world.name("-a"), world.name("-b")
+    for name in (first, second):
+        made(world, name)
+    job = replacements.start(world.services, Criteria(authority="test-ca"), "test")
+    replacement_run.advance_all(world.services)
+    operations = world.services.storage._operations
+    row = operations.get(ALIAS, first.lower())
+    assert row is not None
+    operations.merge({"PartitionKey": ALIAS, "RowKey": first.lower(), "next_attempt_at": "soon"})
+    world.finish(second)
+    for _ in range(2):
+        replacement_run.advance_all(world.services)
+    assert replacements.find(world.services, job.id).state == "started"
+    assert replacements.progress(world.services, job.id) == {"matched": 2, "completed": 1, "inProgress": 1}
+    operations.delete(ALIAS, first.lower())  # as the log says
+    for _ in range(2):
+        replacement_run.advance_all(world.services)
+    assert replacements.find(world.services, job.id).state == "settled"
+    assert replacements.progress(world.services, job.id) == {"matched": 2, "completed": 1, "failed": 1}
