@@ -36,9 +36,10 @@ def report(services: Services, incident: Incident) -> None:
     row = services.storage.watch.get("incident", key)
     columns: Row = {"detail": incident.detail[:1000], "next_step": incident.next_step}
     if row is None:
-        columns |= {"since": now.isoformat(), "told": ""}
-        services.storage.watch.add("incident", key, columns)
-    since = time_of(row or columns, "since") or now
+        begun = columns | {"since": now.isoformat(), "told": ""}
+        is_first = services.storage.watch.add("incident", key, begun)
+        row = begun if is_first else services.storage.watch.get("incident", key)  # another timer was faster
+    since = time_of(row, "since") or now
     if (row or {}).get("told") or (now - since < incident.patience and since <= now):
         return
     log.error("%s %s: %s. %s", incident.kind, incident.subject, incident.detail, incident.next_step)
