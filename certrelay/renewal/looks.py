@@ -57,7 +57,7 @@ class Looks:
         for record in found.values():
             endpoint = endpoints.allowed(self._services.settings, record.endpoint)
             last = record.looked_at or LONG_AGO
-            if endpoint is None or (record.served == record.newest and not record.error and now - last < AGAIN):
+            if endpoint is None or (record.served == record.newest and not record.error and abs(now - last) < AGAIN):
                 self._count(record)
             else:
                 self._waiting.append(_Look(last, alias, record.name, endpoint, record))

@@ -1,6 +1,7 @@
 """The last mile: what the sweep sees at endpoints, what it says of it, and when it connects to nothing."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -207,3 +208,15 @@ def test_a_deleted_certificate_leaves_no_record(estate: Estate) -> None:
     estate.swept()
     edit.delete(estate.services, ALIAS, estate.name)
     assert estate.services.storage.renewals.endpoints(ALIAS, [estate.name]) == {}
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=365)])
+def test_a_look_by_a_worker_whose_clock_was_ahead_puts_no_other_look_off(estate: Estate, ahead: timedelta) -> None:
+    wrong = replace(estate.services, now=lambda: estate.services.now() + ahead)
+    sweep.sweep(wrong)
+    before = estate.server.connections
+    assert before > 0
+    estate.swept(1)
+    assert estate.server.connections > before
+    before = estate.server.connections
+    assert (estate.swept(1), estate.server.connections) == ("deployed", before), "once a day, as ever"
