@@ -10,6 +10,7 @@ from certrelay.storage.renewal_record import RenewalRecord
 
 # No list rests longer: for tags that others write, and so that a failed renewal is tried again on the same day.
 LONGEST_REST = timedelta(hours=6)
+LONGEST_RETRY = timedelta(days=1)  # until an authority is asked again; what is later, a wrong clock has set
 PATIENCE = 1 / 48  # of the time left at an event: an hour at the default due date of a six-day certificate
 
 
@@ -41,7 +42,7 @@ def is_quiet(item: CertificateItem, record: RenewalRecord | None, suggests: bool
         return not suggests
     if record.unfinished or record.thumbprint not in ("", item.thumbprint) or (suggests and record.ask_at is None):
         return False
-    return record.due(first) > until and (record.ask_at is None or record.ask_at > until)
+    return record.due(first) > until and (record.ask_at is None or until < record.ask_at <= until + LONGEST_RETRY)
 
 
 def _moments(item: CertificateItem, record: RenewalRecord, now: datetime) -> Iterator[tuple[datetime, bool]]:

@@ -23,6 +23,7 @@ SHORTEST_RETRY, LONGEST_RETRY = 60.0, 86_400.0  # seconds; section 4.3.2
 # reached is asked again sooner, a few questions an hour.
 AFTER_REFUSAL, AFTER_SILENCE = timedelta(hours=6), timedelta(hours=1)
 WITHOUT_SUGGESTIONS = timedelta(hours=24)
+FARTHEST = timedelta(days=2)  # no time to ask is so far ahead, unless a wrong clock has set it
 PATIENCE = 3  # failures in a row until an authority or a vault is left alone for the rest of a sweep
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 MAX_URL_LENGTH = 1000
@@ -52,7 +53,8 @@ def inquiry(services: Services, item: CertificateItem, record: RenewalRecord) ->
     if not suggests(services, record.signer or authority_of(item.tags) or ""):
         return None
     since, now = record.ask_at or LONG_AGO, services.now()
-    return Inquiry(since, item, record) if since <= now and (item.expires is None or now < item.expires) else None
+    is_time = since <= now or since > now + FARTHEST
+    return Inquiry(since, item, record) if is_time and (item.expires is None or now < item.expires) else None
 
 
 def ask(

@@ -39,7 +39,7 @@ def any_record(chance: random.Random) -> RenewalRecord | None:
     if chance.random() < 0.3:
         return None
     times: dict[str, Any] = {
-        name: NOW + chance.choice([-2, 1, 7, 300, 9000]) * HOUR
+        name: NOW + chance.choice([-2, 1, 7, 29, 31, 300, 9000]) * HOUR
         for name in ("backed_off_until", "renew_at", "ask_at", "window_start") if chance.random() < 0.3
     }  # fmt: skip
     alerted, unfinished = chance.choice(["", "expiring:aa"]), "{}" if chance.random() < 0.1 else ""
@@ -89,6 +89,8 @@ def test_what_is_quiet_would_have_asked_for_nothing() -> None:
         ({}, {}, True, False),
         ({}, {"ask_at": UNTIL}, True, False),
         ({}, {"ask_at": UNTIL + TICK}, True, True),
+        ({}, {"ask_at": UNTIL + DAY}, True, True),
+        ({}, {"ask_at": UNTIL + DAY + TICK}, True, False),
         ({}, {"renew_at": UNTIL}, False, False),
         ({}, {"renew_at": UNTIL + TICK}, False, True),
         ({}, {"unfinished": "{}"}, False, False),

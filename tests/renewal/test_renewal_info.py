@@ -105,6 +105,8 @@ RECORD = RenewalRecord("main", "www", thumbprint="aa")
         ({}, None, renewal_info.LONG_AGO),
         ({}, NOW, NOW),
         ({}, NOW + TICK, None),
+        ({}, NOW + 48 * HOUR, None),
+        ({}, NOW + 48 * HOUR + TICK, NOW + 48 * HOUR + TICK),  # a wrong clock has set it
         ({"expires": None}, NOW, NOW),
         ({"expires": NOW + TICK}, NOW, NOW),
         ({"expires": NOW}, NOW, None),
