@@ -140,7 +140,7 @@ class Order:
         return pause is not None
 
     def _later(self, wait: float) -> Pending:
-        wait = wait or grown(DEFAULT_WAIT, self._reference.answered, self._now().timestamp())
+        wait = wait or grown(DEFAULT_WAIT, self._reference.answered or self._reference.stored, self._now().timestamp())
         return Pending(self._reference.text(), min(wait, LONGEST_WAIT))
 
     def poll(self) -> tuple[dict[str, Any], float | None]:

@@ -28,8 +28,9 @@ class Reference:
     """The URL of an order, and the records (name, value) that may have been published for it. They are stored before
     they are published, so that they can always be removed.
 
-    `finalize` is the URL that the answer to newOrder had; some servers tell it only there. `stored` is when the
-    records were stored, and `answered` when the challenges were answered, in seconds since 1970; 0 before.
+    `finalize` is the URL that the answer to newOrder had; some servers tell it only there. `stored` is when the order
+    was placed or, if that was later, its records were stored, and `answered` when the challenges were answered, in
+    seconds since 1970; 0 before.
     `chain_tries` counts the downloads that waited for an alternate chain."""
 
     url: str

@@ -205,7 +205,8 @@ class AcmeSession:
             order = json_object(answer)
             finalize = order.get("finalize")
             self._seen.keep(url, Seen(order, self._now()))
-        return Reference(url, finalize=finalize if isinstance(finalize, str) else "")
+        finalize = finalize if isinstance(finalize, str) else ""
+        return Reference(url, finalize=finalize, stored=self._now().timestamp())
 
 
 def make_solver(settings: Any, context: Context) -> Solver:

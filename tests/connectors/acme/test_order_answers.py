@@ -222,6 +222,46 @@ def test_an_order_that_lasts_is_asked_about_at_a_tenth_of_its_age(server: AcmeSe
     assert waits == [2, 2, 2, 10, 100, 300]
 
 
+@pytest.mark.parametrize("status", ["valid", "processing"])
+def test_an_order_with_nothing_left_to_answer_that_stays_pending_is_asked_about_at_a_tenth_of_its_age(
+    server: AcmeServer, status: str
+) -> None:
+    """Its authorizations were valid before, or are validated for another order; Actalis leaves some so for ever."""
+
+    def change(request: Request, answer: Answer) -> None:
+        if "/order/" in request.target or request.target.endswith("/newOrder"):
+            answer.say({**answer.document, "status": "pending"})
+        if "/authorization/" in request.target:
+            [challenge] = answer.document["challenges"]
+            authorization = "valid" if status == "valid" else "pending"
+            answer.say({**answer.document, "status": authorization, "challenges": [{**challenge, "status": status}]})
+
+    server.change = change
+    clock, waits, request = TestClock(), [], request_for(fresh_name())
+    outcome = connect(server, MemorySolver(), clock).submit(request)
+    for seconds in (0, 10, 90, 900, 9000):  # with a new connector each time, as after a restart
+        clock.advance(seconds=seconds)
+        assert isinstance(outcome, Pending), outcome
+        outcome = connect(server, MemorySolver(), clock).collect(request, outcome.reference)
+        assert isinstance(outcome, Pending), outcome
+        waits.append(outcome.retry_after)
+    assert waits == [2, 2, 10, 100, 300]
+
+
+def test_an_order_whose_answer_to_finalize_was_lost_is_asked_about_at_a_tenth_of_its_age(server: AcmeServer) -> None:
+    """What the call that sent it knew is lost as well."""
+    answered_with(server, "order", status="processing")
+    clock, waits, request = TestClock(), [], request_for(fresh_name())
+    outcome = connect(server, MemorySolver(), clock).submit(request)
+    for seconds in (10, 990, 9000):
+        clock.advance(seconds=seconds)
+        assert isinstance(outcome, Pending), outcome
+        outcome = connect(server, MemorySolver(), clock).collect(request, outcome.reference)
+        assert isinstance(outcome, Pending), outcome
+        waits.append(outcome.retry_after)
+    assert waits == [2, 100, 300]
+
+
 @pytest.mark.parametrize("resource", ["newOrder", "newAccount"])
 def test_a_relative_location_is_of_the_server_that_gives_it(server: AcmeServer, resource: str) -> None:
     def change(request: Request, answer: Answer) -> None:
