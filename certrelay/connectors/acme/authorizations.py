@@ -11,6 +11,7 @@ from certrelay.connectors.acme.challenge import Challenge, challenge_of
 from certrelay.connectors.acme.exchange import Exchange
 from certrelay.connectors.acme.faults import OrderDead
 from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer, json_object
+from certrelay.connectors.acme.reference import OrderGone
 from certrelay.connectors.http import retry_after
 
 DEAD = ("invalid", "deactivated", "expired", "revoked")
@@ -48,6 +49,22 @@ class Authorizations:
         if any(one.status in DEAD for one in every):  # the order follows them, at some servers never
             raise OrderDead(order)
         return [one for one in every if one.status in UNFINISHED]
+
+    def failed(self, order: dict[str, Any], *, must_read: bool) -> Challenge | None:
+        """The challenge that an invalid order failed for; None where the order says it itself, or nobody does.
+
+        A valid challenge may have the error of an earlier try (section 8.2). If an authorization cannot be read any
+        more, the order's own error has to do, unless all `must_read`."""
+        other = None
+        try:
+            for one in self.of(order) if order.get("authorizations") else ():
+                if one.error and one.status in DEAD:
+                    return one
+                other = other or (one if one.error and one.status != "valid" else None)
+        except (OrderGone, UnusableAnswer):
+            if must_read or not isinstance(order.get("error"), dict):
+                raise
+        return None if isinstance(order.get("error"), dict) else other
 
     def wait(self, order: dict[str, Any]) -> float:
         """The Retry-After of the first challenge that is not valid yet, in seconds. Raises OrderDead if it is dead."""

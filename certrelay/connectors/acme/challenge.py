@@ -40,7 +40,7 @@ def challenge_of(url: str, authorization: dict[str, Any], public_key: Any) -> Ch
     challenges = [one for one in challenges if isinstance(one, dict)]
     found = next((one for one in challenges if one.get("type") == "dns-01"), None)
     persist = next((one for one in challenges if one.get("type") == PERSIST), None)
-    failed = next((one for one in challenges if one.get("error")), None)
+    failed = min((one for one in challenges if one.get("error")), key=_is_undecided, default=None)
     if status == "pending":
         known = [str(one["status"]) for one in (found, persist) if one and "status" in one]
         status = next((one for one in known if one != "pending"), status)
@@ -56,6 +56,10 @@ def challenge_of(url: str, authorization: dict[str, Any], public_key: Any) -> Ch
         wildcard=authorization.get("wildcard") is True or identifier.startswith("*."),
         failed=str(failed.get("type", "")) if failed else "",
     )
+
+
+def _is_undecided(challenge: dict[str, Any]) -> bool:
+    return challenge.get("status") != "invalid"
 
 
 def _offer(challenge: dict[str, Any]) -> Offer | NotUsable:

@@ -278,14 +278,14 @@ class Order:
 
     def _failed(self, order: dict[str, Any], lost_orders: int) -> Outcome:
         self.clean()
-        challenges = self._authorizations.of(order) if order.get("authorizations") else ()
-        failed = next((one for one in challenges if one.error), None)
+        may_change = self._has_dns and not lost_orders  # from the standing record to dns-01
+        failed = self._authorizations.failed(order, must_read=may_change and self._standing is not None)
         error, name = (failed.error, failed.identifier) if failed else (order.get("error"), "")
         if not isinstance(error, dict):
             # An order that expires becomes invalid without an error (section 7.1.6).
             return Unavailable("the order or an authorization expired, or failed without a reason", restart=True)
         identifier, problem = error.get("identifier"), problem_of(error)
-        if failed and failed.failed == PERSIST and self._has_dns and not lost_orders:
+        if failed and failed.failed == PERSIST and may_change:
             return Unavailable(sentence(f"{name}: its standing record failed: {problem.detail}"), restart=True)
         return failed_order(problem, name or (identifier if isinstance(identifier, str) else ""), lost_orders)
 
