@@ -56,15 +56,24 @@ class OrderDead(Exception):
 
 
 def is_passing(problem: Problem) -> bool:
-    """Whether a look-up of the server failed, which says nothing about the name: of a record (`dns`), of CAA records
-    that do not forbid anything (RFC 8659), or only at some of its network perspectives."""
+    """Whether only look-ups of the server failed, which says nothing about the names: of a record (`dns`), of CAA
+    records that do not forbid anything (RFC 8659), or only at some of its network perspectives."""
+    return all(map(_is_look_up, problem.reasons))
+
+
+def _is_look_up(problem: Problem) -> bool:
     look_up = problem.code in LOOK_UPS or (problem.code == "caa" and not FORBIDDEN.search(problem.detail))
     return look_up or "secondary validation" in problem.detail.lower()
 
 
 def is_final(problem: Problem) -> bool:
-    """Whether the same question would get the same answer. Let's Encrypt pauses accounts until a person asks it not to,
-    and then names no Retry-After. A URL that is gone may have moved: the directory is not read again at once."""
+    """Whether the same question would get the same answer, if only to one of its parts. Let's Encrypt pauses accounts
+    until a person asks it not to, and then names no Retry-After. A URL that is gone may have moved: the directory is
+    not read again at once."""
+    return any(_is_refusal(one) and not _is_look_up(one) for one in problem.reasons)
+
+
+def _is_refusal(problem: Problem) -> bool:
     if problem.code == "rateLimited" and problem.wait is None and PAUSED.search(problem.detail):
         return True
     return problem.code in FINAL and problem.status not in (404, 410, 429, 503)
@@ -103,9 +112,10 @@ def failed_order(problem: Problem, name: str, lost_orders: int) -> Rejected | Un
     so many `lost_orders`."""
     prefix = f"{name}: " if name else ""
     reason = _sentence(f"the order failed: {prefix}{problem.detail} ({problem.code})")
-    if problem.code in ("serverInternal", "rateLimited"):
+    others = [one for one in problem.reasons if one.code not in ("serverInternal", "rateLimited")]
+    if not others:
         return Unavailable(reason, restart=True)
-    if is_passing(problem) and lost_orders < len(NEW_ORDER_DELAYS):
+    if all(map(_is_look_up, others)) and lost_orders < len(NEW_ORDER_DELAYS):
         return Unavailable(reason, NEW_ORDER_DELAYS[lost_orders], restart=True, everywhere=True)
     return Rejected(reason)
 

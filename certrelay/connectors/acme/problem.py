@@ -7,7 +7,7 @@ import requests
 
 from certrelay.connectors.http import sentence
 
-PROBLEM_PREFIX = "urn:ietf:params:acme:error:"
+PROBLEM_PREFIX, COMPOUND = "urn:ietf:params:acme:error:", "compound"
 # Room for a URL that a person has to visit; those of Let's Encrypt hold a token.
 MAX_DETAIL, MAX_URL_LENGTH = 1000, 600
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -19,11 +19,18 @@ class UnusableAnswer(Exception):
 
 class Problem(Exception):
     """A problem document: `code` is its type without the prefix, `detail` one bounded sentence, `status` the HTTP
-    status (0: it is part of another answer), `wait` the Retry-After in seconds."""
+    status (0: it is part of another answer), `wait` the Retry-After in seconds. `parts`: of a `compound` problem, which
+    says nothing by itself (section 6.7), its subproblems that have a type."""
 
     def __init__(self, code: str, detail: str, status: int = 0, wait: float | None = None) -> None:
         super().__init__(detail)
         self.code, self.detail, self.status, self.wait = code, detail, status, wait
+        self.parts: tuple[Problem, ...] = ()
+
+    @property
+    def reasons(self) -> "tuple[Problem, ...]":
+        """What decides on the outcome: the parts, or the problem itself."""
+        return self.parts or (self,)
 
 
 def problem_of(document: Any, status: int = 0, wait: float | None = None, terms: Iterable[str] = ()) -> Problem:
@@ -39,7 +46,17 @@ def problem_of(document: Any, status: int = 0, wait: float | None = None, terms:
     detail = sentence("; ".join(words), MAX_DETAIL - 100)
     if code == "userActionRequired":
         detail = _with_pages(detail, [*terms, document.get("instance")])
-    return Problem(sentence(code, 100), detail, status, wait)
+    problem = Problem(sentence(code, 100), detail, status, wait)
+    if code == COMPOUND:
+        problem.parts = tuple(_parts(document.get("subproblems"), status, wait))
+    return problem
+
+
+def _parts(found: Any, status: int, wait: float | None) -> Iterator[Problem]:
+    for part in found if isinstance(found, list) else ():
+        if isinstance(part, dict) and isinstance(part.get("type"), str):
+            code = part["type"].removeprefix(PROBLEM_PREFIX)
+            yield Problem(sentence(code, 100), sentence(part.get("detail") or code, MAX_DETAIL), status, wait)
 
 
 def _subproblems(found: Any) -> Iterator[str]:

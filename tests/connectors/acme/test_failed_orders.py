@@ -1,6 +1,7 @@
 """What an order failed for: which of the errors in it and in its authorizations is the one that counts."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,3 +126,68 @@ def test_an_order_that_expires_does_not_fail_for_the_error_of_an_earlier_try(ser
 def test_an_error_counts_though_the_server_left_the_authorization_open(server: AcmeServer) -> None:
     server.change = of_failed_order(with_challenge(0, "pending", {"status": "pending", "error": LASTING}))
     assert isinstance(placed(server), Rejected)
+
+
+REFUSED, BUSY = error("rejectedIdentifier", "policy"), error("rateLimited", "too many")
+FORBIDDEN = error("caa", "CAA prevents issuance")
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind"),
+    [
+        ([REFUSED], Rejected),
+        ([REFUSED, REFUSED], Rejected),
+        ([PASSING, REFUSED], Rejected),
+        ([BUSY, FORBIDDEN], Rejected),
+        ([BUSY], Unavailable),
+        ([BUSY, PASSING], Unavailable),
+        ([PASSING], Unavailable),
+    ],
+    ids=str,
+)
+def test_a_new_order_is_refused_for_good_if_one_of_several_reasons_is_lasting(
+    server: AcmeServer, parts: list[dict[str, Any]], kind: type[Outcome]
+) -> None:
+    """RFC 8555, section 6.7: `compound` says nothing by itself; the subproblems do."""
+
+    def change(request: Request, answer: Answer) -> None:
+        if request.target.endswith("/newOrder"):
+            answer.say(error("compound", "several", *parts), 403)
+
+    server.change = change
+    outcome = connect(server, MemorySolver()).submit(request_for(fresh_name(), fresh_name()))
+    assert isinstance(outcome, kind), outcome
+    assert isinstance(outcome, Rejected | Unavailable)
+    assert parts[-1]["detail"] in outcome.reason
+    if isinstance(outcome, Unavailable):
+        assert (outcome.retry_after, outcome.everywhere) == ((600, True) if BUSY not in parts else (None, False))
+
+
+@pytest.mark.parametrize("parts", [[], "text", [5, None], [{"detail": "no"}]], ids=str)
+def test_a_compound_problem_without_usable_parts_is_asked_again(server: AcmeServer, parts: Any) -> None:
+    def change(request: Request, answer: Answer) -> None:
+        if request.target.endswith("/newOrder"):
+            answer.say({**error("compound", "several"), "subproblems": parts}, 403)
+
+    server.change = change
+    assert isinstance(connect(server, MemorySolver()).submit(request_for(fresh_name())), Unavailable)
+
+
+@pytest.mark.parametrize(
+    ("parts", "wait"),
+    [([PASSING], (600, True)), ([BUSY], (None, True)), ([PASSING, BUSY], (600, True)), ([PASSING, LASTING], None)],
+    ids=str,
+)
+def test_an_order_that_failed_for_several_reasons_gets_a_new_one_if_all_of_them_pass(
+    server: AcmeServer, parts: list[dict[str, Any]], wait: tuple[float | None, bool] | None
+) -> None:
+    server.change = failed_orders(error("compound", "several", *parts), "order")
+    connector, request = connect(server, MemorySolver()), request_for(fresh_name())
+    outcome = follow(connector, request)
+    if wait is None:
+        assert isinstance(outcome, Rejected), outcome
+        return
+    assert isinstance(outcome, Unavailable), outcome
+    assert (outcome.retry_after, outcome.restart) == wait
+    late = follow(connect(server, MemorySolver()), replace(request_for(fresh_name()), lost_orders=4))
+    assert isinstance(late, Rejected)
