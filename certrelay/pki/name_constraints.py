@@ -4,6 +4,7 @@ Where the RFC leaves a kind of name without a rule (other names, say), a constra
 """
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
@@ -15,15 +16,17 @@ type _Subtrees = dict[type[x509.GeneralName], list[x509.GeneralName]]
 
 
 MAX_COMPARISONS = 400_000  # in a chain; about half a second
+_ADDRESS = re.compile(r"[!-;=?-~]+@[!-;=?A-~]+")
 _SLOW = (x509.DirectoryName, x509.UniformResourceIdentifier)
 
 
-def comparisons(names: Sequence[x509.GeneralName], issuer: x509.Certificate) -> int:
+def comparisons(subject: x509.Name, alternatives: Sequence[x509.GeneralName], issuer: x509.Certificate) -> int:
     """How many comparisons `names_not_allowed` makes. Names that are slow to compare count tenfold."""
     constraints = _constraints(issuer)
     if constraints is None:
         return 0
-    kinds = Counter(map(type, names))
+    kinds = Counter(map(type, alternatives))
+    kinds[x509.RFC822Name] += len(_addresses(subject))
     trees = (*(constraints.permitted_subtrees or ()), *(constraints.excluded_subtrees or ()))
     return sum(kinds[type(tree)] * (10 if isinstance(tree, _SLOW) else 1) for tree in trees)
 
@@ -41,7 +44,8 @@ def names_not_allowed(
         # Verifiers take a common name for a host's when there is no other (OpenSSL does).
         names += [x509.DNSName(host) for host in _host_names(subject)]
     permitted, excluded = _by_kind(constraints.permitted_subtrees), _by_kind(constraints.excluded_subtrees)
-    return [_shown(name) for name in names if _bars(permitted, excluded, name)]
+    barred = [_shown(name) for name in names if _bars(permitted, excluded, name)]
+    return barred + [address for address in _addresses(subject) if _bars_address(permitted, excluded, address)]
 
 
 def _constraints(issuer: x509.Certificate) -> x509.NameConstraints | None:
@@ -61,6 +65,24 @@ def _by_kind(subtrees: Iterable[x509.GeneralName] | None) -> _Subtrees:
 def _host_names(subject: x509.Name) -> list[str]:
     found = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return [name for name in found if name.isascii() and "." in name and " " not in name and "@" not in name]
+
+
+def _addresses(subject: x509.Name) -> list[str]:
+    """The e-mail addresses in the subject. Verifiers look at them even where there are alternative names (OpenSSL
+    does)."""
+    return [str(one.value) for one in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)]
+
+
+def _bars_address(permitted: _Subtrees, excluded: _Subtrees, address: str) -> bool:
+    """What is no address is refused where addresses are constrained."""
+    allowed, forbidden = permitted.get(x509.RFC822Name), excluded.get(x509.RFC822Name)
+
+    def is_within(trees: list[x509.GeneralName]) -> bool:
+        return any(_email_within(str(tree.value), address) for tree in trees)
+
+    if not _ADDRESS.fullmatch(address):
+        return bool(allowed or forbidden)
+    return is_within(forbidden or []) or (allowed is not None and not is_within(allowed))
 
 
 def _bars(permitted: _Subtrees, excluded: _Subtrees, name: x509.GeneralName) -> bool:

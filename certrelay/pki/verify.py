@@ -223,7 +223,7 @@ def _constraint_faults(issuers: Sequence[x509.Certificate], leaf: x509.Certifica
     """RFC 5280, section 6.1.3, (b) and (c): they bind the issuers below as well, unless these are self-issued."""
     below = [(place, one) for place, one in enumerate((leaf, *issuers)) if not place or one.subject != one.issuer]
     pairs = [(one, general_names(one), issuer, place) for place, one in below for issuer in issuers[place:]]
-    needed = sum(comparisons(names, issuer) for _, names, issuer, _ in pairs)
+    needed = sum(comparisons(one.subject, names, issuer) for one, names, issuer, _ in pairs)
     if needed > MAX_COMPARISONS:
         yield (
             f"the names and the name constraints above them are too many to compare: {needed} times, and "

@@ -122,7 +122,7 @@ class Work:
         def counted_comparisons(
             name: x509.Name, names: list[x509.GeneralName], issuer: x509.Certificate, *, is_ca: bool = False
         ) -> list[str]:
-            self.comparisons += name_constraints.comparisons(names, issuer)
+            self.comparisons += name_constraints.comparisons(name, names, issuer)
             return list(allowed(name, names, issuer, is_ca=is_ca))
 
         monkeypatch.setattr(password_encryption, "_pbkdf2_derived", counted_pbkdf2)
