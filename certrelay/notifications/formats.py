@@ -77,9 +77,10 @@ def sentence(event: Event) -> str:
             so_far = f"{subject} {_REACHED[reached].format(data.get('expires'))}"
             return f"{so_far}. {data.get('why', '')}".strip()
         case "not-deployed":
+            end = f"which expires on {data['expires']}" if data.get("expires") else "which cannot be read"
             return (
-                f"{subject}: {data.get('endpoint')} still serves {data.get('served_is')}, which expires on "
-                f"{data.get('expires')}. The newest version has been in Key Vault since {data.get('newest_since')}."
+                f"{subject}: {data.get('endpoint')} still serves {data.get('served_is')}, {end}. "
+                f"The newest version has been in Key Vault since {data.get('newest_since')}."
             )
         case "recovered":
             return f"{subject}: {data.get('event')} is over. It began at {data.get('since')}."

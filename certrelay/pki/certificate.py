@@ -88,6 +88,16 @@ def read_certificate(der: bytes, number: int) -> x509.Certificate | Unreadable:
     return Unreadable(f"certificate {number}{who}", why, subject)
 
 
+def loaded(der: bytes) -> x509.Certificate:
+    """A certificate whose parts are read when they are used. Raises ValueError, and nothing else: for cryptography, a
+    version that is neither 1 nor 3 is none."""
+    try:
+        with panics_as_errors():
+            return x509.load_der_x509_certificate(der)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from None
+
+
 class _CutOff(Exception):
     pass
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certrelay.endpoints import Endpoint, Network, may_connect
 from certrelay.keyvault.certificate import thumbprint
+from certrelay.pki.certificate import loaded
 
 MAX_ADDRESSES = 4  # of one name
 CHUNK = 16_384
@@ -84,7 +85,8 @@ class Looker:
         first = self._handshake(address, endpoint, _context(), until)
         if thumbprint(first) == newest:
             return (first,)
-        with suppress(Unreachable, ValueError):  # a server with one kind of key refuses the other kind
+        # A server with one kind of key refuses the other kind.
+        with suppress(Unreachable, ValueError, UnsupportedAlgorithm):
             other = "aECDSA" if isinstance(_public_key(first), rsa.RSAPublicKey) else "aRSA"
             return (first, self._handshake(address, endpoint, _context(other), until))
         return (first,)
@@ -159,7 +161,7 @@ def _leaf(tls: ssl.SSLObject) -> bytes:
 
 
 def _public_key(leaf: bytes) -> object:
-    return x509.load_der_x509_certificate(leaf).public_key()
+    return loaded(leaf).public_key()
 
 
 def _reason(error: Exception) -> str:

@@ -9,13 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from cryptography import x509
-
 from certrelay.endpoints import Endpoint
 from certrelay.errors import CertRelayError, NotReady
 from certrelay.keyvault.certificate import CertificateItem, thumbprint, thumbprint_of
 from certrelay.log import about, logger
 from certrelay.notifications import outbox
+from certrelay.pki.certificate import loaded
 from certrelay.renewal import endpoints
 from certrelay.renewal.endpoints import LONG_AGO, State
 from certrelay.renewal.handshake import Looker, Unreachable
@@ -163,7 +162,7 @@ def _texts(data: Mapping[str, object]) -> dict[str, object]:
 
 def _validity(leaf: bytes) -> tuple[datetime | None, datetime | None]:
     try:
-        found = x509.load_der_x509_certificate(leaf)
+        found = loaded(leaf)
         return found.not_valid_before_utc, found.not_valid_after_utc
     except ValueError:
         return None, None

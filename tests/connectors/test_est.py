@@ -135,6 +135,15 @@ def test_a_renewal_of_a_certificate_that_cannot_be_read_is_an_enrollment(estserv
     assert isinstance(est(estserver.url, estserver.root_pem).submit(signing_request(NAMES, replaces=old)), Issued)
 
 
+@pytest.mark.parametrize("version", [2, 7])
+def test_so_is_that_of_one_whose_version_is_not_known(version: int) -> None:
+    key = builders.ec_key()
+    made = builders.sign(key, builders.subject("a"), key.public_key(), builders.subject("a"))
+    old = files.signed_again(made, key, files.of_version(version))
+    connector = est("https://est.example", builders.pem(made).decode())
+    assert connector._operation(signing_request(NAMES, replaces=old)) == "simpleenroll"
+
+
 def test_reenrollment_can_be_switched_off(estserver: EstServer) -> None:
     connector = est(estserver.url, estserver.root_pem, reenroll=False)
     assert connector._operation(signing_request(NAMES, replaces=b"not even looked at")) == "simpleenroll"

@@ -41,6 +41,11 @@ def identifier(content: bytes | str) -> bytes:
     return encoded(OBJECT_IDENTIFIER, oid(content) if isinstance(content, str) else content)
 
 
+def of_version(number: int) -> Change:
+    """A change of a certificate's version; cryptography reads 1 and 3 only."""
+    return lambda each: encoded(0xA0, integer(number - 1)) if each.tag == 0xA0 else None
+
+
 def octets(content: bytes) -> bytes:
     return encoded(OCTET_STRING, content)
 

@@ -38,8 +38,8 @@ class Estate:
     def endpoint(self) -> str:
         return str(self.server.endpoint)
 
-    def made(self, days: float = 90) -> Served:
-        return Served(ends=self.services.now() + timedelta(days=days))
+    def made(self, days: float = 90, version: int = 3) -> Served:
+        return Served(ends=self.services.now() + timedelta(days=days), version=version)
 
     def put(self, served: Served, endpoint: str | None = None) -> None:
         """Import a version."""

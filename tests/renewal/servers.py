@@ -1,6 +1,7 @@
 """TLS servers on loopback with certificates of the tests' own, and servers that are none."""
 
 import contextlib
+import hashlib
 import socket
 import ssl
 import struct
@@ -10,35 +11,39 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certrelay.endpoints import Endpoint
 from tests.pki.builders import NOW, ec_key, rsa_key, sign, subject
+from tests.pki.files import of_version, pem_block, signed_again
 
 
 class Served:
     """A certificate with its key, that a server serves."""
 
     def __init__(
-        self, name: str = "www.contoso.example", *, of_rsa: bool = False, ends: datetime | None = None
+        self,
+        name: str = "www.contoso.example",
+        *,
+        of_rsa: bool = False,
+        ends: datetime | None = None,
+        version: int = 3,
     ) -> None:
         self.key, own = rsa_key() if of_rsa else ec_key(), subject(name)
         begins = (ends or NOW + timedelta(days=30)) - timedelta(days=90)
         self.certificate = sign(self.key, own, self.key.public_key(), own, begins=begins, days=90)
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.DER)
+        self.der = self.certificate.public_bytes(Encoding.DER)
+        if version != 3:
+            self.der = signed_again(self.certificate, self.key, of_version(version))
 
     @property
     def thumbprint(self) -> str:
-        return self.certificate.fingerprint(hashes.SHA1()).hex()
+        return hashlib.sha1(self.der, usedforsecurity=False).hexdigest()
 
     @property
     def pem(self) -> bytes:
         key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return key + self.certificate.public_bytes(Encoding.PEM)
+        return key + pem_block("CERTIFICATE", self.der)
 
 
 def context(*served: Served) -> ssl.SSLContext:

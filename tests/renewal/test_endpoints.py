@@ -107,6 +107,14 @@ def test_another_certificate_is_called_so_and_key_vault_is_asked_once(estate: Es
     assert "still serves another certificate, which expires on" in sentence(event)
 
 
+def test_another_certificate_that_cannot_be_read_is_told_of_as_well(estate: Estate) -> None:
+    estate.serve(estate.made(version=2))
+    assert [estate.swept(), estate.swept(1), estate.swept(DAY / HOUR)] == ["pending", "pending", "not-deployed"]
+    [event] = estate.told()
+    assert event["data"]["served_is"] == "another certificate"
+    assert "still serves another certificate, which cannot be read. " in sentence(event)
+
+
 def test_an_endpoint_that_cannot_be_reached_is_no_event(estate: Estate) -> None:
     estate.swept()
     estate.put(estate.made())

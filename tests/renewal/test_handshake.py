@@ -38,6 +38,12 @@ def test_what_is_served_instead_of_the_newest_is_read() -> None:
         assert Looker().look(server.endpoint, LOOPBACK, Served().thumbprint) == (old.der,)
 
 
+def test_a_served_certificate_that_cannot_be_read_is_served_all_the_same() -> None:
+    old = Served(version=2)
+    with tls(context(old)) as server:
+        assert Looker().look(server.endpoint, LOOPBACK, Served().thumbprint) == (old.der,)
+
+
 @pytest.mark.parametrize("of_rsa", [True, False])
 def test_of_a_server_with_both_kinds_of_keys_the_certificate_of_the_newest_ones_kind_counts(of_rsa: bool) -> None:
     newest, other = Served(of_rsa=of_rsa), Served(of_rsa=not of_rsa)

@@ -13,6 +13,7 @@ from certrelay.connectors.acme.problem import MALFORMED, Problem, UnusableAnswer
 from certrelay.connectors.base import NoRenewalWindow, RenewalWindow
 from certrelay.connectors.http import retry_after
 from certrelay.connectors.http_settings import authority_url
+from certrelay.pki.certificate import loaded
 
 RETRY_AFTER = 21_600.0  # seconds; section 4.3.3
 MAX_URL_LENGTH = 1000
@@ -30,7 +31,7 @@ OTHER_REASONS = frozenset(
 def certificate_id(certificate: bytes) -> str | None:
     """The id of a certificate (DER), section 4.1; None without an authority key identifier, or if it is unreadable."""
     try:
-        parsed = x509.load_der_x509_certificate(certificate)
+        parsed = loaded(certificate)
         extension = parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return None

@@ -34,6 +34,7 @@ from certrelay.connectors.http import (
     unavailable,
 )
 from certrelay.errors import Invalid
+from certrelay.pki.certificate import loaded
 from certrelay.pki.contents import read_certificates
 
 DEFAULT_RETRY_AFTER = 60.0
@@ -134,13 +135,13 @@ class _Unusable(Exception):
 
 def _same_names(csr: bytes, certificate: bytes) -> bool:
     """Whether subject and alternative names are the same; False if the certificate's cannot be read."""
-    old, new = x509.load_der_x509_certificate(certificate), x509.load_der_x509_csr(csr)
 
     def alternatives(one: x509.Certificate | x509.CertificateSigningRequest) -> set[x509.GeneralName]:
         found = [extension.value for extension in one.extensions if extension.oid.dotted_string == "2.5.29.17"]
         return {name for value in found if isinstance(value, x509.SubjectAlternativeName) for name in value}
 
     try:
+        old, new = loaded(certificate), x509.load_der_x509_csr(csr)
         return old.subject == new.subject and alternatives(old) == alternatives(new)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return False

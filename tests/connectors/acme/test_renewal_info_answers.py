@@ -169,3 +169,12 @@ def test_an_order_that_is_refused_for_something_else_is_placed_only_once(
 def test_the_certificate_id_is_that_of_the_rfc() -> None:
     """RFC 9773, section 4.1: a serial number that begins with a zero octet keeps it."""
     assert certificate_id(LEAF) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+
+
+VERSION_2 = LEAF.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01")
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x30\x00", LEAF[:-9], VERSION_2])
+def test_a_certificate_that_cannot_be_read_has_no_id(octets: bytes) -> None:
+    assert octets != LEAF
+    assert certificate_id(octets) is None
