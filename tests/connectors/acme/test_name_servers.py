@@ -95,6 +95,31 @@ def test_a_silent_name_server_is_asked_once_a_minute(resolver: NameServer, monke
         assert known.is_visible(NAME, VALUE)
 
 
+def test_a_silent_resolver_is_asked_last_for_a_minute(resolver: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each name of an order takes some ten queries, and each would wait two seconds for it."""
+    now = [1000.0]
+    monkeypatch.setattr(lookup_module, "monotonic", lambda: now[0])
+    with NameServer(silent=True) as dead:
+        known = Lookup(LookedUp(resolvers=(dead.address, resolver.address)))
+        for _ in range(5):
+            assert str(known.target(NAME)) == f"{NAME}."
+        assert (len(dead.queries), len(resolver.queries)) == (1, 5)
+        now[0] += 61
+        dead.silent = False
+        assert str(known.target(NAME)) == f"{NAME}."
+        assert (len(dead.queries), len(resolver.queries)) == (2, 5)
+
+
+def test_a_silent_resolver_is_asked_all_the_same_where_no_other_answers() -> None:
+    with NameServer(silent=True) as dead, NameServer(rcode=dns.rcode.REFUSED) as other:
+        known = Lookup(LookedUp(resolvers=(dead.address, other.address)))
+        for _ in range(2):
+            with pytest.raises(DnsFailure, match="the resolvers did not answer"):
+                known.target(NAME)
+            assert dead.queries
+            dead.queries.clear()
+
+
 def test_resolvers_may_stand_in_for_name_servers_that_a_firewall_hides(resolver: NameServer) -> None:
     with NameServer(VALUE) as recursive:
         assert look(resolver, recursive)

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.nameserver
 import dns.query
 import dns.rcode
 import dns.rdatatype
@@ -28,11 +30,9 @@ class Lookup:
     def __init__(self, settings: LookedUp) -> None:
         self._name_servers = [host_port(address) for address in settings.name_servers]
         self._resolver = dns.resolver.Resolver(configure=not settings.resolvers)
-        if settings.resolvers:
-            self._resolver.nameservers = [
-                dns.nameserver.Do53Nameserver(*host_port(address)) for address in settings.resolvers
-            ]
-        self._resolver.lifetime = SECONDS
+        own = [(str(server), self._resolver.port) for server in self._resolver.nameservers]
+        self._recursive = [_Recursive(*address) for address in own or map(host_port, settings.resolvers)]
+        self._resolver.lifetime, self._resolver.timeout = SECONDS, SECONDS * 2 / 5
         self._silent_until: dict[Address, float] = {}
 
     def target(self, name: str) -> dns.name.Name:
@@ -113,6 +113,7 @@ class Lookup:
         return addresses, unknown
 
     def _ask(self, name: dns.name.Name, kind: str) -> dns.resolver.Answer | None:
+        self._resolver.nameservers = [*sorted(self._recursive, key=_Recursive.is_silent)]
         try:
             answer = self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
         except dns.resolver.NXDOMAIN:
@@ -121,6 +122,23 @@ class Lookup:
             raise DnsFailure(f"the resolvers did not answer for {name} {kind} ({type(error).__name__})") from None
         # Resolvers follow aliases; only records at the name itself count.
         return answer if answer.rrset is not None and answer.rrset.name == name else None
+
+
+class _Recursive(dns.nameserver.Do53Nameserver):
+    """A resolver that is asked last for a minute after it has not answered. Each name of an order takes some ten
+    queries, and each would wait for it."""
+
+    _silent_until = 0.0
+
+    def is_silent(self) -> bool:
+        return monotonic() < self._silent_until
+
+    def query(self, *arguments: Any, **options: Any) -> dns.message.Message:
+        try:
+            return super().query(*arguments, **options)
+        except dns.exception.Timeout:
+            self._silent_until = monotonic() + SILENCE_SECONDS
+            raise
 
 
 def _texts(server: Address, name: dns.name.Name, *, recursive: bool = False) -> Texts:
