@@ -12,7 +12,7 @@ import requests
 from certrelay.connectors.acme.authorizations import Authorizations
 from certrelay.connectors.acme.chain import NO_URL, AlternatesNotReady, download, fetched, issued, valid_order
 from certrelay.connectors.acme.challenge import PERSIST, Challenge
-from certrelay.connectors.acme.dns import DnsFailure, NoSolver, SilentServers, Solver
+from certrelay.connectors.acme.dns import DnsFailure, NoSolver, Solver
 from certrelay.connectors.acme.exchange import Exchange
 from certrelay.connectors.acme.faults import FAULTS, FinalizeFailed, OrderDead, failed_order
 from certrelay.connectors.acme.patience import (
@@ -25,12 +25,12 @@ from certrelay.connectors.acme.patience import (
     grown,
 )
 from certrelay.connectors.acme.problem import Problem, UnusableAnswer, json_object, problem_of, text_of
+from certrelay.connectors.acme.publication import Publication, TimeIsUp
 from certrelay.connectors.acme.reference import OrderGone, Reference
 from certrelay.connectors.acme.seen import Seen, SeenOrders
 from certrelay.connectors.acme.standing_records import StandingRecords, proofs
 from certrelay.connectors.base import Outcome, Pending, SigningRequest, Unavailable
 from certrelay.connectors.http import retry_after, sentence
-from certrelay.log import logger
 
 PAUSES = (0.05, 0.2, 0.75)  # seconds before each further look, once a step was taken: a fast server is done then
 # functionTimeout is five minutes. After WORK_SECONDS no further step starts. Canceling has CANCEL_SECONDS, since no
@@ -40,12 +40,6 @@ TAKEN = ("processing", "valid")
 CHAIN_TRIES = 3
 
 type Waiting = tuple[Challenge, ...] | None
-
-log = logger("acme")
-
-
-class _TimeIsUp(DnsFailure):
-    """The time is up; the next call, if there is one, continues."""
 
 
 class Order:
@@ -65,6 +59,7 @@ class Order:
         self._seen, self._standing, self._has_dns = seen, standing, not isinstance(solver, NoSolver)
         self._wait, self._answered, self._finalized = 0.0, False, False
         self._end = time.monotonic() + WORK_SECONDS
+        self._publication = Publication(solver, self._end)
 
     def begin(self, request: SigningRequest, names: list[str]) -> Pending:
         """Read what a new order asks for, so that its records are stored together with it. Changes nothing; what fails
@@ -87,7 +82,7 @@ class Order:
         """Take the next step, and all that follow without a wait. `names` are the identifiers that were ordered."""
         try:
             return self._advance(request, names, preferred_chain)
-        except _TimeIsUp:
+        except TimeIsUp:
             return Pending(self._reference.text(), 0.0)
         except OrderDead as dead:
             return self._failed(dead.order, request.lost_orders)
@@ -122,9 +117,10 @@ class Order:
         seen = self._with_challenges(seen, request, names)
         if self._has_new_records(seen.waiting):
             pending = Pending(self._reference.text(), 0.0)
-        elif not self._authorize(seen.waiting):
+        elif not self._are_visible(seen):
             pending = self._later(wait or self._wait)
         else:
+            self._answer(seen)
             return None
         self._keep(seen)
         return pending
@@ -133,6 +129,11 @@ class Order:
         """Remember it for the next step, unless that is the server's: then it is asked."""
         if seen.waiting or seen.order.get("status") != "pending":
             self._seen.keep(self._reference.url, seen)
+
+    def _keep_rest(self, seen: Seen, waiting: Waiting) -> None:
+        """Remember what the next call goes on with, since the time is up: else it would take as long for the same."""
+        visible = frozenset(self._publication.visible)
+        self._keep(replace(seen, at=self._now(), waiting=waiting, visible=visible))
 
     def _has_paused(self, pauses: Iterator[float]) -> bool:
         pause = None if time.monotonic() >= self._end else next(pauses, None)
@@ -171,7 +172,7 @@ class Order:
         if left := ", ".join(dict.fromkeys(name for name, _ in self._reference.records)):
             if reason:
                 raise DnsFailure(f"{reason}; challenge records are left behind at {left}")
-            raise _TimeIsUp(f"there was no time to remove the challenge records at {left}")
+            raise TimeIsUp(f"there was no time to remove the challenge records at {left}")
 
     def cancel(self) -> None:
         """Remove the records, even if the server is down, and deactivate pending authorizations (section 7.5.2)."""
@@ -182,10 +183,6 @@ class Order:
         for challenge in self._authorizations.of(order):
             if challenge.status == "pending":
                 self._exchange.post(challenge.authorization, {"status": "deactivated"})
-
-    def _check_time(self) -> None:
-        if time.monotonic() >= self._end:
-            raise _TimeIsUp
 
     def _part(self, url: str) -> requests.Response:
         """Read the order or one of its authorizations."""
@@ -224,35 +221,30 @@ class Order:
         self._reference = replace(self._reference, records=records, answered=0.0, stored=self._now().timestamp())
         return True
 
-    def _authorize(self, waiting: Waiting) -> bool:
-        """Publish all records, since they take effect at the same time; answer the challenges once all are visible.
-
-        Returns whether challenges were answered."""
+    def _are_visible(self, seen: Seen) -> bool:
+        """Publish the records of the challenges. Returns whether there are challenges, and all records can be seen."""
         now = self._now().timestamp()
-        if not waiting:
-            return False
-        records = [challenge.record for challenge in waiting if challenge.record]
-        unseen = [record for record in records if not self._is_visible(record, now)]
-        for record in unseen:
-            self._solver.publish(*record)
-            self._check_time()
-        if not all(self._is_visible(record, now) for record in unseen):
-            self._wait = max(self._wait, grown(DNS_WAIT, self._reference.stored, now))
-            return False
-        for challenge in waiting:
-            self._authorizations.answer(challenge)
-            self._check_time()
-        self._reference, self._answered = replace(self._reference, answered=now), True
-        return True
-
-    def _is_visible(self, record: tuple[str, str], now: float) -> bool:
+        records = [challenge.record for challenge in seen.waiting or () if challenge.record]
+        self._publication.visible |= seen.visible
         try:
-            return self._solver.is_visible(*record)
-        except SilentServers as silent:
-            if now < self._reference.stored + SILENCE:
-                raise
-            log.warning("%s: %s; the order goes on without them", record[0], silent)
-            return True
+            is_silence_over = now >= self._reference.stored + SILENCE
+            if self._publication.is_complete(records, without_silent=is_silence_over):
+                return bool(seen.waiting)
+        except TimeIsUp:
+            self._keep_rest(seen, seen.waiting)
+            raise
+        self._wait = max(self._wait, grown(DNS_WAIT, self._reference.stored, now))
+        return False
+
+    def _answer(self, seen: Seen) -> None:
+        """Answer the challenges, or as many as there is time for."""
+        now, waiting = self._now().timestamp(), seen.waiting or ()
+        for place, challenge in enumerate(waiting, 1):
+            self._authorizations.answer(challenge)
+            if place < len(waiting) and time.monotonic() >= self._end:
+                self._keep_rest(seen, waiting[place:])
+                raise TimeIsUp
+        self._reference, self._answered = replace(self._reference, answered=now), True
 
     def _finalize(self, order: dict[str, Any], csr: bytes) -> Seen | None:
         """Remove the records, which are not needed any more, and finalize the order. It may be finalized already.

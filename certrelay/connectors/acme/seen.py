@@ -16,11 +16,14 @@ MAX_ORDERS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An order's document, and its challenges that are to be answered; None: they were not read. `at`: when (UTC)."""
+    """An order's document, and its challenges that are to be answered; None: they were not read. `at`: when (UTC).
+
+    `visible` are the records that were seen by a call that had no time for all."""
 
     order: dict[str, Any]
     at: datetime
     waiting: tuple[Challenge, ...] | None = None
+    visible: frozenset[tuple[str, str]] = frozenset()
 
 
 class SeenOrders:

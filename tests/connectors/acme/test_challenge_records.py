@@ -6,10 +6,13 @@ from collections.abc import Callable
 import pytest
 
 from certrelay.connectors.acme import order as acme_order
+from certrelay.connectors.acme import publication
 from certrelay.connectors.acme.dns import DnsFailure
 from certrelay.connectors.acme.reference import Reference
 from certrelay.connectors.base import MAX_REFERENCE_BYTES, ConnectorError, Issued, Pending, Rejected, Unavailable
-from tests.connectors.acme.acme_proxy import AcmeProxy, set_member
+from tests.connectors.acme.acme_proxy import AcmeProxy, Answer, set_member
+from tests.connectors.acme.acme_server import AcmeServer, MemorySolver, Request
+from tests.connectors.acme.clients import connect
 from tests.connectors.acme.ordering import TestSolver, acme, follow, follow_some, fresh_name, request_for, with_a_record
 from tests.connectors.acme.pebble import Pebble
 
@@ -169,6 +172,69 @@ def test_a_call_without_time_left_changes_one_record_and_the_next_call_goes_on(
         changes = len(done)
     assert isinstance(outcome, Issued)
     assert done == ["publish"] * 5 + ["remove"] * 5
+
+
+class SlowDns(MemorySolver):
+    """Each look takes a while. A record can be seen a while after it was published."""
+
+    def __init__(self, seconds: float, hidden: float = 0.0) -> None:
+        super().__init__()
+        self.seconds, self.hidden, self.published = seconds, hidden, dict[tuple[str, str], float]()
+
+    def publish(self, name: str, value: str) -> None:
+        super().publish(name, value)
+        self.published.setdefault((name, value), time.monotonic())
+
+    def is_visible(self, name: str, value: str) -> bool:
+        time.sleep(self.seconds)
+        since = self.published.get((name, value))
+        return since is not None and time.monotonic() - since >= self.hidden
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.3], ids=["at-once", "later"])
+def test_looks_at_a_slow_dns_do_not_hold_the_worker_and_the_next_call_goes_on(
+    monkeypatch: pytest.MonkeyPatch, hidden: float
+) -> None:
+    """An order may have a hundred names, and all looks together must not outlive functionTimeout."""
+    monkeypatch.setattr(acme_order, "WORK_SECONDS", 0.1)
+    monkeypatch.setattr(publication, "LOOK_SECONDS", 0.1)
+    solver, longest = SlowDns(0.02, hidden), 0.0
+    with AcmeServer() as server:
+        connector, request = connect(server, solver), request_for(*(fresh_name() for _ in range(15)))
+        outcome = connector.submit(request)
+        for _ in range(200):
+            if not isinstance(outcome, Pending):
+                break
+            begin = time.monotonic()
+            outcome = connector.collect(request, outcome.reference)
+            longest = max(longest, time.monotonic() - begin)
+        assert isinstance(outcome, Issued), outcome
+        assert solver.records == set()
+        assert server.count("authorization") < 2 * 15, "what was read is not read again for want of time"
+    assert longest < 0.6, "one call looked at all of them"
+
+
+def test_no_challenge_is_answered_twice_for_want_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boulder calls a challenge pending while it validates, and validates once more for each answer."""
+
+    def validating(request: Request, answer: Answer) -> None:
+        if "/order/" in request.target or "/authorization/" in request.target:
+            pending = [{**one, "status": "pending"} for one in answer.document.get("challenges", [])]
+            answer.say({**answer.document, "status": "pending", "challenges": pending})
+
+    monkeypatch.setattr(acme_order, "WORK_SECONDS", 0.0)
+    with AcmeServer() as server:
+        server.change = validating
+        connector, request = connect(server, MemorySolver()), request_for(*(fresh_name() for _ in range(4)))
+        outcome = connector.submit(request)
+        for _ in range(12):
+            assert isinstance(outcome, Pending)
+            outcome = connector.collect(request, outcome.reference)
+        assert server.count("challenge") == 4
+        server.change = lambda request, answer: None
+        while isinstance(outcome, Pending):
+            outcome = connector.collect(request, outcome.reference)
+        assert isinstance(outcome, Issued)
 
 
 def test_records_that_cannot_be_removed_do_not_hold_the_worker(
