@@ -137,7 +137,7 @@ def host_name(name: str) -> str:
 def email_address(name: str) -> str:
     """The mailbox of RFC 5321 with its domain as A-labels in lower case. Raises ValueError."""
     local, at, domain = name.rpartition("@")
-    if not at or len(local) > 64 or not _LOCAL_PART.fullmatch(local):
+    if not at or len(local) > 64 or not _LOCAL_PART.fullmatch(local) or domain.startswith("*"):
         raise ValueError("is not an e-mail address")
     return f"{local}@{dns_name(domain)}"
 

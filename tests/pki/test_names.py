@@ -95,6 +95,7 @@ def test_every_other_kind_has_a_normal_form() -> None:
         ("email_addresses", "a b@contoso.example"),
         ("email_addresses", "zoë@contoso.example"),
         ("email_addresses", "a@192.0.2.1"),
+        ("email_addresses", "a@*.contoso.example"),
         ("email_addresses", "a" * 65 + "@contoso.example"),
         ("ip_addresses", "contoso.example"),
         ("ip_addresses", "192.0.2.0/24"),
