@@ -91,6 +91,14 @@ class _TimelyResponse(HTTPResponse):
         deadline = time.monotonic() + (sock.gettimeout() or 0)
         self.fp = io.BufferedReader(_ReadUntil(sock, self.fp.detach(), deadline))
 
+    def begin(self) -> None:
+        """Skip all interim responses (RFC 9110, section 15.2). `http.client` skips 100 only, and would leave the final
+        response to the next request of the connection."""
+        super().begin()
+        while self.status < requests.codes.ok:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+
 
 class _Timely:
     response_class = _TimelyResponse

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
@@ -117,6 +118,66 @@ def a_page_with_a_cookie(handler: BaseHTTPRequestHandler, server: HostileServer)
     handler.send_header("Content-Length", str(len(cookie)))
     handler.end_headers()
     handler.wfile.write(cookie.encode())
+
+
+def said(answer: requests.Response) -> tuple[int, str, str | None]:
+    return answer.status_code, answer.text, answer.headers.get("Link")
+
+
+EARLY, PROCESSING = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01], ids=["at-once", "later"])
+@pytest.mark.parametrize(
+    "interim",
+    [[], [EARLY], [PROCESSING], [CONTINUE, EARLY], [EARLY, CONTINUE, PROCESSING, EARLY]],
+    ids=["none", "early", "processing", "continue", "many"],
+)
+def test_a_response_belongs_to_its_request_whatever_the_server_says_before(interim: list[bytes], pause: float) -> None:
+    """RFC 9110, section 15.2. An interim response that is taken for the final one leaves that to the next request."""
+
+    def echo(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.close_connection = False
+        for one in interim:
+            handler.wfile.write(one)
+            time.sleep(pause)
+        body = handler.path.encode()
+        handler.wfile.write(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with (
+        hostile_server(echo) as server,
+        AuthoritySession(HttpSettings(url=server.url, ca_certificates=server.ca_certificates)) as session,
+    ):
+        answers = [said(session.get(f"{server.url}/{number}")) for number in range(3)]
+    assert answers == [(201, f"/{number}", None) for number in range(3)]
+
+
+def test_a_protocol_that_nobody_asked_for_is_no_response() -> None:
+    def switch(handler: BaseHTTPRequestHandler, _server: HostileServer) -> None:
+        handler.wfile.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\x00\x01 what follows is no HTTP\r\n"
+        )
+
+    with (
+        hostile_server(switch) as server,
+        AuthoritySession(HttpSettings(url=server.url, ca_certificates=server.ca_certificates)) as session,
+        pytest.raises(requests.ConnectionError),
+    ):
+        session.get(server.url)
+
+
+def test_interim_responses_without_end_are_given_up() -> None:
+    def endless(handler: BaseHTTPRequestHandler, server: HostileServer) -> None:
+        while not server.stopping.wait(0.01) and time.monotonic() < server.until:
+            handler.wfile.write(EARLY)
+
+    with hostile_server(endless) as server:
+        settings = HttpSettings(url=server.url, ca_certificates=server.ca_certificates, timeout=0.5)
+        with AuthoritySession(settings) as session, pytest.raises(requests.RequestException) as caught:
+            session.get(server.url)
+    assert failure(caught.value) == "it did not answer in time"
 
 
 def test_a_server_that_never_begins_to_speak_tls_is_given_up() -> None:
