@@ -210,7 +210,8 @@ class Order:
         self._wait = max((one.wait for one in unfinished), default=0.0)
         pending = [one for one in unfinished if one.status == "pending"]
         standing = None if request.lost_orders and self._has_dns else self._standing
-        return replace(seen, waiting=tuple(proofs(pending, names, standing, has_dns=self._has_dns)))
+        found = proofs(pending, names, standing, has_dns=self._has_dns)
+        return replace(seen, waiting=tuple(self._publication.in_time(found)))
 
     def _has_new_records(self, waiting: Waiting) -> bool:
         """Add the records to the reference. Whether some are new: then the reference must be stored first."""

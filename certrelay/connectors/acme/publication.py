@@ -1,7 +1,7 @@
 """The challenge records of an order: published, and looked for until all name servers have them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from certrelay.connectors.acme.dns import DnsFailure, SilentServers, Solver
 from certrelay.log import logger
@@ -40,11 +40,20 @@ class Publication:
                     raise TimeIsUp
         return all(self._is_visible(record, without_silent) for record in unseen)
 
+    def in_time[T](self, looked_up: Iterable[T]) -> Iterator[T]:
+        """Each of these, which take a look each, as long as there is time."""
+        for one in looked_up:
+            yield one
+            self._check_time()
+
+    def _check_time(self) -> None:
+        if time.monotonic() >= self._end + LOOK_SECONDS:
+            raise TimeIsUp
+
     def _is_visible(self, record: Record, without_silent: bool) -> bool:
         if record in self.visible:
             return True
-        if time.monotonic() >= self._end + LOOK_SECONDS:
-            raise TimeIsUp
+        self._check_time()
         try:
             is_visible = self._solver.is_visible(*record)
         except SilentServers as silent:
