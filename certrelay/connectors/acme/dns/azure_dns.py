@@ -53,20 +53,22 @@ class AzureDnsZones:
         raise DnsFailure(f"the record set {name} changed during each of {TRIES} tries to change it")
 
     def _tried(self, place: tuple[str, str, str, str], change: Any) -> bool:
-        """Change the record set. False if somebody else changed it in between."""
+        """Change the record set, and nothing in it that is not ours. False if somebody else changed it in between."""
         try:
             found = self._records.get(*place)
         except ResourceNotFoundError:
             found = None
-        old = {"".join(one.value or ()) for one in (found.txt_records or ())} if found else set()
-        new = change(old)
-        if new == old:
+        old = {"".join(one.value or ()): one for one in (found.txt_records or ())} if found else {}
+        new = change(old.keys())
+        if new == old.keys():
             return True
         guard = {"if_match": found.etag} if found else {"if_none_match": "*"}
         try:
             if new:
-                texts = [TxtRecord(value=[text]) for text in sorted(new)]
-                self._records.create_or_update(*place, RecordSet(ttl=self._settings.ttl, txt_records=texts), **guard)
+                texts = [old.get(text) or TxtRecord(value=[text]) for text in sorted(new)]
+                ttl, metadata = (found.ttl, found.metadata) if found else (self._settings.ttl, None)
+                changed = RecordSet(ttl=ttl, metadata=metadata, txt_records=texts)
+                self._records.create_or_update(*place, changed, **guard)
             else:
                 self._records.delete(*place, **guard)
         except (ResourceModifiedError, ResourceExistsError):

@@ -125,6 +125,23 @@ def test_what_somebody_else_adds_in_between_is_kept(azure: tuple[RecordSets, str
     assert records.values("example.com/TXT/_acme-challenge.busy") == ["ours", "theirs"]
 
 
+@pytest.mark.parametrize("values", [["short"], ["x" * 255, "y" * 40], ["x" * 10, "y" * 10]], ids=str)
+def test_a_record_set_of_others_is_afterwards_as_it_was(
+    azure: tuple[RecordSets, str], solver: AzureDnsZones, values: list[str]
+) -> None:
+    """At the end of an alias there may be anything. A string of a record has at most 255 octets (RFC 1035)."""
+    records, name = azure[0], "_acme-challenge.theirs.example.com"
+    theirs = {"properties": {"metadata": {"owner": "mail"}, "TTL": 3600, "TXTRecords": [{"value": values}]}}
+    records.sets["example.com/TXT/_acme-challenge.theirs"] = (1, theirs)
+    solver.publish(name, "ours")
+    [(_, changed)] = records.sets.values()
+    assert {"value": values} in changed["properties"]["TXTRecords"]
+    assert {"value": ["ours"]} in changed["properties"]["TXTRecords"]
+    solver.remove(name, "ours")
+    [(_, restored)] = records.sets.values()
+    assert restored == theirs
+
+
 def test_a_refusal_is_a_failure_with_its_status(azure: tuple[RecordSets, str], solver: AzureDnsZones) -> None:
     azure[0].status = 403
     with pytest.raises(DnsFailure, match=r"example\.com \(HTTP 403\)"):
