@@ -136,8 +136,10 @@ def tag_faults(services: Services, tags: Mapping[str, str]) -> list[Fault]:
 
 
 def check_authority_exists(services: Services, authority: str | None) -> None:
-    """Raise Invalid if a caller names an authority that is not in the settings; None is fine."""
-    if authority is not None and authority not in services.settings.authorities:
+    """Raise Invalid if a caller names an authority that is not in the settings, or that none of its grants is for.
+
+    To be called before anything tells of the authority's rules; None is fine."""
+    if authority is not None and not services.knows_authority(authority):
         text = f"there is no authority {authority!r}; the settings have: {services.known_authorities}"
         raise Invalid([Fault("/authority", text)])
 

@@ -59,15 +59,20 @@ class Services:
         """The names of the authorities that the caller's grants are for, for a sentence."""
         return self._known(self.settings.authorities, allows_authority)
 
+    def knows_authority(self, name: str) -> bool:
+        """Whether there is such an authority, and the caller may know of it."""
+        return name in self.settings.authorities and self._allows(name, allows_authority)
+
     @property
     def known_vaults(self) -> str:
         """The aliases of the vaults that the caller's grants are for, for a sentence."""
         return self._known(self.settings.vaults, allows_vault)
 
     def _known(self, configured: Mapping[str, object], allows: Callable[[Grant, str], bool]) -> str:
-        caller = self.caller
-        known = (name for name in configured if caller is None or any(allows(one, name) for one in caller.grants))
-        return ", ".join(sorted(known)) or "none"
+        return ", ".join(sorted(name for name in configured if self._allows(name, allows))) or "none"
+
+    def _allows(self, name: str, allows: Callable[[Grant, str], bool]) -> bool:
+        return self.caller is None or any(allows(grant, name) for grant in self.caller.grants)
 
 
 def connect(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Services:

@@ -94,7 +94,8 @@ def _refuse_end_of_renewal(
 def complete(services: Services, vault: str, name: str, spec: CertificateSpec) -> CertificateRequest:
     """The complete request, with defaults. Does not call Key Vault. Raises Invalid with every fault."""
     faults = where_faults(services, vault, name)
-    authority = services.settings.authorities.get(spec.authority or "")
+    known = services.knows_authority(spec.authority or "")
+    authority = services.settings.authorities[spec.authority or ""] if known else None
     try:
         rules.check_authority_exists(services, spec.authority)
     except Invalid as error:

@@ -28,7 +28,9 @@ log = logger("operations")
 
 
 def permitted(services: Services, vault: str, name: str, request: CertificateRequest) -> tuple[tuple[str, ...], str]:
-    """The fall-backs of the request's authority that the caller's grants reach, and why others are none ("")."""
+    """The fall-backs of the request's authority that the caller's grants reach, and why others are none ("").
+
+    The caller reads that: an authority that none of its grants is for is not named."""
     authority = services.settings.authorities.get(request.authority or "")
     listed = authority.settings.fallback if authority else ()
     if services.caller is None or not listed:
@@ -39,8 +41,11 @@ def permitted(services: Services, vault: str, name: str, request: CertificateReq
             grants.require_request(services, Role.REQUESTER, vault, name, replace(wanted, authority=other))
             found.append(other)
         except NotPermitted as error:
-            refused.append(f"{other} is no fall-back here: {error}")
-    return tuple(found), "; ".join(refused)
+            if services.knows_authority(other):
+                refused.append(f"{other} is no fall-back here: {error}")
+            else:
+                refused.append("a fall-back is left out: no grant of the caller is for it")
+    return tuple(found), "; ".join(dict.fromkeys(refused))
 
 
 def after_unavailable(services: Services, operation: Operation, outcome: Unavailable) -> Operation:

@@ -62,13 +62,26 @@ def test_every_answer_says_who_signed_and_why(world: World, receiver: Any, monke
 
 def test_a_fall_back_that_the_callers_grants_do_not_reach_is_not_asked(world: World) -> None:
     world, authorities = with_fallbacks(world)
-    narrow = Grant(principal="Requester", role="Requester", authorities=(FIRST, THIRD))
-    caller = Caller("alice", Role.REQUESTER, ("alice",), by_grants=True, grants=(narrow,))
     name = world.name()
-    create(replace(world, services=replace(world.services, caller=caller)), name)
+    create(on_behalf(world, Grant(principal="Requester", role="Requester", authorities=(FIRST, THIRD))), name)
     assert row(world, name).fallbacks == (THIRD,)
-    assert row(world, name).transitions[0].detail.startswith(f"{SECOND} is no fall-back here: your grants for")
+    detail = row(world, name).transitions[0].detail
+    assert detail == "a fall-back is left out: no grant of the caller is for it", "the caller must not know its name"
     authorities[FIRST].refusals["submit"] = LIMITED
     ended = world.finish(name)
     assert signer(authorities, ended) == THIRD
     assert authorities[SECOND].asked == []
+
+
+def test_a_fall_back_that_the_caller_knows_from_elsewhere_is_named(world: World) -> None:
+    world, _ = with_fallbacks(world)
+    here = Grant(principal="Requester", role="Requester", authorities=(FIRST, THIRD))
+    elsewhere = Grant(principal="Requester", role="Requester", authorities=(SECOND,), certificates=("elsewhere-*",))
+    name = world.name()
+    create(on_behalf(world, here, elsewhere), name)
+    assert row(world, name).transitions[0].detail.startswith(f"{SECOND} is no fall-back here: your grants for")
+
+
+def on_behalf(world: World, *grants: Grant) -> World:
+    caller = Caller("alice", Role.REQUESTER, ("alice",), by_grants=True, grants=grants)
+    return replace(world, services=replace(world.services, caller=caller))

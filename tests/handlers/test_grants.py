@@ -83,7 +83,8 @@ def test_nobody_asks_for_names_or_authorities_of_others(
 
 def test_a_grant_for_an_issuer_of_key_vault_is_for_that_issuer(shared: Shared) -> None:
     name = shared.name("b")
-    refused(shared.create(TEAM_B, name, B), "NotGranted")
+    detail = refused(shared.create(TEAM_B, name, B), "BadRequest", 400)
+    assert detail == "there is no authority 'openbao'; the settings have: none", "nor may the team know of it"
     assert shared.create(TEAM_B, name, B, authority=None).status_code == 202
 
 

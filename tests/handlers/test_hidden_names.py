@@ -20,24 +20,12 @@ from sandbox.azurite import Azurite
 from sandbox.clock import Clock
 from sandbox.vault import VaultServer
 from tests.fixtures import connected
+from tests.handlers.hidden import CA, HIDDEN, OF_ONE_VAULT, SETTINGS, TEAM
 from tests.handlers.in_process import InProcess, Response, path_of
-from tests.handlers.people import Person, guid
+from tests.handlers.people import Person
 from tests.world import ALIAS, World, create, made, make_world
 
 pytestmark = pytest.mark.slow
-
-HIDDEN = "zebra"  # in every name that is not the team's
-TEAM, OF_ONE_VAULT = Person(guid(30)), Person(guid(31))
-CA = '"connector": "tests.world:TestCa"'
-SETTINGS = {
-    "CERTRELAY_APP_SERVICE_AUTHENTICATION": "true",
-    "WEBSITE_AUTH_ENABLED": "True",
-    "CERTRELAY_GRANTS": (
-        f'[{{"principal": "{TEAM.id}", "role": "Operator", "vaults": ["{ALIAS}"], "certificates": ["*-ours"],'
-        ' "authorities": ["test-ca"], "subjects": ["*.contoso.example"]},'
-        f' {{"principal": "{OF_ONE_VAULT.id}", "role": "Administrator", "vaults": ["{ALIAS}"]}}]'
-    ),
-}
 
 
 @dataclass(frozen=True)

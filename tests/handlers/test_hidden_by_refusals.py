@@ -1,0 +1,90 @@
+"""What grants hide is in no refusal either: what a caller may not know is answered like what is not there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from handlers.routes import ROUTES
+from sandbox.azurite import Azurite
+from sandbox.clock import Clock
+from sandbox.vault import VaultServer
+from tests.fixtures import connected
+from tests.handlers.hidden import CA, HIDDEN, OF_ONE_VAULT, SETTINGS, TEAM
+from tests.handlers.in_process import InProcess, Response
+from tests.handlers.people import Person
+from tests.world import ALIAS, KEY, World, made, make_world
+
+pytestmark = pytest.mark.slow
+
+OTHER_VAULT, OTHER_CA = f"{HIDDEN}-vault", f"{HIDDEN}-ca"
+NOTHING = "nothing"
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory, azurite: Azurite) -> Iterator[World]:
+    """A deployment whose other authority has rules that nothing meets."""
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        VaultServer(tmp_path_factory.mktemp("strict"), clock=Clock()) as server,
+    ):
+        connected(server, azurite, environment)
+        vaults = f'{{"{ALIAS}": {{"url": "{server.url}"}}, "{OTHER_VAULT}": {{"url": "https://127.0.0.1:9"}}}}'
+        rules = '"rules": {"names": ["nobody.example"], "minimum_rsa_size": 4096, "key_types": ["RSA"]}'
+        other = f', "{OTHER_CA}": {{{CA}, {rules}}}'
+        world = make_world(server, azurite, server.clock, other, CERTRELAY_VAULTS=vaults, **SETTINGS)
+        made(world, "d-ours")
+        yield world
+
+
+@pytest.fixture
+def functions(strict: World, monkeypatch: pytest.MonkeyPatch) -> InProcess:
+    return InProcess(strict, monkeypatch)
+
+
+def sent(functions: InProcess, who: Person, path: str, body: Any, **headers: str) -> Response:
+    answer = functions.call("POST", path, body, **{"x-ms-client-principal": who.header, **headers})
+    assert answer is not None, path
+    return answer
+
+
+def told(answer: Response, name: str) -> tuple[int, str]:
+    """The status and the text of a refusal, with `nothing` for the name that was asked for."""
+    body = answer.json()
+    del body["correlation_id"]
+    return answer.status, str(body).replace(name, NOTHING)
+
+
+ORDERS = [
+    ("create", {"dns_names": ["www.contoso.example"], "policy": KEY}),
+    ("create", {"dns_names": ["www.elsewhere.example"], "policy": {"key_props": {"kty": "RSA", "key_size": 2048}}}),
+    ("renew", {}),
+    ("adopt", {}),
+    ("adopt", {"force": True, "validity_days": 3650}),
+]
+
+
+@pytest.mark.parametrize(("rest", "body"), ORDERS)
+def test_an_authority_that_a_grant_hides_is_answered_like_an_unknown_one(
+    functions: InProcess, rest: str, body: dict[str, Any]
+) -> None:
+    name = "e-ours" if rest == "create" else "d-ours"
+    path = f"vaults/{ALIAS}/certificates/{name}/{rest}"
+    unknown, hidden = (sent(functions, TEAM, path, {"authority": ca, **body}) for ca in (NOTHING, OTHER_CA))
+    assert told(unknown, NOTHING) == told(hidden, OTHER_CA)
+    assert hidden.status == 400
+
+
+def test_every_vault_and_authority_of_a_path_is_answered_alike_by_all_methods(functions: InProcess) -> None:
+    for route in ROUTES:
+        for who in (TEAM, OF_ONE_VAULT) if "{vault}" in route.path else (TEAM,):
+            answers = []
+            for vault, authority in ((NOTHING, NOTHING), (OTHER_VAULT, OTHER_CA)):
+                values = {"vault": vault, "authority": authority, "name": "d-ours", "version": "0" * 32, "issuer": "x"}
+                path = route.path.replace("{version:length(32)}", "{version}")
+                path = path.format_map({**values, "id": "0" * 32, "target": "ops"})
+                if vault in path or authority in path:
+                    answer = functions.call(route.method, path, {}, **{"x-ms-client-principal": who.header})
+                    assert answer is not None
+                    answers.append((answer.status, answer.json()["detail"].replace(vault, "").replace(authority, "")))
+            assert answers[:1] == answers[1:], route
