@@ -83,15 +83,25 @@ def start(services: Services, criteria: Criteria, requested_by: str, idempotency
     Raises Invalid (no criteria, or impossible ones), NotPermitted (no grant of the caller is for all these vaults),
     Conflict `KeyReused` (the key was used with other criteria), NotReady."""
     _check(services, criteria)
-    _permit(services, criteria, Role.ADMINISTRATOR)
-    identifier = uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex if idempotency_key else uuid.uuid4().hex
-    new = Replacement(identifier, criteria, requested_by, services.now(), requested_by_name=services.caller_name)
-    services.storage.replacements.insert(_to_row(new))
-    job = find(services, identifier)
+    new = Replacement("", criteria, requested_by, services.now(), requested_by_name=services.caller_name)
+    try:
+        job = _started(services, replace(new, id=_identifier(idempotency_key)))
+    except NotPermitted:  # it is somebody else's key as well, of whose replacement the caller must not know
+        job = _started(services, replace(new, id=_identifier(f"{requested_by} {idempotency_key}")))
     if job.criteria != criteria:
         text = "the Idempotency-Key was used for a replacement with other criteria; use a new one"
         raise Conflict(text, "KeyReused")
     return job
+
+
+def _identifier(idempotency_key: str | None) -> str:
+    return uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex if idempotency_key else uuid.uuid4().hex
+
+
+def _started(services: Services, job: Replacement) -> Replacement:
+    """The replacement with this id, which is `job` if there was none. Raises NotPermitted, NotReady."""
+    services.storage.replacements.insert(_to_row(job))
+    return find(services, job.id)
 
 
 def find(services: Services, identifier: str) -> Replacement:
@@ -186,30 +196,40 @@ def refused(services: Services, identifier: str) -> list[Refused]:
 
 
 def _check(services: Services, criteria: Criteria) -> None:
-    faults = [
-        Fault("/vaults", f"there is no vault {alias!r}")
-        for alias in criteria.vaults
-        if alias not in services.settings.vaults
-    ]
+    """Raise Invalid or NotPermitted. Who may not start it is told what is malformed, and not which vaults exist."""
+    malformed = list(_malformed(criteria))
+    try:
+        _permit(services, criteria, Role.ADMINISTRATOR)
+    except NotPermitted:
+        if malformed:
+            raise Invalid(malformed) from None
+        raise
+    if faults := [*_unknown(services, criteria), *malformed]:
+        raise Invalid(faults)
+
+
+def _unknown(services: Services, criteria: Criteria) -> Iterator[Fault]:
+    for alias in criteria.vaults:
+        if alias not in services.settings.vaults:
+            yield Fault("/vaults", f"there is no vault {alias!r}")
     if criteria.authority is not None and criteria.authority not in services.settings.authorities:
-        faults.append(Fault("/authority", f"there is no authority {criteria.authority!r}"))
+        yield Fault("/authority", f"there is no authority {criteria.authority!r}")
+
+
+def _malformed(criteria: Criteria) -> Iterator[Fault]:
     if criteria == Criteria(vaults=criteria.vaults):
-        faults.append(
-            Fault("", "needs a criterion: authority, names, issuer, serial_numbers, key_type or issued_before")
-        )
+        yield Fault("", "needs a criterion: authority, names, issuer, serial_numbers, key_type or issued_before")
     for index, text in enumerate(criteria.serial_numbers):
         try:
             serial_number(text)
         except ValueError:
-            faults.append(Fault(f"/serial_numbers/{index}", "must be a serial number in hex"))
+            yield Fault(f"/serial_numbers/{index}", "must be a serial number in hex")
     try:
         comparable(criteria.issuer or "CN=any")
     except Invalid:
-        faults.append(Fault("/issuer", "must be a distinguished name such as CN=R3, O=Let's Encrypt, C=US"))
+        yield Fault("/issuer", "must be a distinguished name such as CN=R3, O=Let's Encrypt, C=US")
     if criteria.key_type not in (None, "RSA", "EC"):
-        faults.append(Fault("/key_type", "must be RSA or EC"))
-    if faults:
-        raise Invalid(faults)
+        yield Fault("/key_type", "must be RSA or EC")
 
 
 def save(services: Services, job: Replacement) -> Replacement:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from certrelay.renewal import replacements
+from certrelay.renewal.replacements import Criteria
 from handlers.routes import ROUTES
 from sandbox.azurite import Azurite
 from sandbox.clock import Clock
@@ -75,6 +77,19 @@ def test_an_authority_that_a_grant_hides_is_answered_like_an_unknown_one(
     assert hidden.status == 400
 
 
+def test_a_vault_that_a_grant_hides_is_answered_like_an_unknown_one_by_a_replacement(functions: InProcess) -> None:
+    for more, status in (
+        ({"names": ["x"]}, 403), ({"names": ["x"], "authority": "test-ca"}, 403),
+        ({}, 400), ({"serial_numbers": ["x"]}, 400),
+    ):  # fmt: skip
+        unknown, hidden = (
+            sent(functions, OF_ONE_VAULT, "replacements", {"vaults": [ALIAS, vault], **more})
+            for vault in (NOTHING, OTHER_VAULT)
+        )
+        assert told(unknown, NOTHING) == told(hidden, OTHER_VAULT)
+        assert hidden.status == status, "what is malformed is no secret"
+
+
 def test_every_vault_and_authority_of_a_path_is_answered_alike_by_all_methods(functions: InProcess) -> None:
     for route in ROUTES:
         for who in (TEAM, OF_ONE_VAULT) if "{vault}" in route.path else (TEAM,):
@@ -88,3 +103,15 @@ def test_every_vault_and_authority_of_a_path_is_answered_alike_by_all_methods(fu
                     assert answer is not None
                     answers.append((answer.status, answer.json()["detail"].replace(vault, "").replace(authority, "")))
             assert answers[:1] == answers[1:], route
+
+
+def test_an_idempotency_key_of_somebody_whom_a_grant_hides_is_free(strict: World, functions: InProcess) -> None:
+    theirs = replacements.start(strict.services, Criteria(names=("no-such-name",)), HIDDEN, "monday")
+    mine = {"vaults": [ALIAS], "names": ["no-such-name"]}
+    first, again = (sent(functions, OF_ONE_VAULT, "replacements", mine, **{"idempotency-key": "monday"}) for _ in "12")
+    assert first.status == 202, first.body
+    assert first.json()["id"] == again.json()["id"] != theirs.id
+    other = sent(functions, OF_ONE_VAULT, "replacements", {**mine, "names": ["x"]}, **{"idempotency-key": "monday"})
+    assert (other.status, other.json()["code"]) == (409, "KeyReused")
+    shared = replacements.start(strict.services, Criteria(names=("no-such-name",)), "another administrator", "monday")
+    assert shared.id == theirs.id, "whoever may read it shares it"
