@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from certrelay import schedules, settings
 from certrelay.connectors.private_ca.settings import PrivateCaSettings
@@ -54,6 +55,15 @@ def test_the_sample_settings_are_those_of_the_template_and_what_only_a_laptop_ne
     only_local = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage"}
     of_deployers = set(re.findall(r"@([A-Z_]+)", json.dumps(SAMPLE)))
     assert SAMPLE.keys() - only_local - of_deployers <= template_settings()
+
+
+def test_the_workflow_gives_the_template_every_parameter_that_an_environment_may_set() -> None:
+    """What it leaves out goes back to its default at each deployment: without grants the roles reach everything."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())
+    given = workflow["jobs"]["deploy"]["env"]
+    asked = re.findall(r"\$\{(\w+)\}", (INFRA / "main.parameters.json").read_text())
+    assert set(asked) <= given.keys()
+    assert given == {name: f"${{{{ vars.{name} }}}}" for name in given}
 
 
 def test_the_app_starts_with_what_the_template_writes_for_someone_who_chooses_nothing() -> None:
