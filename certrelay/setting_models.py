@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -32,9 +33,22 @@ ROLES: tuple[RoleName, ...] = get_args(RoleName)  # each includes the ones befor
 
 
 def _https(url: str) -> str:
-    if not re.match(r"^https://[^/?#@\s]+/?$", url):
+    if not re.fullmatch(r"https://([^/?#@\s:\\\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", url):
         raise ValueError("must be https://HOST without a path, such as https://contoso.vault.azure.net")
     return url.rstrip("/")
+
+
+def _target_address(secret: SecretStr) -> SecretStr:
+    """An https address or, beside a receiver on the same machine, one of it with its port."""
+    url = secret.get_secret_value()
+    try:
+        parts = urlsplit(url if url.isprintable() else "")
+        here = parts.scheme == "http" and parts.hostname == "127.0.0.1" and parts.port
+        if here or (parts.scheme == "https" and parts.hostname and parts.port != 0):
+            return secret
+    except ValueError:
+        pass
+    raise ValueError("must be an https address, such as https://contoso.example/hook")
 
 
 def signing_key(secret: SecretStr) -> bytes:
@@ -188,7 +202,7 @@ class Target(_Frozen):
     """A receiver of notifications. Its URL is a credential (Teams, Slack) and is given by reference."""
 
     kind: Literal["webhook", "teams", "slack"]
-    url: SecretStr
+    url: Annotated[SecretStr, AfterValidator(_target_address)]
     secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
     events: tuple[NotificationEvent, ...] = ALL_BUT_COMPLETED
 

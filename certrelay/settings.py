@@ -16,12 +16,14 @@ way, so the JSON itself holds none. This is the only module that reads the envir
 import difflib
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from certrelay.connectors.registry import settings_class
+from certrelay.connectors.settings import ConnectorSettings
 from certrelay.errors import SettingsError
 from certrelay.schedules import SCHEDULES, schedule_faults
 from certrelay.setting_models import (
@@ -35,7 +37,7 @@ from certrelay.setting_models import (
     VaultSettings,
 )
 from certrelay.setting_references import UNRESOLVED, is_unresolved, refuse_literal_secrets, resolved
-from certrelay.validation import ALIAS, faults_of
+from certrelay.validation import ALIAS, Twice, faults_of, unique
 
 NAMES = (
     "CERTRELAY_VAULTS", "CERTRELAY_AUTHORITIES", "CERTRELAY_NOTIFICATIONS", "CERTRELAY_RENEWAL_BATCH",
@@ -63,7 +65,7 @@ def load(environment: Mapping[str, str] | None = None, *, with_schedules: bool =
         for name, value in written.items()
         if (authority := _authority(name, value, environment, faults)) is not None
     }
-    faults += [*_vault_faults(vaults, written), *_fallback_faults(authorities, written)]
+    faults += [*_vault_faults(vaults, written), *_fallback_faults(written)]
     settings = Settings(
         vaults=vaults,
         authorities=authorities,
@@ -85,7 +87,7 @@ def _vault_faults(vaults: Mapping[str, VaultSettings], authorities: Collection[s
     """Vaults that are configured twice, since both aliases would renew their certificates, or name no authority."""
     aliases: dict[str, str] = {}
     for alias, vault in vaults.items():
-        if (other := aliases.setdefault(vault.url.lower(), alias)) != alias:
+        if (other := aliases.setdefault(vault.url.lower().removesuffix(":443"), alias)) != alias:
             yield f"CERTRELAY_VAULTS/{alias}/url: the same vault is configured as {other} already"
         yield from _unknown_authorities(f"CERTRELAY_VAULTS/{alias}", vault.authorities, authorities)
 
@@ -96,14 +98,19 @@ def _unknown_authorities(where: str, names: Iterable[str], authorities: Collecti
     yield from (f"{where}/authorities: there is no authority {name!r}; {text}" for name in unknown)
 
 
-def _fallback_faults(authorities: Mapping[str, Authority], names: Collection[str]) -> Iterator[str]:
-    """Fall-backs that can never be asked: unknown ones, the authority itself, and those named before."""
-    for name, authority in authorities.items():
-        listed = authority.settings.fallback
+def _fallback_faults(authorities: Mapping[str, Any]) -> Iterator[str]:
+    """Fall-backs that can never be asked: unknown ones, the authority itself, and those named before.
+
+    `authorities`: as they are written, whatever else is wrong with them."""
+    for name, written in authorities.items():
+        fallback = written.get("fallback") if isinstance(written, dict) else None
+        listed = fallback if isinstance(fallback, list) else []
         for index, other in enumerate(listed):
             where = f"CERTRELAY_AUTHORITIES/{name}/fallback/{index}"
-            if other not in names:
-                yield f"{where}: there is no authority {other!r}; the settings have: {', '.join(sorted(names))}"
+            if not isinstance(other, str):
+                continue  # which is a fault by itself
+            if other not in authorities:
+                yield f"{where}: there is no authority {other!r}; the settings have: {', '.join(sorted(authorities))}"
             elif other == name:
                 yield f"{where}: an authority cannot be its own fall-back"
             elif other in listed[:index]:
@@ -122,14 +129,8 @@ def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -
     if not text.strip():
         faults.append(f"{name} is missing: a JSON object is expected, such as {ENTRIES}")
         return {}
-    if is_unresolved(text):
-        faults.append(f"{name} {UNRESOLVED}")
-        return {}
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        place = f": see line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        faults.append(f"{name} is not JSON{place}; write an object, such as {ENTRIES}")
+    before, value = len(faults), _decoded(name, text, f"an object, such as {ENTRIES}", faults)
+    if len(faults) > before:
         return {}
     if not isinstance(value, dict) or (not value and name == "CERTRELAY_VAULTS"):
         faults.append(f"{name} must be a JSON object with at least one entry, such as {ENTRIES}")
@@ -138,6 +139,21 @@ def _json_object(environment: Mapping[str, str], name: str, faults: list[str]) -
         faults.append(f"{name}/{alias}: a name has 2 to 24 lower-case letters, digits and hyphens")
         del value[alias]
     return value
+
+
+def _decoded(name: str, text: str, wanted: str, faults: list[str]) -> Any:
+    """The JSON in a setting; if it cannot be read, a fault that says what is `wanted`."""
+    if is_unresolved(text):
+        faults.append(f"{name} {UNRESOLVED}")
+        return None
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except Twice as error:
+        faults.append(f"{name} has {error.name!r} twice in one object, and only one of them could count")
+    except (ValueError, RecursionError) as error:
+        place = f": see line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        faults.append(f"{name} is not JSON{place}; write {wanted}")
+    return None
 
 
 def _valid[Model: BaseModel](where: str, value: Any, model: type[Model], faults: list[str]) -> Model | None:
@@ -157,20 +173,26 @@ def _authority(name: str, value: Any, environment: Mapping[str, str], faults: li
     before = len(faults)
     common = {key: item for key, item in value.items() if key in COMMON_FIELDS}
     own = {key: item for key, item in value.items() if key not in COMMON_FIELDS}
-    settings = None
-    own_settings: type[BaseModel] = AuthoritySettings  # until the connector is known
-    try:
-        settings = AuthoritySettings.model_validate(common)
-        own_settings = settings_class(settings.connector)
-        refuse_literal_secrets(where, own_settings, own, faults)
-        connector_settings = own_settings.model_validate(resolved(where, own, environment, faults))
-    except ValidationError as error:
-        faults += _sentences(where, error, own_settings)
-    except LookupError as error:
-        faults.append(f"{where}/connector: {error}")
-    if len(faults) > before or settings is None:
+    settings = _valid(where, common, AuthoritySettings, faults)
+    connector_settings = _connector_settings(where, value.get("connector"), own, environment, faults)
+    if len(faults) > before or settings is None or connector_settings is None:
         return None
     return Authority(name, settings, connector_settings)
+
+
+def _connector_settings(
+    where: str, connector: Any, own: dict[str, Any], environment: Mapping[str, str], faults: list[str]
+) -> ConnectorSettings | None:
+    """The connector's own settings; None if they have faults, or if there is no such connector."""
+    if not isinstance(connector, str):
+        return None  # which is a fault of what all authorities have
+    try:
+        model = settings_class(connector)
+    except LookupError as error:
+        faults.append(f"{where}/connector: {error}")
+        return None
+    refuse_literal_secrets(where, model, own, faults)
+    return _valid(where, resolved(where, own, environment, faults), model, faults)
 
 
 def _targets(environment: Mapping[str, str], faults: list[str]) -> dict[str, Target]:
@@ -183,11 +205,7 @@ def _targets(environment: Mapping[str, str], faults: list[str]) -> dict[str, Tar
             continue
         refuse_literal_secrets(where, Target, value, faults)
         target = _valid(where, resolved(where, value, environment, faults), Target, faults)
-        if target is None:
-            continue
-        if not target.url.get_secret_value().startswith(("https://", "http://127.0.0.1:")):
-            faults.append(f"{where}/url: must be an https address")
-        if len(faults) == before:
+        if target is not None and len(faults) == before:
             found[alias] = target
     return found
 
@@ -207,8 +225,8 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int, fault
     text = environment.get(name, "").strip()
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        faults.append(f"{name} must be a whole number of at least 1")
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
+        faults.append(f"{name} must be a whole number from 1 to 999999999")
         return default
     return int(text)
 
@@ -259,18 +277,15 @@ def _endpoints(environment: Mapping[str, str], faults: list[str]) -> tuple[Endpo
 def _json_list(environment: Mapping[str, str], name: str, faults: list[str]) -> list[Any]:
     """The list in an optional setting; empty without the setting."""
     text = environment.get(name, "").strip()
-    if is_unresolved(text):
-        faults.append(f"{name} {UNRESOLVED}")
+    if not text:
         return []
-    try:
-        value = json.loads(text or "null")
-    except (ValueError, RecursionError) as error:
-        faults.append(f"{name} is not JSON: {error}")
+    before, value = len(faults), _decoded(name, text, "a list in JSON", faults)
+    if len(faults) > before:
         return []
-    if text and (not isinstance(value, list) or not value):
+    if not isinstance(value, list) or not value:
         faults.append(f"{name} must be a JSON list with at least one entry; remove the setting to have none")
         return []
-    return value or []
+    return value
 
 
 def _flag(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:

@@ -25,6 +25,24 @@ SINGULAR = {"characters": "character", "entries": "entry"}
 type Json = dict[str, Any]
 
 
+class Twice(ValueError):
+    """An object has `name` twice, so that a reader would take one of both, and drop the other."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name[:MAX_NAME]
+
+
+def unique(pairs: list[tuple[str, Any]]) -> Json:
+    """An object of JSON, for `object_pairs_hook`. Raises Twice (RFC 8259, section 4: names should be unique)."""
+    found: Json = {}
+    for name, value in pairs:
+        if name in found:
+            raise Twice(name)
+        found[name] = value
+    return found
+
+
 def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
     """The first faults that pydantic found, with JSON pointers (RFC 6901). No value is repeated: it may be a secret."""
     schema = _schema(model)

@@ -69,6 +69,69 @@ def test_every_fault_is_named_at_once() -> None:
         assert part in message
 
 
+def test_no_fault_of_an_authority_hides_another_one() -> None:
+    corp = {
+        "connector": "vault_pki", "url": 7, "colour": "red", "token": "canary-7f3a", "ca_bundle": "@GONE",
+        "deadline_hours": -1, "rate": {"requests": 0, "seconds": 1}, "fallback": ["nobody", 7],
+    }  # fmt: skip
+    message = faults(
+        CERTRELAY_AUTHORITIES=json.dumps({"corp": corp, "other": {"connector": "no-such", "concurrency": 0}}),
+        CERTRELAY_NOTIFICATIONS=json.dumps({"ops": {"kind": "pager", "url": "@PLAIN"}}),
+        PLAIN="http://canary-7f3a.example",
+    )
+    for part in (
+        *(f"CERTRELAY_AUTHORITIES/corp/{name}:" for name in ("url", "colour", "token", "ca_bundle", "deadline_hours")),
+        "CERTRELAY_AUTHORITIES/corp/rate/requests:", "CERTRELAY_AUTHORITIES/corp/fallback/0: there is no authority",
+        "CERTRELAY_AUTHORITIES/corp/fallback/1:", "CERTRELAY_AUTHORITIES/other/connector:",
+        "CERTRELAY_AUTHORITIES/other/concurrency:", "CERTRELAY_NOTIFICATIONS/ops/kind:",
+        "CERTRELAY_NOTIFICATIONS/ops/url: must be an https address",
+    ):  # fmt: skip
+        assert part in message
+    assert "canary" not in message
+
+
+TWICE = [
+    ("CERTRELAY_VAULTS", '{"main": {"url": "https://a.example"}, "main": {"url": "https://b.example"}}', "main"),
+    ("CERTRELAY_AUTHORITIES", '{"corp": {"connector": "manual"}, "corp": {"connector": "manual"}}', "corp"),
+    ("CERTRELAY_AUTHORITIES", '{"corp": {"connector": "manual", "rules": {"names": [], "names": ["x"]}}}', "names"),
+    ("CERTRELAY_NOTIFICATIONS", '{"ops": {}, "ops": {"kind": "webhook", "url": "@CORP_TOKEN"}}', "ops"),
+    ("CERTRELAY_GRANTS", '[{"principal": "Reader", "role": "Reader", "role": "Administrator"}]', "role"),
+    ("CERTRELAY_ENDPOINTS", '[{"pattern": "a.example:443", "pattern": "b.example:443"}]', "pattern"),
+]
+
+
+@pytest.mark.parametrize(("setting", "text", "name"), TWICE)
+def test_a_name_that_is_there_twice_is_refused_for_one_of_both_would_have_no_effect(
+    setting: str, text: str, name: str
+) -> None:
+    assert f"{setting} has {name!r} twice in one object" in faults(**{setting: text})
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "9" * 5000, "\u0665"])
+def test_a_batch_is_a_whole_number_whatever_is_written(text: str) -> None:
+    assert "CERTRELAY_RENEWAL_BATCH must be a whole number" in faults(CERTRELAY_RENEWAL_BATCH=text)
+
+
+PLAIN = [
+    "http://contoso.example/x", "https://", "https:///x", "http://127.0.0.1:80@contoso.example/x", "http://127.0.0.1/x",
+    "https://contoso.example:99999/x", "https://[::1/x", "//contoso.example", "https://contoso.example/x\ny",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", PLAIN)
+def test_the_address_of_a_target_is_https_with_a_host(url: str) -> None:
+    written = json.dumps({"ops": {"kind": "webhook", "url": "@CORP_TOKEN"}})
+    message = faults(CERTRELAY_NOTIFICATIONS=written, CORP_TOKEN=url)
+    assert "CERTRELAY_NOTIFICATIONS/ops/url: must be an https address" in message
+    assert "contoso" not in message.replace("such as https://contoso.example/hook", "")
+
+
+@pytest.mark.parametrize("rest", ["\n", ":abc", ":", " ", "/x", "?x", "#x", "\\"])
+def test_the_address_of_a_vault_is_https_and_a_host_and_nothing_more(rest: str) -> None:
+    message = faults(CERTRELAY_VAULTS=json.dumps({"main": {"url": f"https://contoso.vault.azure.net{rest}"}}))
+    assert "CERTRELAY_VAULTS/main/url: must be https://HOST" in message
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "{}"])
 def test_vaults_that_are_no_json_object_are_refused(text: str) -> None:
     assert "CERTRELAY_VAULTS" in faults(CERTRELAY_VAULTS=text)
@@ -135,11 +198,13 @@ def test_a_vault_that_has_two_aliases_is_refused_for_each_would_renew_what_is_in
     vaults = {
         "one": {"url": "https://v.example"},
         "two": {"url": "https://V.example/"},
+        "three": {"url": "https://v.example:443"},
         "other": {"url": "https://x.example"},
     }
     message = faults(CERTRELAY_VAULTS=json.dumps(vaults))
-    assert "CERTRELAY_VAULTS/two/url: the same vault is configured as one already" in message
-    assert message.count("CERTRELAY_VAULTS") == 1
+    for alias in ("two", "three"):
+        assert f"CERTRELAY_VAULTS/{alias}/url: the same vault is configured as one already" in message
+    assert message.count("CERTRELAY_VAULTS") == 2
 
 
 def test_a_secret_is_in_no_representation_of_the_settings() -> None:
