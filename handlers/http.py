@@ -41,7 +41,7 @@ type Handler = Callable[[func.HttpRequest], "Answer"]
 class Answer:
     """A response. `body` is rendered as JSON, unless it is bytes of a `content_type`; None is an empty body.
 
-    With `cached` the response has an ETag, and a matching If-None-Match is answered with 304."""
+    With `cached` the response to a GET has an ETag, and a matching If-None-Match is answered with 304."""
 
     body: Any = None
     status: int = 200
@@ -78,7 +78,8 @@ def _answer(handler: Handler, req: func.HttpRequest, correlation: str) -> Answer
         return Answer(
             {"type": "about:blank", "title": "Internal error", "status": 500, "correlation_id": correlation}, 500
         )
-    return _conditional(req, answer) if answer.cached else answer
+    is_read = req.method in ("GET", "HEAD")  # 304 would say of a change that nothing has happened
+    return _conditional(req, answer) if answer.cached and is_read else replace(answer, cached=False)
 
 
 def parsed[Model: BaseModel](req: func.HttpRequest, model: type[Model]) -> Model:

@@ -10,6 +10,7 @@ from certrelay.errors import MAX_FAULTS, Fault, Invalid
 from handlers.http import MAX_BODY_BYTES
 from tests.handlers.in_process import InProcess
 from tests.world import World
+from tests.world import create as open_operation
 
 WORDS = "a row of the table hush-7f3a"
 
@@ -111,3 +112,25 @@ def test_what_is_no_json_object_is_refused_in_a_sentence_of_ours(functions: InPr
     assert answer.status == 400
     (fault,) = answer.json()["errors"]
     assert fault["detail"].startswith(("is not JSON", "must be an object", "is missing; it must be a list"))
+
+
+@pytest.mark.parametrize("etag", ["*", "of the answer"])
+def test_a_change_is_never_answered_as_if_nothing_had_happened(functions: InProcess, world: World, etag: str) -> None:
+    name = world.name()
+    open_operation(world, name)
+    path, cancel = f"vaults/main/certificates/{name}/pending", {"cancellation_requested": True}
+    asked = functions.call("PATCH", path, cancel)
+    assert asked is not None
+    assert "ETag" not in asked.headers
+    assert asked.headers["Cache-Control"] == "no-store"
+    read_again = functions.call("GET", path)
+    assert read_again is not None
+    wanted = etag if etag == "*" else read_again.headers["ETag"]
+    for method, sent in (("PATCH", cancel), ("DELETE", None)):
+        answer = functions.call(method, path, sent, **{"if-none-match": wanted})
+        assert answer is not None
+        assert answer.status == 200
+        assert answer.json()["name"] == name
+    unchanged = functions.call("GET", path, **{"if-none-match": "*"})
+    assert unchanged is not None
+    assert unchanged.status == 304
