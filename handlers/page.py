@@ -6,6 +6,7 @@ Its files lie under a path with their version in it, so that a browser keeps the
 import functools
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +76,18 @@ def web_page_file(req: func.HttpRequest) -> Answer:
 
 def _answer(req: func.HttpRequest, content: bytes, suffix: str, headers: dict[str, str]) -> Answer:
     """The content with an ETag, compressed where the browser takes that."""
-    codings = [part.split(";")[0].strip() for part in req.headers.get("accept-encoding", "").split(",")]
-    if "gzip" in codings:
+    if _takes_gzip(req.headers.get("accept-encoding", "")):
         content, headers = compressed(content), headers | {"Content-Encoding": "gzip"}
     return Answer(content, headers=headers, content_type=TYPES[suffix], cached=True)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding names gzip, with another weight than 0 (RFC 9110, section 12.5.3)."""
+    for part in accepted.lower().split(","):
+        coding, *parameters = (one.strip() for one in part.split(";"))
+        if coding == "gzip":
+            return not any(re.fullmatch(r"q=0(\.0*)?", one) for one in parameters)
+    return False
 
 
 @functools.lru_cache(maxsize=64)

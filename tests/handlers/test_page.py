@@ -75,6 +75,17 @@ def test_it_is_compressed_for_whoever_takes_that() -> None:
     assert "Content-Encoding" not in plain.headers
 
 
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip;q=0", False), ("gzip; q=0.000, br", False), ("GZip;Q=0", False), ("identity, gzip;q=0, *", False),
+        ("", False), ("gzip;q=", True), ("GZIP", True), ("gzip;q=0.001", True), ("gzip;q=1;x=0", True),
+    ],
+)  # fmt: skip
+def test_it_is_not_compressed_for_whoever_refuses_that(accepted: str, packed: bool) -> None:
+    assert ("Content-Encoding" in file("app.js", accept_encoding=accepted).headers) is packed
+
+
 def test_no_file_has_inline_code_a_foreign_address_or_a_way_to_make_markup_of_text() -> None:
     for name, content in FILES.contents.items():
         text = content.decode()
