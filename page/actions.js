@@ -82,7 +82,9 @@ async function renew(screen) {
     `${authority} is asked for a new version now, with the same policy, names and tags. ` +
     "The version that is used today stays valid.";
   if (!(await confirmed(`Renew ${name}`, [p(text)], "Renew"))) return;
-  await call("POST", of(vault, name, "/renew"), { body: {}, headers: { "Idempotency-Key": crypto.randomUUID() } });
+  screen.key ??= crypto.randomUUID(); // the same until it is answered: then it is done once
+  await call("POST", of(vault, name, "/renew"), { body: {}, headers: { "Idempotency-Key": screen.key } });
+  screen.key = null;
   await done(screen, "The renewal is requested.");
 }
 

@@ -1,7 +1,7 @@
 // The frame: who is signed in, the navigation, and one screen at a time, each with its own address.
 
 import { ApiError, functionKey, keepKey, onReachable, wait } from "./api.js";
-import { told } from "./dialog.js";
+import { closeAll, told } from "./dialog.js";
 import { field, onSubmit } from "./form.js";
 import { alarm, bdi, button, buttons, code, fill, h, hint, link, p, say } from "./dom.js";
 import { hasSignIn, highestRole, identify, isAtLeast, me } from "./session.js";
@@ -220,6 +220,7 @@ addEventListener("unhandledrejection", (event) => {
   if (event.reason instanceof ApiError) told("That did not work", p(bdi(event.reason.message)));
 });
 addEventListener("hashchange", () => {
+  closeAll();
   if (me) show();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {

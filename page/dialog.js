@@ -37,6 +37,11 @@ export function confirmed(title, content, action, kind = "primary") {
   });
 }
 
+/** Close what is open, unanswered: the screen that it belongs to is left. */
+export function closeAll() {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+}
+
 /** Tell something that has to be read. */
 export function told(title, ...content) {
   const dialog = h(

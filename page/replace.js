@@ -230,11 +230,10 @@ async function start(form) {
   const most = count(found.length, "certificate");
   const text = `Up to ${most} will be renewed. Stopping it later leaves those that were started.`;
   if (!(await confirmed("Start the replacement", [p(text)], "Start it", "danger"))) return;
+  // What is sent again unchanged, because its answer was lost, starts nothing twice.
+  if (form.sent !== JSON.stringify(criteria)) [form.sent, form.key] = [JSON.stringify(criteria), crypto.randomUUID()];
   try {
-    const job = await call("POST", "replacements", {
-      body: criteria,
-      headers: { "Idempotency-Key": crypto.randomUUID() },
-    });
+    const job = await call("POST", "replacements", { body: criteria, headers: { "Idempotency-Key": form.key } });
     say("It is started.");
     location.hash = `#/replacement/${job.id}`;
   } catch (error) {

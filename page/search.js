@@ -23,14 +23,16 @@ const unborn = ({ vault, name, authority }) => ({
 export function matching(view) {
   const { q, state, authority, vault, tag, days, before } = view.filters.wanted;
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-  const [tagName, tagValue] = tag.split("=");
+  const [tagName, ...tagValue] = tag.split("="); // a value may have that sign, too
+  const hasTag = ({ tags }) =>
+    Object.hasOwn(tags, tagName) && (!tagValue.length || tags[tagName] === tagValue.join("="));
   return allLines(view).filter((line) => {
     if (vault && line.vault !== vault) return false;
     if (authority && (line.authority ?? "none") !== authority) return false;
     if (state === "failing" ? !isFailing(view, line) : state && line.state !== state) return false;
     if (days !== "" && !(daysUntil(line.expires) <= Number(days))) return false;
     if (before && !(moment(line.expires) < moment(before))) return false;
-    if (tag && !(tagName in line.tags && (tagValue === undefined || line.tags[tagName] === tagValue))) return false;
+    if (tag && !hasTag(line)) return false;
     return words.every((word) => searched(line).includes(word));
   });
 }
