@@ -56,7 +56,7 @@ for id in $CERTRELAY_VAULT_IDS; do
         --query "[].[source, name, resourceGroup, identity.type || 'None']" >"$work/topics"
     while IFS="$(printf '\t')" read -r source topic place identity; do
         [ "$(lower "$source")" = "$(lower "$id")" ] || continue
-        [ "$topic" != "$vault-events" ] || continue
+        [ "$(lower "$topic")" != "$(lower "$vault-events")" ] || continue
         [ "$(lower "$place")" = "$(lower "$group")" ] ||
             fail "the system topic $topic of $vault is in the resource group $place; it must be in $group, where the vault is"
         case "$identity" in

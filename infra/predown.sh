@@ -9,6 +9,13 @@ if [ -z "${CERTRELAY_IDENTITY_NAME:-}" ] || [ -z "${AZURE_RESOURCE_GROUP:-}" ]; 
 fi
 az account set --subscription "$AZURE_SUBSCRIPTION_ID"
 token=${CERTRELAY_IDENTITY_NAME#certrelay-}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+lower() { # Azure writes names and ids as somebody has written them once
+    printf '%s' "$1" | tr '[:upper:]' '[:lower:]'
+}
+
 principal=$(az identity show --resource-group "$AZURE_RESOURCE_GROUP" --name "$CERTRELAY_IDENTITY_NAME" \
     --query principalId --output tsv 2>/dev/null) || principal=""
 
@@ -16,17 +23,19 @@ for id in ${CERTRELAY_VAULT_IDS:-}; do
     subscription=$(printf '%s' "$id" | cut -d/ -f3)
     group=$(printf '%s' "$id" | cut -d/ -f5)
     vault=$(printf '%s' "$id" | cut -d/ -f9)
-    [ "$group" != "$AZURE_RESOURCE_GROUP" ] || continue
+    [ "$(lower "$subscription/$group")" != "$(lower "$AZURE_SUBSCRIPTION_ID/$AZURE_RESOURCE_GROUP")" ] || continue
     echo "predown: removing the events and the rights on $vault"
-    for topic in $(az eventgrid system-topic list --subscription "$subscription" --resource-group "$group" \
-        --query "[?ends_with(source, '/$vault')].name" --output tsv); do
+    az eventgrid system-topic list --subscription "$subscription" --resource-group "$group" \
+        --query "[].[source, name]" --output tsv >"$work/topics"
+    while IFS="$(printf '\t')" read -r source topic; do
+        [ "$(lower "$source")" = "$(lower "$id")" ] || continue
         az eventgrid system-topic event-subscription delete --subscription "$subscription" --resource-group "$group" \
-            --system-topic-name "$topic" --name "$CERTRELAY_APP_NAME" --yes --output none 2>/dev/null || true
-        if [ "$topic" = "$vault-events" ]; then # ours; somebody else's stays
+            --system-topic-name "$topic" --name "$CERTRELAY_APP_NAME" --yes --output none </dev/null 2>/dev/null || true
+        if [ "$(lower "$topic")" = "$(lower "$vault-events")" ]; then # ours; somebody else's stays
             az eventgrid system-topic delete --subscription "$subscription" --resource-group "$group" --name "$topic" \
-                --yes --output none
+                --yes --output none </dev/null
         fi
-    done
+    done <"$work/topics"
     if [ -n "$principal" ]; then
         az role assignment delete --assignee "$principal" --scope "$id"
     fi

@@ -161,19 +161,39 @@ def test_without_existing_vaults_only_the_providers_are_looked_at(azure: Azure) 
 
 
 def test_what_lies_in_other_resource_groups_is_removed_and_other_peoples_topics_stay(azure: Azure) -> None:
-    azure.answers["eventgrid system-topic list"] = "Contoso-events\ntheirs"
+    elsewhere = VAULT.replace("rg-vaults", "rg-else").replace("Contoso", "notcontoso")
+    azure.answers["eventgrid system-topic list"] = "\n".join(
+        (f"{VAULT.upper()}\tcontoso-events", f"{VAULT}\ttheirs", f"{elsewhere}\tContoso-events")
+    )
     azure.answers["identity show"] = "principal-1"
     done = azure.run("predown.sh")
     assert done.returncode == 0, done.stderr
     deleted = [line for line in azure.calls if " delete " in line]
     topics = [line for line in deleted if line.startswith("eventgrid system-topic delete")]
     assert len(topics) == 1
-    assert "--name Contoso-events" in topics[0]
+    assert "--name contoso-events" in topics[0], "Azure writes names as somebody has written them once"
     assert len([line for line in deleted if "event-subscription" in line]) == 2
     assert f"role assignment delete --assignee principal-1 --scope {VAULT}" in deleted
     assert len([line for line in deleted if line.startswith("role definition delete")]) == 2
 
 
 def test_a_vault_in_the_resource_group_of_the_app_goes_with_it(azure: Azure) -> None:
-    assert azure.run("predown.sh", AZURE_RESOURCE_GROUP="rg-vaults").returncode == 0
-    assert not [line for line in azure.calls if line.startswith("eventgrid")]
+    for name in ("rg-vaults", "RG-Vaults"):
+        assert azure.run("predown.sh", AZURE_RESOURCE_GROUP=name).returncode == 0
+        assert not [line for line in azure.calls if line.startswith("eventgrid")]
+
+
+def test_a_group_of_another_subscription_is_another_one_although_it_has_the_same_name(azure: Azure) -> None:
+    there = VAULT.replace("s-1", "s-2")
+    azure.answers["eventgrid system-topic list"] = f"{there}\tContoso-events"
+    azure.answers["identity show"] = "principal-1"
+    assert azure.run("predown.sh", AZURE_RESOURCE_GROUP="rg-vaults", CERTRELAY_VAULT_IDS=there).returncode == 0
+    assert f"role assignment delete --assignee principal-1 --scope {there}" in azure.calls
+    assert [line for line in azure.calls if line.startswith("eventgrid system-topic delete --subscription s-2")]
+
+
+def test_our_own_topic_is_known_however_its_vault_is_written(azure: Azure) -> None:
+    azure.answers["eventgrid system-topic list"] = topic(VAULT.lower(), "contoso-events", "RG-VAULTS", "None")
+    done = azure.run("postdeploy.sh")
+    assert done.returncode == 0, done.stderr
+    assert azure.parameters["existingTopics"] == {}
