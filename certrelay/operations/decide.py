@@ -132,7 +132,9 @@ def _when_key_vault_issues(operation: Operation, pending: PendingOperation) -> S
 def back_off(
     attempts: int, retry_after: float | None, jitter: random.Random, longest_seconds: float = LONGEST_DELAY
 ) -> float:
-    """Seconds until the next try: doubling from 5 s to `longest_seconds`, ±20 %, and never less than `retry_after`."""
+    """Seconds until the next try: doubling from 5 s to `longest_seconds`, ±20 %, and never less than `retry_after`.
+
+    `attempts` that have failed; below 0 it is half of 5 s, a quarter …"""
     doubled = min(FIRST_DELAY * 2.0 ** min(attempts, 20), longest_seconds)
     return max(doubled * jitter.uniform(0.8, 1.2), retry_after or 0.0)
 

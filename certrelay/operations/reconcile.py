@@ -35,6 +35,7 @@ from certrelay.services import Services
 from certrelay.storage.operation import Failure, Kind, Operation, State
 from certrelay.storage.rows import Stale
 
+PATIENCE = 3  # refusals of a creation by a throttled vault before the pauses grow
 MAX_STEPS = 16  # of one call; an operation needs fewer unless Key Vault's responses contradict each other
 
 log = logger("operations")
@@ -119,9 +120,15 @@ def _create(services: Services, operation: Operation, facts: Facts, step: Step) 
 
 
 def _throttled(services: Services, operation: Operation, error: Throttled) -> Operation:
-    """Key Vault has done nothing. The operation takes a new place among the vault's, and is no more late than that."""
-    delay = max(rate.after_throttling(services, operation.vault, operation.request), error.retry_after or 0.0)
-    return postpone(services, replace(operation, attempts=0), Failure(error.code, str(error)), delay, longest=0.0)
+    """Key Vault has done nothing. The operation takes a new place among the vault's, and is no more late than that.
+
+    Refused again and again it tries less often: then somebody else takes what Key Vault allows."""
+    refusals = operation.attempts if operation.failure and operation.failure.code == error.code else 0
+    place = rate.after_throttling(services, operation.vault, operation.request)
+    longest = decide.LONGEST_THROTTLED_DELAY
+    delay = max(place, decide.back_off(refusals - PATIENCE, error.retry_after, services.jitter, longest))
+    throttled = replace(operation, attempts=refusals)
+    return postpone(services, throttled, Failure(error.code, str(error)), delay, longest=0.0)
 
 
 def _adopt(services: Services, operation: Operation, facts: Facts, step: Step) -> Operation:

@@ -138,6 +138,25 @@ def test_what_is_throttled_nevertheless_takes_a_new_place_and_none_sleeps_for_lo
     assert 0 < throttled_creations(world) <= 20
 
 
+def test_a_vault_that_throttles_every_creation_is_asked_less_and_less_often(throttled_world: World) -> None:
+    """Up to once a minute: somebody else takes all that it allows, and each refusal is one request more."""
+    world, name = throttled_world, throttled_world.name()
+    create(world, name)
+    world.server.faults.add(operation="CreateCertificate", status=429, times=None)
+    waits = []
+    for _ in range(12):
+        reconcile.advance(world.services, ALIAS, name)
+        waiting = world.services.storage.open(ALIAS, name)
+        assert waiting is not None
+        waits.append((waiting.next_attempt_at - world.services.now()).total_seconds())
+        world.clock.advance(waits[-1])
+    assert max(waits[:3]) <= 10  # at first it only takes a new place
+    assert min(waits[-4:]) >= 48  # a minute, ±20 %
+    assert max(waits) <= 72
+    world.server.faults.clear()
+    assert world.finish(name).state is State.COMPLETED
+
+
 def test_keys_in_hardware_start_at_half_the_pace(throttled_world: World) -> None:
     world = throttled_world
     hardware = {"key_props": {"kty": "EC-HSM", "crv": "P-256"}}
