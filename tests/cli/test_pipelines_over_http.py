@@ -164,6 +164,20 @@ def test_a_file_that_is_not_as_it_must_be_fails_the_pull_request(entra: Entra, r
     assert action(entra, runner, "plan") == PLANNED | {"Result": 1}
 
 
+def test_a_plan_of_another_file_is_not_told_again_for_one_that_has_none(
+    entra: Entra, runner: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    wanted(name, f"{name}.contoso.example")
+    assert action(entra, runner, "plan") == PLANNED
+    told, commented = ((tmp_path / file).read_text() for file in ("summary", "comments.json"))
+    (tmp_path / "comments.json").write_text("[]")
+    Path("certificates.yaml").write_text("vault: [")
+    assert action(entra, runner, "plan") == PLANNED | {"Result": 1}
+    assert (tmp_path / "summary").read_text() == told
+    assert json.loads((tmp_path / "comments.json").read_text()) == []
+    assert name in commented
+
+
 type Webhook = tuple[str, list[tuple[dict[str, str], bytes]], Callable[[int], None]]
 
 
