@@ -72,10 +72,10 @@ def update_policy(services: Services, vault: str, name: str, changes: Json, forc
     trigger = policy.threshold(checked) if "lifetime_actions" in changes else None
     new_tags = {**tags, **threshold_tag(trigger), **_validity(changes, tags)} if authority else tags
     _check_room(new_tags)
-    _check_rules(services, vault, name, current, checked, new_tags)
     in_charge = authority or checked["issuer"]["name"]
     wanted = grants.wanted_of_policy(in_charge, authority is not None, checked, names)
-    grants.require_request(services, Role.OPERATOR, vault, name, wanted)
+    grants.require_request(services, Role.OPERATOR, vault, name, wanted)  # before the rules: they are not for everybody
+    _check_rules(services, vault, name, current, checked, new_tags)
     if not force:
         renewal_end.refuse(name, current, authority=authority, policy=checked)
     normalised = _normalised(changes, checked)

@@ -111,9 +111,9 @@ def _request(
     request = replace(request, exact=made.request.exact if made else ())
     if changes.reuse_key is not None:
         request.policy["key_props"] = {**request.policy["key_props"], "reuse_key": changes.reuse_key}
+    ownership.permit_version(services, vault, name, request)  # before the rules: they are not for everybody
     rules.check(services, vault, request)
     rules.check_reused_key(services, vault, name, request.policy, bundle)
-    ownership.permit_version(services, vault, name, request)
     return request
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from certrelay.keyvault.tags import managed_tags
 from certrelay.renewal import replacements
 from certrelay.renewal.replacements import Criteria
 from handlers.routes import ROUTES
@@ -35,7 +36,10 @@ def strict(tmp_path_factory: pytest.TempPathFactory, azurite: Azurite) -> Iterat
         rules = '"rules": {"names": ["nobody.example"], "minimum_rsa_size": 4096, "key_types": ["RSA"]}'
         other = f', "{OTHER_CA}": {{{CA}, {rules}}}'
         world = make_world(server, azurite, server.clock, other, CERTRELAY_VAULTS=vaults, **SETTINGS)
-        made(world, "d-ours")
+        for name in ("d-ours", "z-ours"):
+            made(world, name)
+        tags = managed_tags(OTHER_CA, 90, None)
+        world.services.vault(ALIAS).call("PATCH", "/certificates/z-ours", {"tags": tags})
         yield world
 
 
@@ -103,6 +107,17 @@ def test_every_vault_and_authority_of_a_path_is_answered_alike_by_all_methods(fu
                     assert answer is not None
                     answers.append((answer.status, answer.json()["detail"].replace(vault, "").replace(authority, "")))
             assert answers[:1] == answers[1:], route
+
+
+@pytest.mark.parametrize(("method", "rest", "body"), [("POST", "renew", {}), ("PATCH", "policy", {"key_props": {}})])
+def test_no_refusal_tells_the_rules_of_an_authority_that_no_grant_is_for(
+    functions: InProcess, method: str, rest: str, body: dict[str, Any]
+) -> None:
+    path = f"vaults/{ALIAS}/certificates/z-ours/{rest}"
+    answer = functions.call(method, path, body, **{"x-ms-client-principal": TEAM.header})
+    assert answer is not None
+    assert (answer.status, answer.json()["code"]) == (403, "NotGranted"), answer.body
+    assert answer.json()["detail"].endswith(f"do not allow authority {OTHER_CA}"), "its tag says so, too"
 
 
 def test_an_idempotency_key_of_somebody_whom_a_grant_hides_is_free(strict: World, functions: InProcess) -> None:
