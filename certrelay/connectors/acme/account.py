@@ -29,24 +29,41 @@ class Account:
         contact: Contact,
         binding: tuple[str, str] | None,
         made: Callable[[str], None] = lambda url: None,
+        *,
+        has_shared_key: bool = False,
     ) -> None:
-        """`binding`: key id and HMAC key in base64url (section 7.3.4). `made` is told the URL of a new account."""
+        """`binding`: key id and HMAC key in base64url (section 7.3.4). `made` is told the URL of a new account.
+        `has_shared_key`: another process may give the account another key."""
         self._client, self._contact, self._binding, self._made = client, contact, binding, made
         self._url: str | None = None
+        self._has_shared_key, self._was_known = has_shared_key, False
         self._flight = SingleFlight()
 
     def url(self) -> str:
-        """The account's URL; the account is created if needed. Raises BindingRefused and what AcmeClient raises."""
+        """The account's URL; the account is created if needed.
+
+        If the server has lost a known account whose key is shared, raises Problem once: with the former key another
+        account would be made, which everybody would then use. Raises BindingRefused and what AcmeClient raises."""
         return self._flight.do(self._known)
 
     def _known(self) -> str:
         url = self._url  # another thread may reset it
         if url is None:
             # With a binding, look for the account first: some servers let each binding be used only once.
-            url = (self._binding and self.find()) or self._make()
+            url = self.find() if self._binding or self._may_have_another_key() else None
+            if url is None and self._may_have_another_key():
+                raise self._lost()
+            url = url or self._make()
             self._contact.update(self._client, url)
-            self._url = url
+            self._url, self._was_known = url, True
         return url
+
+    def _may_have_another_key(self) -> bool:
+        return self._was_known and self._has_shared_key
+
+    def _lost(self) -> Problem:
+        self._url, self._was_known = None, False
+        return Problem(NOT_THERE, "the server does not know our account any more")
 
     def forget(self) -> None:
         self._url = None
@@ -58,11 +75,10 @@ class Account:
         what `url` raises."""
         if (url := self.find()) is not None:
             self._contact.update(self._client, url)
-            self._url = url
+            self._url, self._was_known = url, True
             return
-        if self._url:
-            self.forget()
-            raise Problem(NOT_THERE, "the server does not know our account any more")
+        if self._url or self._may_have_another_key():
+            raise self._lost()
         self.url()
 
     def find(self) -> str | None:

@@ -66,7 +66,8 @@ class AcmeSession:
         binding = None
         if self._settings.eab_kid and self._settings.eab_hmac_key:
             binding = (self._settings.eab_kid, self._settings.eab_hmac_key.get_secret_value())
-        return Account(client, self._contact, binding, self._remember_account)
+        shared = self._keys is not None
+        return Account(client, self._contact, binding, self._remember_account, has_shared_key=shared)
 
     def _remember_account(self, url: str) -> None:
         """That we made the account; without storage it is forgotten, which only standing records mind."""
@@ -188,7 +189,7 @@ class AcmeSession:
         try:
             answer = self._client.at("newOrder", place)
         except Problem as problem:
-            if problem.code != NOT_OURS:
+            if problem.code != NOT_OURS or self._keys is not None:  # the account may have another version of the key
                 raise
             self._account.forget()
             answer = self._client.at("newOrder", place)

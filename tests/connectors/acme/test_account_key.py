@@ -14,6 +14,7 @@ from azure.keyvault.keys import KeyClient
 
 from certrelay.connectors.acme.account_key import AccountKey
 from certrelay.connectors.acme.connector import Acme
+from certrelay.connectors.acme.reference import Reference
 from certrelay.connectors.acme.settings import AcmeSettings
 from certrelay.connectors.base import ConnectorError, Issued, Pending, Unavailable
 from certrelay.keyvault.remote_key import CLIENT_OPTIONS
@@ -187,6 +188,45 @@ def test_a_health_check_of_a_stale_worker_makes_no_account_for_the_old_key(
     new = first.roll_over_account_key()
     stale.check()
     assert [key_of(stale), key_of(connect())] == [new, new]
+
+
+@pytest.mark.parametrize("first_asked", ["order", "check", "standing_record"])
+def test_a_stale_worker_that_has_lost_an_order_makes_no_account_for_the_old_key(
+    connect: Connect, dns: TestDns, monkeypatch: pytest.MonkeyPatch, first_asked: str
+) -> None:
+    """After an order that is lost, the account is asked for anew."""
+    address = f"127.0.0.1:{dns.port}"
+    persist = {"issuer": "pebble.letsencrypt.org", "resolvers": [address], "name_servers": [address]}
+    first, stale = connect(), connect(dns_persist=persist)
+    stale.check()
+    account = stale._session()._account.url()
+    lost = stale.collect(request_for("lost.example.com"), Reference("https://other.example/order/1").text())
+    assert isinstance(lost, Unavailable)
+    assert lost.restart
+    monkeypatch.setattr(AccountKey, "disable_before", lambda *_: None)  # it is best effort
+    new = first.roll_over_account_key()
+    if first_asked == "check":
+        stale.check()
+    elif first_asked == "standing_record":
+        assert account in stale.standing_record("lost.example.com").value
+    assert isinstance(follow(stale, request_for("lost.example.com")), Issued)
+    assert [key_of(stale), key_of(connect())] == [new, new]
+    assert stale._session()._account.url() == account
+
+
+@pytest.mark.parametrize("rolled_over", [False, True])
+def test_a_server_that_has_lost_every_account_gets_a_new_one_at_once(
+    connect: Connect, pebble: Pebble, versions: Callable[[], dict[str, bool]], rolled_over: bool
+) -> None:
+    connector = connect()
+    connector.check()
+    if rolled_over:
+        connector.roll_over_account_key()
+        connector.check()
+    before = versions()
+    pebble.restart()
+    assert isinstance(follow(connector, request_for("anew.example.com")), Issued)
+    assert versions() == before
 
 
 @pytest.mark.parametrize("cut", ["change_key", "disable_before"])
