@@ -19,6 +19,7 @@ from certrelay.keyvault import policy
 from certrelay.keyvault.certificate import moment
 from certrelay.keyvault.tags import authority_of
 from certrelay.log import about, logger
+from certrelay.pki.certificate import loaded
 from certrelay.services import Services
 from certrelay.storage.operation import CertificateRequest, Operation
 from certrelay.storage.owners import Owner, OwnerChange, Ownership
@@ -210,7 +211,7 @@ def _before(current: Json, *, from_policy: bool) -> Wanted | None:
     try:
         if from_policy:
             return grants.wanted_of_policy(authority or issuer, authority is not None, written, policy.names(written))
-        found = grants.wanted_in(x509.load_der_x509_certificate(base64.b64decode(current["cer"])), issuer)
+        found = grants.wanted_in(loaded(base64.b64decode(current["cer"])), issuer)
     except (Invalid, ValueError):
         return None
     return replace(found, authority=authority or issuer, managed=authority is not None)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography import x509
-
 from certrelay import rules
 from certrelay.access import grants, ownership
 from certrelay.callers import Role
@@ -17,6 +15,7 @@ from certrelay.keyvault.certificate import moment
 from certrelay.keyvault.tags import MAX_TAGS, authority_of, caller_tags, is_managed, managed_tags
 from certrelay.operations import find
 from certrelay.pki.alternative_names import other_names
+from certrelay.pki.certificate import loaded
 from certrelay.pki.wording import listed
 from certrelay.renewal import renew, two_writes
 from certrelay.services import Services
@@ -116,7 +115,7 @@ def _check_names(name: str, bundle: Mapping[str, Any]) -> None:
     """Raise Invalid if a renewal would lose names: Key Vault's CSRs have no directory names, registered IDs or other
     names except UPNs."""
     try:
-        lost = other_names(x509.load_der_x509_certificate(base64.b64decode(bundle["cer"])))
+        lost = other_names(loaded(base64.b64decode(bundle["cer"])))
     except (ValueError, Invalid):
         raise Invalid(
             f"the names of the certificate of {name} cannot be read, so a renewal might lack some; adopt it with force"

@@ -7,6 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from certrelay.access import ownership
 from certrelay.certificates import adopt
 from certrelay.certificates.adopt import Adoption
 from certrelay.errors import Invalid
@@ -16,7 +17,8 @@ from certrelay.pki.names import names_of
 from certrelay.renewal import sweep
 from certrelay.storage.operation import State
 from tests.pki.builders import Key, dns, ec_key, sign, subject
-from tests.pki.files import extension_changed, octets, pem_block, sequence, signed_again
+from tests.pki.files import extension_changed, octets, of_version, pem_block, sequence, signed_again
+from tests.renewal.nonsense import broken
 from tests.world import ALIAS, World
 
 
@@ -47,6 +49,18 @@ def test_a_certificate_whose_names_cannot_be_read_is_adopted_only_by_force(world
         adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
     assert world.vault.get(name) == before, "nothing was written"
     assert adopt.adopt(world.services, ALIAS, name, Adoption("test-ca", force=True))
+
+
+@pytest.mark.parametrize("version", [2, 7])
+def test_so_is_one_of_an_unknown_version(world: World, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    key, own = ec_key(), subject("dir.corp.example")
+    plain = sign(key, own, key.public_key(), own, extensions=[dns("a.example")], begins=world.services.now())
+    name = put(world, key, plain.public_bytes(Encoding.DER))
+    odd = signed_again(plain, key, of_version(version))
+    broken(world, monkeypatch, name, cer=base64.b64encode(odd).decode())
+    with pytest.raises(Invalid, match=r"cannot be read, .* with force$"):
+        adopt.adopt(world.services, ALIAS, name, Adoption("test-ca"))
+    assert ownership._before(world.vault.get(name) or {}, from_policy=False) is None
 
 
 def test_a_certificate_whose_renewal_would_lack_a_name_is_adopted_only_by_force(world: World) -> None:
