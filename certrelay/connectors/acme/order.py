@@ -201,7 +201,8 @@ class Order:
         return self._authorizations.wait(order) if order.get("status") == "pending" else 0.0
 
     def _with_challenges(self, seen: Seen, request: SigningRequest, names: list[str]) -> Seen:
-        """With the challenges to answer, read from the server if they were not yet.
+        """With the challenges to answer, read from the server if they were not yet; the others are answered later where
+        looks at standing records leave no time for all.
 
         Keeps the longest Retry-After, also of those that the server validates now."""
         if seen.waiting is not None:

@@ -41,19 +41,20 @@ class Publication:
         return all(self._is_visible(record, without_silent) for record in unseen)
 
     def in_time[T](self, looked_up: Iterable[T]) -> Iterator[T]:
-        """Each of these, which take a look each, as long as there is time."""
+        """The first of these, which take a look each, or as many as there is time for."""
         for one in looked_up:
             yield one
-            self._check_time()
+            if self._is_time_up():
+                return
 
-    def _check_time(self) -> None:
-        if time.monotonic() >= self._end + LOOK_SECONDS:
-            raise TimeIsUp
+    def _is_time_up(self) -> bool:
+        return time.monotonic() >= self._end + LOOK_SECONDS
 
     def _is_visible(self, record: Record, without_silent: bool) -> bool:
         if record in self.visible:
             return True
-        self._check_time()
+        if self._is_time_up():
+            raise TimeIsUp
         try:
             is_visible = self._solver.is_visible(*record)
         except SilentServers as silent:

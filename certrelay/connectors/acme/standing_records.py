@@ -28,7 +28,6 @@ from certrelay.connectors.acme.dns_persist import (
     issuer_names,
 )
 from certrelay.connectors.acme.problem import UnusableAnswer, json_object
-from certrelay.connectors.acme.seen import FRESH
 from certrelay.connectors.acme.settings import AcmeSettings, DnsPersist
 from certrelay.connectors.base import Context, StandingRecord
 from certrelay.connectors.http import sentence
@@ -59,7 +58,6 @@ class StandingRecords:
         self._client, self._account = client, account
         self._lookup = Lookup(_servers(settings, self._persist))
         self._offered: str | None = None
-        self._found: dict[tuple[str, Record], tuple[datetime, Record]] = {}  # and when
 
     def chosen(self, challenge: Challenge) -> tuple[Challenge, str]:
         """The challenge that proves the name by its standing record, without a record to publish; else the challenge as
@@ -68,7 +66,7 @@ class StandingRecords:
         try:
             offer = self._offer(challenge)
             wanted, accounts = self._wanted(name, offer.format, wildcard=challenge.wildcard)
-            found = self._looked_up_lately(name, wanted, accounts)
+            found = self._look(name, wanted, accounts)
         except (NotUsable, DnsFailure) as reason:
             return challenge, str(reason)
         if fault := self._fault(name, found):
@@ -185,18 +183,6 @@ class StandingRecords:
         except SilentServers as silent:
             log.warning("%s%s: %s; the others have the record", PREFIX, name, silent)
         return min(seen, key=lambda record: record.until or datetime.max.replace(tzinfo=UTC))
-
-    def _looked_up_lately(self, name: str, wanted: Record, accounts: list[str]) -> Record | None:
-        """As `_look`. A record that was found is not looked up again for some minutes, so that an order whose looks had
-        no time for all names goes on."""
-        now, key = self._context.now(), (name, wanted)
-        at, found = self._found.get(key, (now, None))
-        if found is None or now - at >= FRESH:
-            found = self._look(name, wanted, accounts)
-            self._found = {known: one for known, one in tuple(self._found.items()) if now - one[0] < FRESH}
-            if found:
-                self._found[key] = now, found
-        return found
 
     def _fault(self, name: str, found: Record | None) -> str:
         if found is None:
