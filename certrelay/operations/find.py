@@ -22,6 +22,16 @@ def has_key(operation: Operation, idempotency_key: str | None) -> bool:
     return bool(idempotency_key) and _is(operation, operation_id(operation.vault, operation.name, idempotency_key))
 
 
+def refuse_ended(services: Services, operation: Operation, idempotency_key: str | None) -> None:
+    """Raise NameBusy if the operation has ended and is being closed: it is not what is asked for now, unless a request
+    with this key has started or joined it. Raises NotReady."""
+    if not (operation.state.ended and operation.etag) or has_key(operation, idempotency_key):
+        return
+    identifier = operation_id(operation.vault, operation.name, idempotency_key)
+    if not idempotency_key or services.storage.joined_by(operation.vault, operation.name, identifier) != operation.id:
+        raise NameBusy(f"an operation of {operation.name} has just ended; try again")
+
+
 def join(services: Services, operation: Operation, idempotency_key: str | None) -> None:
     """Note that a request with this key was answered with this operation, so that its repetition is, too. NotReady."""
     if idempotency_key and not has_key(operation, idempotency_key):

@@ -133,6 +133,8 @@ def _requested(services: Services, vault: str, name: str, request: CertificateRe
 
 def _joined(services: Services, existing: Operation, request: CertificateRequest, origin: Origin) -> Operation:
     if existing.request.fingerprint() == request.fingerprint():
+        if origin.idempotency_key:
+            find.refuse_ended(services, existing, origin.idempotency_key)
         find.join(services, existing, origin.idempotency_key)
         return existing.freed()
     text = f"{existing.name} has a different operation: {existing.id} ({existing.state})"

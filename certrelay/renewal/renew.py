@@ -12,7 +12,7 @@ from certrelay.errors import Booked, Conflict, NameBusy, NotDue, NotFound
 from certrelay.keyvault.certificate import CertificateItem, item_of, version_of
 from certrelay.keyvault.tags import authority_of, caller_tags, is_managed, managed_tags, threshold_of, validity_days_of
 from certrelay.operations import rate
-from certrelay.operations.find import by_key_or_open, has_key, join, of_version
+from certrelay.operations.find import by_key_or_open, join, of_version, refuse_ended
 from certrelay.operations.submit import Origin, earlier_request, open_operation
 from certrelay.renewal import two_writes
 from certrelay.renewal.due import can_wait, due_of
@@ -76,8 +76,7 @@ def _open_renewal(services: Services, vault: str, name: str, origin: Origin, cha
     existing = by_key_or_open(services, vault, name, origin.idempotency_key)
     if existing is None or existing.kind is not Kind.RENEW:
         return None
-    if existing.state.ended and existing.etag and not has_key(existing, origin.idempotency_key):
-        raise NameBusy(f"a renewal of {name} has just ended; try again")
+    refuse_ended(services, existing, origin.idempotency_key)
     reuses_key = bool(existing.request.policy["key_props"].get("reuse_key"))
     same_key = changes.reuse_key in (None, reuses_key)
     if not same_key or changes.authority not in (None, existing.request.authority):

@@ -136,6 +136,11 @@ class Ledger:
             row = self._history.get(partition, _unique(str(row[JOINED])))
         return next(self._readable([row] if row else [], from_entity), None)
 
+    def joined_by(self, vault: str, name: str, identifier: str) -> str:
+        """The id of the operation that the request with this id has joined, or ""."""
+        row = self._history.get(_history_of(vault, name), _unique(identifier)) or {}
+        return str(row.get(JOINED, ""))
+
     def note_joined(self, operation: Operation, identifier: str) -> None:
         """Note that the request that would have opened the operation `identifier` has joined this one."""
         keys = {"PartitionKey": _history_of(operation.vault, operation.name), "RowKey": _unique(identifier)}

@@ -3,7 +3,7 @@
 import pytest
 
 from certrelay.certificates import create as creations
-from certrelay.errors import Conflict
+from certrelay.errors import Conflict, NameBusy
 from certrelay.operations import find, listing
 from certrelay.operations.listing import Filters
 from certrelay.operations.submit import Origin
@@ -48,6 +48,45 @@ def test_a_renewal_that_joined_another_one_is_repeated_without_a_second_version(
     world.finish(name)
     assert renewed(world, name, "second").id == first.id
     assert len(world.versions(name)) == 2
+
+
+def end_unclosed(world: World, name: str, state: State) -> None:
+    """The row of an ended operation stays until its end is told."""
+    operation = world.services.storage.open(ALIAS, name)
+    assert operation is not None
+    world.services.storage.save(operation.moved(state, world.services.now()))
+
+
+@pytest.mark.parametrize("state", [State.CANCELED, State.FAILED, State.COMPLETED])
+def test_a_new_key_joins_no_operation_that_has_ended_and_one_that_has_joined_finds_it(
+    world: World, state: State
+) -> None:
+    name = world.name()
+    first = create(world, name, "first")
+    create(world, name, "second")
+    end_unclosed(world, name, state)
+    assert create(world, name, "first").id == create(world, name, "second").id == first.id
+    assert create(world, name, None).id == first.id
+    with pytest.raises(NameBusy, match="has just ended; try again"):
+        create(world, name, "third")
+    world.finish(name)
+    assert create(world, name, "second").id == first.id
+    assert create(world, name, "third").id != first.id
+
+
+def test_a_renewal_that_was_joined_is_found_while_it_is_closed(world: World) -> None:
+    name = world.name()
+    made(world, name)
+    first = renewed(world, name, None)
+    renewed(world, name, "second")
+    end_unclosed(world, name, State.CANCELED)
+    assert renewed(world, name, "second").id == first.id
+    for key in (None, "third"):
+        with pytest.raises(NameBusy, match="has just ended; try again"):
+            renewed(world, name, key)
+    world.finish(name)
+    assert renewed(world, name, "second").id == first.id
+    assert renewed(world, name, "third").id != first.id
 
 
 def test_who_joined_is_in_no_list_and_no_history(world: World) -> None:
