@@ -136,29 +136,29 @@ class Limits:
 
 def _next_start(row: Mapping[str, Any], now: datetime, limit: RateLimit) -> tuple[datetime, dict[str, str]]:
     """When one more operation may start (UTC), and the row's columns after it."""
-    written_at = time_of({**row}, "at")
-    latest = now + CLOCK_SKEW if written_at is not None and written_at > now + CLOCK_SKEW else None
-    start, columns = _in_windows(row, now, limit, latest) if limit.in_windows else _from_bucket(row, now, limit, latest)
+    written_at = time_of({**row}, "at") or now
+    ahead = written_at - now if written_at > now + CLOCK_SKEW else timedelta(0)
+    start, columns = _in_windows(row, now, limit, ahead) if limit.in_windows else _from_bucket(row, now, limit, ahead)
     return start, {**columns, "at": now.isoformat()}
 
 
 def _from_bucket(
-    row: Mapping[str, Any], now: datetime, limit: RateLimit, latest: datetime | None
+    row: Mapping[str, Any], now: datetime, limit: RateLimit, ahead: timedelta
 ) -> tuple[datetime, dict[str, str]]:
-    """The generic cell rate algorithm (ITU-T I.371). `latest`: as of `_in_windows`."""
+    """The generic cell rate algorithm (ITU-T I.371). `ahead`: as of `_in_windows`."""
     known = time_of({**row}, "free_at")
-    free_at = max(now if known is None or (latest and known > latest) else known, now) + limit.interval
+    free_at = (now if known is None else max(known - ahead, now)) + limit.interval
     return max(now, free_at - limit.interval * limit.burst), {"free_at": free_at.isoformat()}
 
 
 def _in_windows(
-    row: Mapping[str, Any], now: datetime, limit: RateLimit, latest: datetime | None
+    row: Mapping[str, Any], now: datetime, limit: RateLimit, ahead: timedelta
 ) -> tuple[datetime, dict[str, str]]:
     """The row has the last starts. After a burst the next ones are spread over the window, and not one more burst.
 
-    `latest`: later starts than that are forgotten; the clock of who wrote them was wrong. None: all are known."""
+    `ahead`: of the clock that wrote the row, if that was wrong. Starts to come are earlier by that."""
     size = min(limit.requests, MAX_STARTS)
-    starts = [at for at in _starts(row) if latest is None or at <= latest][-size:]
+    starts = [min(at, max(at - ahead, now)) for at in _starts(row)][-size:]
     start = now
     if len(starts) == size:  # of more than MAX_STARTS, a part of the window holds MAX_STARTS
         start = max(start, starts[0] + limit.interval * size)
