@@ -192,6 +192,16 @@ def test_a_group_of_another_subscription_is_another_one_although_it_has_the_same
     assert [line for line in azure.calls if line.startswith("eventgrid system-topic delete --subscription s-2")]
 
 
+def test_rights_are_removed_although_the_topics_cannot_be_read(azure: Azure) -> None:
+    """The resource group of a vault is gone, say. The next vaults must not keep the app's rights for that."""
+    azure.failing = ("eventgrid system-topic list",)
+    azure.answers["identity show"] = "principal-1"
+    done = azure.run("predown.sh")
+    assert done.returncode == 0, done.stderr
+    assert "the topics in rg-vaults cannot be read" in done.stderr
+    assert f"role assignment delete --assignee principal-1 --scope {VAULT}" in azure.calls
+
+
 def test_our_own_topic_is_known_however_its_vault_is_written(azure: Azure) -> None:
     azure.answers["eventgrid system-topic list"] = topic(VAULT.lower(), "contoso-events", "RG-VAULTS", "None")
     done = azure.run("postdeploy.sh")
