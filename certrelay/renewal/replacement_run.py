@@ -210,7 +210,8 @@ def _retry_waiting(services: Services, job: Replacement, until: datetime) -> Non
         if job.state == "canceled" or services.now() > since + LONGEST_WAIT:
             table.upsert({key: row[key] for key in row if key != ETAG} | {"state": "refused"})
         elif services.now() < until:
-            _renew(services, job, row["RowKey"].split("|")[0], row["name"], since.isoformat())
+            alias, _, lower_name = row["RowKey"].partition("|")
+            _renew(services, job, alias, str(row.get("name") or lower_name), since.isoformat())
 
 
 def _record_ends(services: Services, job: Replacement, until: datetime) -> None:
@@ -219,8 +220,9 @@ def _record_ends(services: Services, job: Replacement, until: datetime) -> None:
     rows = list(table.query(OPEN, ["PartitionKey", "RowKey", "operation", "state"], id=job.id))
     open_ids = {entry.id for entry in services.storage.worklist()} if rows else set()
     for row in rows:
-        is_open = row["operation"] in open_ids or services.now() >= until
-        state = None if is_open else _final_state(services, str(row["operation"]))
+        operation = str(row.get("operation", ""))
+        is_open = row["state"] == "waiting" or operation in open_ids or services.now() >= until
+        state = None if is_open else _final_state(services, operation)
         if state is None:
             left += 1
         else:
@@ -230,10 +232,11 @@ def _record_ends(services: Services, job: Replacement, until: datetime) -> None:
 
 
 def _final_state(services: Services, operation: str) -> State | None:
-    """How the operation ended; None if it has not. One whose row somebody has deleted has failed. Raises NotReady."""
+    """How the operation ended; None if it has not. One whose row, or whose id, somebody has deleted has failed. Raises
+    NotReady."""
     where = split_operation_id(operation)
     if where is None:
-        return None
+        return State.FAILED
     ended = services.storage.ended_with(*where, operation)
     if ended is not None:
         return ended.state

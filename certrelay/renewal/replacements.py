@@ -180,9 +180,8 @@ def progress(services: Services, identifier: str) -> dict[str, int]:
     States: inProgress, completed, failed, canceled, refused (cannot be renewed), or waiting (for a vault that is not
     ready, or for another operation to end). Raises NotFound, NotReady."""
     find(services, identifier)
-    counted = Counter(
-        str(row["state"]) for row in services.storage.replacements.query("PartitionKey eq @id", id=identifier)
-    )
+    rows = services.storage.replacements.query("PartitionKey eq @id", id=identifier)
+    counted = Counter(str(row["state"]) for row in rows if "state" in row)
     return {"matched": counted.total(), **counted}
 
 
@@ -190,7 +189,7 @@ def refused(services: Services, identifier: str) -> list[Refused]:
     """The certificates that this replacement cannot renew, a thousand at most. Raises NotReady."""
     rows = services.storage.replacements.query("PartitionKey eq @id and state eq 'refused'", id=identifier)
     return [
-        Refused(str(row["RowKey"]).partition("|")[0], str(row["name"]), str(row["detail"]))
+        Refused(str(row["RowKey"]).partition("|")[0], str(row.get("name", "")), str(row.get("detail", "")))
         for row in itertools.islice(rows, MAX_REFUSED)
     ]
 

@@ -136,6 +136,24 @@ def test_a_certificate_that_waits_since_nobody_knows_when_is_tried_again(
     assert world.finish(name).state is State.COMPLETED
 
 
+@pytest.mark.parametrize("state", ["waiting", "inProgress", "refused", None])
+def test_a_certificate_of_a_replacement_that_lost_its_columns_stops_no_replacement(
+    lonely_world: World, state: str | None
+) -> None:
+    world, table = lonely_world, lonely_world.services.storage.replacements
+    made(world, name := world.name())
+    job = replacements.start(world.services, Criteria(authority="test-ca"), "test")
+    table.upsert({"PartitionKey": job.id, "RowKey": f"{ALIAS}|gone"} | ({"state": state} if state else {}))
+    for _ in range(2):
+        sweep.advance_due(world.services)
+        assert world.finish(name).state is State.COMPLETED
+    sweep.advance_due(world.services)
+    assert replacements.find(world.services, job.id).state == "settled"
+    assert replacements.progress(world.services, job.id)["completed"] == 1
+    refused = [one.vault for one in replacements.refused(world.services, job.id)]
+    assert refused == ([ALIAS] if state in ("waiting", "refused") else [])
+
+
 def test_a_replacement_is_not_settled_while_the_row_of_a_renewal_cannot_be_read(lonely_world: World) -> None:
     world = lonely_world
     first, second = world.name("-a"), world.name("-b")
