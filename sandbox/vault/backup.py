@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sandbox.vault import lifecycle, render
 from sandbox.vault.call import Answer, Call
-from sandbox.vault.errors import bad_parameter, conflict
+from sandbox.vault.errors import bad_parameter, conflict, name_of_a_key
 from sandbox.vault.model import Certificate, from_json, to_json
 from sandbox.vault.pkcs import decode_base64
 
@@ -45,6 +45,8 @@ def restore(call: Call) -> Answer:
             raise conflict(
                 f"Conflict while restoring certificate {url} - certificate already exists or concurrent access"
             )
+        if call.vault.document("key", certificate.name.lower()):
+            raise name_of_a_key(certificate.name)
         call.vault.save(certificate)
     return Answer(render.bundle(call, certificate))
 

@@ -11,6 +11,7 @@ from sandbox.vault.errors import (
     certificate_not_found,
     deleted_but_recoverable,
     invalid_property,
+    name_of_a_key,
 )
 from sandbox.vault.model import Certificate
 from sandbox.vault.policy import Policy, read_policy
@@ -91,13 +92,16 @@ class Call:
             raise certificate_not_found(self.name, self.params.get("version"))
         return found
 
-    def free_name(self) -> Certificate | None:
-        """The live certificate of this name, or None. Raises 409 if a deleted certificate holds the name."""
+    def free_name(self, kind: str = "Certificate") -> Certificate | None:
+        """The live certificate of this name, or None. Raises 409 if a deleted certificate holds the name, also as that
+        of its key (`kind` is `Key`), or if a key that belongs to no certificate keeps a certificate from it."""
         found = self.vault.find(self.name)
         if found and found.deletion:
             if self.vault.clock.now() < found.deletion.visible:
-                raise being_deleted(found.name, " and cannot be re-created; retry later")
-            raise deleted_but_recoverable(found.name)
+                raise being_deleted(found.name, " and cannot be re-created; retry later", kind)
+            raise deleted_but_recoverable(found.name, kind)
+        if kind == "Certificate" and self.vault.document("key", self.name.lower()):
+            raise name_of_a_key(self.name)
         return found
 
     def tags(self) -> dict[str, str] | None:

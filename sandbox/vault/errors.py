@@ -86,16 +86,21 @@ def pending_in_progress() -> KeyVaultError:
     )
 
 
-def deleted_but_recoverable(name: str) -> KeyVaultError:
+def deleted_but_recoverable(name: str, kind: str = "Certificate") -> KeyVaultError:
     return conflict(
-        f"Certificate {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this "
-        "state, the certificate can only be recovered or purged.",
+        f"{kind} {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this "
+        f"state, the {kind.lower()} can only be recovered or purged.",
         "ObjectIsDeletedButRecoverable",
     )
 
 
-def being_deleted(name: str, detail: str = "") -> KeyVaultError:
-    return conflict(f"Certificate {name} is currently being deleted{detail}.", "ObjectIsBeingDeleted")
+def being_deleted(name: str, detail: str = "", kind: str = "Certificate") -> KeyVaultError:
+    return conflict(f"{kind} {name} is currently being deleted{detail}.", "ObjectIsBeingDeleted")
+
+
+def name_of_a_key(name: str) -> KeyVaultError:
+    """A certificate makes a key of its own name, and one that belongs to no certificate has it."""
+    return conflict(f"A key with the name {name} already exists, and it does not belong to a certificate.")
 
 
 def unknown_issuer(name: str) -> KeyVaultError:

@@ -20,7 +20,7 @@ OPERATIONS = ("sign", "verify", "wrapKey", "unwrapKey", "encrypt", "decrypt")
 
 def create(call: Call) -> Answer:
     """CreateKey: a new key, or a new version of one."""
-    if call.live():
+    if call.free_name("Key"):
         return keys.managed(call)
     made = call.vault.keys.take(_properties(call))
     version: Json = {
@@ -34,6 +34,8 @@ def create(call: Call) -> Answer:
         "tags": call.tags(),
     }
     with call.vault.lock:
+        if call.free_name("Key"):  # a certificate came first, while the key was made
+            return keys.managed(call)
         known = _document(call) or {"name": call.name, "versions": []}
         call.vault.put_document(KIND, call.name.lower(), {**known, "versions": [*known["versions"], version]})
     return Answer(_bundle(call, known["name"], version))

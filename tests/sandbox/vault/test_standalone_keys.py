@@ -1,6 +1,7 @@
 """Keys that belong to no certificate, by the public SDK."""
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.certificates import CertificateClient, CertificatePolicy
 from azure.keyvault.keys import KeyClient, KeyCurveName
 from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 from sandbox.vault import VaultServer
 from tests.sandbox.vault.program import Program
+from tests.sandbox.vault.support import Authority, Rest, certify
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +77,38 @@ def test_what_is_no_key_or_a_certificates_is_refused(keys: KeyClient, client: Ce
         keys.update_key_properties(name, enabled=False)
     with pytest.raises(HttpResponseError):
         keys.create_rsa_key(f"{name}-small", size=1024)
+
+
+def test_a_key_keeps_its_name_from_certificates(rest: Rest, authority: Authority, name: str) -> None:
+    policy = {"issuer": {"name": "Self"}, "key_props": {"kty": "EC"}, "x509_props": {"subject": "CN=a.example"}}
+    leaf = certify("a.example", authority.key.public_key(), "a.example", authority.key)
+    pfx = pkcs12.serialize_key_and_certificates(None, authority.key, leaf, None, NoEncryption())
+    assert rest("POST", f"/certificates/{name}/import", json={"value": b64encode(pfx).decode()}).ok
+    backup = rest("POST", f"/certificates/{name}/backup").json()["value"]
+    assert rest("DELETE", f"/certificates/{name}").ok
+    assert rest("DELETE", f"/deletedcertificates/{name}").ok
+    assert rest("POST", f"/keys/{name}/create", json={"kty": "EC"}).ok
+    for path, body in (
+        (f"{name.upper()}/create", {"policy": policy}),
+        (f"{name}/import", {"value": b64encode(pfx).decode()}),
+        ("restore", {"value": backup}),
+    ):
+        refused = rest("POST", f"/certificates/{path}", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "Conflict")
+    assert rest("POST", f"/certificates/{name}-other/create", json={"policy": policy}).status_code == 202
+
+
+def test_the_key_of_a_deleted_certificate_keeps_its_name_until_it_is_purged(
+    rest: Rest, client: CertificateClient, keys: KeyClient, name: str
+) -> None:
+    client.begin_create_certificate(name, CertificatePolicy.get_default()).result()
+    client.begin_delete_certificate(name).result()
+    refused = rest("POST", f"/keys/{name}/create", json={"kty": "EC"})
+    assert refused.status_code == 409
+    assert refused.json()["error"]["innererror"]["code"] == "ObjectIsDeletedButRecoverable"
+    assert f"Key {name} is currently in a deleted but recoverable state" in refused.json()["error"]["message"]
+    client.purge_deleted_certificate(name)
+    assert keys.create_ec_key(name).name == name
 
 
 def test_a_key_outlives_the_server(tmp_path: Path) -> None:
