@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from sandbox.vault import events, partners
-from sandbox.vault.crypto import add_months, build_request, dump_key, dump_public_key, load_key, self_sign
+from sandbox.vault.crypto import CURVE_NAMES, add_months, build_request, dump_key, dump_public_key, load_key, self_sign
 from sandbox.vault.errors import KeyVaultError, bad_parameter, invalid_policy, unknown_issuer
 from sandbox.vault.mail import mail_contacts
 from sandbox.vault.model import Certificate, Operation, Version
@@ -45,10 +46,9 @@ def canonical_issuer(vault: Vault, policy: dict[str, Any]) -> None:
 
 def make_key(vault: Vault, policy: Mapping[str, Any], existing: Certificate | None) -> bytes:
     """The key of the next version: a new one, or with `reuse_key` the current one if its type fits. Raises 400."""
-    if policy["key_props"]["reuse_key"] and existing and existing.current.certificate:
-        key = load_key(existing.current.key)
-        if _is_of_kind(key, policy["key_props"]):
-            return existing.current.key
+    current = existing.current if existing and policy["key_props"]["reuse_key"] else None
+    if current and current.certificate and _is_of_kind(current, policy["key_props"]):
+        return current.key
     try:
         return dump_key(vault.keys.take(policy["key_props"]))
     except Exception as error:
@@ -57,9 +57,12 @@ def make_key(vault: Vault, policy: Mapping[str, Any], existing: Certificate | No
         raise invalid_policy("policy.key_props") from None
 
 
-def _is_of_kind(key: Any, key_props: Mapping[str, Any]) -> bool:
-    elliptic = hasattr(key, "curve")
-    return bool(elliptic == key_props["kty"].startswith("EC") and key.key_size == key_props["key_size"])
+def _is_of_kind(version: Version, key_props: Mapping[str, Any]) -> bool:
+    """Whether the version's key is what `key_props` describe. A size is not enough: two curves have 256 bits."""
+    key = load_key(version.key)
+    curve = CURVE_NAMES[key.curve.name] if isinstance(key, ec.EllipticCurvePrivateKey) else None
+    kind = ("EC" if curve else "RSA") + ("-HSM" if version.hsm else "")
+    return (kind, key.key_size, curve) == (key_props["kty"], key_props["key_size"], key_props.get("crv"))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cryptography import x509
 
 from sandbox.vault import VaultServer
 from tests.sandbox.vault.support import Rest, properties, self_signed
+from tests.sandbox.vault.webhook import eventually
 
 UNKNOWN = {"issuer": {"name": "Unknown"}, "x509_props": {"subject": "CN=a.example"}}
 
@@ -154,6 +155,37 @@ def test_create_without_a_policy_uses_the_stored_one(client: CertificateClient, 
     answer = rest("POST", f"/certificates/{name}/create", json={})
     request = x509.load_der_x509_csr(base64.b64decode(answer.json()["csr"]))
     assert request.subject.rfc4514_string() == "CN=stored.example"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        ({"crv": "P-256"}, {"crv": "P-256"}, True),
+        ({"crv": "P-256"}, {"crv": "P-256K"}, False),
+        ({"crv": "P-256"}, {"crv": "P-384"}, False),
+        ({"crv": "P-256"}, {"kty": "EC-HSM", "crv": "P-256"}, False),
+        ({"kty": "EC-HSM"}, {"kty": "EC-HSM", "crv": "P-256"}, True),
+        ({"kty": "EC-HSM"}, {"kty": "EC"}, False),
+        ({"crv": "P-256"}, {"kty": "RSA"}, False),
+        ({"kty": "RSA"}, {"kty": "RSA-HSM"}, False),
+        ({"kty": "RSA"}, {"kty": "RSA", "key_size": 2048}, True),
+    ],
+    ids=str,
+)
+def test_a_key_is_kept_only_if_it_is_what_the_policy_says(
+    rest: Rest, name: str, before: dict[str, Any], after: dict[str, Any], kept: bool
+) -> None:
+    """Two curves have 256 bits, and a key in an HSM is not one outside."""
+    keys = []
+    for props in (before, after):
+        policy = {"x509_props": {"subject": "CN=a.example"}, "key_props": {**props, "reuse_key": True}}
+        body = {"policy": {**policy, "issuer": {"name": "Self"}}}
+        assert rest("POST", f"/certificates/{name}/create", json=body).status_code == 202
+        eventually(lambda: rest("GET", f"/certificates/{name}/pending").json()["status"] == "completed")
+        keys.append(rest("GET", f"/keys/{name}").json()["key"])
+    assert keys[1]["kty"] == after.get("kty", "EC")
+    assert keys[1].get("crv") == (after.get("crv", "P-256") if "EC" in keys[1]["kty"] else None)
+    assert (keys[0].get("x", keys[0].get("n")) == keys[1].get("x", keys[1].get("n"))) == kept
 
 
 def test_a_renewal_with_reuse_key_keeps_the_key_and_one_without_does_not(client: CertificateClient, name: str) -> None:
