@@ -131,9 +131,11 @@ def _invalid_certificate() -> Exception:
 
 
 def _key_props(key: PrivateKey, sent: Policy) -> Policy:
-    reuse, exportable = sent.get("reuse_key", False), sent.get("exportable", True)
     kind = "EC" if hasattr(key, "curve") else "RSA"
-    if sent.get("kty", kind).upper().removesuffix("-HSM") != kind:
+    kty = sent.get("kty", kind).upper()
+    # What has no place outside an HSM is not exportable: `validated` refuses it.
+    reuse, exportable = sent.get("reuse_key", False), sent.get("exportable", not kty.endswith("-HSM"))
+    if kty.removesuffix("-HSM") != kind:
         sizes = "256, 384, 521" if kind == "RSA" else ", ".join(map(str, RSA_SIZES))
         raise bad_parameter(
             f"Unsupported key size ({key.key_size}). Supported sizes are [{sizes}]", "KeySizeNotSupported"
@@ -144,13 +146,13 @@ def _key_props(key: PrivateKey, sent: Policy) -> Policy:
             raise bad_parameter(
                 f"Unsupported key size ({key.key_size}). Supported sizes are [256, 384, 521]", "KeySizeNotSupported"
             )
-        return {"exportable": exportable, "kty": "EC", "key_size": key.key_size, "reuse_key": reuse, "crv": curve}
+        return {"exportable": exportable, "kty": kty, "key_size": key.key_size, "reuse_key": reuse, "crv": curve}
     if key.key_size not in RSA_SIZES:
         sizes = ", ".join(map(str, RSA_SIZES))
         raise bad_parameter(
             f"Unsupported key size ({key.key_size}). Supported sizes are [{sizes}]", "KeySizeNotSupported"
         )
-    return {"exportable": exportable, "kty": "RSA", "key_size": key.key_size, "reuse_key": reuse}
+    return {"exportable": exportable, "kty": kty, "key_size": key.key_size, "reuse_key": reuse}
 
 
 def _x509_props(leaf: x509.Certificate, parsed: Any) -> Policy:
@@ -210,6 +212,7 @@ def stored(call: Call, incoming: Import, existing: Certificate | None) -> Certif
         tags=incoming.tags,
         content_type=incoming.policy["secret_props"]["contentType"],
         exportable=incoming.policy["key_props"]["exportable"],
+        hsm=incoming.policy["key_props"]["kty"].endswith("-HSM"),
         key_usage=tuple(incoming.policy["x509_props"]["key_usage"]),
         preserve_cert_order=incoming.preserve_cert_order,
     )

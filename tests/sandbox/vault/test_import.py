@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from sandbox.vault.pfx import write_pfx
 from sandbox.vault.pfx_order import certificate_order
+from tests.rsa_keys import rsa_key_of_known_primes
 from tests.sandbox.vault.support import Authority, Rest, certify, openssl, properties, self_signed, validity
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -206,6 +207,22 @@ def test_the_policy_is_derived_from_the_certificate(rest: Rest, authority: Autho
     assert policy["lifetime_actions"] == [
         {"trigger": {"lifetime_percentage": 80}, "action": {"action_type": "EmailContacts"}}
     ]
+
+
+@pytest.mark.parametrize(("kty", "key"), [("EC", KEY), ("RSA", rsa_key_of_known_primes(2048))], ids=["EC", "RSA"])
+def test_a_key_that_is_imported_into_an_hsm_stays_there(rest: Rest, name: str, kty: str, key: Any) -> None:
+    message = body(pfx(certify("a.example", key.public_key(), "a.example", key), key=key))
+    message["policy"] = {"key_props": {"kty": f"{kty}-HSM", "exportable": True}}
+    refused = rest("POST", f"/certificates/{name}/import", json=message)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "BadParameter")
+    message["policy"]["key_props"].pop("exportable")
+    props = rest("POST", f"/certificates/{name}/import", json=message).json()["policy"]["key_props"]
+    assert (props["kty"], props["exportable"]) == (f"{kty}-HSM", False)
+    assert rest("GET", f"/keys/{name}").json()["key"]["kty"] == f"{kty}-HSM"
+    secret = base64.b64decode(rest("GET", f"/secrets/{name}").json()["value"])
+    assert pkcs12.load_key_and_certificates(secret, None)[0] is None
+    message["policy"]["key_props"]["kty"] = {"EC": "RSA-HSM", "RSA": "EC-HSM"}[kty]
+    assert rest("POST", f"/certificates/{name}/import", json=message).status_code == 400
 
 
 @pytest.mark.parametrize(
