@@ -93,8 +93,19 @@ def list_versions(call: Call) -> Answer:
 def sign(call: Call) -> Answer:
     """Sign a digest (RFC 7518, section 3): RS256…512, PS256…512, ES256, ES384, ES512, ES256K."""
     certificate, version = facet(call, "Key")
+    _check_dates(call, version)
     signature = signed(call, load_key(version.key), key_operations(version))
     return Answer({"kid": f"{call.base}/keys/{certificate.name}/{version.id}", "value": signature})
+
+
+def _check_dates(call: Call, version: Version) -> None:
+    """Outside of its dates, a key only verifies, decrypts and unwraps
+    (https://learn.microsoft.com/azure/key-vault/keys/about-keys-details#date-time-controlled-operations)."""
+    now = call.vault.now()
+    if now < version.not_before:
+        raise forbidden("Operation sign is not allowed on a not yet valid key.", "KeyNotYetValid")
+    if now >= version.expires:
+        raise forbidden("Operation sign is not allowed on an expired key.", "KeyExpired")
 
 
 def signed(call: Call, key: PrivateKey, operations: list[str]) -> str:

@@ -1,6 +1,7 @@
 """The secret and the key that belong to a certificate."""
 
 import base64
+import datetime
 import hashlib
 from pathlib import Path
 
@@ -18,7 +19,17 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 from sandbox.vault import VaultServer
 from sandbox.vault.render import base64url
-from tests.sandbox.vault.support import Authority, Rest, openssl, properties, self_signed
+from tests.sandbox.vault.support import (
+    Authority,
+    Rest,
+    certify,
+    der,
+    openssl,
+    pending,
+    properties,
+    self_signed,
+    validity,
+)
 
 
 def test_openssl_reads_the_pfx_with_an_empty_password(
@@ -142,6 +153,25 @@ def test_signing_is_refused_for_what_does_not_fit(client: CertificateClient, res
     self_signed(client, f"{name}-wrap", key_usage=["keyEncipherment"])
     refused = rest("POST", f"/keys/{name}-wrap/sign", json={"alg": "RS256", "value": digest})
     assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("begins", "days", "code"), [(-3, 1, "KeyExpired"), (1, 2, "KeyNotYetValid"), (-1, 2, None)], ids=str
+)
+def test_a_key_signs_only_between_the_dates_of_its_certificate(
+    client: CertificateClient, rest: Rest, name: str, begins: int, days: int, code: str | None
+) -> None:
+    operation = pending(client, name, key_type="EC", key_curve_name="P-256")
+    request, key = x509.load_der_x509_csr(operation.csr or b""), ec.generate_private_key(ec.SECP256R1())
+    valid = validity(datetime.timedelta(days=days), ago=datetime.timedelta(days=-begins))
+    merged = client.merge_certificate(name, [der(certify("a.example", request.public_key(), "ca", key, valid))])
+    body = {"alg": "ES256", "value": base64url(b"0" * 32)}
+    for path in (f"/keys/{name}/sign", f"/keys/{name}/{properties(merged).version}/sign"):
+        answer = rest("POST", path, json=body)
+        assert answer.status_code == (403 if code else 200)
+        assert not code or answer.json()["error"]["innererror"]["code"] == code
+    assert rest("GET", f"/keys/{name}").ok  # whoever only looks is not refused
+    assert rest("GET", f"/secrets/{name}").ok
 
 
 def test_keys_and_secrets_are_listed_with_their_versions(
