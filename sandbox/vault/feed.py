@@ -1,6 +1,7 @@
 """The vault's events on their way to a webhook: which are delivered, and which have been raised so far."""
 
 from collections import deque
+from dataclasses import asdict
 
 from sandbox.eventgrid import Publisher, Subscription
 from sandbox.vault import events
@@ -19,10 +20,13 @@ class EventFeed:
         vault.publish = self._publish
 
     def start(self, webhook: str | None) -> None:
-        """Begin to deliver, first what an earlier process left. `webhook` (URL) replaces the subscription."""
+        """Begin to deliver, first what an earlier process left: to its subscription, or to `webhook` (URL) instead."""
         self.publisher.start()
+        kept = self._vault.document("subscription") or {}
         if webhook:
             self.subscribe(Subscription(webhook))
+        elif "to" in kept:
+            self.publisher.subscribe(Subscription(**kept["to"]))
         for event in self._vault.undelivered:
             self._publish(event)
 
@@ -32,11 +36,10 @@ class EventFeed:
 
     def subscribe(self, subscription: Subscription | None) -> None:
         """Replace the subscription; None ends it. Only versions created after the first subscription raise events."""
-        kept = self._vault.document("subscription")
-        if subscription is None:
-            self._vault.put_document("subscription", "", None)
-        elif kept is None:
-            self._vault.put_document("subscription", "", {"created": self._vault.now()})
+        with self._vault.lock:
+            kept = self._vault.document("subscription") or {"created": self._vault.now()}
+            stored = None if subscription is None else {**kept, "to": asdict(subscription)}
+            self._vault.put_document("subscription", "", stored)
         self.publisher.subscribe(subscription)
 
     def _publish(self, event: Event) -> None:

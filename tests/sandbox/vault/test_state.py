@@ -142,6 +142,30 @@ def test_an_event_that_was_not_delivered_before_a_kill_is_delivered_after(tmp_pa
             eventually(lambda: webhook.types("a") == ["NewVersionCreated"])
 
 
+def test_a_subscription_outlives_the_vault_with_all_that_it_says(tmp_path: Path) -> None:
+    """Also one that came by the admin API: nobody renews it before the new process looks at what is left."""
+    data, kind = tmp_path / "vault.db", "Microsoft.KeyVault.CertificateNewVersionCreated"
+    subscription = {"schema": "CloudEventSchemaV1_0", "event_types": [kind], "retry_delays": [0.05]}
+    with Webhook() as webhook:
+        webhook.validate = False
+        with in_process(tmp_path, data) as running:
+            events = f"{running.description['admin_url']}/events"
+            requests.put(events, json={"webhook": webhook.url, **subscription}, timeout=60).raise_for_status()
+            body = {"policy": {**POLICY, "issuer": {"name": "Self"}}}
+            assert running.send("POST", "/certificates/a/create", json=body).status_code == 202
+            eventually(lambda: running.send("GET", "/certificates/a/pending").json()["status"] == "completed")
+        webhook.validate = True
+        with in_process(tmp_path, data) as running:
+            eventually(lambda: webhook.types("a") == ["NewVersionCreated"])
+            events = f"{running.description['admin_url']}/events"
+            kept = requests.get(events, timeout=60).json()["subscription"]
+            assert kept.items() >= {"webhook": webhook.url, **subscription}.items()
+            requests.delete(events, timeout=60).raise_for_status()
+        with in_process(tmp_path, data) as running:
+            events = f"{running.description['admin_url']}/events"
+            assert requests.get(events, timeout=60).json()["subscription"] is None
+
+
 def test_a_port_that_is_taken_is_told_and_ends_the_program(tmp_path: Path) -> None:
     with in_process(tmp_path / "a") as running:
         port = running.description["vault_url"].rpartition(":")[2]
