@@ -104,6 +104,7 @@ class Publisher:
 
         session = requests.Session()
         session.trust_env = False
+        session.max_redirects = 0  # to be sent elsewhere is a failure, as any answer but 200 to 204
         return session
 
     def subscribe(self, subscription: Subscription | None) -> None:

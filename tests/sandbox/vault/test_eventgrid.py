@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.eventgrid import Publisher, Subscription, check_webhook, cloud_event
+from sandbox.eventgrid import SCHEMAS, Publisher, Subscription, check_webhook, cloud_event
 from tests.sandbox.vault.webhook import Webhook, eventually
 
 
@@ -100,6 +100,29 @@ def test_every_success_is_one(publisher: Publisher, webhook: Webhook, done: list
     publisher.submit(event("a"))
     eventually(lambda: done == ["id-a"])
     assert publisher.status()["delivered"] == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirection_is_no_success_and_is_not_followed(
+    publisher: Publisher, webhook: Webhook, done: list[str], status: int
+) -> None:
+    """The sandbox posts to this machine only, and whoever it asks must not send it elsewhere."""
+    with Webhook() as elsewhere:
+        publisher.subscribe(Subscription(webhook.url, retry_delays=[0.01], max_attempts=2))
+        eventually(lambda: publisher.status()["validated"])
+        webhook.moved_to, webhook.statuses = elsewhere.url, [status, status]
+        publisher.submit(event("a"))
+        eventually(lambda: done == ["id-a"])
+        assert (publisher.status()["dead"], elsewhere.received) == (1, [])
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_a_handshake_is_not_followed_elsewhere(publisher: Publisher, webhook: Webhook, schema: str) -> None:
+    with Webhook() as elsewhere:
+        webhook.moved_to = elsewhere.url
+        publisher.subscribe(Subscription(webhook.url, schema=schema, retry_delays=[0.01]))
+        time.sleep(0.3)
+        assert (publisher.status()["validated"], elsewhere.handshakes) == (False, [])
 
 
 def test_a_refused_event_does_not_hold_up_the_next(publisher: Publisher, webhook: Webhook, done: list[str]) -> None:

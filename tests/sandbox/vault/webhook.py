@@ -9,13 +9,17 @@ from typing import Any, Self
 
 
 class Webhook:
-    """`received` holds (headers, body) of every notification; `statuses` the next answers, then 200."""
+    """`received` holds (headers, body) of every notification; `statuses` the next answers, then 200.
+
+    `moved_to`: the URL to which an answer of 3xx, and every handshake, sends the caller on.
+    """
 
     def __init__(self) -> None:
         self.received: list[tuple[dict[str, str], Any]] = []
         self.handshakes: list[tuple[str, dict[str, str], Any]] = []
         self.statuses: list[int] = []
         self.validate = True
+        self.moved_to = ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -23,6 +27,9 @@ class Webhook:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 headers = {key.lower(): value for key, value in self.headers.items()}
                 if headers["aeg-event-type"] == "SubscriptionValidation":
+                    if outer.moved_to:
+                        self._answer(307, {})
+                        return
                     outer.handshakes.append(("POST", headers, body))
                     code = body[0]["data"]["validationCode"]
                     self._answer(200, {"validationResponse": code if outer.validate else "wrong"})
@@ -31,6 +38,9 @@ class Webhook:
                 self._answer(outer.statuses.pop(0) if outer.statuses else 200, {})
 
             def do_OPTIONS(self) -> None:
+                if outer.moved_to:
+                    self._answer(307, {})
+                    return
                 outer.handshakes.append(("OPTIONS", dict(self.headers.items()), None))
                 self.send_response(200)
                 if outer.validate:
@@ -41,6 +51,8 @@ class Webhook:
             def _answer(self, status: int, body: dict[str, Any]) -> None:
                 data = json.dumps(body).encode()
                 self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", outer.moved_to)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
