@@ -46,7 +46,10 @@ class TimerListener:
             await asyncio.to_thread(_release, lease)
 
     async def _fire_for_ever(self) -> None:
-        past_due, due = self._first(await asyncio.to_thread(_read, self._status))
+        known = await asyncio.to_thread(_read, self._status)
+        past_due, due = self._first(known)
+        if known.get("Schedule") != self._schedule.text:
+            await self._keep(self._written(None, due))  # or a restart before the first run would miss it
         log.info("timer %s: runs next at %s", self._function.name, due)
         if self._function.trigger.get("runOnStartup") and not past_due:
             await self._fire(_now(), is_past_due=False)
@@ -68,15 +71,20 @@ class TimerListener:
         return (True, _now()) if due < _now() else (False, due)
 
     async def _fire(self, due: datetime, is_past_due: bool) -> None:
-        following = self._schedule.next(max(_now(), due))
-        status = {
-            "Last": due.isoformat(),
+        status = self._written(due, self._schedule.next(max(_now(), due)))
+        given = {"IsPastDue": is_past_due, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": status}
+        await self._invocations.invoke(self._function, self._invocations.worker.value(given))
+        await self._keep(status)
+
+    def _written(self, last: datetime | None, following: datetime | None) -> dict[str, Any]:
+        return {
+            "Last": last.isoformat() if last else None,
             "Next": following.isoformat() if following else None,
             "LastUpdated": _now().isoformat(),
             "Schedule": self._schedule.text,
         }
-        given = {"IsPastDue": is_past_due, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": status}
-        await self._invocations.invoke(self._function, self._invocations.worker.value(given))
+
+    async def _keep(self, status: dict[str, Any]) -> None:
         try:
             await asyncio.to_thread(self._status.upload_blob, json.dumps(status), overwrite=True)
         except AzureError as error:

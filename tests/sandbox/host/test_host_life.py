@@ -143,6 +143,21 @@ def test_a_timer_that_was_missed_while_the_host_was_down_runs_once_past_due(azur
         assert host.diary()[0]["timer"]
 
 
+def test_a_timer_that_never_fired_is_missed_all_the_same(azurite: Azurite, tmp_path: Path) -> None:
+    """The host writes down when a new or a changed schedule comes first, so that a restart before it loses nothing."""
+    clock, daily, other = Clock(tmp_path / "clock"), "0 0 3 * * *", "0 0 4 * * *"
+    for schedule, missed in ((daily, 0), (daily, 1), (other, 0), (other, 1)):
+        (tmp_path / "log").unlink(missing_ok=True)
+        (tmp_path / "diary").unlink(missing_ok=True)
+        with running(azurite, tmp_path, schedule=schedule) as host:
+            until(lambda: host.says("timer tick: runs next at"))
+            if missed:
+                until(lambda: bool(host.diary()))
+            time.sleep(0.3)
+            assert [entry["timer"] for entry in host.diary()] == [True] * missed
+        clock.advance(3 * 86_400)
+
+
 def test_of_two_hosts_only_one_fires_the_timer(azurite: Azurite, tmp_path: Path) -> None:
     with running(azurite, tmp_path, schedule="*/1 * * * * *") as first, running(azurite, tmp_path, "*/1 * * * * *"):
         before = len(first.diary())
