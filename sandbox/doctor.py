@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import httpx
 
 SECONDS = 120
+MEMBERS = ("what", "ok", "detail", "mend")
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -31,12 +32,12 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     headers |= {"authorization": f"Bearer {environment['TOKEN']}"} if environment.get("TOKEN") else {}
     try:
         answer = httpx.get(f"{asked.app.rstrip('/')}/api/doctor", headers=headers, timeout=SECONDS)
-        found = answer.raise_for_status().json()["findings"]
+        found = [{name: one[name] for name in MEMBERS} for one in answer.raise_for_status().json()["findings"]]
     except httpx.HTTPStatusError as error:
         hint = " (is the variable KEY or TOKEN right?)" if error.response.status_code in (401, 403) else ""
         print(f"doctor: the app answered {error.response.status_code}{hint}", file=sys.stderr)
         return 2
-    except (httpx.HTTPError, ValueError, LookupError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError) as error:  # or it is another app
         print(f"doctor: the app could not be asked ({type(error).__name__})", file=sys.stderr)
         return 2
     return _print(found, everything=asked.all)
