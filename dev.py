@@ -146,7 +146,7 @@ def prepare() -> None:
     """Make `.venv` hold exactly the requirements. Exits with a message when that cannot be done."""
     if UNFINISHED.exists() or (VENV.exists() and not is_wanted([str(VENV_PYTHON)])):
         say("`.venv` is unfinished, or of another Python: it is made anew")
-        shutil.rmtree(VENV)
+        remove_venv()
     wanted = requirements_hash()
     if not VENV.exists():
         make_venv(find_python())
@@ -159,6 +159,18 @@ def prepare() -> None:
         raise SystemExit("dev.py: pip could not install the requirements: see its message above")
     INSTALLED.write_text(wanted)
     UNFINISHED.unlink()
+
+
+def remove_venv() -> None:
+    """Its mark goes last: what a killed run leaves is not taken for done."""
+    if not VENV.is_symlink():
+        UNFINISHED.touch()
+        for path in VENV.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path != UNFINISHED:
+                path.unlink()
+    shutil.rmtree(VENV)
 
 
 def requirements_hash() -> str:

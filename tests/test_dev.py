@@ -30,6 +30,29 @@ if "broken" in pathlib.Path("requirements-dev.txt").read_text():
 if "slow" in pathlib.Path("requirements-dev.txt").read_text():
     time.sleep(60)
 """
+# Ends the program after so many removals, as a kill would. File systems list a folder in any order: here in the worst.
+KILLED_STUB = """
+import contextlib, os
+
+def scandir(path=".", listed=os.scandir):
+    if not isinstance(path, int):  # `shutil.rmtree` gives the folder's number
+        return listed(path)
+    return contextlib.nullcontext(sorted(listed(path), key=lambda entry: entry.name != ".unfinished"))
+
+def killing(remove):
+    def removed(*args, **options):
+        remove(*args, **options)
+        left = int(os.environ["REMOVALS"]) - 1
+        os.environ["REMOVALS"] = str(left)
+        if not left:
+            os._exit(9)
+    return removed
+
+if "REMOVALS" in os.environ:
+    os.unlink, os.rmdir, os.scandir = killing(os.unlink), killing(os.rmdir), scandir
+    os.supports_dir_fd |= {os.unlink, os.rmdir}
+    os.supports_fd |= {os.scandir}
+"""
 # Making a virtual environment takes seconds; one test makes a real one.
 VENV_STUB = """
 import pathlib, sys
@@ -124,6 +147,26 @@ def test_a_run_that_was_killed_while_installing_is_not_taken_for_done(quick_chec
     again = run(quick_checkout, "test")
     assert again.returncode == 0
     assert "unfinished" in again.stderr
+
+
+def test_a_run_that_is_killed_while_it_removes_the_environment_is_not_taken_for_done(
+    quick_checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The requirements of another branch were installing, and now those from before are wanted again."""
+    (quick_checkout / "stubs" / "sitecustomize.py").write_text(KILLED_STUB)
+    assert run(quick_checkout, "test").returncode == 0
+    venv = quick_checkout / ".venv"
+    for removals in range(1, 7):
+        (venv / "lib").mkdir()
+        for name in (".unfinished", "lib/some", "lib/other"):
+            (venv / name).touch()
+        monkeypatch.setenv("REMOVALS", str(removals))
+        assert run(quick_checkout, "test").returncode == 9
+        monkeypatch.delenv("REMOVALS")
+        before = pip_calls(quick_checkout)
+        assert run(quick_checkout, "test").returncode == 0
+        assert not (venv / "lib").exists(), f"what was left after {removals} removals is in it"
+        assert pip_calls(quick_checkout) == before + 1, f"it was taken for done after {removals} removals"
 
 
 def test_an_environment_of_another_python_is_made_anew(quick_checkout: Path) -> None:
