@@ -8,6 +8,7 @@
 The dependencies are those of requirements.txt, by hash, for what Flex Consumption runs: CPython 3.13, Linux, x86-64.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tools import sbom
@@ -30,19 +32,48 @@ NOT_PACKED = {"__pycache__", "bin", ".lock", "INSTALLER", "REQUESTED", "direct_u
 
 def main() -> int:
     """Build everything into dist/. Returns the exit code."""
-    out, version = ROOT / "dist", _version()
+    out = ROOT / "dist"
+    out.mkdir(exist_ok=True)
     try:
-        app = stage(out / "app")
+        with one_at_a_time(out):
+            print(build(out, _version()), end="")
     except PackageError as error:
         print(f"dev.py: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def build(out: Path, version: str) -> str:
+    """Put the app, the files and their checksums into `out`, in place of those of any version. Returns the checksums.
+
+    The checksums come last and go first: where they are, what they name is whole. Raises PackageError."""
+    app = stage(out / "app")
+    for old in [out / "SHA256SUMS", *out.glob("certrelay-*")]:
+        old.unlink(missing_ok=True)
     files = [out / f"certrelay-{version}.zip", out / f"certrelay-{version}.cdx.json"]
-    pack(app, files[0])
+    unfinished = out / f"{files[0].name}.unfinished"
+    pack(app, unfinished)
+    unfinished.replace(files[0])
     files[1].write_text(sbom.document(app / PACKAGES, version, _commit()), encoding="utf-8", newline="\n")
     sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
     (out / "SHA256SUMS").write_text(sums, encoding="ascii", newline="\n")
-    print(sums, end="")
-    return 0
+    return sums
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Of two runs at once the second waits."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class PackageError(Exception):
