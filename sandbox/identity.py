@@ -21,6 +21,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sandbox.directory import write_whole
+
 TENANT = "11111111-1111-1111-1111-111111111111"
 SYSTEM_ASSIGNED = "22222222-2222-2222-2222-222222222222"
 REGISTRATION = "33333333-3333-3333-3333-333333333333"
@@ -57,8 +59,7 @@ class Identities:
             kept = json.loads(path.read_text(encoding="ascii"))
             return cls(header=kept["header"], secret=bytes.fromhex(kept["secret"]), now=now)
         made = cls(now=now)
-        path.touch(0o600)
-        path.write_text(json.dumps({"header": made.header, "secret": made.secret.hex()}), encoding="ascii")
+        write_whole(path, json.dumps({"header": made.header, "secret": made.secret.hex()}).encode())
         return made
 
     def token(self, audience: str, client_id: str = SYSTEM_ASSIGNED, lifetime: float | None = None) -> str:

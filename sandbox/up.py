@@ -18,7 +18,7 @@ from sandbox import registration
 from sandbox.app_settings import app_settings
 from sandbox.azurite import Azurite, is_installed
 from sandbox.clock import Clock
-from sandbox.directory import clear, only_one_in
+from sandbox.directory import clear, only_one_in, write_whole
 from sandbox.environment import own_environment
 from sandbox.openbao import OpenBao
 from sandbox.ports import free_ports, require_free
@@ -181,10 +181,8 @@ class Sandbox:
 
     def _write_settings(self) -> None:
         """All at once, so that whoever waits for the file finds it whole."""
-        temporary = self.directory / "env.new"
-        temporary.touch(0o600)
-        temporary.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
-        temporary.replace(self.directory / "env")
+        lines = [f"{name}={value}\n" for name, value in self.settings.items()]
+        write_whole(self.directory / "env", "".join(lines).encode())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

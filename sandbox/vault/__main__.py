@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from sandbox.clock import Clock
-from sandbox.processes import end_process
+from sandbox.directory import only_one_in
+from sandbox.processes import ProcessError, end_process
 from sandbox.vault.server import VaultServer
 
 POLL = 0.1  # seconds between checks for a signal: one that reaches another thread does not wake the main thread
@@ -25,20 +26,23 @@ def main() -> None:
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: signals.append(number))
-    server = VaultServer(
+    try:
+        with only_one_in(arguments.directory), _server(arguments) as server:
+            print(f"{server.url} (admin: {server.admin_url})", flush=True)
+            while not signals:
+                time.sleep(POLL)
+    except (OSError, ProcessError) as error:
+        sys.exit(f"the sandbox vault cannot run: {error}")
+
+
+def _server(arguments: argparse.Namespace) -> VaultServer:
+    return VaultServer(
         arguments.directory,
         Clock(arguments.clock),
         arguments.data,
         ports=(arguments.port, arguments.control_port),
         webhook=arguments.webhook,
     )
-    try:
-        with server:
-            print(f"{server.url} (admin: {server.admin_url})", flush=True)
-            while not signals:
-                time.sleep(POLL)
-    except OSError as error:
-        sys.exit(f"the sandbox vault cannot run: {error}")
 
 
 if __name__ == "__main__":

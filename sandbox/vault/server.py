@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sandbox.clock import Clock
+from sandbox.directory import write_whole
 from sandbox.identity import Identities
 from sandbox.ports import listen
 from sandbox.vault import lifecycle
@@ -181,12 +182,11 @@ class VaultServer:
             authority = trustme.CA.from_pem(self.ca_bundle.read_bytes(), key_file.read_bytes())
         else:
             authority = trustme.CA(organization_name="CertRelay sandbox")
-            key_file.touch(0o600)
-            authority.private_key_pem.write_to_path(key_file)
-            authority.cert_pem.write_to_path(self.ca_bundle)
+            self.ca_bundle.unlink(missing_ok=True)  # it comes last: with it, the key is its own
+            write_whole(key_file, authority.private_key_pem.bytes())
+            write_whole(self.ca_bundle, authority.cert_pem.bytes(), 0o644)
         issued = authority.issue_cert("127.0.0.1", "localhost", "::1")
-        server_file.touch(0o600)
-        issued.private_key_and_cert_chain_pem.write_to_path(server_file)
+        write_whole(server_file, issued.private_key_and_cert_chain_pem.bytes())
         return server_file
 
     def _write_description(self) -> None:
@@ -197,10 +197,7 @@ class VaultServer:
             "identity_header": self.identity_header,
             "admin_url": self.admin_url,
         }
-        target = self.directory / "vault.json"
-        temporary = self.directory / "vault.json.new"
-        temporary.write_text(json.dumps(description, indent=2), encoding="ascii")
-        temporary.replace(target)
+        write_whole(self.directory / "vault.json", json.dumps(description, indent=2).encode())
 
 
 def _listen_all(ports: tuple[int, ...]) -> list[socket.socket]:

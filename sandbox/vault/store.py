@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+TIMEOUT = 2.0  # seconds until another store has closed the file
 Change = tuple[str, str, str | None]
 """Kind, key and JSON; None deletes."""
 
@@ -43,12 +44,22 @@ class MemoryStore:
 
 
 class SqliteStore:
-    """One table in one file. A write that returned survives a kill of the process at any moment."""
+    """One table in one file, which is this store's alone. A write that returned survives a kill of the process at any
+    moment. Raises OSError for a file that another store uses, or that is none.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            self._connection = sqlite3.connect(path, timeout=TIMEOUT, check_same_thread=False, isolation_level=None)
+            self._open()
+        except sqlite3.Error as error:
+            raise OSError(f"{path}: {error}") from error
+
+    def _open(self) -> None:
+        # The vault works in memory: it would not see what another one writes.
+        self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._connection.execute("PRAGMA journal_mode=WAL")
         # WAL with NORMAL loses nothing when the process dies; only a power failure can lose the last writes.
         self._connection.execute("PRAGMA synchronous=NORMAL")

@@ -166,14 +166,53 @@ def test_a_subscription_outlives_the_vault_with_all_that_it_says(tmp_path: Path)
             assert requests.get(events, timeout=60).json()["subscription"] is None
 
 
+def refused(*arguments: str | Path, largest_file: int = -1) -> str:
+    """The message of a program that cannot run. A disk that is full looks like a limit for the size of files."""
+    limited = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file}, {largest_file}))"
+    limited += "; runpy.run_module('sandbox.vault', run_name='__main__')"
+    command = [sys.executable, "-c", limited, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("the sandbox vault cannot run: ")
+    return done.stderr
+
+
 def test_a_port_that_is_taken_is_told_and_ends_the_program(tmp_path: Path) -> None:
     with in_process(tmp_path / "a") as running:
         port = running.description["vault_url"].rpartition(":")[2]
-        command = [sys.executable, "-m", "sandbox.vault", "--directory", str(tmp_path / "b"), "--port", port]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert "the sandbox vault cannot run" in done.stderr
-    assert "Traceback" not in done.stderr
+        assert "in use" in refused("--directory", tmp_path / "b", "--port", port)
+
+
+def test_a_directory_or_a_file_that_another_vault_uses_is_told_and_both_stay_as_they_are(tmp_path: Path) -> None:
+    """Each keeps all in memory: of two that write into one file, the second would undo what the first has promised."""
+    one, data = tmp_path / "one", tmp_path / "vault.db"
+    with program(one, "--data", str(data)) as running:
+        assert running.create("a").status_code == 202
+        described = (one / "vault.json").read_bytes()
+        assert "runs in" in refused("--directory", one)
+        assert "vault.db" in refused("--directory", tmp_path / "two", "--data", data)
+        assert running.create("b").status_code == 202
+        assert (one / "vault.json").read_bytes() == described
+        running.end(signal.SIGKILL)
+    with in_process(tmp_path / "two", data) as again:
+        assert [again.send("GET", f"/certificates/{name}/pending").status_code for name in ("a", "b")] == [200, 200]
+
+
+def test_a_file_that_is_no_state_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database at all\n" * 100)
+    assert "notes.txt" in refused("--directory", tmp_path / "vault", "--data", tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("largest_file", [0, 50, 150, 240, 400, 700, 1000])
+def test_a_start_that_ends_half_way_does_not_prevent_the_next(tmp_path: Path, largest_file: int) -> None:
+    refused("--directory", tmp_path, largest_file=largest_file)
+    with in_process(tmp_path) as running:
+        assert running.send("GET", "/certificates").status_code == 200
+        root = (tmp_path / "ca.pem").read_bytes()
+    with in_process(tmp_path) as running:
+        assert running.send("GET", "/certificates").status_code == 200
+        assert (tmp_path / "ca.pem").read_bytes() == root
 
 
 # -- in process -----------------------------------------------------------------------------------------------------
