@@ -7,6 +7,7 @@ FunctionsController.cs; and the HTTP extension in Azure/azure-webjobs-sdk-extens
 import asyncio
 import hmac
 import json
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -56,8 +57,8 @@ class HttpHost:
 
     async def _answer(self, scope: dict[str, Any], body: bytes) -> Answer:
         path = scope["raw_path"].decode("ascii", "replace").split("?")[0]
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=False))
+        headers = _joined((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+        query = _joined(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=False))
         if self._sign_in:
             checked = self._sign_in.check(Request(scope["method"], path, query, headers, body))
             if isinstance(checked, tuple):
@@ -138,8 +139,16 @@ class HttpHost:
         return self._has_key(headers, query, *keys)
 
     def _has_key(self, headers: dict[str, str], query: dict[str, str], *keys: str) -> bool:
-        given = headers.get("x-functions-key") or query.get("code") or ""
+        given = headers.get("x-functions-key", query.get("code", "")).split(",")[0]  # the header, even if it is empty
         return any(hmac.compare_digest(given.encode(), key.encode()) for key in keys)
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What comes several times is one value, with commas between (GrpcMessageConversionExtensions.ToRpcHttp)."""
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return {name: ",".join(filter(None, values)) for name, values in found.items()}
 
 
 def _json(body: Any) -> Answer:

@@ -29,6 +29,7 @@ def host(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         ("/api/things/7", {"x-functions-key": "m-key"}, 201),
         ("/api/things/7?code=f-key", {}, 201),
         ("/api/things/7?code=f-key", {"x-functions-key": "wrong"}, 401),
+        ("/api/things/7?code=f-key", {"x-functions-key": ""}, 401),
         ("/api/things/7", {"x-functions-key": "e-key"}, 401),
         ("/api/things/7", {}, 401),
         ("/api/secret", {"x-functions-key": "f-key"}, 401),
@@ -64,6 +65,17 @@ def test_a_function_sees_the_whole_request_and_its_answer_arrives(host: Host) ->
     assert seen["params"] == {"x": "1", "code": "k"}, "empty values are dropped; code stays visible"
     assert answer.headers["x-answer"] == "yes"
     assert answer.headers["content-type"].startswith("application/json")
+
+
+def test_what_comes_several_times_reaches_a_function_with_commas_between_and_the_first_key_counts(host: Host) -> None:
+    repeated = [("x-probe", "one"), ("x-probe", "two")]
+    seen = host.get("/api/names/abc?x=1&y=&x=2&y=3&x=1", headers=repeated).json()
+    assert (seen["params"], seen["header"]) == ({"x": "1,2,1", "y": "3"}, "one,two")
+    keys = [("x-functions-key", "f-key"), ("x-functions-key", "wrong")]
+    assert host.get("/api/things/5", headers=keys).status_code == 201
+    assert host.get("/api/things/5", headers=keys[::-1]).status_code == 401
+    assert host.get("/api/things/5?code=f-key&code=wrong").status_code == 201
+    assert host.get("/api/things/5?code=wrong&code=f-key").status_code == 401
 
 
 def test_no_answer_waits_for_an_acknowledgement(host: Host) -> None:
