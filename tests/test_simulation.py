@@ -1,5 +1,9 @@
 """Weeks of renewals under faults, with every promise kept; and a simulation that sees when one is broken."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,13 +16,14 @@ import pytest
 from certrelay.certificates import create
 from certrelay.certificates.create import CertificateSpec
 from certrelay.storage.operation import Kind, Operation, State
-from sandbox.azurite import Azurite
+from sandbox.azurite import VERSION, Azurite
 from sandbox.simulation import __main__ as program
 from sandbox.simulation import owners, plan, promises
 from sandbox.simulation.__main__ import BEGINS, rendered
 from sandbox.simulation.plan import AUTHORITIES, DAY, Plan, PlannedCertificate
 from sandbox.simulation.world import ALIAS, World
 from sandbox.simulation.year import Report, simulate
+from tests.sandbox.vault.webhook import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -192,3 +197,28 @@ def test_the_exit_code_tells_whether_the_promises_were_kept(
     monkeypatch.setattr(program, "simulate", lambda drawn, directory, progress: Report(9, 1, 1, violations=violations))
     assert program.main(["--days", "1", "--certificates", "1", "--seed", "9"]) == code
     assert ("sim-1 expired" in capsys.readouterr().out) == bool(violations)
+
+
+def started(directory: Path, **environment: str) -> subprocess.Popen[str]:
+    """The command, with its temporary files in this directory."""
+    command = [sys.executable, "-m", "sandbox.simulation", "--certificates", "20", "--seed", "1"]
+    known = {**os.environ, "TMPDIR": str(directory), **environment}
+    return subprocess.Popen(command, env=known, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_whoever_ends_it_finds_nothing_left(tmp_path: Path, azurite: Azurite, number: int, code: int) -> None:
+    with started(tmp_path) as running:
+        eventually(lambda: bool(list(tmp_path.glob("*/vault/vault.json"))))
+        running.send_signal(number)
+        _, error = running.communicate(timeout=120)
+    assert (running.returncode, error) == (code, "")
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_a_part_that_does_not_start_breaks_no_promise(tmp_path: Path) -> None:
+    (tmp_path / "cache" / f"azurite-{VERSION}").mkdir(parents=True)
+    with started(tmp_path, CERTRELAY_CACHE=str(tmp_path / "cache")) as running:
+        _, error = running.communicate(timeout=120)
+    assert (running.returncode, error.partition(":")[0]) == (2, "dev.py simulate")
+    assert "Traceback" not in error

@@ -1,4 +1,6 @@
-"""`python3 dev.py simulate [--days 365] [--certificates 200] [--seed N]`: exit code 1 if a promise was broken."""
+"""`python3 dev.py simulate [--days 365] [--certificates 200] [--seed N]`: exit code 1 if a promise was broken.
+
+It is 2 if the simulation could not run."""
 
 import argparse
 import logging
@@ -8,6 +10,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sandbox.processes import ProcessError, exit_on_signals
 from sandbox.progress import Progress
 from sandbox.simulation import plan
 from sandbox.simulation.year import Report, simulate
@@ -34,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
             report = simulate(drawn, Path(directory), progress=step.now)
     except KeyboardInterrupt:
         return 130
+    except ProcessError as error:
+        print(f"dev.py simulate: {error}", file=sys.stderr)
+        return 2
     progress.line(rendered(report))
     return 1 if report.violations else 0
 
@@ -60,4 +66,5 @@ def rendered(report: Report) -> str:
 
 
 if __name__ == "__main__":
+    exit_on_signals()
     sys.exit(main())
