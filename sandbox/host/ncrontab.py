@@ -28,17 +28,20 @@ class Schedule:
         span = re.fullmatch(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})", self.text)
         self.interval: timedelta | None = None
         self._sets: list[set[int]] = []
+        self.is_monitored = True  # whether the host keeps a status: not for what comes several times in every minute
         if span:
             days, hours, minutes, seconds = (int(part or 0) for part in span.groups())
             self.interval = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
             if not self.interval:
                 raise ValueError("a schedule of no time")
+            self.is_monitored = self.interval >= timedelta(minutes=1)
             return
         fields = self.text.split()
         if len(fields) not in (5, 6):
             raise ValueError(f"{text!r} is neither an NCRONTAB expression nor a TimeSpan")
         fields = fields if len(fields) == 6 else ["0", *fields]
         self._sets = [_values(field, *rule) for field, rule in zip(fields, _FIELDS, strict=True)]
+        self.is_monitored = fields[1:] != ["*"] * 5 or len(self._sets[0]) == 1  # ShouldDisableScheduleMonitor
 
     def next(self, after: datetime) -> datetime | None:
         """The first moment after `after`; None within sixty years."""

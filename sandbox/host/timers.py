@@ -46,7 +46,7 @@ class TimerListener:
             await asyncio.to_thread(_release, lease)
 
     async def _fire_for_ever(self) -> None:
-        known = await asyncio.to_thread(_read, self._status)
+        known = await asyncio.to_thread(_read, self._status) if self._schedule.is_monitored else {}
         past_due, due = self._first(known)
         if known.get("Schedule") != self._schedule.text:
             await self._keep(self._written(None, due))  # or a restart before the first run would miss it
@@ -72,7 +72,8 @@ class TimerListener:
 
     async def _fire(self, due: datetime, is_past_due: bool) -> None:
         status = self._written(due, self._schedule.next(max(_now(), due)))
-        given = {"IsPastDue": is_past_due, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": status}
+        given = {"IsPastDue": is_past_due, "Schedule": {"AdjustForDST": True}}
+        given["ScheduleStatus"] = status if self._schedule.is_monitored else None
         await self._invocations.invoke(self._function, self._invocations.worker.value(given))
         await self._keep(status)
 
@@ -85,6 +86,8 @@ class TimerListener:
         }
 
     async def _keep(self, status: dict[str, Any]) -> None:
+        if not self._schedule.is_monitored:
+            return
         try:
             await asyncio.to_thread(self._status.upload_blob, json.dumps(status), overwrite=True)
         except AzureError as error:

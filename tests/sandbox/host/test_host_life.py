@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -133,14 +133,35 @@ def test_a_host_that_is_told_to_stop_finishes_what_it_has_begun(azurite: Azurite
 
 
 def test_a_timer_that_was_missed_while_the_host_was_down_runs_once_past_due(azurite: Azurite, tmp_path: Path) -> None:
+    clock, hourly = Clock(tmp_path / "clock"), "0 0 * * * *"
+    with running(azurite, tmp_path, schedule=hourly) as host:
+        until(lambda: host.says("timer tick: runs next at"))
+        clock.advance(3600)
+        until(lambda: bool(host.diary()))
+        time.sleep(0.3)  # when it ran is written down
+    (tmp_path / "diary").unlink()
+    clock.advance(5 * 3600)
+    with running(azurite, tmp_path, schedule=hourly) as host:
+        until(lambda: bool(host.diary()))
+        time.sleep(0.5)
+        assert [entry["timer"] for entry in host.diary()] == [True], "five missed runs are one"
+
+
+def test_a_timer_that_comes_twice_a_minute_makes_nothing_good(azurite: Azurite, tmp_path: Path) -> None:
+    """The host keeps no status of such a schedule (TimerSchedule.Create turns `useMonitor` off)."""
     clock = Clock(tmp_path / "clock")
     with running(azurite, tmp_path, schedule="*/1 * * * * *") as host:
-        until(lambda: len(host.diary()) >= 2)  # when it ran first is written down before it runs again
+        until(lambda: len(host.diary()) >= 2)
     (tmp_path / "diary").unlink()
+    (tmp_path / "log").unlink()
     clock.advance(3600)
+    before = datetime.now(UTC) + timedelta(hours=1)
     with running(azurite, tmp_path, schedule="*/1 * * * * *") as host:
-        until(lambda: bool(host.diary(timer=False)))  # on a busy machine others may be late themselves
-        assert host.diary()[0]["timer"]
+        until(lambda: host.says("timer tick: runs next at"))
+        (line,) = [one for one in (tmp_path / "log").read_text().splitlines() if "tick: runs next at" in one]
+        following = datetime.fromisoformat(line.rpartition(" at ")[2])
+        assert following > before
+        assert following.microsecond == 0, "it waits for its schedule, and does not run at once"
 
 
 def test_a_timer_that_never_fired_is_missed_all_the_same(azurite: Azurite, tmp_path: Path) -> None:

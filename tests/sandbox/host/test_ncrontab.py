@@ -53,3 +53,22 @@ def test_the_next_moment_matches_and_none_before_it_does(
     assert found is not None
     assert (found.second, found.minute, found.hour, found.isoweekday() % 7) == (second, minute, hour, weekday)
     assert timedelta(0) < found - start <= timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_monitored"),
+    [
+        ("*/1 * * * * *", False),
+        ("*/30 * * * * *", False),
+        ("0,59 * * * * *", False),
+        ("00:00:59", False),
+        ("0 * * * * *", True),
+        ("* * * * *", True),
+        ("*/10 * 3 * * *", True),
+        ("*/10 */2 * * * *", True),
+        ("00:01:00", True),
+        ("1.00:00:00", True),
+    ],
+)
+def test_what_comes_several_times_in_every_minute_has_no_status(text: str, is_monitored: bool) -> None:
+    assert Schedule(text).is_monitored == is_monitored
