@@ -8,6 +8,8 @@ from certrelay.certificates import edit, read
 from certrelay.certificates.read import Filters
 from tests.world import ALIAS, World, seeded
 
+pytestmark = pytest.mark.slow
+
 
 def pages(world: World, limit: int, meanwhile: Callable[[], object]) -> list[str]:
     """The names of all pages; `meanwhile` happens after the first one."""

@@ -14,6 +14,8 @@ from certrelay.storage.rows import Row
 from tests.operations.creations import asked
 from tests.world import ALIAS, Killed, World, made
 
+pytestmark = pytest.mark.slow
+
 
 def create(world: World, name: str, key: str | None, **changes: object) -> Operation:
     wanted = asked("joined", **changes)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Route, expect
 
 from tests.page.visitor import Visitor
+
+pytestmark = pytest.mark.slow
 
 type Visit = Callable[..., Visitor]
 

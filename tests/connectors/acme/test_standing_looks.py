@@ -14,6 +14,8 @@ from tests.connectors.acme.pebble import TestDns
 from tests.connectors.acme.persist_server import PersistServer
 from tests.connectors.acme.persist_site import Site
 
+pytestmark = pytest.mark.slow
+
 NAMES, SECONDS = 15, 0.02  # of an order; of a look
 
 
